@@ -1,0 +1,300 @@
+"""CADET (pycadet 0.3.5) on a stack of images: natively, or several times faster with the same answer.
+
+This file runs in the rival's own environment (numpy, torch, keras, pycadet and nothing of ours):
+
+    python3.11 -m venv cadet-venv
+    cadet-venv/bin/pip install -c constraints.txt torch pycadet==0.3.5
+
+``cavities_vs_cadet.py`` calls it with ``--rival-python cadet-venv/bin/python``.
+
+pycadet runs its network through keras, one image and four rotations at a time, and spends most
+of its time on kernels of up to 64 x 64 pixels with one to eight output channels. ``FastCadet``
+loads the same weights into the same computation: kernels up to 5 x 5 as direct convolutions, the
+wider ones by FFT, padded so that nothing wraps around. Float32 throughout; ``--verify`` measures
+the difference from the native path, and the benchmark refuses to go on when it is not negligible.
+
+Everything around the network is CADET's own: log10(counts + 1) after its rescaling of images
+with values below one, the mean over four rotations, and ``pycadet.decompose`` with the thresholds
+of its ``CADET`` function (0.4 for the pixels, more than 12 in summed probability). Its detection
+threshold (0.7 on the peak) is left to the caller: every candidate is returned with its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+PIXEL_THRESHOLD, MINIMAL_AREA, DETECTION_THRESHOLD = 0.4, 12, 0.7  # defaults of pycadet.CADET
+SIZE = 128
+BATCH_NORM_EPSILON = 1e-3  # keras' default, and what the shipped model was built with
+
+
+def normalise(image: np.ndarray) -> np.ndarray:
+    """CADET's input: the smallest non-zero value raised to one, then log10(1 + counts)."""
+    smallest = np.min(np.where(image == 0, 1, image))
+    return np.log10((image / smallest if smallest < 1 else image) + 1)
+
+
+def fft_kernel(weight: torch.Tensor, size: int) -> torch.Tensor:
+    """Lay a (out, in, k, k) correlation kernel out for a circular convolution of ``size`` pixels.
+
+    Keras pads "same" with (k - 1) // 2 pixels before and the rest after, also for even k.
+    """
+    k = weight.shape[-1]
+    padded = torch.zeros(*weight.shape[:2], size, size)
+    padded[:, :, :k, :k] = weight.flip(-1, -2)
+    shift = (k - 1) // 2 - (k - 1)
+    return torch.roll(padded, (shift, shift), (2, 3))
+
+
+class FastCadet:
+    """CADET's network: five blocks of parallel convolutions, each followed by a 1 x 1 mixing.
+
+    Parameters
+    ----------
+    weights
+        Name of layer -> list of arrays, as ``keras.Model.layers[i].get_weights()`` gives them.
+    """
+
+    def __init__(self, weights: dict[str, list[np.ndarray]]) -> None:
+        self._weights = weights
+        self._conv_index = self._norm_index = 0
+        self.first = self._norm()
+        self.blocks = [self._block(7, direct=7 if i == 0 else 3, last=False) for i in range(4)]
+        self.blocks.append(self._block(4, direct=0, last=True))
+        used = {k for k in weights if k.startswith("conv2d")}
+        if len(used) != self._conv_index:
+            raise ValueError(f"expected {self._conv_index} convolutions, the file has {len(used)}")
+
+    def _conv(self) -> tuple[torch.Tensor, torch.Tensor]:
+        i, self._conv_index = self._conv_index, self._conv_index + 1
+        kernel, bias = self._weights["conv2d" + (f"_{i}" if i else "")]
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        return torch.from_numpy(kernel), torch.from_numpy(bias)
+
+    def _norm(self) -> tuple[torch.Tensor, torch.Tensor]:
+        i, self._norm_index = self._norm_index, self._norm_index + 1
+        gamma, beta, mean, variance = self._weights["batch_normalization" + (f"_{i}" if i else "")]
+        scale = gamma / np.sqrt(variance + BATCH_NORM_EPSILON)
+        return torch.tensor(scale)[:, None, None], torch.tensor(beta - mean * scale)[:, None, None]
+
+    def _block(self, branches: int, direct: int, last: bool) -> dict:
+        convolutions = [self._conv() for _ in range(branches)]
+        norms = [self._norm() for _ in range(branches)]
+        block: dict = {
+            "direct": [
+                (w.contiguous(memory_format=torch.channels_last), b)
+                for w, b in convolutions[:direct]
+            ],
+            "fft": None,
+            "scale": torch.cat([n[0] for n in norms]),
+            "shift": torch.cat([n[1] for n in norms]),
+        }
+        wide = convolutions[direct:]
+        if wide:
+            # 144 = 128 + 16 and 192 = 128 + 64 hold the widest kernel's margin and factor well.
+            size = 192 if last else 144
+            kernels = torch.cat([fft_kernel(w, size) for w, _ in wide])
+            spectrum = torch.fft.rfft2(kernels).permute(2, 3, 1, 0)
+            block["fft"] = (
+                spectrum.reshape(-1, *spectrum.shape[2:]).contiguous(),
+                torch.cat([b for _, b in wide])[:, None, None],
+                size,
+            )
+        block["mix"] = self._conv()
+        block["mix_norm"] = None if last else self._norm()
+        return block
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the probability (batch, 128, 128) of normalised images (batch, 1, 128, 128)."""
+        x = images * self.first[0] + self.first[1]
+        for block in self.blocks:
+            x = x.contiguous(memory_format=torch.channels_last)
+            out = [F.conv2d(x, w, b, padding=w.shape[-1] // 2) for w, b in block["direct"]]
+            if block["fft"] is not None:
+                spectrum, bias, size = block["fft"]
+                transformed = torch.fft.rfft2(x.contiguous(), s=(size, size)).permute(2, 3, 0, 1)
+                half = size // 2 + 1
+                product = torch.bmm(transformed.reshape(size * half, len(x), -1), spectrum)
+                product = product.reshape(size, half, len(x), -1).permute(2, 3, 0, 1)
+                full = torch.fft.irfft2(product, s=(size, size))
+                out.append(full[..., :SIZE, :SIZE] + bias)
+            # The normalisation comes after the rectifier and before zero padding: not foldable.
+            x = torch.cat(out, 1).relu_() * block["scale"] + block["shift"]
+            x = F.conv2d(x.contiguous(memory_format=torch.channels_last), *block["mix"])
+            if block["mix_norm"] is not None:
+                x = x.relu_() * block["mix_norm"][0] + block["mix_norm"][1]
+        return torch.sigmoid(x)[:, 0]
+
+
+def load_fast() -> FastCadet:
+    """Read the weights inside the installed pycadet."""
+    import pycadet
+    from keras.models import load_model
+
+    path = Path(pycadet.__file__).with_name("CADET.hdf5")
+    model = load_model(path, compile=False, safe_mode=True)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    return FastCadet({k: [np.asarray(a) for a in w] for k, w in weights.items() if w})
+
+
+def predict_fast(network: FastCadet, image: np.ndarray) -> np.ndarray:
+    """Probability map of one image (128, 128), averaged over four rotations as CADET does."""
+    x = normalise(image.astype(np.float64))
+    rotated = np.stack([np.rot90(x, j) for j in range(4)])[:, None].astype(np.float32)
+    out = network(torch.from_numpy(np.ascontiguousarray(rotated))).numpy()
+    return np.mean([np.rot90(out[j], -j) for j in range(4)], axis=0, dtype=np.float64)
+
+
+def candidates(probability: np.ndarray) -> tuple[np.ndarray, list[dict[str, float]]]:
+    """All cavities that CADET would consider in a probability map, whatever their peak.
+
+    Returns
+    -------
+    labels, rows
+        Label image (128, 128) uint8 and, for each label from 1, its position, peak probability,
+        area (pixels), CADET's own area (sum of probabilities), and CADET's own volume.
+    """
+    import pycadet
+
+    labels = np.zeros(probability.shape, np.uint8)
+    rows = []
+    cavities = pycadet.decompose(probability, th1=PIXEL_THRESHOLD, th2=0.0, amin=MINIMAL_AREA)
+    for k, cavity in enumerate(cavities, start=1):
+        inside = cavity > 0
+        labels[inside] = k
+        y, x = np.nonzero(inside)
+        rows.append(
+            {
+                "label": k,
+                "x": float(np.average(x, weights=cavity[inside])),
+                "y": float(np.average(y, weights=cavity[inside])),
+                "score": float(cavity.max()),
+                "area": float(inside.sum()),
+                "area_summed": float(cavity.sum()),
+                "volume": float(pycadet.make_3D_cavity(cavity).sum()),
+            }
+        )
+    return labels, rows
+
+
+def run(images: np.ndarray, out: Path, chunk: int = 25) -> None:
+    """Predict all images into ``out``, a chunk a file, leaving out chunks that are there already.
+
+    Parameters
+    ----------
+    images
+        Shape (n, 128, 128), in counts, flat-fielded, no negative pixels.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    todo = [s for s in range(0, len(images), chunk) if not (out / f"{s:05d}.npz").exists()]
+    network = load_fast() if todo else None
+    for start in todo:
+        began = time.process_time()
+        probability, labels, rows = [], [], []
+        for i, image in enumerate(images[start : start + chunk], start=start):
+            p = predict_fast(network, image)
+            mask, found = candidates(p)
+            probability.append(p.astype(np.float16))
+            labels.append(mask)
+            rows += [{"image": i, **row} for row in found]
+        temporary = out / f".{start:05d}.tmp.npz"
+        with temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                probability=np.stack(probability),
+                labels=np.stack(labels),
+                rows=np.frombuffer(json.dumps(rows).encode(), np.uint8),
+                cpu_seconds=time.process_time() - began,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, out / f"{start:05d}.npz")
+        print(f"{start + len(labels)}/{len(images)}", file=sys.stderr, flush=True)
+
+
+def verify(images: np.ndarray) -> dict[str, float | int | bool]:
+    """Compare the fast path with pycadet's own on these images, and time both.
+
+    CPU seconds of this process. The native time includes what a call of ``make_prediction``
+    includes (it reads the model each time) and also stands without it.
+    """
+    import pycadet
+    from keras.models import load_model
+
+    began = time.process_time()
+    path = Path(pycadet.__file__).with_name("CADET.hdf5")
+    load_model(path, compile=False, safe_mode=True)
+    load_seconds = time.process_time() - began
+    network = load_fast()
+    predict_fast(network, images[0])  # first call: FFT plans, kernels
+    native_seconds = fast_seconds = difference = peak_difference = 0.0
+    same_labels = pixels_changed = detected = 0
+    for image in images:
+        began = time.process_time()
+        native = pycadet.make_prediction(image)
+        pycadet.decompose(native, th1=PIXEL_THRESHOLD, th2=DETECTION_THRESHOLD, amin=MINIMAL_AREA)
+        native_seconds += time.process_time() - began
+        began = time.process_time()
+        fast = predict_fast(network, image)
+        fast_seconds += time.process_time() - began
+        difference = max(difference, float(np.abs(native - fast).max()))
+        (a, rows_a), (b, rows_b) = candidates(native), candidates(fast)
+        pixels_changed += int((a != b).sum())
+        same = len(rows_a) == len(rows_b) and all(
+            (r["score"] > DETECTION_THRESHOLD) == (s["score"] > DETECTION_THRESHOLD)
+            for r, s in zip(rows_a, rows_b, strict=True)
+        )
+        same_labels += int(same)
+        detected += sum(r["score"] > DETECTION_THRESHOLD for r in rows_a)
+        if same and rows_a:
+            gaps = [abs(r["score"] - s["score"]) for r, s in zip(rows_a, rows_b, strict=True)]
+            peak_difference = max(peak_difference, *gaps)
+    n = len(images)
+    return {
+        "images": n,
+        "max_probability_difference": difference,
+        "max_peak_difference": peak_difference,
+        "images_with_the_same_detections": same_labels,
+        "detections": detected,
+        "label_pixels_that_differ": pixels_changed,
+        "native_cpu_seconds_per_image": native_seconds / n,
+        "native_cpu_seconds_without_model_loading": native_seconds / n - load_seconds,
+        "fast_cpu_seconds_per_image": fast_seconds / n,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def main() -> None:
+    """Command line of the rival's side."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("images", type=Path, help=".npy, (n, 128, 128) float32")
+    parser.add_argument("out", type=Path, help="folder of chunks, or with --verify a JSON file")
+    parser.add_argument("--verify", action="store_true", help="compare with the native path")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    images = np.load(arguments.images, allow_pickle=False)
+    if images.ndim != 3 or images.shape[1:] != (SIZE, SIZE):
+        parser.error(f"{arguments.images}: expected (n, {SIZE}, {SIZE}), found {images.shape}")
+    if not np.isfinite(images).all() or images.min() < 0:
+        parser.error(f"{arguments.images}: expected finite counts from zero on")
+    if arguments.verify:
+        arguments.out.write_text(json.dumps(verify(images), indent=1))
+    else:
+        run(images, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
