@@ -1,0 +1,480 @@
+"""The one training loop: pytorch-ignite behind `fit`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import Checkpoint, EarlyStopping
+from torch import Tensor, nn
+
+from physml.exceptions import Checkpointed, NonFiniteError, SettingsError
+from physml.training import distributed
+from physml.training.data import Batch, Batches, TrainData, effective_batch_size, to_device
+from physml.training.ema import WeightAverage
+from physml.training.log import attach_progress_bar, log_epoch, write_history
+from physml.training.optimiser import adamw, learning_rate_factor
+from physml.training.precision import Autocast
+from physml.training.settings import TrainBase
+from physml.training.state import (
+    FILENAME,
+    AtomicSaver,
+    Identity,
+    Progress,
+    architecture,
+    read,
+    remove_leftovers,
+)
+from physml.training.warm_start import warm_start
+
+logger = logging.getLogger(__name__)
+
+Loss = Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]]
+OnEpoch = Callable[[dict[str, float], nn.Module], Mapping[str, float] | None]
+
+# Settings that change how long a training takes or how often it is saved, not what comes out.
+NOT_IDENTITY = {"resources", "checkpoint_minutes", "init"}
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a training gives.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        Averaged (EMA) weights of the best epoch; float32, contiguous, on the CPU.
+    history : list of dict
+        One record an epoch: ``epoch``, ``iteration``, ``lr``, ``train_*``, ``valid_*``,
+        ``gradient_norm``, ``seconds``, ``images_per_second``.
+    lineage : list of dict
+        Ancestors by warm start, oldest first; see `physml.training.warm_start`.
+    best_epoch : int
+        Counted from 1.
+    best_value : float
+        The validation metric there.
+    is_main : bool
+        True on the one process that writes files.
+    """
+
+    weights: dict[str, Tensor]
+    history: list[dict[str, float]]
+    lineage: list[dict[str, Any]]
+    best_epoch: int
+    best_value: float
+    is_main: bool
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    train: TrainData,
+    valid: TrainData,
+    settings: TrainBase,
+    *,
+    state: Path,
+    seed: int,
+    threads: int = 1,
+    time_limit_s: float | None = None,
+    on_epoch: OnEpoch | None = None,
+    metric: str = "loss",
+) -> FitResult:
+    """Train a network, or carry on where an earlier call was stopped.
+
+    On a CPU, a training that was killed and called again ends with the same weights, bit for
+    bit, as one that was not: batches, augmentation and dropout follow from the seed and the
+    step, and the checkpoint holds the rest.
+
+    Under torchrun or srun with several tasks, each process calls `fit` with the same arguments.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The network, initialised from the seed by the caller. Holds the result's weights after.
+    loss : callable
+        ``loss(model, batch) -> dict`` with the mean over the batch of ``"loss"`` and of the
+        parts to be logged. It gets a wrapped network, to be called only, whose output is
+        float32 at any precision.
+    train, valid : TrainData
+    settings : TrainBase
+    state : Path
+        Folder for ``checkpoint.pt`` and ``history.csv``.
+    seed : int
+        The run's seed.
+    threads : int
+        CPU threads.
+    time_limit_s : float, optional
+        Stop in time to be done this many seconds after the call. The reserve is the time of a
+        validation and a save. At least one step is made.
+    on_epoch : callable, optional
+        ``on_epoch(record, averaged_model)`` after each validation, on every process. What it
+        returns is added to the record as ``valid_<name>``, and can be the metric.
+    metric : str
+        Validation quantity that says which epoch is best; lower is better.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    Checkpointed
+        The time limit came near, or SIGTERM. Call again to continue.
+    NonFiniteError
+        A loss, gradient or validation value is not finite.
+    InputError
+        The warm-start weights do not fit, or the state cannot be read.
+    SettingsError
+        The batch cannot be shared out among the processes, or there is no such metric.
+    """
+    started = time.monotonic()
+    with ExitStack() as stack:
+        stack.enter_context(distributed.process_group())
+        stack.enter_context(distributed.cpu_threads(threads))
+        stack.enter_context(distributed.private_state(idist.device()))
+        asked = stack.enter_context(distributed.termination_request())
+        deadline = None if time_limit_s is None else started + time_limit_s
+        run = _Run(model, loss, train, valid, settings, Path(state), seed, threads)
+        run.on_epoch, run.metric, run.deadline, run.asked = on_epoch, metric, deadline, asked
+        return run()
+
+
+class _Run:
+    """One call of `fit`."""
+
+    on_epoch: OnEpoch | None = None
+    metric: str = "loss"
+    deadline: float | None = None
+    asked: threading.Event
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        train: TrainData,
+        valid: TrainData,
+        settings: TrainBase,
+        state: Path,
+        seed: int,
+        threads: int,
+    ) -> None:
+        self.loss, self.train, self.valid, self.settings = loss, train, valid, settings
+        self.state, self.seed, self.threads = state, seed, threads
+        self.device = idist.device()
+        self.rank, self.processes = idist.get_rank(), idist.get_world_size()
+        self.batch_size = effective_batch_size(settings.batch_size, len(train), self.processes)
+        if len(valid) < self.processes:
+            raise SettingsError(
+                f"validation needs a sample for each of {self.processes} processes, "
+                f"found {len(valid)}"
+            )
+        self.lineage = warm_start(model, settings.init) if settings.init else []
+        self._build_network(model)
+        self._build_engine()
+
+    # ---------------------------------------------------------------- set-up
+
+    def _build_network(self, model: nn.Module) -> None:
+        memory = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        self.model = model.to(self.device, memory_format=memory)
+        self.average = WeightAverage(self.model, self.settings.ema_decay)
+        self.optimizer = idist.auto_optim(
+            adamw(self.model, self.settings.learning_rate, self.settings.weight_decay)
+        )
+        # Left alone in a single process: there auto_model would take every GPU it sees.
+        network = idist.auto_model(self.model) if self.processes > 1 else self.model
+        if self.settings.compile:
+            network = torch.compile(network)
+        kind, precision = self.device.type, self.settings.precision
+        self.network = Autocast(network, kind, precision)
+        self.averaged_network = Autocast(self.average.ema_model, kind, precision).eval()
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+
+    def _build_engine(self) -> None:
+        self.trainer = Engine(self._step)
+        # Its only messages above "debug" are errors that we raise, and would say twice.
+        self.trainer.logger = logging.getLogger(f"{__name__}.engine")
+        self.trainer.logger.setLevel(logging.CRITICAL)
+        self.progress = Progress()
+        self.early_stopping = EarlyStopping(
+            self.settings.patience,
+            lambda _: self.progress.history[-1][f"valid_{self.metric}"],
+            self.trainer,
+            mode="min",
+        )
+        self.identity = Identity(self._identity())
+        self.checkpoint = Checkpoint(
+            {
+                "identity": self.identity,
+                "model": self.model,
+                "average": self.average.ema_model,
+                "optimizer": self.optimizer,
+                "trainer": self.trainer,
+                "early_stopping": self.early_stopping,
+                "progress": self.progress,
+            },
+            AtomicSaver(self.state),
+            filename_pattern=FILENAME,
+        )
+        self.average.attach(self.trainer)
+        on = self.trainer.add_event_handler
+        on(Events.ITERATION_STARTED, self._set_learning_rate)
+        on(Events.EPOCH_COMPLETED, self._finish_epoch)
+        on(Events.EPOCH_COMPLETED, self.early_stopping)
+        on(Events.EPOCH_COMPLETED, self._save_and_stop_in_time)
+        on(Events.ITERATION_COMPLETED, self._inside_epoch)
+        if self.rank == 0:
+            attach_progress_bar(self.trainer)
+
+    def _identity(self) -> dict[str, str]:
+        settings = self.settings.model_dump(mode="json", exclude=NOT_IDENTITY)
+        content = {f"train.{k}": json.dumps(v, sort_keys=True) for k, v in settings.items()}
+        content["seed"] = str(self.seed)
+        for name, data in (("training data", self.train), ("validation data", self.valid)):
+            content[name] = f"{len(data)} {getattr(data, 'fingerprint', '')}"
+        content["network"] = architecture(self.model)
+        content["train.init"] = self.lineage[-1]["sha256"] if self.lineage else ""
+        return content
+
+    # ---------------------------------------------------------------- run
+
+    def __call__(self) -> FitResult:
+        steps_per_epoch = max(1, len(self.train) // self.batch_size)
+        self._resume(steps_per_epoch)
+        batches = Batches(
+            self.train,
+            self.batch_size,
+            self.seed,
+            start=self.trainer.state.iteration,
+            rank=self.rank,
+            processes=self.processes,
+            workers=self.threads if self.device.type == "cuda" else 0,
+        )
+        self.last_save = self.tick = time.monotonic()
+        if not self._finished():
+            self.model.train()
+            self.trainer.run(batches, max_epochs=self.settings.epochs, epoch_length=steps_per_epoch)
+        return self._result()
+
+    def _resume(self, steps_per_epoch: int) -> None:
+        self.validation_s = 0.0
+        if self.rank == 0:
+            remove_leftovers(self.state)
+        content = read(self.state, self.identity, device=self.device)
+        if content is None:
+            return
+        Checkpoint.load_objects(self.checkpoint.to_save, content)
+        epoch, step = divmod(self.trainer.state.iteration, steps_per_epoch)
+        logger.info("continuing in epoch %d after %d steps", epoch + 1, step)
+
+    def _finished(self) -> bool:
+        return (
+            len(self.progress.history) >= self.settings.epochs
+            or self.early_stopping.counter >= self.settings.patience
+        )
+
+    def _result(self) -> FitResult:
+        progress = self.progress
+        if self.rank == 0:  # a kill may have come between the checkpoint and this file
+            write_history(self.state / "history.csv", progress.history)
+        self.model.load_state_dict(progress.best_weights)
+        weights = {
+            k: v.detach().to("cpu", copy=True).contiguous()
+            for k, v in progress.best_weights.items()
+        }
+        return FitResult(
+            weights,
+            progress.history,
+            self.lineage,
+            progress.best_epoch,
+            progress.best_value,
+            self.rank == 0,
+        )
+
+    # ---------------------------------------------------------------- one step
+
+    def _set_learning_rate(self) -> None:
+        settings, state = self.settings, self.trainer.state
+        factor = learning_rate_factor(
+            state.iteration - 1,
+            settings.warmup_epochs * state.epoch_length,
+            settings.epochs * state.epoch_length,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * factor
+
+    def _step(self, engine: Engine, batch: Batch) -> float:
+        torch.manual_seed(batch.seed)
+        tensors = self._place(batch.tensors)
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self.loss(self.network, tensors)
+        parts["loss"].backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
+        # One transfer from the device for all that is logged or checked.
+        names = [*parts, "gradient_norm"]
+        values = torch.stack([*(v.detach().float() for v in parts.values()), norm.float()])
+        record = dict(zip(names, values.tolist(), strict=True))
+        # Checked before the step: the weights in memory and on disk stay good. Gradients are
+        # those of all processes, so that every process gets here together.
+        if distributed.any_process(not np.isfinite([*record.values()]).all(), self.device):
+            raise self._non_finite("training", tensors, record)
+        self.optimizer.step()
+        sums = self.progress.sums
+        for name, value in record.items():
+            sums[name] = sums.get(name, 0.0) + value
+        self.progress.steps += 1
+        return record["loss"]
+
+    def _place(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return to_device(tensors, self.device, channels_last=self.settings.channels_last)
+
+    def _non_finite(
+        self, where: str, tensors: dict[str, Tensor], record: dict[str, float]
+    ) -> NonFiniteError:
+        """Say what happened, and which samples did it if they do it alone, too.
+
+        Called by all processes together.
+        """
+        ids = tensors["id"].tolist()
+        guilty = distributed.gather([i for k, i in enumerate(ids) if self._fails(tensors, k)])
+        checkpoint = self.state / FILENAME
+        bad = ", ".join(f"{k} is {v}" for k, v in record.items() if not np.isfinite(v))
+        return NonFiniteError(
+            f"{where}: {bad or 'not finite on another process'}",
+            step=self.trainer.state.iteration,
+            sample_ids=guilty or distributed.gather(ids),
+            checkpoint=checkpoint if checkpoint.exists() else None,
+        )
+
+    @torch.no_grad()
+    def _fails(self, tensors: dict[str, Tensor], k: int) -> bool:
+        n = len(tensors["id"])
+        one = {name: t[k : k + 1] if len(t) == n else t for name, t in tensors.items()}
+        network = Autocast(self.model, self.device.type, self.settings.precision)
+        return not bool(torch.isfinite(self.loss(network, one)["loss"]))
+
+    # ---------------------------------------------------------------- validation
+
+    def _finish_epoch(self, engine: Engine) -> None:
+        begun = time.monotonic()
+        progress, state = self.progress, engine.state
+        progress.seconds += begun - self.tick
+        record: dict[str, float] = {
+            "epoch": state.epoch,
+            "iteration": state.iteration,
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        share = progress.steps * self.processes
+        means = {k: v / share for k, v in self._over_processes(progress.sums).items()}
+        record["gradient_norm"] = means.pop("gradient_norm")
+        record |= {f"train_{k}": v for k, v in means.items()}
+        record |= {f"valid_{k}": v for k, v in self._validate().items()}
+        record["images_per_second"] = round(
+            progress.steps * self.batch_size / max(progress.seconds, 1e-9), 2
+        )
+        if self.on_epoch is not None:
+            extra = self.on_epoch(dict(record), self.averaged_network.network) or {}
+            record |= {f"valid_{k}": float(v) for k, v in extra.items()}
+        self.tick = time.monotonic()
+        self.validation_s = self.tick - begun
+        record["seconds"] = round(progress.seconds + self.validation_s, 3)
+        progress.history.append(record)
+        progress.sums, progress.steps, progress.seconds = {}, 0, 0.0
+        self._keep_best(record)
+        if self.rank == 0:
+            log_epoch(record, self.settings.epochs, self.metric, progress.best_epoch)
+
+    def _keep_best(self, record: dict[str, float]) -> None:
+        key = f"valid_{self.metric}"
+        if key not in record:
+            known = ", ".join(k.removeprefix("valid_") for k in record if k.startswith("valid_"))
+            raise SettingsError(f"metric must be one of {known}; found {self.metric!r}")
+        if not np.isfinite(record[key]):
+            checkpoint = self.state / FILENAME
+            raise NonFiniteError(
+                f"validation: {self.metric} is {record[key]}",
+                step=int(record["iteration"]),
+                checkpoint=checkpoint if checkpoint.exists() else None,
+            )
+        if record[key] < self.progress.best_value:
+            self.progress.best_value, self.progress.best_epoch = record[key], int(record["epoch"])
+            self.progress.best_weights = {
+                k: v.detach().clone() for k, v in self.average.ema_model.state_dict().items()
+            }
+
+    def _validate(self) -> dict[str, float]:
+        """Mean of the loss and its parts over the validation set, with the averaged weights."""
+        sums: dict[str, float] = {}
+        rng = np.random.default_rng(self.seed)  # unused by data that keep to augment=False
+        for start in range(0, len(self.valid), self.batch_size):
+            chosen = np.arange(start, min(start + self.batch_size, len(self.valid)))
+            chosen = chosen[self.rank :: self.processes]
+            # A short last batch may leave nothing for this process; the others go on.
+            record = self._validate_batch(chosen, rng) if len(chosen) else {}
+            for name, value in record.items():
+                sums[name] = sums.get(name, 0.0) + value * len(chosen)
+        return {k: v / len(self.valid) for k, v in self._over_processes(sums).items()}
+
+    @torch.inference_mode()
+    def _validate_batch(self, chosen: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+        tensors = self._place(self.valid.batch(chosen, rng, augment=False))
+        parts = self.loss(self.averaged_network, tensors)
+        values = torch.stack([v.float() for v in parts.values()]).tolist()
+        return dict(zip(parts, values, strict=True))
+
+    def _over_processes(self, sums: dict[str, float]) -> dict[str, float]:
+        if self.processes == 1:
+            return dict(sums)
+        total = torch.tensor([*sums.values()], dtype=torch.float64, device=self.device)
+        return dict(zip(sums, idist.all_reduce(total).tolist(), strict=True))
+
+    # ---------------------------------------------------------------- saving
+
+    def _inside_epoch(self, engine: Engine) -> None:
+        state = engine.state
+        if state.iteration % state.epoch_length == 0:
+            return  # the epoch's end, with its validation, comes first
+        self._save_and_stop_in_time(engine, every_s=60 * self.settings.checkpoint_minutes)
+
+    def _save_and_stop_in_time(self, engine: Engine, every_s: float = 0.0) -> None:
+        now = time.monotonic()
+        self.progress.seconds += now - self.tick
+        self.tick = now
+        stop = distributed.any_process(
+            self.asked.is_set()
+            or (self.deadline is not None and now + self._reserve() >= self.deadline),
+            self.device,
+        )
+        if stop or now - self.last_save >= every_s:
+            self._save(engine)
+        if stop and not self._finished():
+            raise Checkpointed(
+                f"stopped at epoch {engine.state.epoch}, step {engine.state.iteration}; "
+                f"state in {self.state}. Run the same command again to continue."
+            )
+
+    def _save(self, engine: Engine) -> None:
+        if self.rank == 0:
+            self.checkpoint(engine)
+            if self.progress.history:
+                write_history(self.state / "history.csv", self.progress.history)
+        self.last_save = time.monotonic()
+
+    def _reserve(self) -> float:
+        """Seconds to leave for what cannot be interrupted: a validation, a step and a save."""
+        steps = max(1, self.progress.steps)
+        step = self.progress.seconds / steps if self.progress.steps else 0.0
+        # Before the first validation: a forward pass costs about a third of a training step.
+        validation = self.validation_s or step / 3 * len(self.valid) / self.batch_size
+        return 1.2 * (validation + step) + 1.0
