@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from ignite.engine import Engine
 from ignite.handlers import EMAHandler
-from torch import nn
+from torch import Tensor, nn
 
 
 class WeightAverage(EMAHandler):
@@ -27,14 +27,19 @@ class WeightAverage(EMAHandler):
         super().__init__(model, momentum=min(1 - decay, 1 - 1e-12), handle_buffers="copy")
         self.decay = decay
         self.ema_model.requires_grad_(False)
+        # Walking the module tree at every step would cost more than the update itself.
+        self._averaged: tuple[list[Tensor], list[Tensor]] = _tensors(self.ema_model)
+        self._current: tuple[list[Tensor], list[Tensor]] = _tensors(self.model)
 
     @torch.no_grad()
     def _update_ema_model(self, engine: Engine, name: str) -> None:
         step = engine.state.iteration
         momentum = 1 - min(self.decay, (1 + step) / (10 + step))
         setattr(engine.state, name, momentum)
-        torch._foreach_lerp_(
-            list(self.ema_model.parameters()), list(self.model.parameters()), momentum
-        )
-        for averaged, current in zip(self.ema_model.buffers(), self.model.buffers(), strict=True):
+        torch._foreach_lerp_(self._averaged[0], self._current[0], momentum)
+        for averaged, current in zip(self._averaged[1], self._current[1], strict=True):
             averaged.copy_(current)
+
+
+def _tensors(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    return list(model.parameters()), list(model.buffers())

@@ -19,10 +19,11 @@ from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint, EarlyStopping
 from torch import Tensor, nn
 
-from physml.exceptions import Checkpointed, NonFiniteError, SettingsError
+from physml.exceptions import Checkpointed, SettingsError
 from physml.training import distributed
 from physml.training.data import Batch, Batches, TrainData, effective_batch_size, to_device
 from physml.training.ema import WeightAverage
+from physml.training.failure import guilty_samples, non_finite
 from physml.training.log import attach_progress_bar, log_epoch, write_history
 from physml.training.optimiser import adamw, learning_rate_factor
 from physml.training.precision import Autocast
@@ -36,11 +37,11 @@ from physml.training.state import (
     read,
     remove_leftovers,
 )
+from physml.training.validation import Loss, mean_losses, over_processes
 from physml.training.warm_start import warm_start
 
 logger = logging.getLogger(__name__)
 
-Loss = Callable[[nn.Module, dict[str, Tensor]], dict[str, Tensor]]
 OnEpoch = Callable[[dict[str, float], nn.Module], Mapping[str, float] | None]
 
 # Settings that change how long a training takes or how often it is saved, not what comes out.
@@ -179,6 +180,7 @@ class _Run:
                 f"validation needs a sample for each of {self.processes} processes, "
                 f"found {len(valid)}"
             )
+        self.steps_per_epoch = max(1, len(train) // self.batch_size)
         self.lineage = warm_start(model, settings.init) if settings.init else []
         self._build_network(model)
         self._build_engine()
@@ -186,8 +188,9 @@ class _Run:
     # ---------------------------------------------------------------- set-up
 
     def _build_network(self, model: nn.Module) -> None:
-        memory = torch.channels_last if self.settings.channels_last else torch.contiguous_format
-        self.model = model.to(self.device, memory_format=memory)
+        self.model = model.to(self.device)
+        if self.settings.channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, self.settings.ema_decay)
         self.optimizer = idist.auto_optim(
             adamw(self.model, self.settings.learning_rate, self.settings.weight_decay)
@@ -195,7 +198,7 @@ class _Run:
         # Left alone in a single process: there auto_model would take every GPU it sees.
         network = idist.auto_model(self.model) if self.processes > 1 else self.model
         if self.settings.compile:
-            network = torch.compile(network)
+            network.compile()
         kind, precision = self.device.type, self.settings.precision
         self.network = Autocast(network, kind, precision)
         self.averaged_network = Autocast(self.average.ema_model, kind, precision).eval()
@@ -250,8 +253,7 @@ class _Run:
     # ---------------------------------------------------------------- run
 
     def __call__(self) -> FitResult:
-        steps_per_epoch = max(1, len(self.train) // self.batch_size)
-        self._resume(steps_per_epoch)
+        self._resume()
         batches = Batches(
             self.train,
             self.batch_size,
@@ -264,10 +266,12 @@ class _Run:
         self.last_save = self.tick = time.monotonic()
         if not self._finished():
             self.model.train()
-            self.trainer.run(batches, max_epochs=self.settings.epochs, epoch_length=steps_per_epoch)
+            self.trainer.run(
+                batches, max_epochs=self.settings.epochs, epoch_length=self.steps_per_epoch
+            )
         return self._result()
 
-    def _resume(self, steps_per_epoch: int) -> None:
+    def _resume(self) -> None:
         self.validation_s = 0.0
         if self.rank == 0:
             remove_leftovers(self.state)
@@ -275,7 +279,7 @@ class _Run:
         if content is None:
             return
         Checkpoint.load_objects(self.checkpoint.to_save, content)
-        epoch, step = divmod(self.trainer.state.iteration, steps_per_epoch)
+        epoch, step = divmod(self.trainer.state.iteration, self.steps_per_epoch)
         logger.info("continuing in epoch %d after %d steps", epoch + 1, step)
 
     def _finished(self) -> bool:
@@ -305,17 +309,17 @@ class _Run:
     # ---------------------------------------------------------------- one step
 
     def _set_learning_rate(self) -> None:
-        settings, state = self.settings, self.trainer.state
+        settings = self.settings
         factor = learning_rate_factor(
-            state.iteration - 1,
-            settings.warmup_epochs * state.epoch_length,
-            settings.epochs * state.epoch_length,
+            self.trainer.state.iteration - 1,
+            settings.warmup_epochs * self.steps_per_epoch,
+            settings.epochs * self.steps_per_epoch,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * factor
 
     def _step(self, engine: Engine, batch: Batch) -> float:
-        torch.manual_seed(batch.seed)
+        self._seed(batch.seed)
         tensors = self._place(batch.tensors)
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.loss(self.network, tensors)
@@ -328,7 +332,15 @@ class _Run:
         # Checked before the step: the weights in memory and on disk stay good. Gradients are
         # those of all processes, so that every process gets here together.
         if distributed.any_process(not np.isfinite([*record.values()]).all(), self.device):
-            raise self._non_finite("training", tensors, record)
+            network = Autocast(self.model, self.device.type, self.settings.precision)
+            raise non_finite(
+                "training",
+                record,
+                step=engine.state.iteration,
+                sample_ids=distributed.gather(guilty_samples(self.loss, network, tensors))
+                or distributed.gather(tensors["id"].tolist()),
+                checkpoint=self.state / FILENAME,
+            )
         self.optimizer.step()
         sums = self.progress.sums
         for name, value in record.items():
@@ -336,33 +348,14 @@ class _Run:
         self.progress.steps += 1
         return record["loss"]
 
+    def _seed(self, seed: int) -> None:
+        # torch.manual_seed would note a stack trace for each absent kind of device.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
     def _place(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return to_device(tensors, self.device, channels_last=self.settings.channels_last)
-
-    def _non_finite(
-        self, where: str, tensors: dict[str, Tensor], record: dict[str, float]
-    ) -> NonFiniteError:
-        """Say what happened, and which samples did it if they do it alone, too.
-
-        Called by all processes together.
-        """
-        ids = tensors["id"].tolist()
-        guilty = distributed.gather([i for k, i in enumerate(ids) if self._fails(tensors, k)])
-        checkpoint = self.state / FILENAME
-        bad = ", ".join(f"{k} is {v}" for k, v in record.items() if not np.isfinite(v))
-        return NonFiniteError(
-            f"{where}: {bad or 'not finite on another process'}",
-            step=self.trainer.state.iteration,
-            sample_ids=guilty or distributed.gather(ids),
-            checkpoint=checkpoint if checkpoint.exists() else None,
-        )
-
-    @torch.no_grad()
-    def _fails(self, tensors: dict[str, Tensor], k: int) -> bool:
-        n = len(tensors["id"])
-        one = {name: t[k : k + 1] if len(t) == n else t for name, t in tensors.items()}
-        network = Autocast(self.model, self.device.type, self.settings.precision)
-        return not bool(torch.isfinite(self.loss(network, one)["loss"]))
 
     # ---------------------------------------------------------------- validation
 
@@ -376,10 +369,13 @@ class _Run:
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         share = progress.steps * self.processes
-        means = {k: v / share for k, v in self._over_processes(progress.sums).items()}
+        means = {k: v / share for k, v in over_processes(progress.sums, self.device).items()}
         record["gradient_norm"] = means.pop("gradient_norm")
         record |= {f"train_{k}": v for k, v in means.items()}
-        record |= {f"valid_{k}": v for k, v in self._validate().items()}
+        validated, guilty = mean_losses(
+            self.loss, self.averaged_network, self.valid, self.batch_size, self._place, self.device
+        )
+        record |= {f"valid_{k}": v for k, v in validated.items()}
         record["images_per_second"] = round(
             progress.steps * self.batch_size / max(progress.seconds, 1e-9), 2
         )
@@ -389,6 +385,14 @@ class _Run:
         self.tick = time.monotonic()
         self.validation_s = self.tick - begun
         record["seconds"] = round(progress.seconds + self.validation_s, 3)
+        if not np.isfinite([*record.values()]).all():
+            raise non_finite(
+                "validation",
+                record,
+                step=state.iteration,
+                sample_ids=guilty,
+                checkpoint=self.state / FILENAME,
+            )
         progress.history.append(record)
         progress.sums, progress.steps, progress.seconds = {}, 0, 0.0
         self._keep_best(record)
@@ -400,50 +404,16 @@ class _Run:
         if key not in record:
             known = ", ".join(k.removeprefix("valid_") for k in record if k.startswith("valid_"))
             raise SettingsError(f"metric must be one of {known}; found {self.metric!r}")
-        if not np.isfinite(record[key]):
-            checkpoint = self.state / FILENAME
-            raise NonFiniteError(
-                f"validation: {self.metric} is {record[key]}",
-                step=int(record["iteration"]),
-                checkpoint=checkpoint if checkpoint.exists() else None,
-            )
         if record[key] < self.progress.best_value:
             self.progress.best_value, self.progress.best_epoch = record[key], int(record["epoch"])
             self.progress.best_weights = {
                 k: v.detach().clone() for k, v in self.average.ema_model.state_dict().items()
             }
 
-    def _validate(self) -> dict[str, float]:
-        """Mean of the loss and its parts over the validation set, with the averaged weights."""
-        sums: dict[str, float] = {}
-        rng = np.random.default_rng(self.seed)  # unused by data that keep to augment=False
-        for start in range(0, len(self.valid), self.batch_size):
-            chosen = np.arange(start, min(start + self.batch_size, len(self.valid)))
-            chosen = chosen[self.rank :: self.processes]
-            # A short last batch may leave nothing for this process; the others go on.
-            record = self._validate_batch(chosen, rng) if len(chosen) else {}
-            for name, value in record.items():
-                sums[name] = sums.get(name, 0.0) + value * len(chosen)
-        return {k: v / len(self.valid) for k, v in self._over_processes(sums).items()}
-
-    @torch.inference_mode()
-    def _validate_batch(self, chosen: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
-        tensors = self._place(self.valid.batch(chosen, rng, augment=False))
-        parts = self.loss(self.averaged_network, tensors)
-        values = torch.stack([v.float() for v in parts.values()]).tolist()
-        return dict(zip(parts, values, strict=True))
-
-    def _over_processes(self, sums: dict[str, float]) -> dict[str, float]:
-        if self.processes == 1:
-            return dict(sums)
-        total = torch.tensor([*sums.values()], dtype=torch.float64, device=self.device)
-        return dict(zip(sums, idist.all_reduce(total).tolist(), strict=True))
-
     # ---------------------------------------------------------------- saving
 
     def _inside_epoch(self, engine: Engine) -> None:
-        state = engine.state
-        if state.iteration % state.epoch_length == 0:
+        if engine.state.iteration % self.steps_per_epoch == 0:
             return  # the epoch's end, with its validation, comes first
         self._save_and_stop_in_time(engine, every_s=60 * self.settings.checkpoint_minutes)
 
