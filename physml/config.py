@@ -178,7 +178,7 @@ class SimulateBase(StageSettings):
         return math.ceil(self.n_samples / self.shard_size)
 
     def indices(self, shard: int) -> range:
-        """Indices of the samples in one file.
+        """Return the indices of the samples in one file.
 
         Raises
         ------
@@ -380,7 +380,7 @@ def _without_resources(settings: BaseModel) -> dict[str, Any]:
 
 
 def upstream(settings: PipelineSettings, stage: str) -> dict[str, Any]:
-    """Settings that the result of a stage depends on: its own, all before it, and the seed.
+    """Collect what the result of a stage depends on: its settings, all before it, and the seed.
 
     Resources are left out, since they change no result. Two runs with equal upstream settings
     (and stage versions) give the same artefact; a workflow re-runs a stage when this changes.

@@ -118,7 +118,7 @@ class Pipeline:
         return load_object(self.settings)
 
     def stage(self, name: str) -> Callable[..., Any]:
-        """Function of one stage.
+        """Import the function of one stage.
 
         Raises
         ------

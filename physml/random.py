@@ -61,7 +61,7 @@ def stream(seed: int, stage: str, index: int) -> np.random.Generator:
 def as_generator(
     seed: int | np.random.SeedSequence | np.random.Generator | None,
 ) -> np.random.Generator:
-    """Generator from whatever a caller has; a generator is passed through, and so shared.
+    """Make a generator from what a caller has; a generator is passed through, and so shared.
 
     None draws fresh entropy from the operating system.
 

@@ -1,0 +1,469 @@
+"""FITS images: checked before they are believed, written with their run record.
+
+astropy allocates what a header claims. Here the file is unpacked within a limit and every header
+is compared with the bytes that are really there, before any data are touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml import provenance as prov
+from physml.exceptions import InputError
+from physml.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from astropy.io.fits import HDUList, Header
+    from astropy.wcs import WCS
+
+log = logging.getLogger(__name__)
+
+#: Largest file, unpacked.
+MAX_BYTES = 2 << 30
+#: Largest number of pixels of an image: as float64 it takes this times 8 bytes.
+MAX_PIXELS = 1 << 27
+MAX_HDUS = 1000
+
+_BLOCK = 2880
+_FOREIGN = (
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x9d", "a file packed with compress"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x89PNG", "a PNG picture"),
+)
+
+
+class ImageData(NamedTuple):
+    """An image as it is in the file.
+
+    Attributes
+    ----------
+    data
+        Shape (y, x), float64; NaN where the file has none.
+    header
+        FITS header (empty for an array).
+    wcs
+        Celestial world coordinates, or None where there are none.
+    """
+
+    data: NDArray[np.float64]
+    header: Header
+    wcs: WCS | None
+
+
+# ---------------------------------------------------------------------------------------- opening
+
+
+def _unpack(path: Path, max_bytes: int) -> bytes:
+    """Bytes of the file, gunzipped within the limit.
+
+    A packed file is unpacked step by step: a bomb of a few kilobytes is stopped at the limit.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise InputError.expected(path, "a FITS image", found)
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise InputError.expected(path, f"a file of at most {max_bytes} bytes", f"{size} bytes")
+    raw = path.read_bytes()
+    if raw[:2] != b"\x1f\x8b":
+        return raw
+    parts: list[bytes] = []
+    left, rest = max_bytes, raw
+    try:
+        while rest[:2] == b"\x1f\x8b":  # gzip files may be concatenated
+            worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            part = worker.decompress(rest, left + 1)
+            if len(part) > left:
+                raise InputError.expected(path, f"at most {max_bytes} bytes when unpacked", "more")
+            if not worker.eof:
+                raise InputError.expected(path, "a complete gzip file", "a truncated one")
+            parts.append(part)
+            left -= len(part)
+            rest = worker.unused_data
+    except zlib.error as error:
+        raise InputError.expected(path, "a gzip file", f"a damaged one ({error})") from error
+    return b"".join(parts)
+
+
+def _claimed(header: Header) -> int:
+    """Bytes of data that a header claims, without padding."""
+    axes = int(header.get("NAXIS", 0))
+    if axes == 0:
+        return 0
+    lengths = [int(header[f"NAXIS{i}"]) for i in range(1, axes + 1)]
+    if any(length < 0 for length in lengths):
+        raise ValueError(f"a negative axis among {lengths}")
+    if lengths[0] == 0 and header.get("GROUPS", False):
+        lengths = lengths[1:]  # random groups
+    pixels = 1
+    for length in lengths:
+        pixels *= length
+    groups, parameters = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
+    if groups < 0 or parameters < 0:
+        raise ValueError(f"GCOUNT {groups} and PCOUNT {parameters}")
+    return abs(int(header["BITPIX"])) // 8 * groups * (parameters + pixels)
+
+
+def _check_headers(path: Path, raw: bytes) -> int:
+    """Walk through all headers and compare what they claim with the bytes there are.
+
+    Returns
+    -------
+    int
+        Where the last complete extension ends; what lies behind it is not FITS.
+    """
+    from astropy.io import fits
+
+    start, number, last = 0, 0, len(raw)
+    stream = io.BytesIO(raw)
+    while start < last and number < MAX_HDUS:
+        if number and raw[start : start + 8] != b"XTENSION":
+            return start  # the standard allows special records at the end
+        stream.seek(start)
+        try:
+            header = fits.Header.fromfile(stream, endcard=True, padding=False)
+            claimed = _claimed(header)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, fits.VerifyError) as error:
+            raise InputError.expected(
+                path, f"a FITS header at byte {start}", f"a damaged one ({error})"
+            ) from error
+        # Padding of the header may be missing at the very end only.
+        data = -(-stream.tell() // _BLOCK) * _BLOCK
+        if claimed and data + claimed > last:
+            axes = [header.get(f"NAXIS{i}") for i in range(1, int(header["NAXIS"]) + 1)]
+            raise InputError.expected(
+                path,
+                f"{claimed} bytes of data in extension {number} (axes {axes}, "
+                f"BITPIX {header['BITPIX']})",
+                f"{max(0, last - data)} bytes: the file is truncated or its header is wrong",
+            )
+        start = data + -(-claimed // _BLOCK) * _BLOCK
+        number += 1
+    if start < last:
+        raise InputError.expected(path, f"at most {MAX_HDUS} extensions", "more")
+    return last
+
+
+@contextlib.contextmanager
+def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Iterator[HDUList]:
+    """Open a FITS file (also gzipped) of which every header has been checked.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_bytes
+        Largest size, unpacked.
+
+    Raises
+    ------
+    InputError
+        Not FITS, truncated, a header that claims more than there is, or too large.
+    """
+    from astropy.io import fits
+
+    source = Path(path)
+    raw = _unpack(source, max_bytes)
+    if not raw.startswith(b"SIMPLE  ="):
+        what = next((name for sign, name in _FOREIGN if raw.startswith(sign)), None)
+        what = what or ("an empty file" if not raw else "another kind of file")
+        raise InputError.expected(source, "a FITS file", what)
+    with warnings.catch_warnings():
+        # Old telescopes' headers break the standard in harmless ways.
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        warnings.filterwarnings("ignore", message=".*truncated.*")
+        end = _check_headers(source, raw)
+        try:
+            hdus = fits.open(io.BytesIO(raw[:end]), memmap=False, lazy_load_hdus=False)
+        except (OSError, ValueError, TypeError, KeyError, fits.VerifyError) as error:
+            raise InputError.expected(source, "a FITS file", f"a damaged one ({error})") from error
+        try:
+            yield hdus
+        finally:
+            hdus.close()
+
+
+def open_image(
+    image: Any, *, hdu: int | str | None = None, max_pixels: int = MAX_PIXELS
+) -> ImageData:
+    """Read one 2-D image from whatever holds it.
+
+    Parameters
+    ----------
+    image
+        Path of a FITS file (also gzipped), HDUList, image HDU, CCDData, or array (also with
+        units). Masked pixels become NaN.
+    hdu
+        Number or name of the extension; by default the first one that holds an image. Axes of
+        length 1 before the last two are dropped.
+    max_pixels
+        Largest number of pixels.
+
+    Returns
+    -------
+    ImageData
+        Named tuple (data, header, wcs).
+
+    Raises
+    ------
+    InputError
+        Not FITS, truncated, no image, not 2-D, complex or not numbers, too large, or world
+        coordinates that cannot be used.
+    """
+    if isinstance(image, str | PathLike):
+        path = Path(image)
+        with open_hdus(path) as hdus:
+            return _from_hdus(path, hdus, hdu, max_pixels)
+    from astropy.io import fits
+
+    if isinstance(image, fits.HDUList):
+        return _from_hdus("image", image, hdu, max_pixels)
+    if isinstance(image, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU):
+        return _from_hdu("image", image, max_pixels)
+    if hasattr(image, "wcs") and hasattr(image, "data") and hasattr(image, "mask"):  # CCDData
+        data = _as_float("image", image.data, max_pixels)
+        if image.mask is not None:
+            data[np.broadcast_to(np.asarray(image.mask, dtype=bool), data.shape)] = np.nan
+        header = fits.Header(image.header) if image.header else fits.Header()
+        celestial = _celestial("image", image.wcs) if image.wcs is not None else None
+        return ImageData(data, header, celestial)
+    if isinstance(image, np.ma.MaskedArray):
+        image = np.ma.filled(image.astype(np.float64), np.nan)
+    if not hasattr(image, "__array__") and not isinstance(image, list | tuple):
+        raise InputError.expected(
+            "image", "a path, HDUList, CCDData or 2-D array", type(image).__name__
+        )
+    try:
+        array = np.asarray(image)
+    except (TypeError, ValueError) as error:
+        raise InputError.expected("image", "a 2-D array of numbers", str(error)) from error
+    return ImageData(_as_float("image", array, max_pixels), fits.Header(), None)
+
+
+def _from_hdus(name: Path | str, hdus: Any, hdu: int | str | None, max_pixels: int) -> ImageData:
+    from astropy.io import fits
+
+    if hdu is not None:
+        try:
+            return _from_hdu(name, hdus[hdu], max_pixels)
+        except (KeyError, IndexError) as error:
+            raise InputError.expected(
+                name, f"an extension {hdu!r}", f"{[h.name or 'unnamed' for h in hdus]}"
+            ) from error
+    for candidate in hdus:
+        if candidate.is_image and int(candidate.header.get("NAXIS", 0)) > 0:
+            return _from_hdu(name, candidate, max_pixels)
+    tables = [h for h in hdus if isinstance(h, fits.BinTableHDU)]
+    if any(h.name == "EVENTS" for h in tables):
+        raise InputError.expected(
+            name, "an image", "an event list", "Bin the events into an image first."
+        )
+    found = f"only tables ({', '.join(h.name or 'unnamed' for h in tables)})" if tables else "none"
+    raise InputError.expected(name, "an image", found)
+
+
+def _from_hdu(name: Path | str, hdu: Any, max_pixels: int) -> ImageData:
+    from astropy.io import fits
+
+    if not hdu.is_image:
+        raise InputError.expected(name, "an image extension", f"a table {hdu.name!r}")
+    shape = tuple(int(n) for n in hdu.shape)
+    if len(shape) < 2 or any(n != 1 for n in shape[:-2]):
+        described = " x ".join(map(str, shape[::-1])) or "no data"
+        raise InputError.expected(name, "a 2-D image", f"{len(shape)} axes ({described})")
+    _check_pixels(name, shape, max_pixels)
+    if isinstance(hdu, fits.CompImageHDU):
+        _check_tiles(name, hdu, max_pixels)
+    try:
+        data = hdu.data
+    except Exception as error:  # astropy's readers fail in many ways on damaged bytes
+        raise InputError.expected(name, "readable pixels", f"damaged ones ({error})") from error
+    if data is None:
+        raise InputError.expected(name, "a 2-D image", "no data")
+    values = _as_float(name, np.asarray(data).reshape(shape[-2:]), max_pixels)
+    return ImageData(values, hdu.header.copy(), _celestial(name, hdu.header))
+
+
+def _check_pixels(name: Path | str, shape: tuple[int, ...], max_pixels: int) -> None:
+    pixels = 1
+    for length in shape:
+        pixels *= length
+    if pixels == 0:
+        raise InputError.expected(name, "an image with pixels", f"shape {shape}")
+    if pixels > max_pixels:
+        raise InputError.expected(name, f"at most {max_pixels} pixels", f"{pixels}")
+
+
+def _check_tiles(name: Path | str, hdu: Any, max_pixels: int) -> None:
+    """Refuse gzip tiles that could unpack to more than an image may take."""
+    kind = str(getattr(hdu, "compression_type", ""))
+    table = getattr(hdu, "_bintable", None)
+    packed = int(table.header.get("PCOUNT", 0)) if table is not None else 0
+    if kind.startswith("GZIP") and packed * 1032 > 8 * max_pixels:
+        raise InputError.expected(
+            name, f"at most {8 * max_pixels // 1032} bytes of gzip tiles", f"{packed} bytes"
+        )
+
+
+def _as_float(name: Path | str, data: Any, max_pixels: int) -> NDArray[np.float64]:
+    array = np.asarray(data)
+    if array.dtype.kind not in "buif":
+        raise InputError.expected(name, "real numbers", f"dtype {array.dtype}")
+    if array.ndim != 2:
+        raise InputError.expected(name, "a 2-D image", f"{array.ndim} axes, shape {array.shape}")
+    _check_pixels(name, array.shape, max_pixels)
+    return array.astype(np.float64)  # a copy, in the byte order of the machine
+
+
+def _celestial(name: Path | str, source: Any) -> WCS | None:
+    """Celestial part of the world coordinates; None where there is none.
+
+    Raises
+    ------
+    InputError
+        There is one, but it cannot be inverted: positions would be wrong.
+    """
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            wcs = source if isinstance(source, WCS) else WCS(source)
+            if not wcs.has_celestial:
+                return None
+            celestial = wcs.celestial
+            # Fails for a singular matrix or an unknown projection.
+            sky = celestial.wcs_pix2world([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 0)
+            back = celestial.wcs_world2pix(sky, 0)
+    except Exception as error:  # wcslib has a family of errors of its own
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise InputError.expected(
+            name, "usable celestial coordinates", f"a WCS that fails ({detail})"
+        ) from error
+    if not np.allclose(back, [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], atol=1e-3):
+        raise InputError.expected(
+            name, "celestial coordinates that can be inverted", "a WCS that cannot"
+        )
+    return celestial
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+#: Cards that describe the bytes of the source's array, not the sky.
+_STRUCTURAL = (
+    "SIMPLE",
+    "XTENSION",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "NAXIS3",
+    "NAXIS4",
+    "EXTEND",
+    "PCOUNT",
+    "GCOUNT",
+    "GROUPS",
+    "BSCALE",
+    "BZERO",
+    "BLANK",
+    "BUNIT",
+    "DATAMIN",
+    "DATAMAX",
+    "CHECKSUM",
+    "DATASUM",
+    "EXTNAME",
+    "EXTVER",
+    "HDUNAME",
+    "INHERIT",
+)
+
+
+def write_image(
+    path: str | PathLike[str],
+    data: NDArray[Any],
+    *,
+    wcs: WCS | None = None,
+    header: Header | Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    unit: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an image atomically, with checksums, world coordinates and run record.
+
+    Parameters
+    ----------
+    path
+        Where to; ``.fits`` or ``.fits.gz``.
+    data
+        Shape (y, x). Floats are stored as float32, truth values as unsigned bytes.
+    wcs
+        World coordinates of `data`; overrides those in `header`.
+    header
+        Cards to keep, e.g. of the input image; cards on the layout of its bytes are dropped.
+    provenance
+        Run record: its essentials become cards, the whole a table ``PROVENANCE``.
+    unit
+        ``BUNIT``.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    OutputError
+        The file exists, or there is no room.
+    """
+    from astropy.io import fits
+
+    array = np.asarray(data)
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    elif array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    cards = fits.Header()
+    if header is not None:
+        source = header if isinstance(header, fits.Header) else fits.Header(dict(header))
+        cards.extend(source.copy(strip=True), bottom=True)
+        for name in _STRUCTURAL:
+            cards.remove(name, ignore_missing=True, remove_all=True)
+    if wcs is not None:
+        _drop_wcs(cards)
+        cards.update(wcs.to_header(relax=True))
+    if unit is not None:
+        cards["BUNIT"] = unit
+    for name, value, comment in prov.fits_cards(provenance) if provenance else ():
+        cards[name] = (value, comment)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+        hdus = fits.HDUList([fits.PrimaryHDU(array, cards)])
+        if provenance:
+            hdus.append(prov.fits_table(provenance))
+        with atomic_path(path, overwrite) as temporary:
+            hdus.writeto(temporary, checksum=True, output_verify="silentfix")
+
+
+def _drop_wcs(header: Header) -> None:
+    """Remove all world coordinates: a mixture of two (CD and PC, say) is no system at all."""
+    import re
+
+    pattern = re.compile(
+        r"(WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CROTA\d|CTYPE\d|CUNIT\d|CD\d_\d|PC\d_\d|"
+        r"PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|"
+        r"(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|"
+        r"WCSTY\d?[A-Z]|(CRPIX|CRVAL|CDELT|CTYPE|CUNIT)\d[A-Z]|(LTM|LTV)\d(_\d)?)"
+    )
+    for name in [card.keyword for card in header.cards if pattern.fullmatch(card.keyword)]:
+        header.remove(name, ignore_missing=True, remove_all=True)

@@ -1,0 +1,81 @@
+"""Dask workers sized from what the job was given: its threads and its memory."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from physml.exceptions import SettingsError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: A worker process with less than this cannot import what it needs.
+MIN_WORKER_MB = 200
+
+
+@contextlib.contextmanager
+def client(
+    threads: int, mem_mb: int, kind: Literal["threads", "processes"] = "threads"
+) -> Iterator[Client]:
+    """Start a local Dask cluster and stop it at the end of the block.
+
+    Parameters
+    ----------
+    threads
+        Threads in one worker, or worker processes of one thread each.
+    mem_mb
+        Memory of all workers together, MB. Beyond it Dask spills to disk and then pauses; a
+        worker process far above its share is restarted.
+    kind
+        ``threads`` for numpy and torch, which release the interpreter lock; ``processes`` for
+        Python code that does not.
+
+    Raises
+    ------
+    SettingsError
+        `threads` or `mem_mb` is too small.
+
+    Notes
+    -----
+    There is no dashboard and nothing listens beyond this machine: on a shared node anybody
+    could otherwise send work to the workers.
+    """
+    if threads < 1:
+        raise SettingsError(f"threads: expected at least 1, found {threads}")
+    workers = threads if kind == "processes" else 1
+    if mem_mb < MIN_WORKER_MB * workers:
+        raise SettingsError(
+            f"mem_mb: expected at least {MIN_WORKER_MB * workers} for {workers} worker(s), "
+            f"found {mem_mb}"
+        )
+    if kind not in ("threads", "processes"):
+        raise SettingsError(f"kind: expected 'threads' or 'processes', found {kind!r}")
+
+    import dask
+    from distributed import Client, LocalCluster
+
+    options = {
+        # A worker that dies twice on a task has met its memory limit; say so early.
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.comm.timeouts.connect": "60s",
+        "distributed.worker.daemon": True,
+    }
+    with (
+        tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
+        dask.config.set(options),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1 if kind == "processes" else threads,
+            processes=kind == "processes",
+            memory_limit=f"{mem_mb // workers}MB",
+            dashboard_address=None,
+            host="127.0.0.1" if kind == "processes" else None,
+            local_directory=scratch,
+            silence_logs=40,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as started,
+    ):
+        yield started

@@ -1,0 +1,334 @@
+"""The run record that every artefact carries: what made it, from what, when.
+
+A record says nothing of the machine (no host name, user or absolute path), so that the same run
+elsewhere gives the same record but for the times and versions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import hashlib
+import json
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from physml.exceptions import InputError
+
+#: Packages whose version can change results.
+PACKAGES = (
+    "physml",
+    "numpy",
+    "scipy",
+    "torch",
+    "pytorch-ignite",
+    "astropy",
+    "scikit-image",
+    "scikit-learn",
+    "h5py",
+    "dask",
+    "qutip",
+)
+#: Environment variables that are recorded. An allow-list: the environment holds secrets.
+ENVIRONMENT = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "PYTHONHASHSEED", "CUDA_VISIBLE_DEVICES")
+
+#: Name of the attribute, metadata key and table extension that holds the record.
+KEY = "provenance"
+FITS_EXTENSION = "PROVENANCE"
+MAX_RECORD_BYTES = 16 << 20
+
+_started: contextvars.ContextVar[str | None] = contextvars.ContextVar("started", default=None)
+
+
+def now() -> str:
+    """Time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextlib.contextmanager
+def run() -> Iterator[None]:
+    """Mark the start of a run; records made within the block carry its time."""
+    token = _started.set(now())
+    try:
+        yield
+    finally:
+        _started.reset(token)
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change results, where installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def sha256(path: str | PathLike[str]) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _describe(path: Path) -> Any:
+    """Name, size and hash of a file, or of each file in a folder (hidden ones left out)."""
+    if path.is_dir():
+        files = sorted(
+            p
+            for p in path.rglob("*")
+            if p.is_file() and not any(part[0] == "." for part in p.relative_to(path).parts)
+        )
+        return {str(p.relative_to(path)): _describe(p) for p in files}
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def jsonable(value: Any) -> Any:
+    """Turn settings, paths, numpy scalars and arrays, tuples and sets into plain JSON values.
+
+    Of a path only the name is kept; a non-finite number becomes its name as a text, since strict
+    JSON has none.
+    """
+    if hasattr(value, "model_dump"):
+        return jsonable(value.model_dump(mode="json"))
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((jsonable(item) for item in value), key=str)
+    if isinstance(value, list | tuple | range):
+        return [jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if value is None or isinstance(value, str | bool):
+        return value
+    if hasattr(value, "tolist"):  # numpy and torch, without importing either
+        return jsonable(value.tolist())
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    return str(value)
+
+
+def record(
+    stage: str,
+    settings: Any,
+    inputs: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    started: str | None = None,
+    status: int = 0,
+) -> dict[str, Any]:
+    """Make the record of a stage that is about to write its artefact.
+
+    Parameters
+    ----------
+    stage
+        What was run, e.g. ``"simulate"``.
+    settings
+        Settings of this stage and all before it (`physml.config.upstream`).
+    inputs
+        Name of each input -> path of a file or folder, or a list of paths; they are hashed.
+    extra
+        Anything else worth keeping, e.g. the shard or the lineage of the weights.
+    started
+        Start in UTC; by default that of the enclosing `run`, else now.
+    status
+        Exit status of the run.
+
+    Returns
+    -------
+    dict
+        Plain JSON values.
+    """
+    plain = jsonable(settings)
+    described: dict[str, Any] = {}
+    for name, item in (inputs or {}).items():
+        if isinstance(item, str | PathLike):
+            described[name] = _describe(Path(item))
+        else:
+            described[name] = [_describe(Path(path)) for path in item]
+    return {
+        "stage": stage,
+        "seed": plain.get("seed") if isinstance(plain, dict) else None,
+        "settings": plain,
+        "inputs": described,
+        "versions": dict(versions()),
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+        "started": started or _started.get() or now(),
+        "ended": now(),
+        "status": status,
+        **({"extra": jsonable(extra)} if extra else {}),
+    }
+
+
+def dumps(value: Mapping[str, Any]) -> str:
+    """Strict JSON text of a record."""
+    return json.dumps(jsonable(value), allow_nan=False)
+
+
+def loads(text: str | bytes, path: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """Record from its JSON text.
+
+    Raises
+    ------
+    InputError
+        Not JSON, or not a mapping.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError.expected(path, "a provenance record in JSON", str(error)) from error
+    if not isinstance(value, dict):
+        raise InputError.expected(
+            path, "a provenance record (a mapping)", f"a {type(value).__name__}"
+        )
+    return value
+
+
+# ------------------------------------------------------------------------------------------- FITS
+
+
+def fits_table(value: Mapping[str, Any]) -> Any:
+    """Table extension ``PROVENANCE`` that holds a record as lines of ASCII JSON."""
+    import numpy as np
+    from astropy.io import fits
+
+    # A header card ends at 68 characters; a table has room for all of it.
+    lines = json.dumps(jsonable(value), indent=1, allow_nan=False).splitlines()
+    column = fits.Column("json", f"{max(map(len, lines))}A", array=np.array(lines))
+    return fits.BinTableHDU.from_columns([column], name=FITS_EXTENSION)
+
+
+def fits_cards(value: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """Header cards with the essentials of a record."""
+    known = value.get("versions", {})
+    cards = [
+        ("CREATOR", f"physml {known.get('physml', '')}".strip(), "program that made this file"),
+        ("PHYSTAGE", str(value.get("stage", ""))[:60], "physml stage"),
+        ("DATE", str(value.get("ended", now())).rstrip("Z"), "end of the run, UTC"),
+    ]
+    if isinstance(value.get("seed"), int):
+        cards.append(("PHYSEED", value["seed"], "seed of the run"))
+    return cards
+
+
+def _from_fits(path: Path) -> dict[str, Any] | None:
+    from physml.io.fits import open_hdus
+
+    with open_hdus(path) as hdus:
+        if FITS_EXTENSION not in hdus:
+            return None
+        table = hdus[FITS_EXTENSION].data
+        if table is None or "json" not in (table.names or []):
+            raise InputError.expected(path, "a PROVENANCE table with a column json", "another one")
+        return loads("\n".join(str(line) for line in table["json"]), path)
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def kind(path: str | PathLike[str]) -> str:
+    """Kind of a file by its first bytes: hdf5, fits, safetensors, png, ecsv, json or unknown.
+
+    Raises
+    ------
+    InputError
+        No such file.
+    """
+    source = Path(path)
+    if not source.is_file():
+        found = "a folder" if source.is_dir() else "no such file"
+        raise InputError.expected(source, "a file", found)
+    with open(source, "rb") as file:
+        head = file.read(64)
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if head.startswith(b"SIMPLE  =") or head.startswith(b"\x1f\x8b"):
+        return "fits"
+    if head.startswith(b"\x89PNG"):
+        return "png"
+    if head.startswith(b"# %ECSV"):
+        return "ecsv"
+    if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "safetensors"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "json"
+    return "unknown"
+
+
+def read(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read the record that a file carries, whatever its format.
+
+    Raises
+    ------
+    InputError
+        No such file, an unknown format, a damaged file, or one without a record.
+    """
+    source = Path(path)
+    found: dict[str, Any] | None
+    match kind(source):
+        case "hdf5":
+            from physml.io.shards import read_provenance
+
+            found = read_provenance(source)
+        case "fits":
+            found = _from_fits(source)
+        case "safetensors":
+            from physml.io.weights import read_metadata
+
+            found = read_metadata(source).get(KEY)
+        case "ecsv":
+            found = _from_ecsv(source)
+        case "json":
+            from physml.io.atomic import read_json
+
+            value = read_json(source)
+            found = value.get(KEY) if isinstance(value, dict) else None
+        case "png":
+            found = _from_png(source)
+        case _:
+            raise InputError.expected(
+                source, "HDF5, FITS, safetensors, ECSV, JSON or PNG", "another kind of file"
+            )
+    if not isinstance(found, dict):
+        raise InputError.expected(source, "a file with a provenance record", "none in it")
+    return found
+
+
+def _from_ecsv(path: Path) -> dict[str, Any] | None:
+    if path.stat().st_size > 256 << 20:
+        raise InputError.expected(path, "an ECSV table under 256 MB", "a larger file")
+    from physml.io.catalogues import read_catalogue
+
+    text = read_catalogue(path).meta.get(KEY)
+    return loads(text, path) if isinstance(text, str) else text
+
+
+def _from_png(path: Path) -> dict[str, Any] | None:
+    """Look for the tEXt or iTXt chunk named ``provenance``; written by matplotlib's metadata."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, name = int.from_bytes(head[:4], "big"), head[4:]
+            if length > MAX_RECORD_BYTES or name == b"IEND":
+                return None
+            body = file.read(length)
+            file.seek(4, os.SEEK_CUR)
+            key, _, text = body.partition(b"\0")
+            if key == KEY.encode():
+                if name == b"tEXt":
+                    return loads(text.decode("latin-1"), path)
+                if name == b"iTXt" and text[:2] == b"\0\0":  # not compressed
+                    return loads(text[2:].split(b"\0", 2)[-1], path)
+    return None
