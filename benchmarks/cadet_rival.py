@@ -1,4 +1,4 @@
-"""CADET (pycadet 0.3.5) on a stack of images: natively, or several times faster with the same answer.
+"""CADET (pycadet 0.3.5) on a stack of images: natively, or several times faster, same answer.
 
 This file runs in the rival's own environment (numpy, torch, keras, pycadet and nothing of ours):
 
