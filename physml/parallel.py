@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from physml.exceptions import SettingsError
 
@@ -40,8 +41,9 @@ def client(
 
     Notes
     -----
-    There is no dashboard and nothing listens beyond this machine: on a shared node anybody
-    could otherwise send work to the workers.
+    There is no dashboard, and nothing is reachable from another machine: anybody who reaches a
+    Dask scheduler can run code. Worker processes talk over the loopback interface, which other
+    users of the same machine share; threads use no network at all.
     """
     if threads < 1:
         raise SettingsError(f"threads: expected at least 1, found {threads}")
@@ -55,27 +57,40 @@ def client(
         raise SettingsError(f"kind: expected 'threads' or 'processes', found {kind!r}")
 
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
 
     options = {
         # A worker that dies twice on a task has met its memory limit; say so early.
         "distributed.scheduler.allowed-failures": 2,
         "distributed.comm.timeouts.connect": "60s",
-        "distributed.worker.daemon": True,
+        # Dask serves state and metrics over HTTP even without a dashboard; here, nothing.
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
     }
-    with (
-        tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
-        dask.config.set(options),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1 if kind == "processes" else threads,
-            processes=kind == "processes",
-            memory_limit=f"{mem_mb // workers}MB",
-            dashboard_address=None,
-            host="127.0.0.1" if kind == "processes" else None,
-            local_directory=scratch,
-            silence_logs=40,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as started,
-    ):
-        yield started
+    # `LocalCluster` would bind those HTTP servers to all interfaces, so it is put together here.
+    local: dict[str, Any] = {
+        "host": "127.0.0.1" if kind == "processes" else None,
+        "protocol": "tcp://" if kind == "processes" else "inproc://",
+        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
+    }
+    with tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch, dask.config.set(options):
+        worker = {
+            "cls": Nanny if kind == "processes" else Worker,
+            "options": {
+                **local,
+                "nthreads": 1 if kind == "processes" else threads,
+                "memory_limit": f"{mem_mb // workers}MB",
+                "local_directory": scratch,
+                "silence_logs": logging.ERROR,
+            },
+        }
+        with (
+            SpecCluster(
+                workers=dict.fromkeys(range(workers), worker),
+                scheduler={"cls": Scheduler, "options": local},
+                silence_logs=logging.ERROR,
+            ) as cluster,
+            Client(cluster, set_as_default=False) as started,
+        ):
+            yield started
