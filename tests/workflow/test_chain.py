@@ -1,0 +1,281 @@
+"""The chain in all its modes, on a pipeline from outside that takes milliseconds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from .conftest import TOY, Run, planned
+
+STAGES = ["simulate", "preprocess", "train", "evaluate", "report"]
+
+
+def rate(results: Path) -> float:
+    """Decay rate that a run of the toy found."""
+    return json.loads((results / "report" / "summary.json").read_text())["rate"]
+
+
+# ---------------------------------------------------------------------------------- where it runs
+
+
+def test_alone_from_another_folder(done: Path) -> None:
+    """One pipeline by -s: all stages run, and the answer is the physics that was put in."""
+    results = done / "results" / "toy"
+    # 9 series of 25,000 counts: the rate is known to 1 / sqrt(N var(t)) = 0.0013.
+    assert rate(results) == pytest.approx(0.5, abs=5 * 0.0013)
+    assert not list(results.glob("raw/*")), "raw shards are temporary"
+    assert sorted(p.name for p in (results / "data").glob("*.h5")) == ["test.h5", "train.h5"]
+    logs = {str(p.relative_to(done / "logs/toy")) for p in (done / "logs/toy").rglob("*.log")}
+    assert logs == {f"{stage}.log" for stage in STAGES[1:]} | {
+        f"simulate/{i}.log" for i in (0, 1, 2)
+    }
+    assert (done / "logs" / "toy" / "train.benchmark.tsv").read_text().startswith("s\t")
+
+
+def test_finished_run_has_nothing_to_do(snakemake: Run, toy: Path, done: Path) -> None:
+    """The same command again does nothing."""
+    assert planned(snakemake("-s", toy, "-n", cwd=done).stdout) == {}
+
+
+def test_everything_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
+    """Two pipelines through one chain: each has its own settings, folder and rules."""
+    twin = "{simulate: {rate: 0.8}, seed: 1}"
+    options = ["pipelines=toy,twin", f"pipeline_dirs={TOY / 'pipelines'}", f"twin={twin}"]
+    out = snakemake("-s", root / "Snakefile", "--config", *options, cwd=tmp_path).stdout
+    assert "toy_train" in out
+    assert "twin_train" in out
+    assert rate(tmp_path / "results" / "toy") == pytest.approx(0.5, abs=0.01)
+    assert rate(tmp_path / "results" / "twin") == pytest.approx(0.8, abs=0.01)
+
+
+def test_root_plans_every_pipeline(snakemake: Run, root: Path, tmp_path: Path) -> None:
+    """Without a choice the root runs its own pipelines and those from outside."""
+    options = [f"pipeline_dirs={TOY / 'pipelines'}"]
+    jobs = planned(
+        snakemake("-s", root / "Snakefile", "-n", "--config", *options, cwd=tmp_path).stdout
+    )
+    ours = {path.parent.name for path in root.glob("pipelines/*/Snakefile")}
+    assert "cavities" in ours
+    assert set(jobs) == {f"{p}_{s}" for p in {*ours, "toy", "twin"} for s in STAGES} | {"all"}
+
+
+def test_one_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
+    """A pipeline's name as target runs that one only."""
+    options = [f"pipeline_dirs={TOY / 'pipelines'}", "preset=smoke"]
+    arguments = ["-s", root / "Snakefile", "-n", "--config", *options, "--", "toy"]
+    jobs = planned(snakemake(*arguments, cwd=tmp_path).stdout)
+    assert set(jobs) == {f"toy_{stage}" for stage in STAGES} | {"toy"}
+    assert jobs["toy_simulate"] == 2, "the preset has 8 samples in shards of 4"
+
+
+def test_root_and_alone_share_results(snakemake: Run, root: Path, done: Path) -> None:
+    """What ran alone is up to date for the root: same files, same settings."""
+    options = ["pipelines=toy", f"pipeline_dirs={TOY / 'pipelines'}"]
+    arguments = ["-s", root / "Snakefile", "-n", "--config", *options, "--", "toy_report"]
+    assert planned(snakemake(*arguments, cwd=done).stdout) == {}
+
+
+def test_directory_option(snakemake: Run, toy: Path, done: Path, tmp_path: Path) -> None:
+    """--directory from somewhere else is the same as being there."""
+    assert planned(snakemake("-s", toy, "-d", done, "-n", cwd=tmp_path).stdout) == {}
+
+
+IMPORTER = """
+module decay:
+    snakefile: {snakefile!r}
+    config: {config}
+    pathvars:
+        results="analysis/decay",
+        logs="analysis/logs",
+
+use rule * from decay as decay_*
+
+rule half_life:
+    default_target: True
+    input:
+        report="analysis/decay/report",
+    output:
+        "half_life.txt",
+    shell:
+        "python -c 'import json, math; "
+        "print(math.log(2) / json.load(open(\\"{{input.report}}/summary.json\\"))[\\"rate\\"])'"
+        " > {{output}}"
+"""
+
+
+def test_imported_by_somebody_else(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """A foreign Snakefile uses the pipeline under its own names, with its own folder."""
+    config = {"simulate": {"rate": 0.25}}
+    (tmp_path / "Snakefile").write_text(IMPORTER.format(snakefile=str(toy), config=config))
+    # A key of the importer's own configuration is none of the pipeline's business.
+    snakemake("--config", "cohort=a", cwd=tmp_path)
+    assert float((tmp_path / "half_life.txt").read_text()) == pytest.approx(
+        np.log(2) / 0.25, rel=0.02
+    )
+    assert not (tmp_path / "results").exists()
+    assert (tmp_path / "analysis" / "logs" / "train.log").is_file()
+
+
+def test_root_imported_by_somebody_else(snakemake: Run, root: Path, tmp_path: Path) -> None:
+    """The root as a whole can be a module, too; its folders follow."""
+    config = {"pipelines": "toy", "pipeline_dirs": str(TOY / "pipelines")}
+    (tmp_path / "Snakefile").write_text(
+        f"module ml:\n    snakefile: {str(root / 'Snakefile')!r}\n    config: {config}\n"
+        '    pathvars:\n        results="out",\n\nuse rule * from ml as ml_*\n'
+    )
+    out = snakemake("-n", cwd=tmp_path).stdout
+    assert planned(out)["ml_toy_train"] == 1
+    assert "out/toy/model.safetensors" in out
+
+
+# ------------------------------------------------------------------------------ what runs again
+
+
+@pytest.mark.parametrize(
+    ("override", "rerun"),
+    [
+        ("evaluate={bins: 7}", STAGES[3:]),
+        ("train={steps: 30}", STAGES[2:]),
+        ("preprocess={test: 0.5}", STAGES),  # needs the raw shards, which are gone
+        ("simulate={rate: 0.3}", STAGES),
+        ("seed=7", STAGES),
+        ("train={resources: {threads: 2, mem_mb: 999}}", []),  # changes no result
+    ],
+)
+def test_only_what_follows_runs_again(
+    snakemake: Run, toy: Path, done: Path, override: str, rerun: list[str]
+) -> None:
+    """One setting overridden: its stage and those after it, nothing before."""
+    jobs = planned(snakemake("-s", toy, "-n", "--config", override, cwd=done).stdout)
+    assert set(jobs) - {"all"} == set(rerun)
+
+
+def test_stage_version_runs_it_again(snakemake: Run, toy: Path, done: Path) -> None:
+    """A raised stage version is a change, though no setting and no rule changed."""
+    jobs = planned(snakemake("-s", toy, "-n", cwd=done, TOY_TRAIN_VERSION="2").stdout)
+    assert set(jobs) - {"all"} == set(STAGES[2:])
+
+
+def test_raw_shards_are_kept_on_request(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """With --notemp a changed preprocessing does not simulate again."""
+    snakemake("-s", toy, "--notemp", "--until", "preprocess", cwd=tmp_path)
+    override = ["--config", "preprocess={test: 0.5}"]
+    jobs = planned(snakemake("-s", toy, "-n", *override, cwd=tmp_path).stdout)
+    assert set(jobs) - {"all"} == set(STAGES[1:])
+
+
+def test_override_is_carried_out(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """Not only planned: the second run replaces what follows and leaves the rest alone."""
+    snakemake("-s", toy, cwd=tmp_path)
+    results = tmp_path / "results" / "toy"
+    data = (results / "data" / "train.h5").stat().st_mtime_ns
+    before = load_file(results / "model.safetensors")["rate"]
+    # The old training state is of other settings; the toy takes it up, which gives 41 steps.
+    snakemake("-s", toy, "--config", "train={steps: 41}", cwd=tmp_path)
+    assert (results / "data" / "train.h5").stat().st_mtime_ns == data
+    assert load_file(results / "model.safetensors")["rate"] != before
+
+
+def test_shard_count_changes_no_data(snakemake: Run, toy: Path, done: Path, tmp_path: Path) -> None:
+    """Five shards instead of three: the same series, so the same weights."""
+    snakemake("-s", toy, "--until", "train", "--config", "simulate={shard_size: 3}", cwd=tmp_path)
+    weights = "results/toy/model.safetensors"
+    assert load_file(tmp_path / weights)["rate"] == load_file(done / weights)["rate"]
+
+
+# -------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("train={steps: 0}", "train.steps: Input should be greater than 0 (got '0')"),
+        ("train={step: 9}", "train.step: no such setting; did you mean 'steps'?"),
+        ("tain={steps: 9}", "tain: no such setting; did you mean 'train'?"),
+        ("simulate={rate: fast}", "simulate.rate: Input should be a valid number"),
+    ],
+)
+def test_bad_setting(
+    snakemake: Run, root: Path, toy: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    """Refused before anything runs, with the key, what came and what is allowed."""
+    alone = snakemake("-s", toy, "--config", override, cwd=tmp_path, rc=1).stdout
+    section = f"toy={{{override.replace('=', ': ', 1)}}}"
+    options = [f"pipeline_dirs={TOY / 'pipelines'}", section]
+    whole = snakemake("-s", root / "Snakefile", "--config", *options, cwd=tmp_path, rc=1).stdout
+    for out in (alone, whole):
+        assert message in out
+        assert "Traceback" not in out
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("cavitys={seed: 1}", "unknown: cavitys"),
+        ("pipelines=cavitys", "unknown: cavitys"),
+        ("preset=smok", "smok.yaml"),
+        ("pipeline_dirs=/no/such", "no such folder: /no/such"),
+    ],
+)
+def test_bad_root_configuration(
+    snakemake: Run, root: Path, tmp_path: Path, option: str, message: str
+) -> None:
+    """A misspelt key of the root's own is not passed over."""
+    out = snakemake("-s", root / "Snakefile", "-n", "--config", option, cwd=tmp_path, rc=1).stdout
+    assert message in out
+
+
+def test_unregistered_pipeline(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """A folder whose package is not installed says so."""
+    out = snakemake("-s", toy, "-n", cwd=tmp_path, rc=1, PYTHONPATH="").stdout
+    assert "expected one of the pipelines" in out
+
+
+# --------------------------------------------------------------------------------- what is killed
+
+
+def test_killed_training_is_resumed_by_retries(
+    snakemake: Run, toy: Path, done: Path, tmp_path: Path
+) -> None:
+    """SIGKILL in mid-training and --retries 1: resumed by itself, same weights bit for bit."""
+    out = snakemake("-s", toy, "--retries", "1", "--config", "train={killed_at: 20}", cwd=tmp_path)
+    assert "Trying to restart job" in out.stdout
+    log = (tmp_path / "logs" / "toy" / "train.log").read_text()
+    assert "begins at step 0" in log
+    assert "begins at step 20" in log
+    weights = "results/toy/model.safetensors"
+    assert load_file(tmp_path / weights)["rate"] == load_file(done / weights)["rate"]
+
+
+def test_killed_training_is_resumed_by_the_same_command(
+    snakemake: Run, toy: Path, tmp_path: Path
+) -> None:
+    """Without retries the chain fails; the state stays, the output does not."""
+    command = ["-s", toy, "--config", "train={killed_at: 20}"]
+    snakemake(*command, cwd=tmp_path, rc=1)
+    assert not (tmp_path / "results" / "toy" / "model.safetensors").exists()
+    assert (tmp_path / "results" / "toy" / "model.safetensors.state").is_dir()
+    snakemake(*command, cwd=tmp_path)
+    assert "begins at step 20" in (tmp_path / "logs" / "toy" / "train.log").read_text()
+
+
+def test_protected_weights(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """On request the weights are read-only."""
+    snakemake("-s", toy, "--until", "train", "--config", "protect=true", cwd=tmp_path)
+    mode = (tmp_path / "results" / "toy" / "model.safetensors").stat().st_mode
+    assert mode & 0o222 == 0
+
+
+def test_time_limit_only_under_slurm(snakemake: Run, toy: Path, tmp_path: Path) -> None:
+    """Training is told the job's time where a scheduler would kill it, and only there."""
+    snakemake("-s", toy, "--until", "train", cwd=tmp_path)
+    log = tmp_path / "logs" / "toy" / "train.log"
+    assert "time limit None" in log.read_text()
+    override = ["--config", "train={steps: 45, resources: {runtime_min: 3}}"]
+    snakemake("-s", toy, "--until", "train", *override, cwd=tmp_path, SLURM_JOB_ID="1")
+    assert "time limit 180" in log.read_text()

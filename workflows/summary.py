@@ -1,0 +1,34 @@
+"""Say where the results of a run are: catalogues, figures, pages. Called by `make run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+CATALOGUES = ("*.ecsv", "*.fits", "*.reg")
+
+
+def summary(results: Path) -> Table:
+    """One row for each kind of result of each pipeline."""
+    table = Table("pipeline", "what", "where", box=None, pad_edge=False, header_style="bold")
+    for report in sorted(results.glob("*/report")):
+        found = {
+            "catalogue": [p for kind in CATALOGUES for p in sorted(report.rglob(kind))],
+            "figures": [*report.parent.glob("evaluation/figures"), *sorted(report.rglob("*.png"))],
+            "page": sorted(report.glob("index.html")),
+        }
+        for what, paths in found.items():
+            for path in paths:
+                table.add_row(report.parent.name, what, os.path.relpath(path))
+    if (results / "report.html").is_file():
+        table.add_row("all", "HTML report", os.path.relpath(results / "report.html"))
+    return table
+
+
+if __name__ == "__main__":
+    # Wide enough that no path is wrapped: paths are there to be copied.
+    Console(width=200).print(summary(Path(sys.argv[1])))
