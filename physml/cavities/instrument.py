@@ -1,6 +1,7 @@
 r"""The telescope: point spread function, exposure map, background.
 
-mu = t [PSF (*) (E . S)] + B. The PSF is a Gaussian core with King wings
+mu = t E . [PSF (*) S] + B: photons pass the mirror first and the detector's gaps afterwards (blurring
+E . S instead would fill the gaps with light). The PSF is a Gaussian core with King wings
 [1 + (r/r0)^2]^-alpha and grows off axis; E holds vignetting 1 / (1 + (theta/theta_v)^2),
 chip gaps and dead columns blurred by the dither.
 """
@@ -49,14 +50,18 @@ def psf_kernel(fwhm: Tensor, wings: Tensor, alpha: Tensor, half_size: int = 16) 
 
 
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
-    """Convolve images (n, H, W) with kernels (n, k, k), flux outside the image lost."""
+    """Convolve images (n, H, W) with kernels (n, k, k); the sky goes on beyond the image's edge.
+
+    What lies outside is taken to equal the edge, so that no dark frame appears.
+    """
     h, w = image.shape[-2:]
     k = kernel.shape[-1]
-    shape = (h + k - 1, w + k - 1)
-    product = torch.fft.rfft2(image, s=shape) * torch.fft.rfft2(kernel, s=shape)
+    reach = k // 2
+    wide = torch.nn.functional.pad(image[:, None], (reach,) * 4, mode="replicate")[:, 0]
+    shape = (h + 4 * reach, w + 4 * reach)
+    product = torch.fft.rfft2(wide, s=shape) * torch.fft.rfft2(kernel, s=shape)
     full = torch.fft.irfft2(product, s=shape)
-    lo = k // 2
-    return full[..., lo : lo + h, lo : lo + w]
+    return full[..., 2 * reach : 2 * reach + h, 2 * reach : 2 * reach + w]
 
 
 def blur(image: Tensor, on_axis: Tensor, off_axis: Tensor) -> Tensor:

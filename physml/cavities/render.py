@@ -535,7 +535,7 @@ def render(scene: Scene, sources: Tensor, exposure: Tensor, order: int = 16) -> 
     wings, alpha = scene.params["psf_wings"], scene.params["psf_alpha"]
     on_axis = psf_kernel(fwhm, wings, alpha)
     off_axis = psf_kernel(fwhm * (1 + scene.params["psf_growth"]), wings, alpha)
-    seen = blur(exposure * (scale * (sky + points) + sources), on_axis, off_axis)
+    seen = exposure * blur(scale * (sky + points) + sources, on_axis, off_axis)
     live = exposure > 0
     flat = live / live.sum((1, 2), keepdim=True)
     vignetted = exposure / exposure.sum((1, 2), keepdim=True)

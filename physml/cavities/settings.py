@@ -108,7 +108,7 @@ class InstrumentPrior(Settings):
 class SimulateSettings(SimulateBase):
     """Simulated clusters."""
 
-    n_samples: int = Field(64_000, description="Number of images", gt=0)
+    n_samples: int = Field(48_000, description="Number of images", gt=0)
     shard_size: int = Field(2_000, description="Images a shard", gt=0)
     image_size: int = Field(128, description="Side of an image, pixel", ge=64, multiple_of=16)
     images_per_cluster: int = Field(

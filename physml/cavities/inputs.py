@@ -1,0 +1,63 @@
+"""What the network sees: a stack of channels from counts, smooth model, exposure and mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CHANNELS = (
+    "log_counts",
+    "residual",
+    "residual_5",
+    "residual_13",
+    "log_model",
+    "log_exposure",
+    "invalid",
+)
+FLOOR = 0.05  # counts; keeps significances finite where nothing is expected
+CLIP = 8.0
+
+
+def channels(counts: Tensor, model: Tensor, exposure: Tensor, invalid: Tensor) -> Tensor:
+    """Stack the input channels.
+
+    Residuals are significances, (data - model) / sqrt(model): the only form in which a cavity
+    looks alike at any depth of the exposure. Two of them are summed over boxes of 5 and 13
+    pixels, where faint images show what single pixels do not.
+
+    Parameters
+    ----------
+    counts, model, exposure : Tensor, shape (n, H, W)
+        Counts, smooth expected counts, relative exposure.
+    invalid : Tensor of bool, shape (n, H, W)
+        Pixels without information.
+
+    Returns
+    -------
+    Tensor, shape (n, 7, H, W)
+        Channels of order one, in the order of `CHANNELS`.
+    """
+    live = ~invalid
+    # Background-subtracted images have negative pixels.
+    difference = torch.where(live, counts - model, 0.0)
+    variance = torch.where(live, model, 0.0).clamp_min(0.0)
+    stack = [
+        torch.log1p(counts.clamp_min(0.0)) * live / 3,
+        difference / (variance + FLOOR).sqrt() / 2,
+        *(_boxed(difference, variance, side) / 2 for side in (5, 13)),
+        torch.log(variance + FLOOR) / 4,
+        torch.log(exposure.clamp(0.01, 1.0)),
+        invalid.to(counts.dtype),
+    ]
+    return torch.stack([s.clamp(-CLIP, CLIP) for s in stack], 1)
+
+
+def _boxed(difference: Tensor, variance: Tensor, side: int) -> Tensor:
+    """Significance of the sums over boxes."""
+    def total(t: Tensor) -> Tensor:
+        for kernel in ((1, side), (side, 1)):
+            pad = (kernel[0] // 2, kernel[1] // 2)
+            t = torch.nn.functional.avg_pool2d(t, kernel, 1, pad)
+        return t * side**2
+
+    return total(difference[:, None])[:, 0] / (total(variance[:, None])[:, 0] + FLOOR).sqrt()
