@@ -267,16 +267,10 @@ def kind(path: str | PathLike[str]) -> str:
     return "unknown"
 
 
-def read(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the record that a file carries, whatever its format.
-
-    Raises
-    ------
-    InputError
-        No such file, an unknown format, a damaged file, or one without a record.
-    """
+def find(path: str | PathLike[str]) -> dict[str, Any] | None:
+    """Record that a file carries, or None where it carries none; `read` without the demand."""
     source = Path(path)
-    found: dict[str, Any] | None
+    found: Any
     match kind(source):
         case "hdf5":
             from physml.io.shards import read_provenance
@@ -301,8 +295,20 @@ def read(path: str | PathLike[str]) -> dict[str, Any]:
             raise InputError.expected(
                 source, "HDF5, FITS, safetensors, ECSV, JSON or PNG", "another kind of file"
             )
-    if not isinstance(found, dict):
-        raise InputError.expected(source, "a file with a provenance record", "none in it")
+    return found if isinstance(found, dict) else None
+
+
+def read(path: str | PathLike[str]) -> dict[str, Any]:
+    """Read the record that a file carries, whatever its format.
+
+    Raises
+    ------
+    InputError
+        No such file, an unknown format, a damaged file, or one without a record.
+    """
+    found = find(path)
+    if found is None:
+        raise InputError.expected(path, "a file with a provenance record", "none in it")
     return found
 
 

@@ -208,7 +208,7 @@ def _plain(dtype: np.dtype[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open a regular file as HDF5 with errors that name it."""
     if not path.is_file():
         raise InputError.expected(path, "an HDF5 file", "no such file")
@@ -369,7 +369,7 @@ def _take(path: Path, name: str, dataset: h5py.Dataset, spec: Spec, index: Any) 
 def read_provenance(path: str | PathLike[str]) -> dict[str, Any] | None:
     """Run record of a shard, or None where it has none."""
     source = Path(path)
-    with _open(source) as file:
+    with open_hdf5(source) as file:
         return _provenance(source, file)
 
 
@@ -407,7 +407,7 @@ def read_shard(
     """
     source = Path(path)
     arrays: dict[str, NDArray[Any]] = {}
-    with _open(source) as file:
+    with open_hdf5(source) as file:
         datasets = {}
         budget = max_bytes
         for name, wanted in spec.items():
@@ -449,7 +449,7 @@ class LazyShard:
         self._spec = dict(spec)
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            file = stack.enter_context(_open(self.path))
+            file = stack.enter_context(open_hdf5(self.path))
             self._datasets: dict[str, h5py.Dataset] = {}
             for name, wanted in spec.items():
                 dataset = _dataset(self.path, file, name, wanted)

@@ -1,0 +1,253 @@
+"""External files: what they are, where they are, and how to get them.
+
+``data/manifest.csv`` names every file from outside with its public source, version, size and
+SHA-256. A file is looked for in ``$PHYSML_SHARED_DATA`` (by default the folder ``shared/data``
+beside the repository), then in the cache, and is used only if its hash is right.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import logging
+import os
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from physml import provenance as prov
+from physml.exceptions import InputError, PhysmlError
+from physml.io.atomic import atomic_path
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("name", "file", "version", "url", "sha256", "bytes", "licence", "citation")
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One external file.
+
+    Attributes
+    ----------
+    name
+        As on the command line.
+    file
+        Its path below a folder of data.
+    version
+        Version at its source.
+    url
+        Where it comes from.
+    sha256, bytes
+        What it has to be.
+    licence, citation
+        How it may be used, and whom to thank.
+    """
+
+    name: str
+    file: str
+    version: str
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+    citation: str
+
+
+def _manifest_path() -> Path:
+    # In a wheel the manifest lies inside the package, in a checkout at the top.
+    packed = Path(str(resources.files("physml"))) / "_data" / "manifest.csv"
+    return packed if packed.is_file() else Path(__file__).parents[1] / "data" / "manifest.csv"
+
+
+def manifest(path: Path | None = None) -> dict[str, Entry]:
+    """Read the table of external files.
+
+    Parameters
+    ----------
+    path
+        Another table; the project's own by default.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a name is given twice, or a value cannot be used.
+    """
+    source = path or _manifest_path()
+    if not source.is_file():
+        raise InputError.expected(source, "the table of external files", "no such file")
+    entries: dict[str, Entry] = {}
+    with open(source, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise InputError.expected(source, f"columns {COLUMNS}", f"{reader.fieldnames}")
+        for number, row in enumerate(reader, start=2):
+            entry = _entry(f"{source}, line {number}", row)
+            if entry.name in entries:
+                raise InputError.expected(source, "each name once", f"{entry.name!r} twice")
+            entries[entry.name] = entry
+    return entries
+
+
+def _entry(place: str, row: dict[str, Any]) -> Entry:
+    relative = PurePosixPath(row["file"] or "")
+    if not relative.name or relative.is_absolute() or ".." in relative.parts:
+        raise InputError.expected(place, "a relative path as file", repr(row["file"]))
+    if not re.fullmatch(r"[0-9a-f]{64}", row["sha256"] or ""):
+        raise InputError.expected(place, "a SHA-256 of 64 hexadecimal digits", repr(row["sha256"]))
+    if not re.match(r"https?://", row["url"] or ""):
+        raise InputError.expected(place, "a url that begins with http", repr(row["url"]))
+    if not (row["bytes"] or "").isdecimal():
+        raise InputError.expected(place, "a number of bytes", repr(row["bytes"]))
+    return Entry(**{**row, "bytes": int(row["bytes"])})
+
+
+def entry(name: str) -> Entry:
+    """One entry by name.
+
+    Raises
+    ------
+    InputError
+        No such name; the message suggests one.
+    """
+    entries = manifest()
+    if name in entries:
+        return entries[name]
+    close = difflib.get_close_matches(name.lower(), entries, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else None
+    raise InputError.expected(None, f"one of the data sets {', '.join(entries)}", repr(name), hint)
+
+
+def cache_folder() -> Path:
+    """Where downloads go: ``$PHYSML_CACHE``, else the user's cache folder."""
+    given = os.environ.get("PHYSML_CACHE")
+    if given:
+        return Path(given)
+    import pooch
+
+    return Path(pooch.os_cache("physml"))
+
+
+def _folders() -> list[Path]:
+    given = os.environ.get("PHYSML_SHARED_DATA")
+    shared = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    return [shared, cache_folder()]
+
+
+def find_data(name: str) -> Path | None:
+    """Path of a file that is on this machine already, or None.
+
+    A file with another hash is left out with a warning.
+
+    Raises
+    ------
+    InputError
+        No such name.
+    """
+    wanted = entry(name)
+    for folder in _folders():
+        for candidate in (folder / wanted.file, folder / PurePosixPath(wanted.file).name):
+            if not candidate.is_file():
+                continue
+            # The size first: it is quick, and tells a cut download from a whole one.
+            same_size = candidate.stat().st_size == wanted.bytes
+            if same_size and prov.sha256(candidate) == wanted.sha256:
+                return candidate
+            log.warning("%s is not version %s of %s: left out", candidate, wanted.version, name)
+    return None
+
+
+def fetch_data(
+    name: str,
+    *,
+    base_url: str | None = None,
+    folder: Path | None = None,
+    force: bool = False,
+) -> Path:
+    """Path of an external file, downloaded and checked where it is not there yet.
+
+    Parameters
+    ----------
+    name
+        Name in the manifest.
+    base_url
+        A mirror: the file is taken from ``<base_url>/<file>``.
+    folder
+        Where the file goes; the cache by default.
+    force
+        Download even if the file is there.
+
+    Raises
+    ------
+    InputError
+        No such name, or a url that is not http.
+    PhysmlError
+        No network, a refusal of the server, or another content than expected.
+    """
+    wanted = entry(name)
+    here = None if force else find_data(name)
+    if here is not None and folder is None:
+        return here
+    target = (folder or cache_folder()) / PurePosixPath(wanted.file).name
+    if not force and target.is_file() and prov.sha256(target) == wanted.sha256:
+        return target
+    if here is not None:
+        with atomic_path(target, overwrite=True) as temporary:
+            temporary.write_bytes(here.read_bytes())
+        return target
+    url = f"{base_url.rstrip('/')}/{wanted.file}" if base_url else wanted.url
+    if not re.match(r"https?://", url):
+        raise InputError.expected("base url", "one that begins with http:// or https://", repr(url))
+    _download(wanted, url, target)
+    return target
+
+
+def _download(wanted: Entry, url: str, target: Path) -> None:
+    import pooch
+    import requests
+
+    class Limited:
+        """pooch's download, stopped at the size that the manifest names."""
+
+        def __call__(self, url: str, output: str | Path, _: Any) -> None:
+            with (
+                requests.get(url, timeout=TIMEOUT_S, stream=True) as reply,
+                open(output, "wb") as file,
+            ):
+                reply.raise_for_status()
+                size = 0
+                for block in reply.iter_content(1 << 16):
+                    size += len(block)
+                    if size > wanted.bytes:
+                        raise ValueError(f"more than the expected {wanted.bytes} bytes")
+                    file.write(block)
+
+    log.info("downloading %s (%.1f MB) from %s", wanted.name, wanted.bytes / 1e6, url)
+    # pooch asks for a folder of its own and moves the file there when the hash is right.
+    logger = pooch.get_logger()
+    logger.setLevel(logging.WARNING)
+    try:
+        with atomic_path(target, overwrite=True) as temporary:
+            pooch.retrieve(
+                url,
+                known_hash=f"sha256:{wanted.sha256}",
+                fname=temporary.name,
+                path=temporary.parent,
+                downloader=Limited(),
+            )
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise PhysmlError(
+            f"{wanted.name}: no connection to {url}. Without a network, put the file "
+            f"{wanted.file} into a folder and set PHYSML_SHARED_DATA to that folder."
+        ) from error
+    except requests.RequestException as error:
+        raise PhysmlError(f"{wanted.name}: {error}") from error
+    except ValueError as error:
+        detail = " ".join(str(error).split())
+        raise PhysmlError(
+            f"{wanted.name}: {url} is not the file that the manifest describes, nothing was "
+            f"kept ({detail})"
+        ) from error

@@ -1,0 +1,120 @@
+"""What is in a file, for ``physml info``: read with the same care as everything else."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from physml import provenance as prov
+from physml.exceptions import InputError
+
+MAX_NAMES = 1000
+
+
+def describe(path: str | PathLike[str]) -> dict[str, Any]:
+    """Format, size, hash, contents and run record of a file.
+
+    Returns
+    -------
+    dict
+        Plain JSON values: ``file``, ``format``, ``bytes``, ``sha256``, ``contents`` (of HDF5,
+        FITS, safetensors and tables) and ``provenance`` (None where there is none).
+
+    Raises
+    ------
+    InputError
+        No such file, an unknown format, or a damaged file.
+    """
+    source = Path(path)
+    kind = prov.kind(source)
+    contents: dict[str, Any] = {}
+    match kind:
+        case "hdf5":
+            contents = _hdf5(source)
+        case "fits":
+            contents = _fits(source)
+        case "safetensors":
+            contents = _safetensors(source)
+        case "ecsv":
+            contents = _table(source)
+        case "unknown":
+            raise InputError.expected(
+                source, "HDF5, FITS, safetensors, ECSV, JSON or PNG", "another kind of file"
+            )
+    record = prov.find(source)
+    return {
+        "file": source.name,
+        "format": kind,
+        "bytes": source.stat().st_size,
+        "sha256": prov.sha256(source),
+        **({"contents": contents} if contents else {}),
+        "provenance": record,
+    }
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    import h5py
+
+    from physml.io.shards import open_hdf5
+
+    found: dict[str, Any] = {}
+    with open_hdf5(path) as file:
+        for number, name in enumerate(file):
+            if number >= MAX_NAMES:
+                found["..."] = f"{len(file) - MAX_NAMES} more"
+                break
+            # Links are named, not followed: they may lead out of the file.
+            link = file.id.links.get_info(name.encode("utf-8", "surrogateescape"))
+            if link.type != h5py.h5l.TYPE_HARD:
+                found[name] = "a link, not followed"
+                continue
+            item = file[name]
+            if isinstance(item, h5py.Dataset):
+                found[name] = f"{item.dtype} {item.shape}"
+            else:
+                found[name] = type(item).__name__.lower()
+    return found
+
+
+def _fits(path: Path) -> dict[str, Any]:
+    from physml.io.fits import open_hdus
+
+    found: dict[str, Any] = {}
+    with open_hdus(path) as hdus:
+        for number, hdu in enumerate(hdus):
+            axes = [hdu.header.get(f"NAXIS{i}") for i in range(1, hdu.header.get("NAXIS", 0) + 1)]
+            what = "image" if hdu.is_image else "table"
+            shape = " x ".join(map(str, axes)) or "no data"
+            found[f"{number} {hdu.name}".strip()] = f"{what}, {shape}"
+    return found
+
+
+def _safetensors(path: Path) -> dict[str, Any]:
+    from physml.io.weights import read_metadata, read_shapes
+
+    shapes = read_shapes(path)
+    numbers = 0
+    for _, shape in shapes.values():
+        product = 1
+        for length in shape:
+            product *= length
+        numbers += product
+    metadata = {key: value for key, value in read_metadata(path).items() if key != prov.KEY}
+    return {
+        "tensors": len(shapes),
+        "parameters": numbers,
+        "types": sorted({kind for kind, _ in shapes.values()}),
+        "metadata": metadata,
+    }
+
+
+def _table(path: Path) -> dict[str, Any]:
+    from physml.io.catalogues import read_catalogue
+
+    table = read_catalogue(path)
+    columns = {
+        name: str(getattr(table[name], "unit", None) or table[name].dtype)
+        for name in table.colnames
+    }
+    return {"rows": len(table), "columns": columns}

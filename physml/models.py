@@ -1,0 +1,65 @@
+"""From a name or a file of weights to something that can be applied to observations."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from physml.exceptions import InputError
+from physml.pipeline import get_pipeline, pipeline_names
+
+
+class Model:
+    """Loader of trained models.
+
+    Examples
+    --------
+    >>> import physml
+    >>> result = physml.Model.load("cavities").predict("image.fits")  # doctest: +SKIP
+    """
+
+    def __new__(cls) -> Model:
+        """Refuse: a model comes from `load`."""
+        raise TypeError("use Model.load(name_or_path)")
+
+    @staticmethod
+    def load(name_or_path: str | PathLike[str], **options: Any) -> Any:
+        """Load the predictor of a pipeline.
+
+        Parameters
+        ----------
+        name_or_path
+            Name of a pipeline, for its shipped weights, or path of a weights file
+            (safetensors), which says itself to which pipeline it belongs.
+        **options
+            Passed to the predictor's ``load``.
+
+        Returns
+        -------
+        object
+            Instance of the pipeline's predictor, with a method ``predict``.
+
+        Raises
+        ------
+        InputError
+            Neither a pipeline nor a file of weights, or weights of no known pipeline.
+        """
+        if isinstance(name_or_path, str) and name_or_path in pipeline_names():
+            return get_pipeline(name_or_path).predictor_class().load(**options)
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise InputError.expected(
+                None,
+                f"a pipeline ({', '.join(pipeline_names())}) or a file of weights",
+                repr(str(name_or_path)),
+            )
+        from physml.io.weights import read_metadata
+
+        metadata = read_metadata(path)
+        name = metadata.get("pipeline")
+        if not isinstance(name, str):
+            raise InputError.expected(
+                path, "weights whose metadata name their pipeline", f"keys {sorted(metadata)}"
+            )
+        return get_pipeline(name).predictor_class().load(path, **options)
