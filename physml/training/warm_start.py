@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from physml.exceptions import InputError
 from physml.io.weights import load_weights
+from physml.provenance import sha256
 
 SHOWN = 5  # differences named in an error message
 
@@ -27,8 +27,9 @@ def warm_start(model: nn.Module, path: str | Path) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        The lineage of the new weights, oldest first: for each ancestor ``sha256`` of its file,
-        its ``settings`` and ``date`` as far as the file tells them.
+        The lineage of the new weights, oldest first: for each ancestor the ``sha256`` of its
+        file, its ``settings`` and ``date``, read from the file's metadata (keys ``lineage``,
+        ``settings``, ``date``, or else from its ``provenance``).
 
     Raises
     ------
@@ -47,16 +48,17 @@ def warm_start(model: nn.Module, path: str | Path) -> list[dict[str, Any]]:
     ]
     if problems:
         more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise InputError(
-            f"{path}: expected weights of the network that the settings describe, found "
-            f"{'; '.join(problems[:SHOWN])}{more}. "
-            "Use the settings these weights were trained with, or set train.init to null."
+        raise InputError.expected(
+            path,
+            "weights of the network that the settings describe",
+            "; ".join(problems[:SHOWN]) + more,
+            "Use the settings these weights were trained with, or set train.init to null.",
         )
-    # Copying casts, so that weights shipped as float16 can be trained on.
     model.load_state_dict(weights)
+    record = metadata.get("provenance", {})
     parent = {
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "settings": metadata.get("settings"),
-        "date": metadata.get("date"),
+        "sha256": sha256(path),
+        "settings": metadata.get("settings", record.get("settings")),
+        "date": metadata.get("date", record.get("ended")),
     }
     return [*metadata.get("lineage", []), parent]
