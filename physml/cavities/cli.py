@@ -1,0 +1,199 @@
+"""`physml cavities predict`: from an image to its catalogue, regions, maps and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+
+if TYPE_CHECKING:
+    from .result import CavityResult
+
+app = typer.Typer(no_args_is_help=True)
+
+EPILOG = (
+    "Examples: [bold]physml cavities predict ngc5813.fits -o out[/]; with maps and sources "
+    "[bold]predict a1835.fits --exposure exp.fits --background bkg.fits --mask src.reg -o out[/]; "
+    "energies [bold]--redshift 0.0065 --pressure profile.ecsv[/]; completeness of this very image "
+    "[bold]--recovery[/]; a folder of images [bold]predict images/ -o out[/]."
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Find X-ray cavities in images."""
+
+
+@app.command(epilog=EPILOG)
+def predict(
+    ctx: typer.Context,
+    image: Annotated[
+        Path, typer.Argument(help="FITS image of counts (or a flux), or a folder of images.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Output folder, written as a whole.")
+    ],
+    exposure: Annotated[
+        Path | None, typer.Option(help="Exposure map on the image's pixels, any unit.")
+    ] = None,
+    background: Annotated[
+        Path | None, typer.Option(help="Expected background counts per pixel.")
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Point sources to fill: DS9 or CIAO regions, or text with 'x y radius' (1-based)."
+        ),
+    ] = None,
+    units: Annotated[
+        str, typer.Option(help="What the pixels hold: auto, counts or flux (needs --exposure).")
+    ] = "auto",
+    ra: Annotated[
+        str | None, typer.Option(help="Cluster centre: degrees, or 14:01:02.1 (hours).")
+    ] = None,
+    dec: Annotated[str | None, typer.Option(help="Cluster centre: degrees, or +02:52:43.")] = None,
+    redshift: Annotated[float | None, typer.Option(help="Adds sizes in kpc (Planck 2018).")] = None,
+    pressure: Annotated[
+        Path | None,
+        typer.Option(
+            help="ECSV profile with units: radius, and pressure or n_e and kT (errors as "
+            "<column>_err). Adds 4pV, ages and powers; needs --redshift."
+        ),
+    ] = None,
+    scales: Annotated[
+        str, typer.Option(help="Binnings to search: auto, or numbers such as 1,2,4.")
+    ] = "auto",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            "--probability",
+            help="Smallest probability of a listed cavity; by default the shipped one, which "
+            "keeps the false-alarm rate.",
+        ),
+    ] = None,
+    recovery: Annotated[
+        bool,
+        typer.Option(
+            "--recovery",
+            help="Measure completeness and false alarms on draws of this image's smooth model.",
+        ),
+    ] = False,
+    recovery_draws: Annotated[
+        int, typer.Option(help="Draws with and without cavities.", min=1)
+    ] = 40,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of filled pixels and of the draws.", min=0)] = 0,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Find the cavities of an image, or of all images in a folder.
+
+    Writes probability.fits, cavities.reg (DS9), cavities.ecsv, cavities.fits and overview.png.
+    """
+    from physml import provenance
+    from physml.io.atomic import atomic_directory, refuse_existing, refuse_foreign
+
+    adjust_logging(ctx, verbose, quiet)
+    # Before any work: is there a place for the result?
+    if overwrite:
+        refuse_foreign(output)
+    else:
+        refuse_existing(output)
+    arguments: dict[str, Any] = {
+        "exposure": exposure,
+        "background": background,
+        "mask": mask,
+        "units": units,
+        "ra": ra,
+        "dec": dec,
+        "redshift": redshift,
+        "pressure": pressure,
+        "scales": scales,
+        "threshold": threshold,
+        "seed": seed,
+        "recovery": recovery_draws if recovery else 0,
+    }
+    with provenance.run():
+        from .predict import CavityPredictor, is_several, list_images
+
+        names = output_names(list_images(image)) if is_several(image) else []
+        if threads is not None:
+            limit_threads(threads)
+        predictor = CavityPredictor.load(weights)
+        found = predictor.predict(image, **arguments)
+        settings = {**arguments, "image": image, "weights": weights}
+        if names:
+            with atomic_directory(output, overwrite=overwrite) as temporary:
+                for name, result in zip(names, found, strict=True):
+                    (temporary / name).mkdir()
+                    result.write_into(temporary / name, settings)
+        else:
+            found.write(output, overwrite=overwrite, settings=settings)
+    for name, result in zip(names, found, strict=True) if names else [("", found)]:
+        show(result, output / name)
+
+
+def output_names(files: list[Path]) -> list[str]:
+    """Give a folder name for each image: its file name without endings, made unique."""
+    names: list[str] = []
+    for file in files:
+        stem = file.name.split(".")[0] or "image"
+        name, number = stem, 2
+        while name in names:
+            name, number = f"{stem}_{number}", number + 1
+        names.append(name)
+    return names
+
+
+def show(result: CavityResult, folder: Path) -> None:
+    """Print the catalogue in short."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = result.catalogue
+    unit = '"' if result.observation.sky.wcs is not None else "px"
+    view = Table(title=f"{result.observation.name}: {len(table)} cavities", title_justify="left")
+    sky = "ra" in table.colnames
+    columns = ["no.", *(("RA", "Dec") if sky else ("x", "y")), f"distance [{unit}]"]
+    columns += ["azimuth", f"radius [{unit}]", "S/N", "probability"]
+    columns += ["4pV [erg]"] * ("enthalpy" in table.colnames)
+    columns += ["completeness", "false alarms"] * ("completeness" in table.colnames)
+    for name in [*columns, "flags"]:
+        view.add_column(name, justify="left" if name == "flags" else "right")
+    for row in table:
+        place = (
+            (f"{row['ra'].value:.5f}", f"{row['dec'].value:+.5f}")
+            if sky
+            else (f"{row['x']:.1f}", f"{row['y']:.1f}")
+        )
+        cells = [
+            str(row["id"]),
+            *place,
+            f"{row['distance'].value:.1f}",
+            f"{row['azimuth'].value:.0f}",
+            f"{row['radius'].value:.1f} +- {row['radius_err'].value:.1f}",
+            f"{row['snr']:.1f}",
+            f"{row['probability']:.2f}",
+        ]
+        if "enthalpy" in table.colnames:
+            cells.append(f"{row['enthalpy'].value:.2e} +- {row['enthalpy_err'].value:.1e}")
+        if "completeness" in table.colnames:
+            cells += [f"{row['completeness']:.2f}", f"{row['false_alarms']:.2f}"]
+        view.add_row(*cells, str(row["flags"]))
+    console.print(view)
+    if result.recovery is not None:
+        low, high = result.recovery.false_alarm_interval
+        console.print(
+            f"False alarms: {result.recovery.false_alarm_rate:.0%} of images like this "
+            f"({low:.0%} - {high:.0%})"
+        )
+    console.print(f"Written to {folder}", highlight=False, soft_wrap=True)

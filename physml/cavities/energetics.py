@@ -1,0 +1,352 @@
+r"""What a cavity says about the power of the central black hole.
+
+With the pressure p of the gas around a bubble of volume V filled by relativistic plasma, the
+enthalpy is E = gamma / (gamma - 1) p V = 4 p V (gamma = 4/3). Three clocks tell how old the bubble
+is (Birzan et al. 2004, ApJ 607, 800): its rise at the speed of sound, its rise by buoyancy, and
+the time to refill the displaced volume::
+
+    t_cs     = R / sqrt(5 kT / (3 mu m_p))
+    t_buoy   = R sqrt(C S / (2 g V))          C = 0.75, S = pi a b
+    t_refill = 2 sqrt(r / g)                  r = sqrt(a b)
+    P        = 4 p V / t
+
+R is the distance from the cluster centre as seen on the sky, a lower limit to the true one.
+Gravity follows from hydrostatic equilibrium, g = -(kT / mu m_p) d ln p / d R.
+
+Errors are carried in logarithms: each result is a product of powers of six independent numbers
+(radius, depth, distance, pressure, temperature, density), so that correlations between volume,
+radius and clocks are kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.constants import m_p
+from astropy.cosmology import Planck18
+from astropy.table import QTable, Table
+
+from physml.exceptions import InputError
+
+log = logging.getLogger(__name__)
+
+MU = 0.62
+"""Mean molecular weight of the fully ionised intracluster gas."""
+PARTICLES = 1.92
+"""(n_e + n_i) / n_e."""
+GAMMA = 4 / 3
+"""Adiabatic index of the relativistic plasma in the bubble."""
+DRAG = 0.75
+"""Drag coefficient C of a rising bubble (Churazov et al. 2001, ApJ 554, 261)."""
+
+ENTHALPY = GAMMA / (GAMMA - 1)
+
+COLUMNS = (
+    "radius (kpc or arcsec), and either pressure (erg/cm3, keV/cm3 or Pa) or n_e (1/cm3) with "
+    "kT (keV); errors optional as <column>_err"
+)
+
+
+def volume(semi_major, semi_minor):
+    """Volume of an ellipsoid whose depth is unknown, 4/3 pi (a b)^(3/2).
+
+    The depth lies between b (prolate) and a (oblate); this is the geometric mean of the two
+    volumes.
+    """
+    return 4 / 3 * np.pi * (semi_major * semi_minor) ** 1.5
+
+
+def depth_error(semi_major, semi_minor):
+    """Relative error of `volume` from the unknown depth: half of ln(V_max / V_min) = ln(a/b)/2."""
+    return 0.5 * np.log(semi_major / semi_minor)
+
+
+def volume_error(semi_major, semi_minor, radius, radius_err):
+    """Error of `volume`: unknown depth, and three times the relative error of the radius."""
+    relative = np.hypot(depth_error(semi_major, semi_minor), 3 * radius_err / radius)
+    return volume(semi_major, semi_minor) * relative
+
+
+def kpc_per_arcsec(redshift: float) -> u.Quantity:
+    """Proper scale at a redshift [kpc / arcsec], Planck 2018 cosmology.
+
+    Raises
+    ------
+    InputError
+        For anything but 0 < z < 20.
+    """
+    if not (np.isfinite(redshift) and 0 < redshift < 20):
+        raise InputError(f"--redshift: expected a number between 0 and 20, found {redshift!r}")
+    return Planck18.kpc_proper_per_arcmin(redshift).to(u.kpc / u.arcsec)
+
+
+@dataclass(frozen=True)
+class GasProfile:
+    """Radial profile of the gas around the cavities.
+
+    Attributes
+    ----------
+    radius : ndarray, shape (N,)
+        Increasing [kpc].
+    pressure, pressure_err : ndarray, shape (N,)
+        Thermal pressure of electrons and ions [erg / cm^3], and its 1-sigma error.
+    kT, kT_err : ndarray, shape (N,), or None
+        Temperature [keV].
+    path : Path or None
+        Where it was read from.
+    """
+
+    radius: np.ndarray
+    pressure: np.ndarray
+    pressure_err: np.ndarray
+    kT: np.ndarray | None = None
+    kT_err: np.ndarray | None = None
+    path: Path | None = None
+
+    def at(self, radius: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Value and relative error at radii [kpc], by straight lines in log-log.
+
+        Beyond its ends the profile goes on with the slope of its last two points.
+        """
+        value = getattr(self, name)
+        relative = getattr(self, f"{name}_err") / value
+        x, y = np.log(self.radius), np.log(value)
+        if len(x) == 1:
+            return np.full(np.shape(radius), value[0]), np.full(np.shape(radius), relative[0])
+        at = np.log(radius)
+        index = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
+        weight = (at - x[index]) / (x[index + 1] - x[index])
+        result = np.exp(y[index] + weight * (y[index + 1] - y[index]))
+        return result, np.interp(at, x, relative)
+
+    def slope(self, radius: np.ndarray) -> np.ndarray:
+        """Logarithmic slope d ln p / d ln r at radii [kpc].
+
+        A straight line through the neighbouring points in log-log, weighted by a Gaussian in
+        ln r: measured profiles are noisy, and the difference of two points would have any sign.
+        NaN for a profile of one point.
+        """
+        x, y = np.log(self.radius), np.log(self.pressure)
+        if len(x) < 2:
+            return np.full(np.shape(radius), np.nan)
+        width = max(0.5, 1.5 * float(np.median(np.diff(x))))
+        at = np.log(np.atleast_1d(radius))[:, None]
+        nearest = np.clip(at, x[0], x[-1])
+        weight = np.exp(-0.5 * ((x - nearest) / width) ** 2)
+        weight = weight / weight.sum(1, keepdims=True)
+        mean_x, mean_y = (weight * x).sum(1, keepdims=True), (weight * y).sum(1, keepdims=True)
+        spread = (weight * (x - mean_x) ** 2).sum(1)
+        return (weight * (x - mean_x) * (y - mean_y)).sum(1) / spread
+
+    def covers(self, radius: np.ndarray) -> np.ndarray:
+        """Whether radii [kpc] lie within the profile's range."""
+        return (np.asarray(radius) >= self.radius[0]) & (np.asarray(radius) <= self.radius[-1])
+
+
+def read_profile(path: str | PathLike[str], scale: u.Quantity) -> GasProfile:
+    """Read a pressure profile.
+
+    Parameters
+    ----------
+    path : path
+        ECSV (or FITS) table with units: `radius`, and `pressure` or `n_e` and `kT`; with
+        `pressure` alone the clocks stay empty, as they need `kT`. Errors as `<column>_err`.
+    scale : Quantity
+        kpc per arcsec, for radii given as angles.
+
+    Raises
+    ------
+    InputError
+        For a file that is no such table, columns or units that are missing, values that are not
+        positive, radii that do not increase.
+    """
+    file = Path(path)
+    table = _read_table(file)
+    columns = ", ".join(table.colnames)
+    if "radius" not in table.colnames:
+        raise InputError.expected(file, f"the columns {COLUMNS}", columns)
+    has_gas = {"n_e", "kT"} <= set(table.colnames)
+    if "pressure" not in table.colnames and not has_gas:
+        missing = [c for c in ("pressure", "n_e", "kT") if c not in table.colnames]
+        raise InputError.expected(
+            file, f"the columns {COLUMNS}", columns, hint=f"Missing: {', '.join(missing)}."
+        )
+    if len(table) == 0:
+        raise InputError.expected(file, "at least one radius", "an empty table")
+    equivalent = [(u.arcsec, u.kpc, lambda a: a * scale.value, lambda k: k / scale.value)]
+    radius = _column(file, table, "radius", u.kpc, equivalent)
+    if np.any(np.diff(radius) <= 0):
+        raise InputError.expected(file, "radii that increase", f"{radius[:5].tolist()} kpc ...")
+    kT = kT_err = None
+    if "kT" in table.colnames:
+        kT = _column(file, table, "kT", u.keV, u.temperature_energy())
+        kT_err = _error(file, table, "kT", u.keV, u.temperature_energy())
+    if "pressure" in table.colnames:
+        pressure = _column(file, table, "pressure", u.erg / u.cm**3)
+        pressure_err = _error(file, table, "pressure", u.erg / u.cm**3)
+    else:
+        assert kT is not None
+        assert kT_err is not None
+        density = _column(file, table, "n_e", u.cm**-3)
+        density_err = _error(file, table, "n_e", u.cm**-3)
+        pressure = PARTICLES * density * kT * u.keV.to(u.erg)
+        pressure_err = pressure * np.hypot(density_err / density, kT_err / kT)
+    return GasProfile(radius, pressure, pressure_err, kT, kT_err, file)
+
+
+def _read_table(file: Path) -> Table:
+    if not file.is_file():
+        raise InputError.expected(file, "a table of the pressure profile", "no such file")
+    if file.stat().st_size > 64 << 20:
+        raise InputError.expected(file, "a table of at most 64 MiB", f"{file.stat().st_size} bytes")
+    fits = file.name.lower().endswith((".fits", ".fit", ".fits.gz"))
+    try:
+        return QTable.read(file, format="fits" if fits else "ascii.ecsv")
+    except Exception as error:  # the readers raise whatever their parsers do
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError.expected(
+            file,
+            "an ECSV table of the pressure profile",
+            f"something else ({first})",
+            hint="Make one with astropy: QTable(...).write('profile.ecsv').",
+        ) from error
+
+
+def _column(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies=()) -> np.ndarray:
+    """Positive finite values of a column in a unit."""
+    values = _in_unit(file, table, name, unit, equivalencies)
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        bad = values[~(np.isfinite(values) & (values > 0))][0]
+        raise InputError.expected(file, f"positive numbers in column {name}", f"{bad}")
+    return values
+
+
+def _error(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies=()) -> np.ndarray:
+    """Errors of a column; zeros where the table has none."""
+    if f"{name}_err" not in table.colnames:
+        return np.zeros(len(table))
+    values = _in_unit(file, table, f"{name}_err", unit, equivalencies)
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise InputError.expected(file, f"finite errors >= 0 in column {name}_err", "others")
+    return values
+
+
+def _in_unit(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies) -> np.ndarray:
+    column = table[name]
+    if getattr(column, "unit", None) in (None, u.dimensionless_unscaled):
+        raise InputError.expected(
+            file,
+            f"column {name} with a unit, such as {unit}",
+            "no unit",
+            hint=f"Columns: {COLUMNS}.",
+        )
+    try:
+        values = u.Quantity(np.ma.filled(column, np.nan)).to_value(
+            unit, equivalencies=list(equivalencies)
+        )
+    except (u.UnitConversionError, TypeError, ValueError) as error:
+        raise InputError.expected(
+            file, f"column {name} in {unit} or alike", f"{getattr(column, 'unit', column.dtype)}"
+        ) from error
+    return np.atleast_1d(np.asarray(values, dtype=float))
+
+
+# Powers of (radius r, depth factor, distance R, pressure p, temperature kT) in each result;
+# the pressure's own fall with R is added where it is known.
+_POWERS = {
+    "enthalpy": (3.0, 1.0, 0.0, 1.0, 0.0),
+    "t_cs": (0.0, 0.0, 1.0, 0.0, -0.5),
+    "t_buoy": (-0.5, -0.5, 1.5, 0.0, -0.5),
+    "t_refill": (0.5, 0.0, 0.5, 0.0, -0.5),
+}
+CLOCKS = ("t_cs", "t_buoy", "t_refill")
+
+
+def energetics(
+    semi_major: u.Quantity,
+    semi_minor: u.Quantity,
+    radius_err: u.Quantity,
+    distance: u.Quantity,
+    distance_err: u.Quantity,
+    profile: GasProfile,
+) -> dict[str, u.Quantity]:
+    """Enthalpy, ages and powers of cavities, with errors.
+
+    Parameters
+    ----------
+    semi_major, semi_minor, radius_err, distance, distance_err : Quantity, shape (N,)
+        Sizes and distance from the centre [kpc].
+    profile : GasProfile
+        Gas around them.
+
+    Returns
+    -------
+    dict of Quantity, shape (N,)
+        `pressure` [erg/cm3], `enthalpy` [erg]; with a temperature also `t_cs`, `t_buoy`,
+        `t_refill` [Myr] and `power_cs`, `power_buoy`, `power_refill` [erg/s]; each with `_err`.
+        Clocks that need gravity are NaN where the pressure does not fall outwards.
+    """
+    a, b = semi_major.to_value(u.kpc), semi_minor.to_value(u.kpc)
+    distance_kpc = distance.to_value(u.kpc)
+    radius = np.sqrt(a * b)
+    # A cavity on the very centre has no distance; its gas is that at its own edge.
+    distance_kpc = np.maximum(distance_kpc, 0.5 * radius)
+    pressure, pressure_rel = profile.at(distance_kpc, "pressure")
+    slope = profile.slope(distance_kpc)
+    sigma = np.stack(
+        [
+            radius_err.to_value(u.kpc) / radius,
+            depth_error(a, b),
+            distance_err.to_value(u.kpc) / distance_kpc,
+            pressure_rel,
+            np.zeros_like(radius),
+        ]
+    )
+    values = {"enthalpy": (ENTHALPY * pressure * volume(a, b) * u.kpc.to(u.cm) ** 3, u.erg)}
+    powers = {
+        "enthalpy": [np.full_like(radius, p) for p in _POWERS["enthalpy"]],
+    }
+    powers["enthalpy"][2] = np.nan_to_num(slope)  # p V at R: p falls with R
+    if profile.kT is not None:
+        kT, sigma[4] = profile.at(distance_kpc, "kT")
+        values.update(_clocks(a, b, distance_kpc, kT, slope))
+        for clock in CLOCKS:
+            powers[clock] = [np.full_like(radius, p) for p in _POWERS[clock]]
+            values[f"power_{clock[2:]}"] = (
+                values["enthalpy"][0] / (values[clock][0] * u.Myr.to(u.s)),
+                u.erg / u.s,
+            )
+            powers[f"power_{clock[2:]}"] = [
+                e - t for e, t in zip(powers["enthalpy"], powers[clock], strict=True)
+            ]
+    out = {
+        "pressure": pressure * u.erg / u.cm**3,
+        "pressure_err": pressure
+        * np.hypot(pressure_rel, np.nan_to_num(slope) * sigma[2])
+        * u.erg
+        / u.cm**3,
+    }
+    for name, (value, unit) in values.items():
+        out[name] = value * unit
+        relative = np.sqrt(sum((p * s) ** 2 for p, s in zip(powers[name], sigma, strict=True)))
+        out[f"{name}_err"] = value * relative * unit
+    return out
+
+
+def _clocks(a, b, distance, kT, slope) -> dict[str, tuple[np.ndarray, u.UnitBase]]:
+    """Give the three ages [Myr]."""
+    # kT / (mu m_p) is the square of the isothermal sound speed.
+    speed2 = (kT * u.keV / (MU * m_p)).to_value(u.kpc**2 / u.Myr**2)
+    with np.errstate(invalid="ignore"):
+        gravity = np.where(slope < 0, -slope * speed2 / distance, np.nan)
+    area = np.pi * a * b
+    return {
+        "t_cs": (distance / np.sqrt(5 / 3 * speed2), u.Myr),
+        "t_buoy": (distance * np.sqrt(DRAG * area / (2 * gravity * volume(a, b))), u.Myr),
+        "t_refill": (2 * np.sqrt(np.sqrt(a * b) / gravity), u.Myr),
+    }

@@ -1,0 +1,205 @@
+"""Masks of point sources: DS9 and CIAO region files, and plain tables of circles.
+
+A region file that is read half is worse than none: a source left in looks like a bright rim, one
+masked at the wrong place like nothing at all. So each line is understood or refused by number.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.wcs import WCS
+
+from physml.exceptions import InputError
+
+MAX_BYTES = 16 << 20
+_SKY = {"fk4", "b1950", "fk5", "j2000", "icrs", "galactic", "ecliptic"}
+_FRAMES = _SKY | {"image", "physical"}
+_AREA = ("circle", "ellipse", "box", "rotbox", "polygon", "annulus", "rectangle")
+
+Grid = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def read_mask(
+    path: str | PathLike[str], shape: tuple[int, int], wcs: WCS | None, header: Any = None
+) -> np.ndarray:
+    """Pixels whose centres lie in the regions of a file.
+
+    Parameters
+    ----------
+    path : path
+        A DS9 region file (image, physical or celestial coordinates), a CIAO one (physical
+        without saying so), or text with ``x y radius`` on each line in 1-based pixels, as the
+        XMM source lists have it.
+    shape : tuple of int
+        Shape of the image.
+    wcs : WCS or None
+        Celestial WCS of the image, for regions in sky coordinates.
+    header : mapping, optional
+        FITS header, for the physical coordinates (LTV, LTM).
+
+    Returns
+    -------
+    ndarray of bool, shape `shape`
+
+    Raises
+    ------
+    InputError
+        For shapes or frames that are not understood, with the line; for sky coordinates without
+        a WCS; for a file without regions.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError.expected(file, "a region file", "no such file")
+    if file.stat().st_size > MAX_BYTES:
+        raise InputError.expected(
+            file, f"a region file of at most {MAX_BYTES >> 20} MiB", f"{file.stat().st_size} bytes"
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError.expected(
+            file, "a region file in text form", "binary data", hint="Save it from DS9 as .reg."
+        ) from error
+    mask = np.zeros(shape, dtype=bool)
+    signs = set()
+    for number, frame, statement in _statements(file, text):
+        where = f"{file}, line {number}"
+        if frame == "table":
+            x, y, radius = (float(v) for v in re.split(r"[,\s]+", statement))
+            if not (np.isfinite([x, y, radius]).all() and radius > 0):
+                raise InputError.expected(where, "x y radius with radius > 0", repr(statement))
+            _paint_circle(mask, x - 1, y - 1, radius)
+            signs.add(True)
+            continue
+        signs.add(not statement.startswith("-"))
+        _paint(mask, where, frame, statement.lstrip("+-! "), wcs, header)
+    if not signs:
+        raise InputError.expected(file, "at least one region", "none")
+    if len(signs) == 2:
+        raise InputError.expected(
+            file,
+            "regions of sources to mask",
+            "both included and excluded (-) regions",
+            hint="Keep only the sources in the file.",
+        )
+    return mask
+
+
+def _statements(file: Path, text: str):
+    """Yield (line number, frame, statement) for each region of a file."""
+    frame: str | None = None
+    table_row = re.compile(r"^[-+.\deE]+([,\s]+[-+.\deE]+){2}$")
+    for number, line in enumerate(text.splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("#") or line.lower().startswith("global"):
+            continue
+        if table_row.match(line):
+            try:
+                [float(v) for v in re.split(r"[,\s]+", line)]
+            except ValueError:
+                raise InputError.expected(
+                    f"{file}, line {number}", "x y radius", repr(line[:80])
+                ) from None
+            yield number, "table", line
+            continue
+        for part in line.split("#", 1)[0].split(";"):
+            statement = part.strip().rstrip("|").strip()
+            if not statement:
+                continue
+            if statement.lower() in _FRAMES:
+                frame = statement.lower()
+                continue
+            shape = re.match(r"^[-+!]?\s*([A-Za-z_]\w*)\s*[( ]", statement)
+            if not shape or shape.group(1).lower() not in _AREA:
+                raise InputError.expected(
+                    f"{file}, line {number}",
+                    f"a region with an area ({', '.join(_AREA)}) or a coordinate frame "
+                    f"({', '.join(sorted(_FRAMES))})",
+                    repr(statement[:80]),
+                )
+            # CIAO writes no frame: sexagesimal positions are sky, numbers are physical.
+            yield number, frame or ("fk5" if ":" in statement else "physical"), statement
+
+
+def _paint(
+    mask: np.ndarray, where: str, frame: str, statement: str, wcs: WCS | None, header: Any
+) -> None:
+    """Add one region to the mask."""
+    from regions import PixelRegion, Regions, SkyRegion
+
+    if frame in _SKY and wcs is None:
+        raise InputError.expected(
+            where,
+            "image coordinates, as the image has no celestial WCS",
+            f"{frame} coordinates",
+        )
+    # `rotbox` is CIAO's name of a rotated box.
+    statement = re.sub(r"^(rotbox|rectangle)", "box", statement, flags=re.IGNORECASE)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            parsed = Regions.parse(
+                f"{'image' if frame == 'physical' else frame}\n{statement}", format="ds9"
+            )
+        except (ValueError, TypeError, IndexError) as error:
+            raise InputError.expected(where, "a region", f"{statement!r} ({error})") from error
+    if len(parsed) != 1:
+        reason = f" ({caught[0].message})" if caught else ""
+        raise InputError.expected(where, "a region", f"{statement[:80]!r}{reason}")
+    region = parsed[0]
+    if isinstance(region, SkyRegion):
+        region = region.to_pixel(wcs)
+    assert isinstance(region, PixelRegion)
+    to_region, to_image = _physical(header) if frame == "physical" else (_same, _same)
+    _paint_pixels(mask, region, to_region, to_image)
+
+
+def _paint_pixels(mask: np.ndarray, region, to_region: Grid, to_image: Grid) -> None:
+    from regions import PixCoord
+
+    box = region.bounding_box
+    x, y = to_image(
+        np.array([box.ixmin - 1.0, box.ixmax + 1.0]), np.array([box.iymin - 1.0, box.iymax + 1.0])
+    )
+    height, width = mask.shape
+    low_x, high_x = np.clip([np.floor(min(x)), np.ceil(max(x)) + 1], 0, width).astype(int)
+    low_y, high_y = np.clip([np.floor(min(y)), np.ceil(max(y)) + 1], 0, height).astype(int)
+    if low_x >= high_x or low_y >= high_y:
+        return
+    Y, X = np.mgrid[low_y:high_y, low_x:high_x].astype(float)
+    mask[low_y:high_y, low_x:high_x] |= region.contains(PixCoord(*to_region(X, Y)))
+
+
+def _paint_circle(mask: np.ndarray, x: float, y: float, radius: float) -> None:
+    from regions import CirclePixelRegion, PixCoord
+
+    _paint_pixels(mask, CirclePixelRegion(PixCoord(x, y), radius), _same, _same)
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x, y
+
+
+def _physical(header: Any) -> tuple[Grid, Grid]:
+    """Image to physical pixels and back, both shifted to 0-based as `regions` reads them.
+
+    image = LTM physical + LTV in 1-based pixels; Chandra's sky pixels are such physical ones.
+    """
+    header = header if header is not None else {}
+    ltm = np.array([header.get("LTM1_1", 1.0), header.get("LTM2_2", 1.0)], dtype=float)
+    ltv = np.array([header.get("LTV1", 0.0), header.get("LTV2", 0.0)], dtype=float)
+
+    def to_physical(x, y):
+        return (x + 1 - ltv[0]) / ltm[0] - 1, (y + 1 - ltv[1]) / ltm[1] - 1
+
+    def to_image(x, y):
+        return ltm[0] * (x + 1) + ltv[0] - 1, ltm[1] * (y + 1) + ltv[1] - 1
+
+    return to_physical, to_image

@@ -1,0 +1,438 @@
+"""The picture of a result: image, residual and probability, with the cavities drawn in.
+
+Each panel is made by a function that takes and returns `ax`. Where small cavities would drown in
+the view of the large ones, a second row shows the inner part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from matplotlib.patheffects import withStroke
+from scipy.ndimage import gaussian_filter
+
+from physml import provenance as prov
+from physml.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from .result import CavityResult
+
+STYLE: dict[Any, Any] = {
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "savefig.dpi": 150,
+    "figure.facecolor": "white",
+}
+NICE = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
+WORTH_A_ZOOM = 12.0
+"""The view is shown twice when it is this many times wider than the smallest cavity's axis."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Square part of the image that is shown: centre and half of its side [pixel]."""
+
+    x: float
+    y: float
+    half: float
+
+    def slices(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+        """Rows and columns of the image in view."""
+        low_y, high_y = max(0, int(self.y - self.half)), int(self.y + self.half) + 2
+        low_x, high_x = max(0, int(self.x - self.half)), int(self.x + self.half) + 2
+        return slice(low_y, min(shape[0], high_y)), slice(low_x, min(shape[1], high_x))
+
+    def extent(self, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Borders of those slices for `imshow`."""
+        rows, columns = self.slices(shape)
+        return columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5
+
+    def apply(self, ax: Axes) -> None:
+        """Set the limits of an axes to the view."""
+        ax.set_xlim(self.x - self.half, self.x + self.half)
+        ax.set_ylim(self.y - self.half, self.y + self.half)
+
+
+def plot_overview(result: CavityResult) -> Figure:
+    """Image, residual and probability of a result, and a short table."""
+    views = choose_views(result)
+    with mpl.rc_context(STYLE):
+        lines = min(len(result.cavities), 8) + 1 if result.cavities else 1
+        table_height = 0.35 + 0.24 * lines
+        height = 0.72 + 4.62 * len(views) + table_height
+        figure = Figure(figsize=(15.6, height))
+        bottom = table_height / height
+        top = 1 - 0.62 / height
+        grid = figure.add_gridspec(
+            len(views), 3, left=0.012, right=0.945, bottom=bottom, top=top, wspace=0.2, hspace=0.04
+        )
+        for i, view in enumerate(views):
+            axes = [figure.add_subplot(grid[i, j]) for j in range(3)]
+            plot_counts(result, view, axes[0])
+            plot_residual(result, view, axes[1])
+            plot_probability(result, view, axes[2])
+            if i == 0:
+                for ax, title in zip(axes, ("Counts", "Residual", "Probability"), strict=True):
+                    ax.set_title(title)
+                if len(views) > 1:
+                    for ax in axes:
+                        _mark_view(ax, views[1])
+        figure.text(0.015, 1 - 0.12 / height, _title(result), size=14, weight="bold", va="top")
+        _table(result, figure, 0.015, (table_height - 0.14) / height, 0.24 / height)
+    return figure
+
+
+def choose_views(result: CavityResult) -> list[View]:
+    """Choose the part of the image that holds all cavities, and a closer one where it is needed."""
+    height, width = result.observation.counts.shape
+    x, y = result.centre
+    largest = 0.5 * max(height, width)
+    if not result.cavities:
+        return [View(x, y, min(largest, max(64.0, 0.3 * largest + 32)))]
+    reach = [
+        np.hypot(c.x - x, c.y - y) + c.semi_major if np.hypot(c.x - x, c.y - y) > 0 else 0.0
+        for c in result.cavities
+    ]
+    half = float(np.clip(1.3 * max(reach), 40, largest * 1.05))
+    views = [View(x, y, half)]
+    inner = [
+        r
+        for r, c in zip(reach, result.cavities, strict=True)
+        if c.semi_major < 2 * half / WORTH_A_ZOOM and r < 0.5 * half
+    ]
+    if inner:
+        views.append(View(x, y, max(1.4 * max(inner), 20.0)))
+    return views
+
+
+def plot_counts(result: CavityResult, view: View, ax: Axes) -> Axes:
+    """Smoothed counts, stretched logarithmically, with the cavities, scale bar and compass."""
+    observation = result.observation
+    sigma = smoothing(result, view)
+    rate = _smooth_rate(observation.counts, observation.relative_exposure, sigma)
+    shown = rate[view.slices(rate.shape)]
+    good = shown[np.isfinite(shown) & (shown > 0)]
+    low, high = (np.percentile(good, 20), good.max()) if good.size else (0.1, 1.0)
+    low = max(low, high / 3000)
+    # asinh is the logarithm that also knows what to do at and below zero.
+    stretched = np.arcsinh(shown / low) if low > 0 else shown
+    scale = Normalize(np.arcsinh(0.3), np.arcsinh(high / low))
+    image = ax.imshow(
+        stretched,
+        origin="lower",
+        extent=view.extent(rate.shape),
+        cmap=_with_grey("inferno"),
+        norm=scale,
+        interpolation="nearest",
+    )
+    bar = _colour_bar(ax, image, "counts per pixel")
+    ticks = [v for v in 10.0 ** np.arange(-4, 6) if low * 0.3 <= v <= high]
+    bar.set_ticks([float(np.arcsinh(v / low)) for v in ticks], labels=[f"{v:g}" for v in ticks])
+    _finish(result, view, ax, "white")
+    _scale_bar(result, view, ax)
+    _compass(result, view, ax)
+    return ax
+
+
+def plot_residual(result: CavityResult, view: View, ax: Axes) -> Axes:
+    """Smoothed counts minus the smooth model, over its noise, with probability contours."""
+    observation = result.observation
+    sigma = 2 * smoothing(result, view)
+    difference = gaussian_filter(observation.counts - result.model, sigma)
+    # Variance of a Gaussian-weighted sum: the squared kernel is a narrower Gaussian.
+    variance = gaussian_filter(np.maximum(result.model, 0), sigma / np.sqrt(2)) / (
+        4 * np.pi * sigma**2
+    )
+    significance = difference / np.sqrt(np.maximum(variance, 1e-12))
+    significance[~observation.exposed] = np.nan
+    shown = significance[view.slices(significance.shape)]
+    finite = np.abs(shown[np.isfinite(shown)])
+    limit = float(np.clip(np.percentile(finite, 99) if finite.size else 5, 4, 25))
+    image = ax.imshow(
+        shown,
+        origin="lower",
+        extent=view.extent(significance.shape),
+        cmap=_with_grey("RdBu_r"),
+        vmin=-limit,
+        vmax=limit,
+        interpolation="nearest",
+    )
+    _colour_bar(ax, image, "(data - smooth model) / noise")
+    _contours(result, view, ax, "black")
+    _finish(result, view, ax, None)
+    return ax
+
+
+def plot_probability(result: CavityResult, view: View, ax: Axes) -> Axes:
+    """Probability that a pixel lies in a cavity, with the labelled ellipses."""
+    shape = result.probability.shape
+    image = ax.imshow(
+        result.probability[view.slices(shape)],
+        origin="lower",
+        extent=view.extent(shape),
+        cmap="cividis",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
+    _colour_bar(ax, image, "probability of a cavity")
+    _finish(result, view, ax, "white")
+    return ax
+
+
+def smoothing(result: CavityResult, view: View) -> float:
+    """Gaussian sigma [pixel] that gathers about 15 counts, between a pixel and 1/45 of the view."""
+    counts = result.observation.counts[view.slices(result.observation.counts.shape)]
+    positive = float(np.clip(np.median(gaussian_filter(counts, 3.0)), 1e-3, None))
+    wanted = np.sqrt(15 / (4 * np.pi * positive))
+    return float(np.clip(wanted, 0.6, max(0.6, 2 * view.half / 45)))
+
+
+def save_figure(
+    figure: Figure, path: Path, provenance: Mapping[str, Any] | None = None, overwrite: bool = False
+) -> None:
+    """Write a figure as PNG, atomically, with its run record inside."""
+    metadata = {"Software": "physml"}
+    if provenance is not None:
+        metadata[prov.KEY] = json.dumps(prov.jsonable(provenance))
+    with atomic_path(path, overwrite) as temporary:
+        figure.savefig(temporary, format="png", metadata=metadata, dpi=STYLE["savefig.dpi"])
+
+
+def _smooth_rate(counts: np.ndarray, exposure: np.ndarray, sigma: float) -> np.ndarray:
+    """Smoothed counts over smoothed exposure: gaps are bridged, unobserved places undefined."""
+    seen = gaussian_filter(exposure, sigma)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = gaussian_filter(counts, sigma) / seen
+    rate[seen < 0.15] = np.nan
+    return rate
+
+
+def _with_grey(name: str):
+    # Places without data are neither dark nor bright.
+    colours = mpl.colormaps[name].copy()
+    colours.set_bad("0.6")
+    return colours
+
+
+def _colour_bar(ax: Axes, image, label: str):
+    inset = ax.inset_axes((1.02, 0.0, 0.035, 1.0))
+    bar = ax.figure.colorbar(image, cax=inset)
+    bar.set_label(label, size=10, labelpad=3)
+    bar.ax.tick_params(labelsize=9)
+    return bar
+
+
+def _finish(result: CavityResult, view: View, ax: Axes, colour: str | None) -> None:
+    """Cavities, centre, limits; no ticks."""
+    ax.set_facecolor("0.6")
+    for number, c in enumerate(result.cavities, start=1):
+        ax.add_patch(
+            Ellipse(
+                (c.x, c.y),
+                2 * c.semi_major,
+                2 * c.semi_minor,
+                angle=np.degrees(c.theta),
+                fill=False,
+                color=colour or "black",
+                linewidth=1.8,
+                linestyle="-" if c.probability >= 0.5 else (0, (3, 2)),
+                path_effects=[withStroke(linewidth=3.2, foreground="black" if colour else "white")],
+            )
+        )
+        _label(result, number, view, ax, colour or "black")
+    ax.plot(
+        *result.centre,
+        marker="+",
+        color=colour or "black",
+        markersize=9,
+        markeredgewidth=1.4,
+        path_effects=[withStroke(linewidth=2.6, foreground="black" if colour else "white")],
+    )
+    view.apply(ax)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _label(result: CavityResult, number: int, view: View, ax: Axes, colour: str) -> None:
+    """Write the number of a cavity beside its ellipse, on the side away from the centre."""
+    c = result.cavities[number - 1]
+    if max(abs(c.x - view.x), abs(c.y - view.y)) > view.half:
+        return
+    if c.semi_major < view.half / 22:
+        return  # its number is in the closer view
+    dx, dy = c.x - result.centre[0], c.y - result.centre[1]
+    length = float(np.hypot(dx, dy)) or 1.0
+    # Radius of the ellipse towards that side.
+    step = float(c.squared_radius(c.x + dx / length, c.y + dy / length))
+    reach = 1 / np.sqrt(max(step, 1e-12))
+    gap = view.half * 0.055
+    ax.annotate(
+        str(number),
+        (c.x + dx / length * (reach + gap), c.y + dy / length * (reach + gap)),
+        color=colour,
+        size=13,
+        weight="bold",
+        ha="center",
+        va="center",
+        annotation_clip=True,
+        path_effects=[
+            withStroke(linewidth=2.6, foreground="white" if colour == "black" else "black")
+        ],
+    )
+
+
+def _contours(result: CavityResult, view: View, ax: Axes, colour: str) -> None:
+    rows, columns = view.slices(result.probability.shape)
+    shown = result.probability[rows, columns]
+    if shown.max() < 0.5 or min(shown.shape) < 2:
+        return
+    x, y = np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)
+    ax.contour(x, y, shown, levels=[0.5], colors=colour, linewidths=1.0, linestyles=":")
+
+
+def _mark_view(ax: Axes, view: View) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = (view.x - view.half, view.y - view.half)
+    ax.add_patch(
+        Rectangle(
+            corner, 2 * view.half, 2 * view.half, fill=False, color="0.85", lw=1.0, ls=(0, (4, 3))
+        )
+    )
+
+
+def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
+    """Draw a bar of a round angle (and its length in kpc), or of pixels without a WCS."""
+    sky = result.observation.sky
+    pixel = np.sqrt(sky.pixel_area(view.x, view.y))
+    wanted = 0.3 * 2 * view.half * pixel
+    if sky.wcs is None:
+        length = float(10 ** np.floor(np.log10(wanted)))
+        text = f"{length:g} pixels"
+    else:
+        length = float(max([0.5, *(angle for angle in NICE if angle <= wanted)]))
+        text = f'{length:g}"' if length < 60 else f"{length / 60:g}'"
+        kpc = result.catalogue.meta.get("kpc_per_arcsec")
+        if kpc:
+            size = length * kpc
+            text += f" = {size:.3g} kpc" if size < 1000 else f" = {size / 1000:.3g} Mpc"
+    pixels = length / pixel
+    x = view.x - 0.92 * view.half
+    y = view.y - 0.90 * view.half
+    outline = [withStroke(linewidth=4, foreground="black")]
+    ax.plot(
+        [x, x + pixels], [y, y], color="white", lw=2.5, solid_capstyle="butt", path_effects=outline
+    )
+    ax.annotate(
+        text,
+        (x + pixels / 2, y + 0.03 * view.half),
+        color="white",
+        ha="center",
+        va="bottom",
+        size=11,
+        path_effects=[withStroke(linewidth=2.5, foreground="black")],
+    )
+
+
+def _compass(result: CavityResult, view: View, ax: Axes) -> None:
+    """Arrows to the north and the east, from the local WCS."""
+    sky = result.observation.sky
+    if sky.wcs is None:
+        return
+    steps = np.linalg.inv(sky.jacobian(view.x, view.y))
+    x, y = view.x + 0.78 * view.half, view.y - 0.80 * view.half
+    outline = [withStroke(linewidth=2.8, foreground="black")]
+    directions = {"E": steps[:, 0], "N": steps[:, 1]}
+    unit = {k: v / np.hypot(*v) for k, v in directions.items()}
+    # Keep both arrows inside: start from the corner that they point away from.
+    x = view.x + 0.80 * view.half - 0.08 * view.half * (unit["E"][0] + unit["N"][0])
+    y = view.y - 0.80 * view.half - 0.08 * view.half * (unit["E"][1] + unit["N"][1])
+    for name, (dx, dy) in unit.items():
+        ax.annotate(
+            "",
+            (x + 0.16 * view.half * dx, y + 0.16 * view.half * dy),
+            (x, y),
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": "white",
+                "lw": 1.8,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "path_effects": outline,
+            },
+        )
+        ax.annotate(
+            name,
+            (x + 0.21 * view.half * dx, y + 0.21 * view.half * dy),
+            color="white",
+            ha="center",
+            va="center",
+            size=11,
+            weight="bold",
+            path_effects=outline,
+        )
+
+
+def _title(result: CavityResult) -> str:
+    header = result.observation.sky.header
+    target = str(header.get("OBJECT", "")).strip() if header is not None else ""
+    number = len(result.cavities)
+    found = "no cavity" if number == 0 else "1 cavity" if number == 1 else f"{number} cavities"
+    name = result.observation.name
+    return f"{target + '  |  ' if target else ''}{name}  |  {found}"
+
+
+def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float) -> None:
+    """Write the catalogue in short, most probable cavities first."""
+    if not result.cavities:
+        figure.text(x, y, "No candidate reaches the threshold.", va="top", size=11)
+        return
+    unit = '"' if result.observation.sky.wcs is not None else " px"
+    kpc = "distance_kpc" in result.catalogue.colnames
+    energy = "enthalpy" in result.catalogue.colnames
+    columns = ["no.", "probability", "S/N", "distance", "azimuth", "radius", "a x b", "decrement"]
+    columns += ["d [kpc]", "R [kpc]"] * kpc + [
+        "4pV [erg]",
+        "t_buoy [Myr]",
+        "P_buoy [erg/s]",
+    ] * energy
+    columns += ["flags"]
+    left = x + np.cumsum([0, *[0.068] * (len(columns) - 1)]) * (0.92 if energy else 1.0)
+    for place, name in zip(left, columns, strict=True):
+        figure.text(place, y, name, va="top", size=10, weight="bold")
+    for i, row in enumerate(result.catalogue[:8], start=1):
+        cells = [
+            f"{row['id']}",
+            f"{row['probability']:.2f}",
+            f"{row['snr']:.1f}",
+            f"{row['distance'].value:.1f}{unit}",
+            f"{row['azimuth'].value:.0f} deg",
+            f"{row['radius'].value:.1f} ± {row['radius_err'].value:.1f}{unit}",
+            f"{row['semi_major'].value:.1f} x {row['semi_minor'].value:.1f}{unit}",
+            f"{row['decrement']:.0%}",
+        ]
+        if kpc:
+            cells += [f"{row['distance_kpc'].value:.2f}", f"{row['radius_kpc'].value:.2f}"]
+        if energy:
+            cells += [
+                f"{row['enthalpy'].value:.2g}",
+                f"{row['t_buoy'].value:.3g}" if "t_buoy" in result.catalogue.colnames else "",
+                f"{row['power_buoy'].value:.2g}" if "t_buoy" in result.catalogue.colnames else "",
+            ]
+        cells += [str(row["flags"]).replace(" ", ", ")]
+        for place, cell in zip(left, cells, strict=True):
+            figure.text(place, y - i * step, cell, va="top", size=10)

@@ -1,0 +1,82 @@
+"""Files of a result: probability map, regions, tables, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy import units as u
+
+from physml.io.catalogues import write_catalogue, write_regions
+from physml.io.fits import write_image
+
+if TYPE_CHECKING:
+    from .result import CavityResult
+
+KEPT_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "OBS_ID", "DATE-OBS", "EXPOSURE")
+COLOUR = "cyan"
+
+
+def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write everything that belongs to a result into an existing folder.
+
+    `probability.fits`, `cavities.reg`, `cavities.ecsv`, `cavities.fits`, `overview.png`, and
+    with a recovery `completeness.ecsv`, `injections.ecsv` and `completeness.png`.
+
+    Parameters
+    ----------
+    result : CavityResult
+        What to write.
+    folder : Path
+        Where to.
+    provenance : mapping
+        Run record that each file carries.
+    """
+    from .overview import plot_overview, save_figure
+
+    header = result.observation.sky.header
+    kept = {k: header[k] for k in KEPT_CARDS if header is not None and k in header}
+    write_image(
+        folder / "probability.fits",
+        result.probability,
+        wcs=result.observation.sky.wcs,
+        header=kept,
+        provenance=provenance,
+    )
+    write_regions(folder / "cavities.reg", regions(result))
+    write_catalogue(folder / "cavities.ecsv", result.catalogue, provenance)
+    write_catalogue(folder / "cavities.fits", result.catalogue, provenance)
+    save_figure(plot_overview(result), folder / "overview.png", provenance)
+    if result.recovery is not None:
+        from .recovery import plot_completeness
+
+        write_catalogue(folder / "completeness.ecsv", result.recovery.completeness, provenance)
+        write_catalogue(folder / "injections.ecsv", result.recovery.injections, provenance)
+        save_figure(plot_completeness(result.recovery), folder / "completeness.png", provenance)
+
+
+def regions(result: CavityResult) -> list[Any]:
+    """DS9 ellipses of the catalogue: on the sky, or on pixels where there is no WCS."""
+    from astropy.coordinates import SkyCoord
+    from regions import EllipsePixelRegion, EllipseSkyRegion, PixCoord
+
+    out: list[Any] = []
+    for row in result.catalogue:
+        text = f"{row['id']} p={row['probability']:.2f}"
+        style = {"meta": {"text": text}, "visual": {"color": COLOUR, "linewidth": 2}}
+        size = {"width": 2 * row["semi_major"], "height": 2 * row["semi_minor"]}
+        if result.observation.sky.wcs is None:
+            pixel_size = {k: v.to_value(u.pix) for k, v in size.items()}
+            out.append(
+                EllipsePixelRegion(
+                    PixCoord(row["x"], row["y"]), **pixel_size, angle=row["theta"], **style
+                )
+            )
+            continue
+        # DS9 turns the width from west towards north, we count from north towards east.
+        angle = np.mod(row["position_angle"].to_value(u.deg) + 90, 180) * u.deg
+        centre = SkyCoord(row["ra"], row["dec"], frame="icrs")
+        out.append(EllipseSkyRegion(centre, **size, angle=angle, **style))
+    return out
