@@ -1,0 +1,188 @@
+"""FITS files that lie about their size, end early or unpack without end: refused, exit code 2."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from physml.exceptions import InputError
+from physml.io.fits import open_hdus, open_image
+
+IMAGE = np.arange(20 * 30, dtype=np.float32).reshape(20, 30)
+
+
+def as_bytes(*hdus) -> bytes:
+    buffer = io.BytesIO()
+    fits.HDUList(list(hdus)).writeto(buffer)
+    return buffer.getvalue()
+
+
+def header(**cards) -> bytes:
+    """A header block as it stands in a file, with no check at all."""
+    lines = [f"{name:<8}= {value:>20}" for name, value in cards.items()]
+    return ("".join(f"{line:<80}" for line in [*lines, "END"])).ljust(2880).encode("ascii")
+
+
+GOOD = as_bytes(fits.PrimaryHDU(IMAGE))
+
+
+def refused(path: Path, content: bytes, match: str, **limits) -> None:
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=match) as caught:
+        open_image(path, **limits)
+    assert str(path) in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "image.fits"
+
+
+def test_the_good_one_is_read(path: Path) -> None:
+    path.write_bytes(GOOD)
+    np.testing.assert_array_equal(open_image(path).data, IMAGE)
+
+
+@pytest.mark.parametrize("kept", [2880 + 100, len(GOOD) - 2880, 2880 + IMAGE.nbytes - 1])
+def test_truncated_data(path: Path, kept: int) -> None:
+    refused(path, GOOD[:kept], "truncated or its header is wrong")
+
+
+def test_missing_padding_only_is_no_loss(path: Path) -> None:
+    path.write_bytes(GOOD[: 2880 + IMAGE.nbytes])
+    np.testing.assert_array_equal(open_image(path).data, IMAGE)
+
+
+@pytest.mark.parametrize("kept", [80, 1000, 2879])
+def test_truncated_header(path: Path, kept: int) -> None:
+    refused(path, GOOD[:kept], "damaged|truncated")
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        {"NAXIS": 2, "NAXIS1": 1 << 20, "NAXIS2": 1 << 20},
+        {"NAXIS": 2, "NAXIS1": (1 << 63) - 1, "NAXIS2": 2},
+        {"NAXIS": 3, "NAXIS1": 1 << 22, "NAXIS2": 1 << 22, "NAXIS3": 1 << 22},  # 2^64 pixels
+        {"NAXIS": 2, "NAXIS1": 31, "NAXIS2": 200},
+    ],
+)
+def test_header_claims_more_than_the_file_has(path: Path, axes: dict[str, int]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(path, header(SIMPLE="T", BITPIX=-32, **axes) + bytes(2880), "truncated or its header")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # kB
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"BITPIX": -32, "NAXIS": 2, "NAXIS1": -5, "NAXIS2": 5},
+        {"BITPIX": -32, "NAXIS": 2, "NAXIS1": 5},
+        {"BITPIX": -32, "NAXIS": "'two'", "NAXIS1": 5},
+        {"NAXIS": 2, "NAXIS1": 5, "NAXIS2": 5},
+        {"BITPIX": 7, "NAXIS": 2, "NAXIS1": 5, "NAXIS2": 5},
+        {"BITPIX": -32, "NAXIS": 2, "NAXIS1": 5, "NAXIS2": 5, "PCOUNT": -100},
+        {"BITPIX": -32, "NAXIS": 2, "NAXIS1": 5, "NAXIS2": 5, "GCOUNT": -1},
+        {"BITPIX": -32, "NAXIS": 100000, "NAXIS1": 5, "NAXIS2": 5},
+        {"BITPIX": -32, "NAXIS": 0},
+        {"BITPIX": -32, "NAXIS": 2, "NAXIS1": 0, "NAXIS2": 5},
+    ],
+)
+def test_nonsense_in_the_header(path: Path, cards: dict) -> None:
+    refused(path, header(SIMPLE="T", **cards) + bytes(2880), "expected")
+
+
+def test_second_extension_lies(path: Path) -> None:
+    lie = header(XTENSION="'IMAGE   '", BITPIX=8, NAXIS=2, NAXIS1=1 << 20, NAXIS2=1 << 20)
+    refused(path, GOOD + lie, "extension 1")
+
+
+def test_endless_extensions(path: Path) -> None:
+    one = header(XTENSION="'IMAGE   '", BITPIX=8, NAXIS=0, PCOUNT=0, GCOUNT=1)
+    refused(path, header(SIMPLE="T", BITPIX=8, NAXIS=0, EXTEND="T") + 1200 * one, "1000 extensions")
+
+
+def test_gzip_is_read(path: Path) -> None:
+    path.write_bytes(gzip.compress(GOOD))
+    np.testing.assert_array_equal(open_image(path).data, IMAGE)
+
+
+def test_gzip_bomb(path: Path) -> None:
+    """2 MB that would unpack to 2 GB stop at the limit."""
+    block = gzip.compress(bytes(64 << 20))
+    bomb = gzip.compress(GOOD) + 32 * block
+    path.write_bytes(bomb)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        pytest.raises(InputError, match="when unpacked, found more"),
+        open_hdus(path, max_bytes=32 << 20),
+    ):
+        pass
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 << 10  # kB
+
+
+def test_gzip_cut_short_or_damaged(path: Path) -> None:
+    packed = gzip.compress(GOOD)
+    refused(path, packed[: len(packed) // 2], "truncated")
+    refused(path, packed[:20] + bytes(40) + packed[60:], r"damaged|truncated")
+    refused(path, packed[:-8] + bytes(8), "damaged")  # wrong checksum
+
+
+def test_other_packings_are_refused_by_name(path: Path) -> None:
+    refused(path, bz2.compress(GOOD), "bzip2")
+    refused(path, b"PK\x03\x04" + GOOD, "zip")
+    refused(path, b"\xfd7zXZ\x00" + GOOD, "xz")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x89HDF\r\n\x1a\n", b"\x89PNG\r\n", bytes(5000), b"SIMPLE = T"]
+)
+def test_not_fits(path: Path, content: bytes) -> None:
+    refused(path, content, "a FITS file, found")
+
+
+def test_no_file_and_folder(tmp_path: Path) -> None:
+    for place, found in ((tmp_path / "none.fits", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(InputError, match=found):
+            open_image(place)
+
+
+def test_more_pixels_than_allowed(path: Path) -> None:
+    refused(path, GOOD, "at most 599 pixels, found 600", max_pixels=599)
+
+
+def test_tile_compressed_image_with_hostile_size(path: Path) -> None:
+    """A tile-compressed image is small in the file and may be anything once unpacked."""
+    packed = as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((64, 64), np.int16)))
+    path.write_bytes(packed)
+    assert open_image(path).data.shape == (64, 64)
+    old, new = f"ZNAXIS1 = {64:>20}".encode(), f"ZNAXIS1 = {1 << 40:>20}".encode()
+    assert old in packed
+    refused(path, packed.replace(old, new), "pixels")
+
+
+def test_gzip_tiles_that_could_be_bombs(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 1 << 14, (128, 128)).astype(np.int16)
+    packed = as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(noise, compression_type="GZIP_1"))
+    path.write_bytes(packed)
+    np.testing.assert_array_equal(open_image(path).data, noise)
+    refused(path, packed, "gzip tiles", max_pixels=128 * 128)
+
+
+def test_damaged_tiles(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 1 << 14, (128, 128)).astype(np.int16)
+    packed = as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(noise, compression_type="GZIP_1"))
+    refused(path, packed[:9000] + bytes(10000) + packed[19000:], "expected")
+
+
+def test_special_records_at_the_end_are_left_alone(path: Path) -> None:
+    path.write_bytes(GOOD + b"not an extension".ljust(2880))
+    np.testing.assert_array_equal(open_image(path).data, IMAGE)

@@ -1,0 +1,279 @@
+"""HDF5 files made to harm: each is refused with exit code 2, and nothing outside is touched."""
+
+from __future__ import annotations
+
+import resource
+import struct
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from physml.exceptions import InputError
+from physml.io.describe import describe
+from physml.io.shards import Spec, open_shard, read_provenance, read_shard, write_shard
+
+SPEC = {"counts": Spec("uint32", (None, 8, 8))}
+IMAGES = np.arange(2 * 8 * 8, dtype=np.uint32).reshape(2, 8, 8)
+
+
+def refused(path: Path, spec=SPEC, match: str | None = None, **limits) -> None:
+    """Both readers refuse the file, and the message names it."""
+    for reader in (read_shard, open_shard):
+        with pytest.raises(InputError, match=match) as caught:
+            reader(path, spec, **limits)
+        assert str(path) in str(caught.value)
+        assert caught.value.exit_code == 2
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "hostile.h5"
+
+
+def test_external_storage(path: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(bytes(range(256)) * 4)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("counts", (2, 8, 8), "u4", external=[(str(secret), 0, 512)])
+    with h5py.File(path) as file:  # the attack works on a reader that does not look
+        assert file["counts"][0, 0, 0] == 0x03020100
+    refused(path, match="external storage")
+
+
+def test_virtual_dataset(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["x"] = IMAGES
+    layout = h5py.VirtualLayout((2, 8, 8), "u4")
+    layout[:] = h5py.VirtualSource(str(other), "x", (2, 8, 8))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("counts", layout)
+    refused(path, match="virtual dataset")
+    other.unlink()  # HDF5 would now give zeros without a word
+    refused(path, match="virtual dataset")
+
+
+@pytest.mark.parametrize("target", ["/elsewhere", "/counts"])
+def test_soft_link(path: Path, target: str) -> None:
+    with h5py.File(path, "w") as file:
+        file["elsewhere"] = IMAGES
+        file["counts"] = h5py.SoftLink(target)
+    refused(path, match="soft link")
+
+
+def test_external_link(path: Path, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = IMAGES
+    with h5py.File(path, "w") as file:
+        file["counts"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
+    refused(path, match="external link")
+
+
+def test_info_follows_no_link(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["a"] = h5py.SoftLink("/nowhere")
+        file["b"] = h5py.ExternalLink("/etc/passwd", "x")
+        file["c"] = IMAGES
+    assert describe(path)["contents"] == {
+        "a": "a link, not followed",
+        "b": "a link, not followed",
+        "c": "uint32 (2, 8, 8)",
+    }
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 8, 8)])
+def test_terabytes_in_a_kilobyte(path: Path, chunks) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("counts", (1 << 36, 8, 8), "u4", chunks=chunks or True)
+    assert path.stat().st_size < 1 << 20
+    refused(path, match="bytes left|0 bytes stored")
+
+
+def test_shape_that_overflows_64_bits(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", (1 << 31, 1 << 31, 4), "u4", chunks=(1, 1024, 4))
+    # 2^31 * 2^31 * 16 is 2^66: in 64 bits it is 0.
+    refused(path, {"x": Spec("uint32")}, match="bytes left")
+
+
+def test_shape_that_no_bytes_stand_behind(path: Path) -> None:
+    # 64 MB of fill value: within the limit of memory, and still no data.
+    with h5py.File(path, "w") as file:
+        file.create_dataset("counts", (1 << 18, 8, 8), "u4", chunks=(1, 8, 8), fillvalue=7)
+    refused(path, match="0 bytes stored")
+
+
+def test_limit_is_on_the_sum(path: Path) -> None:
+    spec = {"a": Spec("uint8"), "b": Spec("uint8")}
+    with h5py.File(path, "w") as file:
+        file["a"] = file["b"] = np.ones(600, np.uint8)
+    assert len(read_shard(path, spec, max_bytes=1200).arrays) == 2
+    with pytest.raises(InputError, match="bytes left for 'b'"):
+        read_shard(path, spec, max_bytes=1199)
+
+
+def test_deflate_bomb_in_a_chunk(path: Path) -> None:
+    """A chunk that unpacks to 1000 times what its dataset says is never unpacked."""
+    bomb = zlib.compress(bytes(200 << 20), 9)
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("counts", (1, 8, 8), "u4", chunks=(1, 8, 8), compression=1)
+        data.id.write_direct_chunk((0, 0, 0), bomb)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(path, match="chunks of 'counts' stored in at most")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB
+
+
+def test_giant_chunk(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("x", (1 << 29,), "u1", chunks=(1 << 29,), compression=1)
+        data.id.write_direct_chunk((0,), zlib.compress(bytes(1 << 20)))
+    # Stored too little for what it declares, and the chunk itself is too large.
+    refused(path, {"x": Spec("uint8")}, match="stored")
+
+
+def test_unknown_filter_is_not_loaded(path: Path) -> None:
+    # LZF (32000) ships with h5py: a stand-in for any filter plugin.
+    with h5py.File(path, "w") as file:
+        file.create_dataset("counts", data=IMAGES, compression="lzf")
+    refused(path, match="filters")
+
+
+@pytest.mark.parametrize(
+    ("values", "spec", "match"),
+    [
+        (IMAGES.astype(np.float32), SPEC["counts"], "of type uint32"),
+        (IMAGES.astype(np.int64), SPEC["counts"], "of type uint32"),
+        (IMAGES[0], SPEC["counts"], "of shape"),
+        (IMAGES[:, :, :4], SPEC["counts"], "of shape"),
+        (IMAGES.astype("S4"), SPEC["counts"], "of type uint32"),
+        (np.zeros(3, [("x", "f4")]), Spec([("y", "f4")]), "of type"),
+        (np.zeros(3, [("x", "f4"), ("y", "f4")]), Spec([("x", "f4")]), "of type"),
+        (np.zeros(3, [("x", "i4")]), Spec([("x", "f4")]), "of type"),
+        (np.zeros(3, [("x", "f4")]), Spec("f4"), "of type"),
+    ],
+)
+def test_wrong_type_or_shape(path: Path, values, spec: Spec, match: str) -> None:
+    with h5py.File(path, "w") as file:
+        file["counts"] = values
+    refused(path, {"counts": spec}, match=match)
+
+
+def test_objects_and_references(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("text", data=["a", "b"], dtype=h5py.string_dtype())
+        file.create_dataset("vlen", (2,), h5py.vlen_dtype("u4"))
+        file.create_dataset("ref", (2,), h5py.ref_dtype)
+        file.create_dataset("empty", data=h5py.Empty("f4"))
+    for name in ("text", "vlen", "ref", "empty"):
+        refused(path, {name: Spec()}, match="to hold numbers")
+
+
+def test_group_and_named_type(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_group("counts")
+        file["kind"] = np.dtype("u4")
+    refused(path, match="to be a dataset, found group")
+    refused(path, {"kind": Spec()}, match="to be a dataset, found datatype")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_not_finite(path: Path, value: float, dtype: str) -> None:
+    values = np.zeros((3, 4), dtype)
+    values[1, 2] = value
+    with h5py.File(path, "w") as file:
+        file["x"] = values
+    with pytest.raises(
+        InputError, match=r"finite values in 'x', found -?(nan|inf) at index \(1, 2\)"
+    ):
+        read_shard(path, {"x": Spec(dtype)})
+    assert not np.isfinite(read_shard(path, {"x": Spec(dtype, finite=False)})["x"]).all()
+    with open_shard(path, {"x": Spec(dtype)}) as shard:
+        assert shard.read("x", 0).sum() == 0
+        with pytest.raises(InputError, match="finite"):
+            shard.read("x", [2, 1])
+
+
+def test_not_finite_in_a_table(path: Path) -> None:
+    table = np.zeros(3, [("x", "f4"), ("n", "i4")])
+    table["x"][2] = np.nan
+    with h5py.File(path, "w") as file:
+        file["t"] = table
+    with pytest.raises(InputError, match=r"column x, nan at index \(2,\)"):
+        read_shard(path, {"t": Spec()})
+
+
+@pytest.mark.parametrize("name", ["../counts", "/etc/passwd", "a/b", ".", "..", ""])
+def test_names_are_no_paths(path: Path, name: str) -> None:
+    with h5py.File(path, "w") as file:
+        file["a/b"] = IMAGES
+    with pytest.raises(InputError, match="without a slash"):
+        read_shard(path, {name: Spec()})
+    with pytest.raises(InputError, match="without a slash"):
+        write_shard(path.with_name("new.h5"), {name: IMAGES}, provenance={})
+    assert not path.with_name("new.h5").exists()
+
+
+def test_hostile_provenance(path: Path) -> None:
+    for value in (np.zeros(3), np.float64(1), "[1, 2]", "{", b"\xff\xfe", h5py.Empty("f4")):
+        with h5py.File(path, "w") as file:
+            file["counts"] = IMAGES
+            file.attrs["provenance"] = value
+        with pytest.raises(InputError, match=r"provenance|mapping"):
+            read_provenance(path)
+
+
+def test_changed_content_is_noticed(path: Path) -> None:
+    write_shard(path, {"counts": IMAGES}, provenance={"stage": "simulate"})
+    with h5py.File(path, "r+") as file:
+        file["counts"][1, 2, 3] += 1
+    with pytest.raises(InputError, match="SHA-256"):
+        read_shard(path, SPEC)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04" + bytes(100), b"text"]
+)
+def test_not_hdf5(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    refused(path, match="HDF5 file")
+
+
+def test_no_file_and_folder(path: Path, tmp_path: Path) -> None:
+    refused(path, match="no such file")
+    refused(tmp_path, match="no such file")
+
+
+def test_truncated(path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 1 << 30, (20, 8, 8), dtype=np.uint32)
+    write_shard(path, {"counts": noise}, provenance={})
+    whole = path.read_bytes()
+    for part in (0.3, 0.6, 0.99):
+        path.write_bytes(whole[: int(part * len(whole))])
+        refused(path)
+
+
+def test_billion_links(path: Path) -> None:
+    """Hard links that make a cycle are no trouble: names are looked up, never walked."""
+    with h5py.File(path, "w") as file:
+        file["loop"] = file["/"]
+        file["counts"] = IMAGES
+    assert read_shard(path, SPEC)["counts"].shape == (2, 8, 8)
+    assert describe(path)["contents"]["loop"] == "group"
+
+
+def test_address_of_a_chunk_outside_of_the_file(path: Path) -> None:
+    """Damaged bytes give our error, whatever the library makes of them."""
+    noise = np.random.default_rng(2).integers(0, 1 << 30, (4, 8, 8), dtype=np.uint32)
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("counts", data=noise, chunks=(1, 8, 8), compression=1)
+        address = data.id.get_chunk_info(2).byte_offset
+    raw = bytearray(path.read_bytes())
+    found = raw.index(struct.pack("<Q", address))
+    raw[found : found + 8] = struct.pack("<Q", 1 << 60)
+    path.write_bytes(raw)
+    with pytest.raises(InputError):
+        read_shard(path, SPEC)
