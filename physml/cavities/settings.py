@@ -164,11 +164,14 @@ class DecoderSettings(TrainBase):
 class TrainSettings(TrainBase):
     """Training of the U-Net, then of the decoder, then calibration."""
 
-    epochs: int = Field(10, description="Passes over the training set", gt=0)
+    epochs: int = Field(12, description="Passes over the training set", gt=0)
     batch_size: int = Field(32, description="Images a step", gt=0)
     learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
     rethin: Fraction = Field(
         0.3, description="Share of images thinned to fewer counts anew at each epoch"
+    )
+    flatten: Fraction = Field(
+        0.15, description="Share of images divided by their exposure map at each epoch"
     )
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()

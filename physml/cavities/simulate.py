@@ -252,3 +252,10 @@ def run(*, settings: CavitiesSettings, shard: int, out: Path) -> None:
         tables=whole.tables(),
         provenance=provenance.record("simulate", upstream(settings, "simulate"), {}, {}),
     )
+
+
+def evaluation_set(name: str, n: int, seed: int | None = None) -> Batch:
+    """See `sets.evaluation_set`."""
+    from . import sets
+
+    return sets.evaluation_set(name, n, sets.SEED if seed is None else seed)

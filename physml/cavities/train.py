@@ -55,7 +55,9 @@ def train_unet(
     from .training_data import CavityLoss
 
     network = initialise(lambda: CavityNet(settings.network), seed)
-    images.fingerprint += f" rethin {settings.rethin} {settings.loss.model_dump_json()}"
+    images.rethin, images.flatten = settings.rethin, settings.flatten
+    how = {"rethin": settings.rethin, "flatten": settings.flatten, **settings.loss.model_dump()}
+    images.fingerprint += f" {how}"
     return fit(
         network,
         CavityLoss(settings.loss),

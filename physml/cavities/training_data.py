@@ -14,6 +14,7 @@ from .inputs import channels
 from .model import SIZE_SCALE
 from .settings import LossSettings
 
+CLEAR = 4.0  # expected S/N of the clearest cavity, from which an image counts for the Dice loss
 THINNEST = 0.05  # smallest share of the counts that augmentation keeps
 
 
@@ -27,16 +28,19 @@ class CavityImages:
         As in `preprocess.processed_spec`.
     rethin : float
         Share of images thinned to fewer counts at each use.
+    flatten : float
+        Share of images divided by their exposure map at each use.
     fingerprint : str
         Hash of the content.
     """
 
     arrays: dict[str, NDArray]
     rethin: float = 0.0
+    flatten: float = 0.0
     fingerprint: str = ""
 
     @classmethod
-    def read(cls, path: Path, rethin: float = 0.0) -> CavityImages:
+    def read(cls, path: Path) -> CavityImages:
         """Read a file of `preprocess.run` into memory."""
         from physml.io.shards import read_shard
         from physml.provenance import sha256
@@ -44,7 +48,7 @@ class CavityImages:
         from .preprocess import processed_spec
 
         shard = read_shard(path, processed_spec(), max_bytes=64 << 30)
-        return cls({name: shard[name] for name in processed_spec()}, rethin, sha256(path))
+        return cls({n: shard[n] for n in processed_spec()}, fingerprint=sha256(path))
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -52,9 +56,8 @@ class CavityImages:
 
     def subset(self, rows: NDArray) -> CavityImages:
         """Return some of the images (views, no copies, where rows are a slice)."""
-        return CavityImages(
-            {k: v[rows] for k, v in self.arrays.items()}, self.rethin, self.fingerprint
-        )
+        chosen = {k: v[rows] for k, v in self.arrays.items()}
+        return CavityImages(chosen, self.rethin, self.flatten, self.fingerprint)
 
     def batch(
         self, indices: NDArray, rng: np.random.Generator, augment: bool
@@ -65,23 +68,21 @@ class CavityImages:
         -------
         dict
             image (n, 7, H, W); cavity, weight (n, H, W); centre (n, H, W); sizes
-            (n, 4, H/2, W/2) and size_weight (n, H/2, W/2); id (n,).
+            (n, 4, H/2, W/2) and size_weight (n, H/2, W/2); clear (n,); id (n,).
         """
         a = self.arrays
         counts = a["counts"][indices].astype(np.float32)
         model = np.square(a["root_model"][indices].astype(np.float32))
-        if augment and self.rethin:
+        exposure = a["exposure"][indices].astype(np.float32)
+        invalid = a["invalid"][indices] > 0
+        if augment:
             for row in np.flatnonzero(rng.random(len(indices)) < self.rethin):
                 keep = np.exp(rng.uniform(np.log(THINNEST), 0))
                 counts[row] = rng.binomial(counts[row].astype(np.int64), keep)
                 model[row] *= keep
-        fields = [
-            counts,
-            model,
-            a["exposure"][indices].astype(np.float32),
-            a["invalid"][indices] > 0,
-            a["mask"][indices],
-        ]
+            for row in np.flatnonzero(rng.random(len(indices)) < self.flatten):
+                flat_field(counts[row], model[row], exposure[row], invalid[row])
+        fields = [counts, model, exposure, invalid, a["mask"][indices]]
         table = a["cavities"][indices].copy()
         if augment:
             for row, symmetry in enumerate(rng.integers(0, 8, len(indices))):
@@ -95,6 +96,18 @@ class CavityImages:
         batch["weight"] = torch.from_numpy((~invalid).astype(np.float32))
         batch["id"] = torch.from_numpy(a["index"][indices])
         return batch
+
+
+def flat_field(counts: NDArray, model: NDArray, exposure: NDArray, invalid: NDArray) -> None:
+    """Divide an image by its exposure map, in place: so come images without their map.
+
+    Where less than a fifth of the time was exposed, the pixels become invalid.
+    """
+    invalid |= exposure < 0.2
+    divisor = np.where(invalid, 1, exposure)
+    counts /= divisor
+    model /= divisor
+    exposure[...] = 1
 
 
 def dihedral(image: NDArray, symmetry: int) -> NDArray:
@@ -153,6 +166,8 @@ def targets(mask: NDArray[np.uint8], table: NDArray) -> dict[str, Tensor]:
         "centre": torch.from_numpy(centre),
         "sizes": torch.from_numpy(sizes),
         "size_weight": torch.from_numpy((coarse > 0).astype(np.float32)),
+        # Dice of an image whose cavities drown in noise would only teach guessing.
+        "clear": torch.from_numpy((table["snr"].max(1) > CLEAR).astype(np.float32)),
     }
 
 
@@ -179,7 +194,9 @@ class CavityLoss:
         heat = (entropy(centre, batch["centre"], reduction="none") * weight * peak).sum() / live
         parts = {
             "bce": bce,
-            "dice": soft_dice(cavity.sigmoid() * weight, batch["cavity"] * weight),
+            "dice": soft_dice(
+                cavity.sigmoid() * weight, batch["cavity"] * weight, batch["clear"]
+            ),
             "centre": heat,
             "size": size_likelihood(coarse.float(), batch["sizes"], batch["size_weight"]),
         }
@@ -188,9 +205,8 @@ class CavityLoss:
         return {"loss": total, **parts}
 
 
-def soft_dice(probability: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice, by image, over the images that have cavities."""
-    some = (truth.sum((1, 2)) > 0).to(truth.dtype)
+def soft_dice(probability: Tensor, truth: Tensor, some: Tensor) -> Tensor:
+    """1 - Dice, by image, over some of the images (weights of shape (n,))."""
     overlap = 2 * (probability * truth).sum((1, 2)) + 1
     total = probability.sum((1, 2)) + truth.sum((1, 2)) + 1
     return ((1 - overlap / total) * some).sum() / some.sum().clamp_min(1.0)
