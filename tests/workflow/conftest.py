@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,16 @@ HERE = Path(__file__).resolve().parent
 TOY = HERE / "toy"
 BIN = Path(sys.executable).parent
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass
+class Done:
+    """What a program left: exit code, output and errors together."""
+
+    rc: int
+    stdout: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +37,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "PYTHONPATH": str(TOY / "package"),
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "200",
-        # Snakemake's cache of source files and profiles of the user: neither read nor written.
+        # The user's own profiles and source cache: neither read nor written.
         "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
         "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
     }
@@ -34,9 +45,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def call(environment: dict[str, str]) -> Run:
-    """Run a program of this environment; output and errors come back together."""
+    """Run a program of this environment and check its exit code."""
 
-    def run(program: str, *args: str | Path, cwd: Path, rc: int | None = 0, **env: str):
+    def run(program: str, *args: str | Path, cwd: Path, rc: int = 0, **env: str) -> Done:
         done = subprocess.run(
             [BIN / program, *map(str, args)],
             cwd=cwd,
@@ -46,21 +57,39 @@ def call(environment: dict[str, str]) -> Run:
             text=True,
             timeout=900,
         )
-        if rc is not None:
-            assert done.returncode == rc, done.stdout
-        return done
+        assert done.returncode == rc, done.stdout
+        return Done(done.returncode, done.stdout)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def snakemake(call: Run) -> Run:
-    """Run Snakemake on one core."""
+def snakemake(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Run]:
+    """Run Snakemake on one core and check its exit code (see snakemake_server.py)."""
+    out = tmp_path_factory.mktemp("snakemake") / "out"
+    server = subprocess.Popen(
+        [sys.executable, HERE / "snakemake_server.py"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
 
-    def run(*args: str | Path, **kwargs):
-        return call("snakemake", "--cores", "1", *args, **kwargs)
+    def run(*args: str | Path, cwd: Path, rc: int = 0, **env: str) -> Done:
+        argv = ["--cores", "1", *map(str, args)]
+        request = {"argv": argv, "cwd": str(cwd), "env": env, "out": str(out)}
+        print(json.dumps(request), file=server.stdin, flush=True)
+        done = Done(json.loads(server.stdout.readline())["rc"], out.read_text())
+        assert done.rc == rc, done.stdout
+        return done
 
-    return run
+    yield run
+    server.stdin.close()
+    server.wait(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -70,10 +99,10 @@ def toy() -> Path:
 
 
 @pytest.fixture(scope="session")
-def done(snakemake: Run, toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(call: Run, toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder in which the toy ran once, alone, away from its Snakefile. Do not change it."""
     folder = tmp_path_factory.mktemp("alone")
-    snakemake("-s", toy, cwd=folder)
+    call("snakemake", "--cores", "1", "-s", toy, cwd=folder)
     return folder
 
 

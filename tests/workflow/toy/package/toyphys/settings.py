@@ -13,7 +13,7 @@ class SimulateSettings(SimulateBase):
     """Counts of a decaying source."""
 
     n_samples: int = Field(12, description="Number of counting series", gt=0)
-    shard_size: int = Field(4, description="Series a shard", gt=0)
+    shard_size: int = Field(6, description="Series a shard", gt=0)
     rate: float = Field(0.5, description="Decay rate, 1/s", gt=0)
     counts: float = Field(1e4, description="Expected counts in the first second", gt=0)
     resources: ResourceSettings = SMALL
