@@ -327,11 +327,15 @@ def load_settings(model: type[Model], *sources: Path | str | Mapping[str, Any]) 
     try:
         return model.model_validate(merged)
     except ValidationError as error:
-        lines = [_explain(model, problem, origins) for problem in error.errors(include_url=False)]
+        lines = [
+            _explain(model, merged, problem, origins) for problem in error.errors(include_url=False)
+        ]
         raise SettingsError("\n".join(lines)) from error
 
 
-def _explain(model: type[BaseModel], problem: Any, origins: Mapping[str, str]) -> str:
+def _explain(
+    model: type[BaseModel], given: Mapping[str, Any], problem: Any, origins: Mapping[str, str]
+) -> str:
     """One line for one pydantic error: source, dotted key, what came, what is allowed."""
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location)
@@ -350,10 +354,20 @@ def _explain(model: type[BaseModel], problem: Any, origins: Mapping[str, str]) -
         guess = f"; did you mean {close[0]!r}?" if close else ""
         return f"{origin}: {dotted}: no such setting{guess} (known here: {', '.join(known)})"
     message = problem["msg"].removeprefix("Value error, ")
-    shown = repr(problem["input"])
+    shown = repr(_given(given, problem["loc"], problem["input"]))
     if len(shown) > 80:
         shown = shown[:77] + "..."
     return f"{origin}: {dotted or 'settings'}: {message} (got {shown})"
+
+
+def _given(value: Any, location: tuple[Any, ...], converted: Any) -> Any:
+    """Return the value as it was given: pydantic shows it after the conversion of its unit."""
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return converted
+    return value
 
 
 def _walk(model: type[BaseModel], location: list[str]) -> type[BaseModel] | None:

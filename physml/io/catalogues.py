@@ -60,6 +60,8 @@ def write_catalogue(
     from astropy.io import fits
     from astropy.table import QTable
 
+    from physml.io.fits import write_hdus
+
     copy = QTable(table, copy=True)
     if form == "ecsv":
         # As one text: ECSV's YAML would turn it into ordered-dictionary tags.
@@ -83,8 +85,7 @@ def write_catalogue(
             for name, value, comment in prov.fits_cards(provenance):
                 hdus[0].header[name] = (value, comment)
             hdus.append(prov.fits_table(provenance))
-        with atomic_path(target, overwrite) as temporary:
-            hdus.writeto(temporary, checksum=True)
+        write_hdus(target, hdus, overwrite)
 
 
 def read_catalogue(path: str | PathLike[str]) -> QTable:
@@ -116,10 +117,15 @@ def read_catalogue(path: str | PathLike[str]) -> QTable:
         raise InputError.expected(source, "a FITS table", "none in it")
     try:
         # ECSV is read by astropy's safe YAML loader: known types only.
-        return QTable.read(source, format="ascii.ecsv")
+        table = QTable.read(source, format="ascii.ecsv")
     except Exception as error:  # the reader raises errors of many kinds on foreign text
         detail = " ".join(str(error).split())[:200]
         raise InputError.expected(source, "a table in ECSV format", detail) from error
+    for name in table.colnames:
+        # An empty text comes back as a missing one.
+        if table[name].dtype.kind == "U" and hasattr(table[name], "mask"):
+            table[name] = table[name].filled("")
+    return table
 
 
 def write_regions(

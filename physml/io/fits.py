@@ -7,8 +7,10 @@ is compared with the bytes that are really there, before any data are touched.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import logging
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -339,6 +341,11 @@ def _celestial(name: Path | str, source: Any) -> WCS | None:
     """
     from astropy.wcs import WCS, FITSFixedWarning
 
+    if not isinstance(source, WCS):
+        matrix = [source[card] for card in source if re.fullmatch(r"CD\d_\d", card)]
+        if matrix and not any(matrix):
+            # wcslib would take it for one degree a pixel.
+            raise InputError.expected(name, "usable celestial coordinates", "a CD matrix of zeros")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FITSFixedWarning)
@@ -451,14 +458,30 @@ def write_image(
         hdus = fits.HDUList([fits.PrimaryHDU(array, cards)])
         if provenance:
             hdus.append(prov.fits_table(provenance))
-        with atomic_path(path, overwrite) as temporary:
-            hdus.writeto(temporary, checksum=True, output_verify="silentfix")
+        write_hdus(path, hdus, overwrite)
+
+
+def write_hdus(path: str | PathLike[str], hdus: HDUList, overwrite: bool = False) -> None:
+    """Write extensions atomically, with checksums; gzipped where the name ends in ``.gz``.
+
+    Raises
+    ------
+    OutputError
+        The file exists, or there is no room.
+    """
+    target = Path(path)
+    # By way of memory: astropy reports a full disk without the system's error number.
+    buffer = io.BytesIO()
+    hdus.writeto(buffer, checksum=True, output_verify="silentfix")
+    content = buffer.getvalue()
+    if target.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)  # no time stamp: equal content, equal bytes
+    with atomic_path(target, overwrite) as temporary:
+        temporary.write_bytes(content)
 
 
 def _drop_wcs(header: Header) -> None:
     """Remove all world coordinates: a mixture of two (CD and PC, say) is no system at all."""
-    import re
-
     pattern = re.compile(
         r"(WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CROTA\d|CTYPE\d|CUNIT\d|CD\d_\d|PC\d_\d|"
         r"PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|"

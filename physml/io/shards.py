@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,8 +169,8 @@ def write_shard(
         if place is not None:
             raise InputError.expected(target, f"finite values in {name!r}", place)
 
-    with atomic_path(target, overwrite) as temporary, h5py.File(temporary, "w") as file:
-        total = hashlib.sha256()
+    total = hashlib.sha256()
+    with atomic_path(target, overwrite) as temporary, create_hdf5(temporary) as file:
         for name in sorted(everything):
             values = everything[name]
             dataset = file.create_dataset(name, data=values, **_layout(values))
@@ -179,6 +180,80 @@ def write_shard(
         file.attrs["sha256"] = total.hexdigest()
         file.attrs["format"] = "physml shard 1"
         file.attrs[prov.KEY] = prov.dumps(provenance)
+
+
+class _Sink(io.RawIOBase):
+    """File below HDF5 that keeps the first error of the disk to itself.
+
+    The HDF5 library does not survive a failing write: it leaves objects that cannot be closed and
+    can end the process. Here it is told that all went well, and the caller is told the truth.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "w+b", buffering=0)
+        self.error: OSError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while done < len(view):
+            count = self.file.readinto(view[done:])
+            if not count:
+                break
+            done += count
+        view[done:] = bytes(len(view) - done)  # what could not be written reads as zeros
+        return len(view)
+
+    def write(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        done = 0
+        while self.error is None and done < len(view):
+            try:
+                done += self.file.write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def create_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Create an HDF5 file whose failures to write are ordinary exceptions.
+
+    Raises
+    ------
+    OSError
+        No room, at the end of the block at the latest.
+    """
+    with contextlib.closing(_Sink(path)) as sink:
+        try:
+            with h5py.File(sink, "w") as file:
+                yield file
+        finally:
+            if sink.error is not None:
+                raise sink.error
 
 
 def _layout(values: NDArray[Any]) -> dict[str, Any]:

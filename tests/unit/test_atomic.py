@@ -1,0 +1,382 @@
+"""Atomic writing: the whole file or none, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from physml.exceptions import InputError, OutputError
+from physml.io.atomic import (
+    MARKER,
+    atomic_directory,
+    atomic_path,
+    read_json,
+    refuse_existing,
+    set_aside,
+    write_json,
+    write_text,
+)
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_file_appears_only_when_complete(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.ecsv"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".ecsv"
+        assert not temporary.exists()
+        temporary.write_text("half")
+        assert not target.exists()
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert left_behind(tmp_path) == ["new/a.ecsv"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, OSError])
+def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(error), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert left_behind(tmp_path) == []
+
+
+def test_old_file_survives_a_failed_overwrite(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_path(target, overwrite=True) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    write_text(target, "new", overwrite=True)
+    assert target.read_text() == "new"
+
+
+def test_existing_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OutputError, match="--overwrite") as caught, atomic_path(target):
+        pytest.fail("the block must not run")
+    assert str(target) in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert target.read_text() == "old"
+
+
+def test_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with pytest.raises(OutputError), atomic_path(target) as temporary:
+        temporary.write_text("mine")
+        target.write_text("theirs")
+    assert target.read_text() == "theirs"
+    assert left_behind(tmp_path) == ["a.txt"]
+
+
+def test_dangling_link_and_folder_are_refused(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="a link"), atomic_path(link):
+        pass
+    with pytest.raises(OutputError, match="found a folder"), atomic_path(tmp_path, overwrite=True):
+        pass
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="made no file"), atomic_path(tmp_path / "a"):
+        pass
+
+
+def test_permissions_are_the_usual_ones(tmp_path: Path) -> None:
+    """Not 0600, as temporary files have: colleagues read results."""
+    write_text(tmp_path / "a", "x")
+    plain = tmp_path / "b"
+    plain.write_text("x")
+    assert (tmp_path / "a").stat().st_mode == plain.stat().st_mode
+
+
+def test_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch) -> None:
+    calls: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd))[1])
+    monkeypatch.setattr(os, "replace", lambda *a: (calls.append("replace"), replace(*a))[1])
+    write_text(tmp_path / "a", "x")
+    assert calls == ["fsync", "replace", "fsync"]  # file, name, folder
+
+
+# ---------------------------------------------------------------------------------------- folders
+
+
+def test_folder_appears_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with atomic_directory(target) as folder:
+        (folder / "figures").mkdir()
+        (folder / "figures" / "a.png").write_bytes(b"x")
+        assert not target.exists()
+    assert left_behind(tmp_path) == [f"out/{MARKER}", "out/figures/a.png"]
+
+
+def test_failed_folder_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for overwrite in (False, True):
+        with pytest.raises(RuntimeError), atomic_directory(target, overwrite) as folder:
+            (folder / "a").write_text("half")
+            raise RuntimeError
+        assert left_behind(tmp_path) == ([] if not overwrite else ["out/.physml-output", "out/a"])
+        if not overwrite:
+            with atomic_directory(target) as folder:
+                (folder / "a").write_text("whole")
+    assert (target / "a").read_text() == "whole"
+
+
+def test_overwrite_replaces_the_whole_folder(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for name in ("old", "new"):
+        with atomic_directory(target, overwrite=True) as folder:
+            (folder / name).write_text(name)
+    assert left_behind(tmp_path) == ["out/.physml-output", "out/new"]
+
+
+def test_folder_with_files_is_refused_without_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="--overwrite"), atomic_directory(tmp_path / "out"):
+        pass
+
+
+def test_somebody_elses_folder_is_never_removed(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(OutputError, match="which --overwrite would delete"),
+        atomic_directory(target, overwrite=True),
+    ):
+        pass
+    assert (target / "thesis.tex").read_text() == "years of work"
+    (tmp_path / "file").write_text("x")
+    for other in (tmp_path / "file", tmp_path / "link"):
+        if other.name == "link":
+            other.symlink_to(target)
+        with pytest.raises(OutputError), atomic_directory(other, overwrite=True):
+            pass
+
+
+def test_empty_folders_made_by_a_workflow_are_taken_over(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    (target / "figures" / "deep").mkdir(parents=True)
+    refuse_existing(target)
+    with atomic_directory(target) as folder:
+        (folder / "a").write_text("x")
+    assert left_behind(tmp_path) == ["out/.physml-output", "out/a"]
+
+
+def test_relative_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with atomic_directory("out") as folder:
+        (folder / "a").write_text("x")
+    assert (tmp_path / "out" / "a").is_file()
+
+
+def test_set_aside(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    with set_aside(target):
+        target.write_text("first")
+    with pytest.raises(RuntimeError), set_aside(target):
+        assert not target.exists()
+        raise RuntimeError
+    assert target.read_text() == "first"
+    with set_aside(target):
+        target.write_text("second")
+    assert target.read_text() == "second"
+    assert left_behind(tmp_path) == ["a"]
+
+
+# ------------------------------------------------------------------------------------------- JSON
+
+
+def test_json_is_strict_and_guarded(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"x": float("nan")})
+    assert left_behind(tmp_path) == []
+    write_json(path, {"x": [1, 2.5, None, "ä"]})
+    assert read_json(path) == {"x": [1, 2.5, None, "ä"]}
+    with pytest.raises(InputError, match="at most 10 bytes"):
+        read_json(path, max_bytes=10)
+    path.write_text("{")
+    with pytest.raises(InputError, match="JSON"):
+        read_json(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "none")
+
+
+# -------------------------------------------------------------------------- full disks and kills
+
+
+def _limit_file_size() -> None:
+    # A file may not grow beyond this: what a full disk does, without one.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+WRITERS = {
+    "text": "atomic.write_text(path, 'x' * 100_000)",
+    "shard": "shards.write_shard(path, {'x': noise}, provenance={})",
+    "fits": "fits.write_image(path, noise[0], provenance={'stage': 'x'})",
+    "table": "catalogues.write_catalogue(path, QTable({'x': noise.ravel()}))",
+    "folder": "write_folder(path)",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WRITERS))
+def test_full_disk_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    suffix = {"fits": ".fits", "table": ".ecsv", "shard": ".h5"}.get(kind, "")
+    program = f"""
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from astropy.table import QTable
+    from physml.exceptions import OutputError
+    from physml.io import atomic, catalogues, fits, shards
+
+    def write_folder(path):
+        with atomic.atomic_directory(path) as folder:
+            (folder / 'small').write_text('fits')
+            (folder / 'large').write_bytes(bytes(100_000))
+
+    noise = np.random.default_rng(0).random((4, 100, 100))
+    path = Path(sys.argv[1])
+    try:
+        {WRITERS[kind]}
+    except OutputError as error:
+        print(error)
+        sys.exit(error.exit_code)
+    """
+    target = tmp_path / f"target{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(target)],
+        preexec_fn=_limit_file_size,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{target}: expected room for the output, found file too large" in done.stdout
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_really_full_disk(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    from physml.io.shards import write_shard
+
+    try:
+        noise = np.random.default_rng(0).random((4, 100, 100))
+        with pytest.raises(OutputError, match="no space left on device"):
+            write_shard(tmp_path / "a.h5", {"x": noise}, provenance={})
+        assert list(tmp_path.iterdir()) == []
+        write_shard(tmp_path / "b.h5", {"x": noise[:, :20, :20]}, provenance={})
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OutputError, match="can be written to"):
+            write_text(tmp_path / "a", "x")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_permission_errors_are_output_errors(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="can be written to"), atomic_path(tmp_path / "a"):
+        raise PermissionError(13, "Permission denied")
+
+
+def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a"):
+        open(tmp_path / "none")  # noqa: SIM115
+
+
+def test_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
+    """SIGKILL at random moments: the name holds a complete shard, or nothing."""
+    program = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    from physml.io.shards import write_shard
+    noise = np.random.default_rng(0).integers(0, 1000, (60, 64, 64), dtype=np.uint32)
+    print("ready", flush=True)
+    n = 0
+    while True:
+        write_shard(Path(sys.argv[1]), {"x": noise + n}, provenance={"n": n}, overwrite=True)
+        n += 1
+    """
+    from physml.io.shards import Spec, read_shard
+
+    target = tmp_path / "a.h5"
+    rng = np.random.default_rng(3)
+    seen = 0
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program), str(target)], stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.4))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        if target.exists():
+            seen += 1
+            shard = read_shard(target, {"x": Spec("uint32", (60, 64, 64))})  # checks the hash
+            assert shard["x"].min() >= shard.provenance["n"]
+    assert seen > 0
+
+
+def test_sigterm_through_the_command_line_cleans_up(tmp_path: Path) -> None:
+    program = """
+    import sys, time
+    from pathlib import Path
+    from physml import cli
+    from physml.io.atomic import atomic_path
+
+    @cli.app.command()
+    def wait(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_text("half")
+            print("ready", flush=True)
+            time.sleep(60)
+
+    sys.exit(cli.main(["wait", sys.argv[1]]))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "a")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert len(list(tmp_path.iterdir())) == 1
+    process.terminate()
+    _, messages = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert messages == "Error: terminated\n"
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,331 @@
+"""Settings: units, loading, merging, messages, generated files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+from pydantic import Field, ValidationError
+
+from physml.config import (
+    Arcsec,
+    Degrees,
+    KiloElectronVolt,
+    PipelineSettings,
+    ResourceSettings,
+    Seconds,
+    Settings,
+    SimulateBase,
+    StageSettings,
+    dump_schema,
+    dump_yaml,
+    load_settings,
+    quantity,
+    read_config,
+    upstream,
+)
+from physml.exceptions import InputError, SettingsError
+
+
+class Halo(Settings):
+    """Gas halo."""
+
+    core: Arcsec = Field(20.0, description="Core radius", gt=0)
+    energy: tuple[KiloElectronVolt, KiloElectronVolt] = Field((0.5, 7.0), description="Band")
+    kind: Literal["beta", "king"] = Field("beta", description="Family: of profile # not a comment")
+
+
+class Simulate(SimulateBase):
+    """Simulated sky."""
+
+    field: Degrees = Field(0.5, description="Side of the field", gt=0, le=10)
+    shares: dict[int, float] = Field({1: 0.25, 2: 0.75}, description="Relative frequency")
+    note: str | None = Field(None, description="Anything")
+    halo: Halo = Halo()
+
+
+class Train(StageSettings):
+    """Training."""
+
+    learning_rate: float = Field(1e-3, description="Peak learning rate", gt=0)
+    widths: tuple[int, ...] = Field((8, 16), description="Channels")
+    resources: ResourceSettings = ResourceSettings(threads=2, gpu=1)
+
+
+class Example(PipelineSettings):
+    """Settings of the example pipeline."""
+
+    simulate: Simulate = Simulate()
+    train: Train = Train()
+
+
+# ------------------------------------------------------------------------------------- quantities
+
+
+@pytest.mark.parametrize(
+    ("given", "degrees"),
+    [
+        (0.25, 0.25),
+        (1, 1.0),
+        ("30 arcmin", 0.5),
+        ("1800arcsec", 0.5),
+        ("0.5 deg", 0.5),
+        ("2e-1", 0.2),
+    ],
+)
+def test_angle_with_and_without_unit(given, degrees: float) -> None:
+    assert Simulate(field=given).field == pytest.approx(degrees)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ("3 kpc", "cannot be converted to deg"),
+        ("3 parrots", "not a number with a unit"),
+        ("wide", "not a number with a unit"),
+        (True, "truth value"),
+        (float("nan"), "finite"),
+        (float("inf"), "finite"),
+        ("nan deg", "finite"),
+        ("-3 deg", "greater than 0"),
+        ("660 arcmin", "less than or equal to 10"),
+        ([1], "valid number"),
+        (None, "valid number"),
+    ],
+)
+def test_bad_angle(given, match: str) -> None:
+    with pytest.raises(SettingsError, match=match):
+        load_settings(Example, {"simulate": {"field": given}})
+
+
+def test_units_inside_tuples_and_new_units() -> None:
+    assert Halo(energy=("500 eV", "0.007 MeV")).energy == pytest.approx((0.5, 7.0))
+
+    class Other(Settings):
+        time: Seconds = 1.0
+        size: quantity("um") = 1.0  # type: ignore[valid-type]
+
+    other = Other(time="2 min", size="1 mm")
+    assert (other.time, other.size) == pytest.approx((120.0, 1000.0))
+
+
+def test_settings_are_frozen_strict_and_check_their_defaults() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Halo().core = 3.0  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Halo(cores=3.0)  # type: ignore[call-arg]
+
+    class Wrong(Settings):
+        x: int = Field("many", description="x")
+
+    with pytest.raises(ValidationError):
+        Wrong()
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "two"])
+def test_resources_refuse(value) -> None:
+    with pytest.raises(ValidationError):
+        ResourceSettings(threads=value)
+
+
+# ------------------------------------------------------------------------------------------ shards
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "shards"), [(10, 5, 2), (11, 5, 3), (1, 5, 1), (5, 5, 1), (4, 1, 4)]
+)
+def test_shards_hold_each_sample_once(samples: int, size: int, shards: int) -> None:
+    settings = SimulateBase(n_samples=samples, shard_size=size)
+    assert settings.n_shards == shards
+    found = [i for shard in range(shards) for i in settings.indices(shard)]
+    assert found == list(range(samples))
+    for wrong in (-1, shards):
+        with pytest.raises(SettingsError, match=f"no shard {wrong}"):
+            settings.indices(wrong)
+
+
+# ----------------------------------------------------------------------------------------- loading
+
+
+def test_later_sources_win_and_sections_merge(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.json"
+    first.write_text(
+        "seed: 1\nsimulate: {n_samples: 7, halo: {core: 1 arcmin}}\ntrain: {widths: [1]}\n"
+    )
+    second.write_text(
+        json.dumps({"simulate": {"halo": {"kind": "king"}}, "train": {"widths": [2]}})
+    )
+    settings = load_settings(Example, first, second, {"seed": 3})
+    assert settings.seed == 3
+    assert settings.simulate.n_samples == 7
+    assert settings.simulate.halo == Halo(core=60.0, kind="king")
+    assert settings.train.widths == (2,)
+    assert settings.simulate.shard_size == 500
+
+
+def test_a_mapping_that_is_one_value_is_replaced_as_a_whole() -> None:
+    settings = load_settings(
+        Example, {"simulate": {"shares": {1: 1.0, 3: 2.0}}}, {"simulate": {"shares": {"2": 1.0}}}
+    )
+    assert settings.simulate.shares == {2: 1.0}
+
+
+def test_sources_are_not_changed() -> None:
+    source = {"simulate": {"n_samples": 7}}
+    load_settings(Example, source, {"simulate": {"n_samples": 8}})
+    assert source == {"simulate": {"n_samples": 7}}
+
+
+def test_message_names_file_key_finding_and_what_is_known(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("simulate: {field: 1}\n")
+    bad.write_text("simulate:\n  halo:\n    cor: 3\n  field: -2 deg\nsede: 1\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(Example, good, bad)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert f"{bad}: simulate.field: Input should be greater than 0 (got '-2 deg')" in lines
+    assert (
+        f"{bad}: simulate.halo.cor: no such setting; did you mean 'core'? "
+        "(known here: core, energy, kind)" in lines
+    )
+    assert any(
+        line.startswith(f"{bad}: sede: no such setting; did you mean 'seed'?") for line in lines
+    )
+    assert caught.value.exit_code == 2
+
+
+def test_message_names_the_file_that_gave_the_value(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("simulate: {n_samples: 0}\n")
+    second.write_text("simulate: {shard_size: 5}\n")
+    with pytest.raises(SettingsError, match=r"a\.yaml: simulate\.n_samples"):
+        load_settings(Example, first, second)
+    with pytest.raises(SettingsError, match="given settings: simulate: "):
+        load_settings(Example, first, {"simulate": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("[1, 2]", "a mapping"), ("a: [", "YAML"), ("seed: 1\nseed: 2\n", "'seed' is given twice")],
+)
+def test_unreadable_config(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_and_empty_config(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_config(tmp_path / "none.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert load_settings(Example, tmp_path / "empty.yaml") == Example()
+
+
+def test_numbers_as_people_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("train: {learning_rate: 1e-4}\nsimulate: {field: 2E-1}\n")
+    assert read_config(path) == {"train": {"learning_rate": 1e-4}, "simulate": {"field": 0.2}}
+
+
+def test_merge_keys_of_yaml_work(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("simulate: &s {n_samples: 3}\npreprocess: {}\nx: {<<: *s, n_samples: 4}\n")
+    assert read_config(path)["x"] == {"n_samples": 4}
+
+
+# ---------------------------------------------------------------------------------------- upstream
+
+
+def test_upstream_holds_what_the_stage_depends_on() -> None:
+    settings = Example(seed=5)
+    assert list(upstream(settings, "simulate")) == ["seed", "simulate"]
+    assert list(upstream(settings, "train")) == ["seed", "simulate", "preprocess", "train"]
+    assert upstream(settings, "train")["seed"] == 5
+    assert "resources" not in json.dumps(upstream(settings, "report"))
+    with pytest.raises(ValueError, match="unknown stage"):
+        upstream(settings, "trian")
+
+
+def test_upstream_changes_with_results_only() -> None:
+    base = Example()
+    more = Example(train=Train(resources=ResourceSettings(threads=64)))
+    assert upstream(base, "report") == upstream(more, "report")
+    later = Example(train=Train(learning_rate=0.1))
+    assert upstream(base, "preprocess") == upstream(later, "preprocess")
+    assert upstream(base, "train") != upstream(later, "train")
+    assert upstream(base, "report") != upstream(later, "report")
+
+
+def test_upstream_is_json_and_loads_again() -> None:
+    settings = Example(seed=2, simulate=Simulate(field="1 deg", shares={1: 1.0}))
+    text = json.dumps(upstream(settings, "report"))
+    assert load_settings(Example, json.loads(text)) == settings
+
+
+# --------------------------------------------------------------------------------- generated files
+
+
+def test_yaml_holds_every_field_with_description_unit_and_default() -> None:
+    text = dump_yaml(Example)
+    assert load_settings(Example, yaml.safe_load(text)) == Example()
+    assert text.startswith("# Settings of the example pipeline.\n")
+    assert "  # Side of the field [deg] (default 0.5; > 0, <= 10)\n  field: 0.5\n" in text
+    assert "    # Band [keV] (default [0.5, 7.0])\n    energy: [0.5, 7.0]\n" in text
+    assert "one of beta, king" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_yaml_of_given_settings_keeps_them_and_names_the_default() -> None:
+    settings = Example(seed=9, simulate=Simulate(note="a: b # c", field="6 arcmin"))
+    text = dump_yaml(settings)
+    assert load_settings(Example, yaml.safe_load(text)) == settings
+    assert "(default 0.5; > 0, <= 10)\n  field: 0.1\n" in text
+
+
+def test_schema_is_valid_and_agrees_with_the_model() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(dump_schema(Example))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid(json.loads(Example().model_dump_json()))
+    assert validator.is_valid({"simulate": {"field": "30 arcmin"}})
+    for wrong in (
+        {"simulate": {"field": -1}},
+        {"simulate": {"field": 11}},
+        {"simulate": {"field": [1]}},
+        {"sede": 1},
+        {"simulate": {"halo": {"kind": "gauss"}}},
+        {"train": {"resources": {"threads": 0}}},
+        {"train": {"learning_rate": 0}},
+    ):
+        assert not validator.is_valid(wrong), wrong
+    assert schema["$defs"]["Simulate"]["properties"]["field"]["unit"] == "deg"
+
+
+def test_every_field_of_our_pipelines_has_a_description() -> None:
+    from pydantic import BaseModel
+
+    from physml.pipeline import pipelines
+
+    def check(model: type[BaseModel], place: str) -> None:
+        for name, field in model.model_fields.items():
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                assert inner.__doc__, f"{place}.{name}"
+                check(inner, f"{place}.{name}")
+            else:
+                assert field.description, f"{place}.{name} has no description"
+
+    found = pipelines()
+    assert "cavities" in found
+    for name, pipeline in found.items():
+        check(pipeline.settings_model(), name)
+        text = dump_yaml(pipeline.settings_model())
+        model = pipeline.settings_model()
+        assert load_settings(model, yaml.safe_load(text)) == model()

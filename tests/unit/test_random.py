@@ -1,0 +1,69 @@
+"""Random streams: one for each sample, whatever the order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from physml.random import STAGES, as_generator, seed_sequence, stream
+
+
+def test_streams_do_not_depend_on_order_or_company() -> None:
+    forward = {i: stream(3, "simulate", i).normal(size=4) for i in range(20)}
+    for i in reversed(range(20)):
+        np.testing.assert_array_equal(stream(3, "simulate", i).normal(size=4), forward[i])
+    # Drawing from one stream moves no other.
+    first, second = stream(3, "simulate", 0), stream(3, "simulate", 1)
+    first.normal(size=1000)
+    np.testing.assert_array_equal(second.normal(size=4), forward[1])
+
+
+def test_global_state_is_neither_read_nor_changed() -> None:
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    drawn = stream(1, "train", 2).random(3)
+    assert (np.random.get_state()[1] == state).all()  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    np.testing.assert_array_equal(stream(1, "train", 2).random(3), drawn)
+
+
+def test_known_values() -> None:
+    """Frozen: a change here changes every data set that was ever made."""
+    assert STAGES["simulate"] == 0
+    assert STAGES["preprocess"] == 1
+    assert STAGES["train"] == 2
+    assert STAGES["evaluate"] == 3
+    assert STAGES["predict"] == 4
+    assert len(set(STAGES.values())) == len(STAGES)
+    assert stream(42, "simulate", 7).integers(1 << 32, size=3).tolist() == [
+        3277042270,
+        1112865840,
+        2897017365,
+    ]
+    expected = np.random.SeedSequence(42, spawn_key=(2, 9)).generate_state(4)
+    np.testing.assert_array_equal(seed_sequence(42, "train", 9).generate_state(4), expected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "stage", "index", "match"),
+    [
+        (0, "simulat", 0, "unknown stage"),
+        (-1, "train", 0, "negative"),
+        (0, "train", -1, "negative"),
+    ],
+)
+def test_bad_arguments(seed: int, stage: str, index: int, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        stream(seed, stage, index)
+
+
+def test_as_generator() -> None:
+    sequence = np.random.SeedSequence(5)
+    by_int = as_generator(5).random(3)
+    np.testing.assert_array_equal(as_generator(np.int64(5)).random(3), by_int)
+    np.testing.assert_array_equal(as_generator(sequence).random(3), by_int)
+    mine = np.random.default_rng(1)
+    assert as_generator(mine) is mine
+    assert (as_generator(None).random(3) != as_generator(None).random(3)).any()
+    for bad in (True, "5", 1.0, [1]):
+        with pytest.raises(TypeError, match="seed must be"):
+            as_generator(bad)
