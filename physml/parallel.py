@@ -74,7 +74,10 @@ def client(
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
     }
-    with tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch, dask.config.set(options):
+    with (
+        tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
+        dask.config.set({**options, "temporary-directory": scratch}),
+    ):
         worker = {
             "cls": Nanny if kind == "processes" else Worker,
             "options": {

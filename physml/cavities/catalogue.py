@@ -1,9 +1,9 @@
 """The catalogue: one row a cavity, with sky positions, sizes, energies, errors and warnings.
 
-Errors of the shape follow from the one error that the detector measures, that of the radius, on
-the assumption that the errors of the edge at different azimuths are independent. With N places
-along the edge, each off by s, the mean radius has the error s / sqrt(N); the centre, fitted as
-the first harmonic of the edge, and the elongation, the second, have sqrt(2) times as much.
+Errors that the detector does not measure follow from that of the radius, on the assumption that
+the errors of the edge at different azimuths are independent. With N places along the edge, each
+off by s, the mean radius has the error s / sqrt(N); the centre, fitted as the first harmonic of
+the edge, and the elongation, the second, have sqrt(2) times as much.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ DESCRIPTIONS = {
     "volume": "4/3 pi (a b)^(3/2): depth between b and a",
     "volume_err": "its error: unknown depth and radius",
     "decrement": "share of the surface brightness that is missing",
-    "decrement_err": "its error, Poisson",
+    "decrement_err": "its error",
     "snr": "decrement over its noise in the undisturbed model",
     "probability": "calibrated probability that this is a cavity",
     "scale": "binning at which it was measured, input pixels",
@@ -175,15 +175,16 @@ def _row(
     major, minor, angle = sky.ellipse(c.x, c.y, c.semi_major, c.semi_minor, c.theta)
     distance, azimuth = sky.offset(*centre, c.x, c.y)
     radius, radius_err = pixel * c.radius, pixel * c.radius_err
+    position_err = np.sqrt(2) * c.radius_err if c.position_err is None else c.position_err
     # Of a + b sin the amplitude of the second harmonic is (a - b) / 2.
     elongation = max(major - minor, 1e-9)
     angle_err = min(np.degrees(np.sqrt(2) * radius_err / elongation), 180 / np.sqrt(12))
     row = {
         "x": c.x,
         "y": c.y,
-        "position_err": np.sqrt(2) * radius_err,
+        "position_err": pixel * position_err,
         "distance": distance,
-        "distance_err": np.sqrt(2) * radius_err,
+        "distance_err": pixel * position_err,
         "azimuth": azimuth,
         "semi_major": major,
         "semi_minor": minor,
@@ -198,7 +199,7 @@ def _row(
         "volume": volume(major, minor),
         "volume_err": volume_error(major, minor, radius, radius_err),
         "decrement": c.decrement,
-        "decrement_err": _decrement_error(c),
+        "decrement_err": _decrement_error(c) if c.decrement_err is None else c.decrement_err,
         "snr": c.snr,
         "probability": c.probability,
         "flags": _flags(observation, search, c, centre),

@@ -62,7 +62,7 @@ def cut(maps: Tensor, row: Tensor, x: Tensor, y: Tensor, radius: Tensor, side: i
     Tensor, shape (m, c, side, side)
     """
     h, w = maps.shape[-2:]
-    step = (torch.arange(side, dtype=maps.dtype) + 0.5) / side * 2 - 1
+    step = (torch.arange(side, dtype=x.dtype) + 0.5) / side * 2 - 1
     px = x[:, None] + REACH * radius[:, None] * step
     py = y[:, None] + REACH * radius[:, None] * step
     # grid_sample's corners lie half a pixel outside the outer pixel centres.
@@ -70,7 +70,7 @@ def cut(maps: Tensor, row: Tensor, x: Tensor, y: Tensor, radius: Tensor, side: i
     gy = ((2 * py + 1) / h - 1)[:, :, None].expand(-1, -1, side)
     grid = torch.stack([gx, gy], -1)
     crops = torch.nn.functional.grid_sample(
-        maps[row], grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        maps[row].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
     outside = (grid.abs() > 1).any(-1)
     crops[:, -1] = torch.where(outside, 1.0, crops[:, -1])

@@ -110,9 +110,7 @@ def ellipse(row: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     y, x = np.ogrid[: shape[0], : shape[1]]
     u, v = x - row["x"], y - row["y"]
     c, s = np.cos(row["theta"]), np.sin(row["theta"])
-    inside = ((u * c + v * s) / row["semi_major"]) ** 2 + (
-        (v * c - u * s) / row["semi_minor"]
-    ) ** 2
+    inside = ((u * c + v * s) / row["semi_major"]) ** 2 + ((v * c - u * s) / row["semi_minor"]) ** 2
     return np.asarray(inside <= 1)
 
 
@@ -169,7 +167,9 @@ class CavityDetector:
     def threshold(self, total_counts: float) -> float:
         """Probability threshold that keeps the promised false-alarm share at this depth."""
         alarm = self.card["thresholds"]
-        return float(np.interp(np.log10(max(total_counts, 1.0)), alarm["log10_counts"], alarm["probability"]))
+        return float(
+            np.interp(np.log10(max(total_counts, 1.0)), alarm["log10_counts"], alarm["probability"])
+        )
 
     # ------------------------------------------------------------------------- detection
 
@@ -241,7 +241,12 @@ class CavityDetector:
         depth = np.ones_like(counts) if exposure is None else exposure
         fields = [
             torch.from_numpy(np.ascontiguousarray(a, t))
-            for a, t in ((counts, np.float32), (model, np.float32), (depth, np.float32), (invalid, bool))
+            for a, t in (
+                (counts, np.float32),
+                (model, np.float32),
+                (depth, np.float32),
+                (invalid, bool),
+            )
         ]
         image, trim = pad(channels(*fields), self.network.stride)
         with torch.no_grad():
@@ -266,9 +271,7 @@ class CavityDetector:
             back = cr.inverse(s)
             coarse = cr.turn(maps.sizes, back)
             cos2, sin2 = cr.turn_axis(coarse[:, 2], coarse[:, 3], back)
-            coarse = torch.cat(
-                [coarse[:, :2], cos2[:, None], sin2[:, None], coarse[:, 4:]], 1
-            )
+            coarse = torch.cat([coarse[:, :2], cos2[:, None], sin2[:, None], coarse[:, 4:]], 1)
             # Logits are averaged: one doubtful orientation must not cap a clear detection.
             cavity = cavity + cr.turn(maps.cavity, back)
             centre = centre + cr.turn(maps.centre, back)
@@ -294,7 +297,9 @@ class CavityDetector:
         total = torch.zeros(len(some), len(DECODED))
         for first in range(0, len(some), 64):
             part = slice(first, first + 64)
-            crops = cr.cut(stack, some.row[part], some.x[part], some.y[part], some.radius[part], side)
+            crops = cr.cut(
+                stack, some.row[part], some.x[part], some.y[part], some.radius[part], side
+            )
             for s in self.symmetries:
                 turned = cr.turn(crops, s).contiguous(memory_format=torch.channels_last)
                 with torch.autocast("cpu", self.precision, enabled=self.precision is not None):
@@ -316,7 +321,9 @@ class CavityDetector:
             "semi_minor": b,
             "theta": (0.5 * torch.atan2(d["sin_2theta"], d["cos_2theta"])) % torch.pi,
             "radius": radius,
-            "radius_err": radius * (0.5 * d["log_var_radius"]).exp() * c.get("radius_err_scale", 1.0),
+            "radius_err": radius
+            * (0.5 * d["log_var_radius"]).exp()
+            * c.get("radius_err_scale", 1.0),
             "position_err": some.radius * (0.5 * d["log_var_position"]).exp(),
             "decrement": d["decrement"].clamp(0, 1),
             "decrement_err": (0.5 * d["log_var_decrement"]).exp(),
@@ -475,7 +482,9 @@ def turn_decoded(out: Tensor, symmetry: int) -> Tensor:
 def _inside(table: Table, shape: tuple[int, int]) -> Table:
     """Drop candidates whose decoded centre lies outside the image."""
     h, w = shape
-    keep = (table["x"] > -0.5) & (table["x"] < w - 0.5) & (table["y"] > -0.5) & (table["y"] < h - 0.5)
+    keep = (
+        (table["x"] > -0.5) & (table["x"] < w - 0.5) & (table["y"] > -0.5) & (table["y"] < h - 0.5)
+    )
     return table[np.asarray(keep, bool)]
 
 

@@ -54,6 +54,7 @@ def channels(counts: Tensor, model: Tensor, exposure: Tensor, invalid: Tensor) -
 
 def _boxed(difference: Tensor, variance: Tensor, side: int) -> Tensor:
     """Significance of the sums over boxes."""
+
     def total(t: Tensor) -> Tensor:
         for kernel in ((1, side), (side, 1)):
             pad = (kernel[0] // 2, kernel[1] // 2)

@@ -36,7 +36,9 @@ def psf_kernel(fwhm: Tensor, wings: Tensor, alpha: Tensor, half_size: int = 16) 
     Tensor, shape (n, side, side)
     """
     side = 2 * half_size + 1
-    fine = (torch.arange(3 * side, dtype=fwhm.dtype, device=fwhm.device) + 0.5) / 3 - 0.5 - half_size
+    fine = (
+        (torch.arange(3 * side, dtype=fwhm.dtype, device=fwhm.device) + 0.5) / 3 - 0.5 - half_size
+    )
     r2 = (fine[:, None] ** 2 + fine[None, :] ** 2)[None]
     sigma = (fwhm * FWHM_TO_SIGMA)[:, None, None]
     core = torch.exp(-0.5 * r2 / sigma**2)

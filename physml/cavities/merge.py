@@ -43,6 +43,9 @@ class Candidate:
         Area of its label [pixel^2].
     decrement, snr, probability : float
         As the detector gives them; after merging, `probability` is that of all binnings.
+    position_err, decrement_err : float or None
+        Errors of the centre along each axis [pixel] and of the decrement, where the detector
+        measures them.
     scale : int
         Binning of the kept detection.
     row : int
@@ -66,6 +69,8 @@ class Candidate:
     probability: float
     scale: int
     row: int
+    position_err: float | None = None
+    decrement_err: float | None = None
     members: tuple[Candidate, ...] = field(default=(), repr=False)
     seen_at: tuple[int, ...] = ()
 
@@ -120,9 +125,15 @@ def from_table(field: Field, table) -> list[Candidate]:
                 probability=float(table["probability"][row]),
                 scale=k,
                 row=row,
+                position_err=_optional(table, "position_err", row, k),
+                decrement_err=_optional(table, "decrement_err", row, 1),
             )
         )
     return out
+
+
+def _optional(table, name: str, row: int, scale: int) -> float | None:
+    return scale * float(table[name][row]) if name in table.colnames else None
 
 
 def overlap(one: Candidate, other: Candidate) -> tuple[float, float]:

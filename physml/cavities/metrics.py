@@ -19,9 +19,10 @@ from physml.random import stream
 from .matching import STRICT, Rule, Scene, match
 
 LEVEL = 0.95  # of all intervals
-COUNT_EDGES = (2e3, 5e3, 2e4, 1e5, 3e6)
+# The frozen sets begin at 5,000 counts, give or take their Poisson noise.
+COUNT_EDGES = (2e3, 4.5e3, 2e4, 1e5, 3e6)
 CURVE_EDGES: Mapping[str, tuple[float, ...]] = {
-    "counts": (2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 3e5, 3e6),
+    "counts": (2e3, 4.5e3, 1e4, 2e4, 5e4, 1e5, 3e5, 3e6),
     "radius": (3.0, 5.0, 7.0, 10.0, 14.0, 20.0, 40.0),
     "distance_over_radius": (0.5, 1.25, 1.6, 2.0, 2.75, 6.0),
     "snr": (0.0, 3.0, 5.0, 8.0, 12.0, 20.0, 40.0, 1e3),
@@ -244,22 +245,40 @@ def completeness_at_alarm(
             {
                 "low": low,
                 "high": high,
-                "completeness": summarise(_share(w[:, here], found_binned[:, here])),
+                "completeness": summarise(weighted_share(w[:, here], found_binned[:, here])),
                 "images": int((in_bin == k).sum()),
                 "cavities": int(here.sum()),
                 "empty_images": int(members.sum()),
             }
         )
     return {
-        "overall": summarise(_share(w, found)),
-        "binned": summarise(_share(w, found_binned)),
+        "overall": summarise(weighted_share(w, found)),
+        "binned": summarise(weighted_share(w, found_binned)),
         "threshold": float(overall[0]),
         "thresholds": thresholds,
         "bins": bins,
     }
 
 
-def _share(weights: Weights, found: NDArray[Any]) -> NDArray[np.float64]:
+def alarm_curve(
+    scene: Scene, empty: Scene, rule: Rule = STRICT
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Completeness against the share of images without cavities that alarm.
+
+    Returns
+    -------
+    alarmed, completeness : ndarray
+        From the highest threshold down.
+    """
+    hits, alarms = hit_scores(scene, rule), alarm_scores(empty, rule)
+    both = np.unique(np.concatenate([hits, alarms]))
+    thresholds = both[np.isfinite(both)][::-1]
+    found = np.searchsorted(np.sort(-hits), -thresholds, side="right")
+    alarmed = np.searchsorted(np.sort(-alarms), -thresholds, side="right")
+    return alarmed / max(len(alarms), 1), found / max(len(hits), 1)
+
+
+def weighted_share(weights: Weights, found: NDArray[Any]) -> NDArray[np.float64]:
     """Weighted share of found cavities in each replica, both of shape (b, t) or broadcast to it."""
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -309,7 +328,7 @@ def completeness_curve(
     out = []
     for low, high in pairwise(limits):
         here = (value >= low) & (value < high)
-        replicas = _share(w[:, here], np.asarray(found, np.float64)[here][None, :])
+        replicas = weighted_share(w[:, here], np.asarray(found, np.float64)[here][None, :])
         out.append(
             {
                 "low": float(low),
@@ -357,7 +376,7 @@ def size_metrics(
         pull = (got["radius"] - truth["radius"]) / got["radius_err"]
         out["pull_median"] = summarise(quantiles(pull, 0.5))
         out["pull_width"] = summarise(0.5 * (quantiles(pull, 0.84) - quantiles(pull, 0.16)))
-        out["coverage_68"] = summarise(_share(w, (np.abs(pull) <= 1)[None, :]))
+        out["coverage_68"] = summarise(weighted_share(w, (np.abs(pull) <= 1)[None, :]))
     return out
 
 
@@ -396,3 +415,85 @@ def calibration(
         if (place == k).any()
     ]
     return {"error": summarise(error), "reliability": rows}
+
+
+# ----------------------------------------------------------------- pixels
+
+PIXEL_BINS = 400  # even, so that 0.5 is an edge
+PIXEL_LOGIT = 10.0  # bins are uniform in the logit, as far as float16 tells apart
+FOREGROUND = 0.05  # pixels of at least this probability count for the calibration error
+
+
+def pixel_histogram(
+    probability: NDArray[Any], truth: NDArray[np.bool_], valid: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Histogram of pixel probabilities of each image, from which all pixel metrics follow.
+
+    Parameters
+    ----------
+    probability, truth, valid : ndarray, shape (n, H, W)
+        Only valid pixels count.
+
+    Returns
+    -------
+    ndarray, shape (n, 3, PIXEL_BINS)
+        Number of true pixels, of all pixels, and sum of their probabilities, in each bin.
+    """
+    out = np.zeros((len(probability), 3, PIXEL_BINS))
+    for i in range(len(probability)):
+        p = np.clip(probability[i][valid[i]].astype(np.float64), 0, 1)
+        inner = np.clip(p, 1e-9, 1 - 1e-9)
+        logit = np.log(inner) - np.log1p(-inner)
+        place = np.clip((logit / PIXEL_LOGIT + 1) * PIXEL_BINS / 2, 0, PIXEL_BINS - 1).astype(int)
+        for k, w in enumerate((truth[i][valid[i]].astype(np.float64), np.ones_like(p), p)):
+            out[i, k] = np.bincount(place, weights=w, minlength=PIXEL_BINS)
+    return out
+
+
+def pixel_metrics(histogram: NDArray[np.float64], weights: Weights) -> dict[str, Any]:
+    """Area under the ROC, average precision, F1 and IoU at 0.5, and calibration error.
+
+    Parameters
+    ----------
+    histogram : ndarray, shape (n, 3, bins)
+        From `pixel_histogram`.
+    weights : ndarray, shape (b, n)
+
+    Returns
+    -------
+    dict
+        ``auroc``, ``ap``, ``f1``, ``iou``, and ``calibration_error``: mean over the pixels of at
+        least `FOREGROUND` probability of |share of true pixels - mean probability| in their bin
+        of 0.05 in probability.
+    """
+    n, _, bins = histogram.shape
+    flat = (weights @ histogram.reshape(n, -1)).reshape(len(weights), 3, bins)
+    true, total, summed = flat[:, 0], flat[:, 1], flat[:, 2]
+    # From the highest probability down.
+    hit = np.cumsum(true[:, ::-1], axis=1)
+    taken = np.cumsum(total[:, ::-1], axis=1)
+    positives, negatives = hit[:, -1], taken[:, -1] - hit[:, -1]
+    half = bins // 2 - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = hit / positives[:, None]
+        false = (taken - hit) / negatives[:, None]
+        precision = np.where(taken > 0, hit / taken, 1.0)
+        step = np.diff(recall, axis=1, prepend=0)
+        width = np.diff(false, axis=1, prepend=0)
+        before = np.concatenate([np.zeros((len(recall), 1)), recall[:, :-1]], axis=1)
+        out = {
+            "auroc": (width * 0.5 * (recall + before)).sum(axis=1),
+            "ap": (step * precision).sum(axis=1),
+            "f1": 2 * hit[:, half] / (positives + taken[:, half]),
+            "iou": hit[:, half] / (positives + taken[:, half] - hit[:, half]),
+        }
+    edges = np.arange(FOREGROUND, 1.0, 0.05)
+    middle = (np.arange(bins) + 0.5) / bins * 2 - 1
+    p = 1 / (1 + np.exp(-middle * PIXEL_LOGIT))
+    place = np.digitize(p, edges)
+    member = np.stack([place == k for k in range(1, len(edges) + 1)], axis=1).astype(np.float64)
+    gap = np.abs((true - summed) @ member).sum(axis=1)
+    number = (total @ member).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        out["calibration_error"] = np.where(number > 0, gap / number, np.nan)
+    return {name: summarise(values) for name, values in out.items()}

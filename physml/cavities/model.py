@@ -93,9 +93,7 @@ class DecoderNet(nn.Module):
         super().__init__()
         from .crops import CROP_CHANNELS, SCALARS
 
-        self.net = ResNet(
-            len(CROP_CHANNELS), len(SCALARS), len(DECODED), settings.decoder_widths
-        )
+        self.net = ResNet(len(CROP_CHANNELS), len(SCALARS), len(DECODED), settings.decoder_widths)
 
     def forward(self, crop: Tensor, scalars: Tensor) -> Tensor:
         """Map crops (m, c, s, s) and scalars (m, k) to (m, 11)."""

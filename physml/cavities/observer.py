@@ -148,7 +148,7 @@ def moments(
 def observe(
     scenes: Iterator[Expectation],
     cavities: NDArray[Any],
-    invalid: NDArray[np.integer[Any]],
+    invalid: NDArray[Any],
     *,
     bank: int = 0,
 ) -> tuple[NDArray[Any], NDArray[np.float16]]:
@@ -160,7 +160,7 @@ def observe(
         Of all images of the set, in order.
     cavities : structured ndarray, shape (t,)
         The set's visible cavities (`matching.true_cavities`).
-    invalid : ndarray of int, shape (n, H, W)
+    invalid : ndarray of int or bool, shape (n, H, W)
         Non-zero where a pixel is not seen.
     bank : int
         Keep the shapes of this many cavities, evenly spread over the set.
@@ -243,7 +243,7 @@ def found_probability(threshold: Any, table: NDArray[Any]) -> NDArray[np.float64
 def search_scores(
     shapes: NDArray[np.floating[Any]],
     scenes: Iterator[Expectation],
-    invalid: NDArray[np.integer[Any]],
+    invalid: NDArray[Any],
 ) -> NDArray[np.float64]:
     """Highest log-likelihood ratio over the bank in each image without cavities (``search``).
 
@@ -253,7 +253,7 @@ def search_scores(
         Decrements from `observe`.
     scenes : iterator of Expectation
         Of the images of a set without cavities; their counts are tested.
-    invalid : ndarray of int, shape (n, H, W)
+    invalid : ndarray of int or bool, shape (n, H, W)
 
     Returns
     -------

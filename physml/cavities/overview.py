@@ -223,9 +223,7 @@ def _smooth_rate(counts: np.ndarray, exposure: np.ndarray, sigma: float) -> np.n
 
 def _with_grey(name: str):
     # Places without data are neither dark nor bright.
-    colours = mpl.colormaps[name].copy()
-    colours.set_bad("0.6")
-    return colours
+    return mpl.colormaps[name].with_extremes(bad="0.6")
 
 
 def _colour_bar(ax: Axes, image, label: str):

@@ -155,7 +155,9 @@ def run(
     with atomic_directory(out) as folder:
         for split in SPLITS:
             arrays = {
-                name: _select(parts, name, where == split) for name in parts[0] if name != "cavities"
+                name: _select(parts, name, where == split)
+                for name in parts[0]
+                if name != "cavities"
             }
             table = _select(parts, "cavities", where == split)
             write_shard(
@@ -172,9 +174,7 @@ def _compute(tasks, seed: int, threads: int, mem_mb: int, client) -> list[dict[s
     with client(threads, mem_mb, kind="processes") as dask:
         from distributed import as_completed
 
-        waiting = {
-            dask.submit(_part, *task, seed, pure=False): k for k, task in enumerate(tasks)
-        }
+        waiting = {dask.submit(_part, *task, seed, pure=False): k for k, task in enumerate(tasks)}
         for done, future in enumerate(as_completed(list(waiting), loop=dask.loop), start=1):
             results[waiting[future]] = future.result()
             future.release()
@@ -216,6 +216,4 @@ def processed_spec() -> dict[str, Any]:
 
 def prepare_batch(batch: Batch, seed: int) -> dict[str, NDArray]:
     """`prepare` for simulated observations that are still in memory."""
-    return prepare(
-        batch.counts, batch.exposure, batch.background, batch.invalid, batch.index, seed
-    )
+    return prepare(batch.counts, batch.exposure, batch.background, batch.invalid, batch.index, seed)

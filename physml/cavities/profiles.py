@@ -96,7 +96,9 @@ class Component(TensorRecord):
         Int A (1 + (R^2 + l^2)/rc^2)^(-3b) dl = A sqrt(pi) G(3b-1/2)/G(3b) rc s (1+R^2/rc^2)^(1/2-3b)
         (Cavaliere & Fusco-Femiano 1976).
         """
-        central = self.amplitude * projection_factor(self.beta) * self.core_radius * self.depth_ratio
+        central = (
+            self.amplitude * projection_factor(self.beta) * self.core_radius * self.depth_ratio
+        )
         return central * torch.exp(
             (0.5 - 3 * self.beta) * torch.log1p(sky_radius2 / self.core_radius**2)
         )

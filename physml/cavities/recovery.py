@@ -101,8 +101,9 @@ def wilson(successes, trials, sigmas: float = 1.0) -> tuple[np.ndarray, np.ndarr
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = (share + z2 / (2 * n)) / (1 + z2 / n)
         half = sigmas / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    low = np.where(n > 0, np.clip(middle - half, 0, 1), 0.0)
-    high = np.where(n > 0, np.clip(middle + half, 0, 1), 1.0)
+    # At 0 and 1 the interval ends on the share itself, but for rounding.
+    low = np.where(n > 0, np.clip(middle - half, 0, share), 0.0)
+    high = np.where(n > 0, np.clip(middle + half, share, 1), 1.0)
     return low, high
 
 

@@ -99,9 +99,7 @@ def build_scene(draws: list[Draw], device="cpu", dtype=torch.float32, cuspy=Fals
         cuspy,
     )
     filler = dict.fromkeys(
-        (
-            "theta tilt distance phi line_of_sight f rim_width rim_excess rim_bow".split()
-        ),
+        ("theta tilt distance phi line_of_sight f rim_width rim_excess rim_bow".split()),
         0.0,
     ) | {"a": 1.0, "b": 1.0, "c_z": 1.0}
     slots = max(1, *(len(d.cavities) for d in draws), 1)
@@ -447,9 +445,9 @@ def _rim_integral(scene, size, image, slot, pixel, order) -> Tensor:
     halo = scene.halo[image][:, None]
     wide = body[:, None]
     bow = scene.rim_bow[image, slot][:, None]
-    distance2 = (
-        (body.x - halo.x[:, 0]) ** 2 + (body.y - halo.y[:, 0]) ** 2 + body.z**2
-    ).clamp_min(1e-6)[:, None]
+    distance2 = ((body.x - halo.x[:, 0]) ** 2 + (body.y - halo.y[:, 0]) ** 2 + body.z**2).clamp_min(
+        1e-6
+    )[:, None]
     meeting = _overlapping(scene)[image].nonzero()[:, 0]
     for side in (-1, 1):
         centre = middle + side * 0.5 * (outer + inner)

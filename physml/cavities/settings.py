@@ -166,6 +166,9 @@ class TrainSettings(TrainBase):
 
     epochs: int = Field(12, description="Passes over the training set", gt=0)
     batch_size: int = Field(32, description="Images a step", gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="Arithmetic of the networks; weights and losses stay in float32"
+    )
     learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
     rethin: Fraction = Field(
         0.3, description="Share of images thinned to fewer counts anew at each epoch"
@@ -179,7 +182,10 @@ class TrainSettings(TrainBase):
     false_alarm: Fraction = Field(
         0.05, description="Cavity-less images with a false cavity at the shipped threshold"
     )
-    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=10000, runtime_min=480, gpu=1)
+    alarm_images: int = Field(
+        3000, description="Cavity-less images simulated to set the thresholds", gt=0
+    )
+    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=16000, runtime_min=480, gpu=1)
 
 
 class EvaluateSettings(StageSettings):

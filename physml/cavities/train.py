@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
+    from .decoder_data import CandidateCrops
     from .settings import CavitiesSettings, TrainSettings
     from .training_data import CavityImages
 
@@ -69,3 +72,141 @@ def train_unet(
         threads=threads,
         time_limit_s=time_limit_s,
     )
+
+
+def train_decoder(
+    settings: TrainSettings,
+    crops: CandidateCrops,
+    valid: CandidateCrops,
+    state: Path,
+    seed: int,
+    threads: int,
+    time_limit_s: float | None,
+) -> FitResult:
+    """Train the second stage."""
+    from physml.training.initialise import initialise
+    from physml.training.loop import fit
+
+    from .decoder_data import DecoderLoss
+    from .model import DecoderNet
+
+    network = initialise(lambda: DecoderNet(settings.network), seed, replica=1)
+    return fit(
+        network,
+        DecoderLoss(),
+        crops,
+        valid,
+        loop_settings(settings.decoder, settings.decoder.init),
+        state=state,
+        seed=seed,
+        threads=threads,
+        time_limit_s=time_limit_s,
+    )
+
+
+def run(
+    *,
+    settings: CavitiesSettings,
+    data: Path,
+    out: Path,
+    threads: int = 1,
+    time_limit_s: float | None = None,
+) -> None:
+    """Train both stages, calibrate them and write one weights file with its card.
+
+    A call that was stopped is continued by the same call: each stage keeps its state beside the
+    weights, in ``<out>.state``.
+
+    Parameters
+    ----------
+    settings : CavitiesSettings
+    data : Path
+        Folder with train.h5 and valid.h5.
+    out : Path
+        Weights to write (safetensors).
+    threads : int
+        CPU threads.
+    time_limit_s : float, optional
+        Stop in time with a checkpoint.
+
+    Raises
+    ------
+    Checkpointed
+        The time limit came near; call again.
+    """
+    import torch
+
+    from physml import provenance
+    from physml.config import upstream
+    from physml.io.weights import save_weights
+
+    from .calibrate import calibrate
+    from .decoder_data import collect
+    from .detect import CavityDetector
+    from .model import CavityNet, DecoderNet
+    from .training_data import CavityImages
+
+    started = time.monotonic()
+
+    def left() -> float | None:
+        return None if time_limit_s is None else time_limit_s - (time.monotonic() - started)
+
+    s = settings.train
+    state = out.with_name(out.name + ".state")
+    torch.set_num_threads(threads)
+    images, valid = CavityImages.read(data / "train.h5"), CavityImages.read(data / "valid.h5")
+    for_decoder = decoder_rows(images.arrays["cluster"], settings.seed, s.decoder.share)
+    apart = images.subset(for_decoder)
+    images = images.subset(~for_decoder)
+    log.info("U-Net: %d images, validation: %d", len(images), len(valid))
+    first = train_unet(s, images, valid, state / "unet", settings.seed, threads, left())
+    del images  # gigabytes
+
+    card = {
+        "pipeline": "cavities",
+        "version": weights_version(first.weights),
+        "network": s.network.model_dump(mode="json"),
+    }
+    network, decoder = CavityNet(s.network), DecoderNet(s.network)
+    network.load_state_dict(first.weights)
+    detector = CavityDetector(network, decoder, card)
+    side = s.network.decoder_crop
+    crops = collect(detector, apart, side)
+    checks = collect(detector, valid, side)
+    # The crops follow from the images and the first stage.
+    for c in (crops, checks):
+        c.fingerprint += f" {card['version']}"
+    log.info(
+        "decoder: %d candidates of %d images, %d of them true",
+        len(crops),
+        len(apart),
+        int(crops.truth[:, 6].sum()),
+    )
+    second = train_decoder(s, crops, checks, state / "decoder", settings.seed, threads, left())
+    del crops, checks
+    detector.decoder.load_state_dict(second.weights)
+    card |= calibrate(detector, valid, settings)
+    card |= {
+        "training": {
+            "images": int((~for_decoder).sum()),
+            "decoder_images": int(for_decoder.sum()),
+            "unet": {"best_epoch": first.best_epoch, "valid_loss": first.best_value},
+            "decoder": {"best_epoch": second.best_epoch, "valid_loss": second.best_value},
+            "history": first.history,
+        },
+        "lineage": first.lineage,
+        "provenance": provenance.record("train", upstream(settings, "train"), {"data": data}),
+    }
+    weights = {f"unet.{k}": v for k, v in first.weights.items()}
+    weights |= {f"decoder.{k}": v for k, v in second.weights.items()}
+    save_weights(out, weights, card, dtype="float32")
+
+
+def weights_version(weights: dict[str, Tensor]) -> str:
+    """Short hash of the tensors, by which a model is known."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()[:12]

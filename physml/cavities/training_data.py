@@ -59,9 +59,7 @@ class CavityImages:
         chosen = {k: v[rows] for k, v in self.arrays.items()}
         return CavityImages(chosen, self.rethin, self.flatten, self.fingerprint)
 
-    def batch(
-        self, indices: NDArray, rng: np.random.Generator, augment: bool
-    ) -> dict[str, Tensor]:
+    def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
         """Channels and targets of some images.
 
         Returns
@@ -194,9 +192,7 @@ class CavityLoss:
         heat = (entropy(centre, batch["centre"], reduction="none") * weight * peak).sum() / live
         parts = {
             "bce": bce,
-            "dice": soft_dice(
-                cavity.sigmoid() * weight, batch["cavity"] * weight, batch["clear"]
-            ),
+            "dice": soft_dice(cavity.sigmoid() * weight, batch["cavity"] * weight, batch["clear"]),
             "centre": heat,
             "size": size_likelihood(coarse.float(), batch["sizes"], batch["size_weight"]),
         }

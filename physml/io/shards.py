@@ -190,7 +190,7 @@ class _Sink(io.RawIOBase):
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = open(path, "w+b", buffering=0)
+        self.file = open(path, "w+b", buffering=0)  # noqa: SIM115
         self.error: OSError | None = None
 
     def readable(self) -> bool:

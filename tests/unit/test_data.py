@@ -1,0 +1,242 @@
+"""External files: the manifest, finding and fetching."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from physml import data
+from physml.cli import main
+from physml.exceptions import InputError, PhysmlError
+from physml.provenance import sha256
+
+
+class Server(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder and remembers what was asked for."""
+
+    asked: list[str] = []  # noqa: RUF012
+
+    def log_message(self, *_) -> None:
+        self.asked.append(self.path)
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    Server.asked.clear()
+    handler = functools.partial(Server, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch) -> Path:
+    """No data on this machine: an empty shared folder and an empty cache."""
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("PHYSML_SHARED_DATA", str(tmp_path / "shared"))
+    monkeypatch.setenv("PHYSML_CACHE", str(tmp_path / "cache"))
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def sample(elsewhere: Path, monkeypatch) -> data.Entry:
+    """A manifest with one small file, which a server could offer."""
+    source = elsewhere / "server" / "chandra" / "small.fits"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"SIMPLE  =" + bytes(5000))
+    table = elsewhere / "manifest.csv"
+    table.write_text(
+        ",".join(data.COLUMNS)
+        + f"\nsmall,chandra/small.fits,1,http://127.0.0.1:9/small.fits,{sha256(source)},5009,MIT,us\n"
+    )
+    monkeypatch.setattr(data, "_manifest_path", lambda: table)
+    return data.entry("small")
+
+
+# ---------------------------------------------------------------------------------------- manifest
+
+
+def test_our_manifest_is_complete() -> None:
+    entries = data.manifest()
+    assert {"ngc5813", "ngc4649", "abell1835", "abell1835-exposure", "abell1835-background"} <= set(
+        entries
+    )
+    for name, entry in entries.items():
+        assert re.fullmatch(r"[a-z0-9-]+", name)
+        # A url with a commit in it: the file behind it cannot change.
+        assert re.match(r"https://raw\.githubusercontent\.com/\w+/\w+/[0-9a-f]{40}/", entry.url)
+        assert entry.version in entry.url
+        assert entry.bytes > 0
+        assert entry.licence in ("MIT", "BSD-3-Clause")
+        assert entry.citation
+
+
+def test_manifest_agrees_with_the_real_files(shared_data: Path) -> None:
+    for entry in data.manifest().values():
+        path = shared_data / entry.file
+        assert path.stat().st_size == entry.bytes
+        assert sha256(path) == entry.sha256
+
+
+HEADER = ",".join(data.COLUMNS)
+ROW = f"a,x/a.fits,1,https://x.org/a,{'0' * 64},5,MIT,us"
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("name,url\na,b\n", "columns"),
+        (f"{HEADER}\n{ROW}\n{ROW}\n", "each name once"),
+        (f"{HEADER}\n{ROW.replace('x/a.fits', '../a.fits')}\n", "relative path"),
+        (f"{HEADER}\n{ROW.replace('x/a.fits', '/etc/passwd')}\n", "relative path"),
+        (f"{HEADER}\n{ROW.replace('x/a.fits', '')}\n", "relative path"),
+        (f"{HEADER}\n{ROW.replace('0' * 64, 'abc')}\n", "SHA-256"),
+        (f"{HEADER}\n{ROW.replace('https', 'file')}\n", "begins with http"),
+        (f"{HEADER}\n{ROW.replace(',5,', ',five,')}\n", "number of bytes"),
+    ],
+)
+def test_bad_manifest(tmp_path: Path, text: str, match: str) -> None:
+    path = tmp_path / "manifest.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=match) as caught:
+        data.manifest(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_name_suggests(elsewhere: Path) -> None:
+    for ask in (data.entry, data.find_data, data.fetch_data):
+        with pytest.raises(InputError, match="Did you mean 'ngc5813'"):
+            ask("NGC5831")
+
+
+# ----------------------------------------------------------------------------------------- finding
+
+
+def test_found_in_the_shared_folder_and_in_the_cache(sample: data.Entry, elsewhere: Path) -> None:
+    assert data.find_data("small") is None
+    content = (elsewhere / "server" / "chandra" / "small.fits").read_bytes()
+    for place in ("cache/small.fits", "shared/small.fits", "shared/chandra/small.fits"):
+        path = elsewhere / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        assert data.find_data("small") == path
+
+
+def test_a_file_with_another_content_is_left_out(
+    sample: data.Entry, elsewhere: Path, caplog
+) -> None:
+    for content in (bytes(sample.bytes), b"short"):
+        (elsewhere / "shared" / "small.fits").write_bytes(content)
+        assert data.find_data("small") is None
+        assert "is not version 1 of small" in caplog.text
+
+
+def test_real_files_are_found(shared_data: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PHYSML_SHARED_DATA", str(shared_data))
+    assert data.find_data("ngc5813") == shared_data / "chandra" / "NGC5813.fits"
+
+
+# ---------------------------------------------------------------------------------------- fetching
+
+
+def test_fetch_downloads_checks_and_keeps(sample: data.Entry, elsewhere: Path) -> None:
+    with serve(elsewhere / "server") as url:
+        path = data.fetch_data("small", base_url=url)
+        assert path == elsewhere / "cache" / "small.fits"
+        assert sha256(path) == sample.sha256
+        assert Server.asked == ["/chandra/small.fits"]
+        assert data.fetch_data("small", base_url=url) == path
+        assert len(Server.asked) == 1  # from the cache
+        data.fetch_data("small", base_url=f"{url}/", force=True)
+        assert len(Server.asked) == 2
+        other = elsewhere / "mine"
+        assert data.fetch_data("small", folder=other) == other / "small.fits"
+        assert len(Server.asked) == 2
+    assert [p.name for p in (elsewhere / "cache").iterdir()] == ["small.fits"]
+
+
+def test_real_image_from_a_server(shared_data: Path, elsewhere: Path, capsys) -> None:
+    with serve(shared_data) as url:
+        assert main(["data", "fetch", "ngc5813", "abell1835", "--base-url", url]) == 0
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [p.name for p in paths] == ["NGC5813.fits", "P0098010101M2U009IMAGE_3000.FTZ"]
+    from physml.io.fits import open_image
+
+    assert open_image(paths[0]).data.shape == (512, 512)
+
+
+@pytest.mark.parametrize(
+    "content", [b"SIMPLE  =" + bytes(4999) + b"x", b"cut short", bytes(100_000)]
+)
+def test_another_content_is_refused_and_not_kept(
+    sample: data.Entry, elsewhere: Path, content: bytes
+) -> None:
+    (elsewhere / "server" / "chandra" / "small.fits").write_bytes(content)
+    with (
+        serve(elsewhere / "server") as url,
+        pytest.raises(PhysmlError, match="not the file that the manifest describes") as caught,
+    ):
+        data.fetch_data("small", base_url=url)
+    assert caught.value.exit_code == 1
+    assert not list((elsewhere / "cache").glob("*"))
+
+
+def test_server_without_the_file(sample: data.Entry, elsewhere: Path) -> None:
+    (elsewhere / "empty").mkdir()
+    with serve(elsewhere / "empty") as url, pytest.raises(PhysmlError, match="404"):
+        data.fetch_data("small", base_url=url)
+    assert not list((elsewhere / "cache").glob("*"))
+
+
+def test_no_network(sample: data.Entry, elsewhere: Path, capsys) -> None:
+    # Port 9 of this machine: nobody answers.
+    assert main(["data", "fetch", "small"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "no connection to http://127.0.0.1:9/small.fits" in err
+    assert "PHYSML_SHARED_DATA" in err
+    assert "Traceback" not in err
+    assert not list((elsewhere / "cache").glob("*"))
+
+
+def test_exit_codes_of_the_command(sample: data.Entry, elsewhere: Path, capsys) -> None:
+    assert main(["data", "fetch", "smal"]) == 2
+    assert "Did you mean 'small'?" in capsys.readouterr().err
+    assert main(["data", "fetch", "small", "--base-url", "file:///etc"]) == 2
+    assert "http" in capsys.readouterr().err
+    with serve(elsewhere / "server") as url:
+        # The misspelt name stops all, before anything is downloaded.
+        assert main(["data", "fetch", "small", "smal", "--base-url", url]) == 2
+        assert Server.asked == []
+        assert main(["data", "fetch", "small", "--base-url", url]) == 0
+    assert capsys.readouterr().out.strip() == str(elsewhere / "cache" / "small.fits")
+
+
+def test_list(sample: data.Entry, elsewhere: Path, capsys) -> None:
+    assert main(["data", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "small" in text
+    assert "not here" in text
+    assert main(["data", "list", "--json"]) == 0
+    assert '"path": null' in capsys.readouterr().out
