@@ -330,6 +330,8 @@ def _from_png(path: Path) -> dict[str, Any] | None:
             if length > MAX_RECORD_BYTES or name == b"IEND":
                 return None
             body = file.read(length)
+            if len(body) < length:
+                raise InputError.expected(path, "a complete PNG file", "a truncated one")
             file.seek(4, os.SEEK_CUR)
             key, _, text = body.partition(b"\0")
             if key == KEY.encode():

@@ -31,6 +31,13 @@ def left_behind(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
+def fail_inside(manager, error: type[BaseException] = RuntimeError) -> None:
+    """Write half of it, then raise."""
+    with manager as temporary:
+        (temporary / "a" if temporary.is_dir() else temporary).write_text("half")
+        raise error
+
+
 def test_file_appears_only_when_complete(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.ecsv"
     with atomic_path(target) as temporary:
@@ -47,18 +54,16 @@ def test_file_appears_only_when_complete(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit, OSError])
 def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "a.txt"
-    with pytest.raises(error), atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(error):
+        fail_inside(atomic_path(target), error)
     assert left_behind(tmp_path) == []
 
 
 def test_old_file_survives_a_failed_overwrite(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError), atomic_path(target, overwrite=True) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        fail_inside(atomic_path(target, overwrite=True))
     assert target.read_text() == "old"
     write_text(target, "new", overwrite=True)
     assert target.read_text() == "new"
@@ -76,9 +81,14 @@ def test_existing_file_is_refused_before_the_work(tmp_path: Path) -> None:
 
 def test_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
-    with pytest.raises(OutputError), atomic_path(target) as temporary:
-        temporary.write_text("mine")
-        target.write_text("theirs")
+
+    def race() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("mine")
+            target.write_text("theirs")
+
+    with pytest.raises(OutputError):
+        race()
     assert target.read_text() == "theirs"
     assert left_behind(tmp_path) == ["a.txt"]
 
@@ -129,9 +139,8 @@ def test_folder_appears_as_a_whole(tmp_path: Path) -> None:
 def test_failed_folder_leaves_nothing_and_keeps_the_old(tmp_path: Path) -> None:
     target = tmp_path / "out"
     for overwrite in (False, True):
-        with pytest.raises(RuntimeError), atomic_directory(target, overwrite) as folder:
-            (folder / "a").write_text("half")
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            fail_inside(atomic_directory(target, overwrite))
         assert left_behind(tmp_path) == ([] if not overwrite else ["out/.physml-output", "out/a"])
         if not overwrite:
             with atomic_directory(target) as folder:
@@ -192,9 +201,14 @@ def test_set_aside(tmp_path: Path) -> None:
     target = tmp_path / "a"
     with set_aside(target):
         target.write_text("first")
-    with pytest.raises(RuntimeError), set_aside(target):
-        assert not target.exists()
-        raise RuntimeError
+
+    def fail() -> None:
+        with set_aside(target):
+            assert not target.exists()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert target.read_text() == "first"
     with set_aside(target):
         target.write_text("second")

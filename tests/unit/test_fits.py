@@ -134,7 +134,7 @@ def test_event_lists_and_tables_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.fits"
     column = fits.Column("x", "E", array=[1.0])
     fits.BinTableHDU.from_columns([column], name="EVENTS").writeto(path)
-    with pytest.raises(InputError, match="an event list. Bin the events"):
+    with pytest.raises(InputError, match=r"an event list\. Bin the events"):
         open_image(path)
     fits.BinTableHDU.from_columns([column], name="LIST").writeto(path, overwrite=True)
     with pytest.raises(InputError, match=r"only tables \(LIST\)"):

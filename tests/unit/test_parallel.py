@@ -60,9 +60,9 @@ def test_threads() -> None:
         array = np.arange(5)
         assert dask.submit(np.sum, array).result() == 10
     # The client is closed, and none is left as the default for the code that follows.
-    with pytest.raises(ValueError, match="No global client"):
-        from distributed import get_client
+    from distributed import get_client
 
+    with pytest.raises(ValueError, match="No global client"):
         get_client()
 
 
