@@ -282,6 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = typer.main.get_command(app)
         code = command.main(given, prog_name="physml", standalone_mode=False)
+        if code == 130:  # newer typer turns the interrupt into an exit code, without a word
+            _message("interrupted")
         return code if isinstance(code, int) else 0
     except _Terminated as error:
         _message("terminated")

@@ -153,7 +153,7 @@ def run_stage(
     out
         Output file or folder.
     threads
-        Threads of the numerical libraries.
+        Threads of the numerical libraries, and of the stage if it takes them.
     overwrite
         Replace `out`. The old result is put aside and comes back if the stage fails.
     **arguments
@@ -177,6 +177,8 @@ def run_stage(
     limit_threads(threads)
     function = pipeline.stage(stage)
     limit_threads(threads)  # again: importing the stage may have brought torch
+    if stage != "simulate":  # one shard is one thread's work; many shards run side by side
+        arguments["threads"] = threads
     started = time.monotonic()
     log.info("%s %s -> %s", pipeline.name, stage, out)
     with provenance.run(), set_aside(out) if overwrite else nullcontext():
