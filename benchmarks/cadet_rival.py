@@ -189,27 +189,25 @@ def candidates(probability: np.ndarray) -> tuple[np.ndarray, list[dict[str, floa
     return labels, rows
 
 
-def run(images: np.ndarray, out: Path, chunk: int = 25) -> None:
-    """Predict all images into ``out``, a chunk a file, leaving out chunks that are there already.
+def run(images: Path, out: Path) -> None:
+    """Predict each stack ``images/NAME.npy`` into ``out/NAME.npz``, leaving out what is there.
 
-    Parameters
-    ----------
-    images
-        Shape (n, 128, 128), in counts, flat-fielded, no negative pixels.
+    Each file appears whole or not at all, so that a run can be stopped and taken up again.
     """
     out.mkdir(parents=True, exist_ok=True)
-    todo = [s for s in range(0, len(images), chunk) if not (out / f"{s:05d}.npz").exists()]
+    todo = [p for p in sorted(images.glob("*.npy")) if not (out / f"{p.stem}.npz").exists()]
     network = load_fast() if todo else None
-    for start in todo:
+    for number, path in enumerate(todo, start=1):
         began = time.process_time()
         probability, labels, rows = [], [], []
-        for i, image in enumerate(images[start : start + chunk], start=start):
+        for i, image in enumerate(read(path)):
+            assert network is not None
             p = predict_fast(network, image)
             mask, found = candidates(p)
             probability.append(p.astype(np.float16))
             labels.append(mask)
             rows += [{"image": i, **row} for row in found]
-        temporary = out / f".{start:05d}.tmp.npz"
+        temporary = out / f".{path.stem}.tmp"
         with temporary.open("wb") as file:
             np.savez_compressed(
                 file,
@@ -220,8 +218,18 @@ def run(images: np.ndarray, out: Path, chunk: int = 25) -> None:
             )
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, out / f"{start:05d}.npz")
-        print(f"{start + len(labels)}/{len(images)}", file=sys.stderr, flush=True)
+        os.replace(temporary, out / f"{path.stem}.npz")
+        print(f"CADET: {number} of {len(todo)} stacks", file=sys.stderr, flush=True)
+
+
+def read(path: Path) -> np.ndarray:
+    """Read a stack (n, 128, 128) of flat-fielded counts, none negative."""
+    images = np.load(path, allow_pickle=False)
+    if images.ndim != 3 or images.shape[1:] != (SIZE, SIZE):
+        raise SystemExit(f"{path}: expected (n, {SIZE}, {SIZE}), found {images.shape}")
+    if not np.isfinite(images).all() or images.min() < 0:
+        raise SystemExit(f"{path}: expected finite counts from zero on")
+    return images
 
 
 def verify(images: np.ndarray) -> dict[str, float | int | bool]:
@@ -279,21 +287,16 @@ def verify(images: np.ndarray) -> dict[str, float | int | bool]:
 def main() -> None:
     """Command line of the rival's side."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("images", type=Path, help=".npy, (n, 128, 128) float32")
-    parser.add_argument("out", type=Path, help="folder of chunks, or with --verify a JSON file")
+    parser.add_argument("images", type=Path, help="folder of stacks; with --verify one stack")
+    parser.add_argument("out", type=Path, help="folder of results; with --verify a JSON file")
     parser.add_argument("--verify", action="store_true", help="compare with the native path")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    images = np.load(arguments.images, allow_pickle=False)
-    if images.ndim != 3 or images.shape[1:] != (SIZE, SIZE):
-        parser.error(f"{arguments.images}: expected (n, {SIZE}, {SIZE}), found {images.shape}")
-    if not np.isfinite(images).all() or images.min() < 0:
-        parser.error(f"{arguments.images}: expected finite counts from zero on")
     if arguments.verify:
-        arguments.out.write_text(json.dumps(verify(images), indent=1))
+        arguments.out.write_text(json.dumps(verify(read(arguments.images)), indent=1))
     else:
-        run(images, arguments.out)
+        run(arguments.images, arguments.out)
 
 
 if __name__ == "__main__":

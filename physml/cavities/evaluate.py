@@ -104,7 +104,9 @@ def observed(batch: Any, seed: int) -> Images:
     counts = np.empty(batch.counts.shape, np.float32)
     for row, number in enumerate(batch.index):
         rng = stream(seed, "evaluate", int(number))
-        counts[row] = fill_sources(batch.counts[row], batch.invalid[row] & POINT_SOURCE, rng)
+        # Where a source's circle reaches into a gap there is nothing to fill.
+        source = (batch.invalid[row] & POINT_SOURCE > 0) & (batch.exposure[row] > 0)
+        counts[row] = fill_sources(batch.counts[row], source, rng)
     return Images(
         counts,
         np.asarray(batch.exposure, np.float32),

@@ -206,3 +206,44 @@ def test_empty_sets_give_none_not_nan():
     assert got["alarmed"]["value"] == 0
     assert metrics.size_metrics(scene, 0.5, w)["radius_ratio"]["value"] is None
     assert metrics.calibration(scene, w)["error"]["value"] is None
+
+
+def test_alarm_curve_by_hand():
+    scene = scene_of(2, [(0, 5), (1, 5)], [(0, 0.9, 5, 1), (1, 0.4, 5, 1)], [(0, 0), (1, 1)])
+    empty = scene_of(4, [], [(0, 0.6, 5, 1), (1, 0.2, 5, 1)], [])
+    alarmed, completeness = metrics.alarm_curve(scene, empty)
+    assert alarmed.tolist() == [0, 0.25, 0.25, 0.5]
+    assert completeness.tolist() == [0.5, 0.5, 1.0, 1.0]
+
+
+def test_pixel_metrics_agree_with_scikit_learn():
+    from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
+
+    rng = np.random.default_rng(3)
+    truth = rng.random((3, 40, 40)) < 0.2
+    logit = rng.normal(size=truth.shape) * 1.5 + np.where(truth, 1.5, -2.0)
+    p = (1 / (1 + np.exp(-logit))).astype(np.float16)
+    valid = rng.random(truth.shape) < 0.9
+    histogram = metrics.pixel_histogram(p, truth, valid)
+    assert histogram[:, 1].sum() == valid.sum()
+    got = metrics.pixel_metrics(histogram, metrics.image_weights(3, 20, 1))
+    y, q = truth[valid], p[valid].astype(float)
+    assert value(got["auroc"]) == pytest.approx(roc_auc_score(y, q), abs=1e-3)
+    assert value(got["ap"]) == pytest.approx(average_precision_score(y, q), abs=3e-3)
+    assert value(got["f1"]) == pytest.approx(f1_score(y, q >= 0.5), abs=1e-9)
+    assert value(got["iou"]) == pytest.approx(jaccard_score(y, q >= 0.5), abs=1e-9)
+
+
+def test_pixel_calibration_error():
+    rng = np.random.default_rng(3)
+    p = rng.uniform(0, 1, (4, 100, 100))
+    truth = rng.random(p.shape) < p
+    everywhere = np.ones(p.shape, bool)
+    w = metrics.image_weights(4, 5, 1)
+
+    def error(q):
+        h = metrics.pixel_histogram(q, truth, everywhere)
+        return value(metrics.pixel_metrics(h, w)["calibration_error"])
+
+    assert error(p) < 0.02
+    assert error(np.sqrt(p)) == pytest.approx(0.17, abs=0.03)
