@@ -9,16 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-CATALOGUES = ("*.ecsv", "*.fits", "*.reg")
-
 
 def summary(results: Path) -> Table:
     """One row for each kind of result of each pipeline."""
     table = Table("pipeline", "what", "where", box=None, pad_edge=False, header_style="bold")
     for report in sorted(results.glob("*/report")):
         found = {
-            "catalogue": [p for kind in CATALOGUES for p in sorted(report.rglob(kind))],
-            "figures": [*report.parent.glob("evaluation/figures"), *sorted(report.rglob("*.png"))],
+            "catalogue": sorted(report.glob("*.ecsv")),
+            "figures": [*sorted(report.glob("*.png")), *report.parent.glob("evaluation/figures")],
             "page": sorted(report.glob("index.html")),
         }
         for what, paths in found.items():

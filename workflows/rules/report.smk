@@ -6,11 +6,11 @@ rule report:
     output:
         report(
             directory("<results>/report"),
-            patterns=["{figure}.png"],
+            patterns=["{result}.png", "{result}.html"],
             caption=captions["report"],
             category=pipeline.title,
             subcategory="Applied to an example",
-            labels={"figure": "{figure}"},
+            labels={"result": "{result}"},
         ),
     log:
         "<logs>/report.log",

@@ -1,7 +1,7 @@
 # The weights are the only output that Snakemake knows. The training state lies beside them,
 # undeclared: declared files are deleted when a job dies, and then nothing could be resumed. A job
-# that runs again continues from the state (`--retries`), so it needs no more time than before;
-# for the same reason its log is appended to.
+# that runs again continues from the state (`--retries`), so it needs no more time than before.
+# The whole history stands in the state; Snakemake removes the log of an attempt that failed.
 # Under Slurm the job stops itself, with exit code 75, before its time is up.
 rule train:
     input:
@@ -24,4 +24,4 @@ rule train:
     shell:
         "physml {params.pipeline} train --settings {params.settings:q} --threads {threads}"
         " ${{SLURM_JOB_ID:+--time-limit {resources.runtime}}}"
-        " --data {input:q} -o {output:q} 2>> {log:q}"
+        " --data {input:q} -o {output:q} 2> {log:q}"

@@ -17,7 +17,8 @@ from physml.io.atomic import atomic_directory, atomic_path, read_json, write_jso
 from physml.provenance import record
 from physml.random import stream
 
-log = logging.getLogger(__name__)
+# Below "physml": the command line shows the progress of these loggers.
+log = logging.getLogger(f"physml.{__name__}")
 TIMES = np.arange(8.0)
 
 
