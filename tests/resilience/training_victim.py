@@ -1,11 +1,9 @@
-"""A small training from the command line, to be killed by test_training_kill.py.
-
-Arguments: folder for the state, file for the weights, time limit in seconds (0: none), pause
-after each step in milliseconds.
-"""
+"""A small training, to be killed by test_training_kill.py."""
 
 from __future__ import annotations
 
+import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -20,6 +18,8 @@ from physml.io.weights import save_weights
 from physml.training.initialise import initialise
 from physml.training.loop import fit
 from physml.training.settings import TrainBase
+
+SEED = 11
 
 
 class Images:
@@ -51,31 +51,33 @@ def network() -> nn.Module:
     )
 
 
-def main(state: Path, out: Path, limit: float, pause_ms: float) -> int:
+def run(state: Path, out: Path, limit_s: float | None, pause_s: float, disk: int | None) -> None:
+    """Train; exit like the command line does, with the message in a file beside the state.
+
+    Parameters
+    ----------
+    limit_s
+        Time limit, or None.
+    pause_s
+        Added to each step.
+    disk
+        Largest size of a file in bytes, or None: stands in for a disk that gets full.
+    """
+
     def loss(model, batch):
-        time.sleep(pause_ms / 1000)
+        time.sleep(pause_s)
         return {"loss": F.mse_loss(model(batch["x"]), batch["y"])}
 
+    if disk is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     # Saved after each step, so that most kills hit near a save; bfloat16, as in production.
     settings = TrainBase(epochs=5, batch_size=8, precision="bfloat16", checkpoint_minutes=0)
-    seed = 11
+    data = Images(44, 0), Images(20, 1)
+    model = initialise(network, SEED)
     try:
-        result = fit(
-            initialise(network, seed),
-            loss,
-            Images(44, 0),
-            Images(20, 1),
-            settings,
-            state=state,
-            seed=seed,
-            time_limit_s=limit or None,
-        )
+        result = fit(model, loss, *data, settings, state=state, seed=SEED, time_limit_s=limit_s)
     except PhysmlError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+        state.with_suffix(".message").write_text(str(error))
+        sys.exit(error.exit_code)
     save_weights(out, result.weights, {}, overwrite=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,37 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from training_worker import Images, loss, train_together, work
 
 from physml.exceptions import Checkpointed, InputError, NonFiniteError, SettingsError
 from physml.io.weights import save_weights
 from physml.training.initialise import initialise
 from physml.training.loop import fit
 from physml.training.settings import TrainBase
-
-
-class Images:
-    """Noise images; the target is a linear function of them."""
-
-    def __init__(self, n: int, seed: int, fingerprint: str = "a") -> None:
-        rng = np.random.default_rng(seed)
-        self.x = rng.normal(size=(n, 1, 8, 8)).astype("f4")
-        self.y = self.x[:, 0, 2:6, 2:6].sum((1, 2))[:, None]
-        self.fingerprint = fingerprint
-        self.asked: list[tuple[np.ndarray, bool]] = []
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batch(self, indices, rng, augment):
-        self.asked.append((np.asarray(indices), augment))
-        x = self.x[indices]
-        if augment and rng.random() < 0.5:
-            x = x[..., ::-1, :].copy()
-        return {
-            "x": torch.from_numpy(x),
-            "y": torch.from_numpy(self.y[indices]),
-            "id": 1000 + torch.from_numpy(np.asarray(indices)),
-        }
 
 
 def network() -> nn.Module:
@@ -59,11 +34,6 @@ def network() -> nn.Module:
         nn.Flatten(),
         nn.Linear(4 * 64, 1),
     )
-
-
-def loss(model, batch):
-    error = F.mse_loss(model(batch["x"]), batch["y"])
-    return {"loss": error, "root": error.sqrt()}
 
 
 def train(tmp_path: Path, *, seed: int = 3, data=None, model=None, **options):
@@ -79,22 +49,6 @@ def train(tmp_path: Path, *, seed: int = 3, data=None, model=None, **options):
 
 def same(a, b) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-class Plain(Images):
-    """Without augmentation, which differs between processes by design."""
-
-    def batch(self, indices, rng, augment):
-        return super().batch(indices, rng, augment=False)
-
-
-def shared_training(out: Path):
-    """Train something that gives the same on one process and on two: no dropout either."""
-    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 1)]
-    model = initialise(lambda: nn.Sequential(*layers), 3)
-    for k, p in enumerate(model.parameters()):
-        torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(k))
-    return train(out, state=out, model=model, data=(Plain(36, 0), Plain(11, 1)))
 
 
 def test_it_learns_and_reports(tmp_path) -> None:
@@ -390,27 +344,26 @@ def free_port() -> int:
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path) -> None:
     """Batches shared out, gradients averaged: the losses agree with those of a single process."""
-    worker = Path(__file__).with_name("training_worker.py")
     # What torchrun sets.
     common = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "WORLD_SIZE": "2"}
     common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["physml.training.loop", "torch._dynamo", "pytest"])
     processes = [
-        subprocess.Popen(
-            [sys.executable, str(worker), str(tmp_path / "two")],
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
+        context.Process(
+            target=work,
+            args=(tmp_path / "two", common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}),
         )
         for rank in range(2)
     ]
-    one = shared_training(tmp_path / "one")
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
+    for process in processes:
+        process.start()
+    one = train_together(tmp_path / "one")
+    for process in processes:
+        process.join(120)
+        process.kill()
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
     two = torch.load(tmp_path / "two" / "result.pt", weights_only=True)
     assert two["is_main"] == [True, False]
     for a, b in zip(one.history, two["history"], strict=True):

@@ -1,30 +1,78 @@
-"""One of several processes of a small training; started by test_training_loop.py."""
+"""Data and a training that test_training_loop.py runs in one process and in two.
+
+A module of its own, without pytest, because other processes import it.
+"""
 
 from __future__ import annotations
 
-import sys
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import ignite.distributed as idist
+import numpy as np
 import torch
-from test_training_loop import shared_training
+import torch.nn.functional as F
+from torch import nn
 
 from physml.training.distributed import process_group
+from physml.training.initialise import initialise
+from physml.training.loop import FitResult, fit
+from physml.training.settings import TrainBase
 
 
-def main(out: Path) -> None:
+class Images:
+    """Noise images; the target is a linear function of them."""
+
+    def __init__(self, n: int, seed: int, fingerprint: str = "a", flips: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        self.x = rng.normal(size=(n, 1, 8, 8)).astype("f4")
+        self.y = self.x[:, 0, 2:6, 2:6].sum((1, 2))[:, None]
+        self.fingerprint, self.flips = fingerprint, flips
+        self.asked: list[tuple[np.ndarray, bool]] = []
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def batch(self, indices, rng, augment):
+        self.asked.append((np.asarray(indices), augment))
+        x = self.x[indices]
+        if augment and self.flips and rng.random() < 0.5:
+            x = x[..., ::-1, :].copy()
+        return {
+            "x": torch.from_numpy(x),
+            "y": torch.from_numpy(self.y[indices]),
+            "id": 1000 + torch.from_numpy(np.asarray(indices)),
+        }
+
+
+def loss(model, batch):
+    error = F.mse_loss(model(batch["x"]), batch["y"])
+    return {"loss": error, "root": error.sqrt()}
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 1))
+
+
+def train_together(out: Path) -> FitResult:
+    """Train without augmentation and dropout, which differ between processes by design."""
+    settings = TrainBase(epochs=3, batch_size=8, learning_rate=0.01, ema_decay=0.9)
+    data = Images(36, 0, flips=False), Images(11, 1)
+    return fit(initialise(network, 3), loss, *data, settings, state=out, seed=3)
+
+
+def work(out: Path, environment: Mapping[str, str]) -> None:
+    """Train together with the other processes that the environment tells of."""
+    os.environ.update(environment)
     with process_group():
-        result = shared_training(out)
+        result = train_together(out)
         everyone = [None] * idist.get_world_size()
         torch.distributed.all_gather_object(everyone, (result.is_main, result.weights))
-        if result.is_main:
-            content = {
-                "is_main": [main for main, _ in everyone],
-                "history": result.history,
-                "weights": [weights for _, weights in everyone],
-            }
-            torch.save(content, out / "result.pt")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if result.is_main:
+        content = {
+            "is_main": [main for main, _ in everyone],
+            "history": result.history,
+            "weights": [weights for _, weights in everyone],
+        }
+        torch.save(content, out / "result.pt")

@@ -1,0 +1,1 @@
+"""What makes results believable: metrics, calibration, intervals, figures."""
