@@ -6,10 +6,11 @@ apart; maps are perceptually uniform.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -69,6 +70,22 @@ def style() -> Iterator[None]:
         yield
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Draw in this module's style, whatever the caller's is."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@_styled
 def new_figure(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (4.6, 3.8)
 ) -> tuple[Figure, np.ndarray]:
@@ -86,12 +103,12 @@ def new_figure(
     figure : Figure
     axes : (rows, columns) array of Axes
     """
-    with style():
-        figure = Figure(figsize=(size[0] * columns, size[1] * rows))
-        FigureCanvasAgg(figure)
-        return figure, figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+@_styled
 def save_figure(
     figure: Figure,
     path: str | Path,
@@ -112,11 +129,12 @@ def save_figure(
         metadata = {"Software": None}  # matplotlib's version would make equal figures differ
         if provenance is not None:
             metadata[prov.KEY] = prov.dumps(dict(provenance))
-    with style(), atomic_path(path, overwrite) as temporary:
+    with atomic_path(path, overwrite) as temporary:
         figure.savefig(temporary, metadata=metadata)
     return path
 
 
+@_styled
 def curve_with_band(
     ax: Axes,
     x: np.ndarray,
@@ -151,6 +169,7 @@ def curve_with_band(
     return ax
 
 
+@_styled
 def completeness_curve(
     ax: Axes,
     edges: np.ndarray,
@@ -194,6 +213,7 @@ def completeness_curve(
     return ax
 
 
+@_styled
 def reliability_diagram(
     ax: Axes,
     reliability: Reliability,
@@ -242,6 +262,7 @@ def reliability_diagram(
     return ax
 
 
+@_styled
 def training_history(
     ax: Axes, history: Sequence[Mapping[str, float]], *, quantity: str = "loss"
 ) -> Axes:
@@ -279,6 +300,7 @@ def training_history(
     return ax
 
 
+@_styled
 def operating_curve(
     ax: Axes,
     false_rate: np.ndarray,
@@ -320,6 +342,7 @@ def operating_curve(
     return ax
 
 
+@_styled
 def image_with_contours(
     ax: Axes,
     image: np.ndarray,
@@ -370,6 +393,7 @@ def image_with_contours(
     return ax
 
 
+@_styled
 def pull_histogram(ax: Axes, pulls: np.ndarray, *, label: str | None = None) -> Axes:
     """Draw a histogram of (predicted - true) / error over the normal distribution it should be.
 

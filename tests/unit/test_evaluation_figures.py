@@ -63,6 +63,13 @@ def test_figures_return_their_ax_and_can_be_saved(name: str, ax, tmp_path) -> No
     assert dict(mpl.rcParams) == state
 
 
+def test_style_is_used_where_the_caller_has_another(ax) -> None:
+    with mpl.rc_context({"legend.frameon": True, "lines.linewidth": 9}):
+        fig.operating_curve(ax, X, Y, label="x")
+    assert not ax.get_legend().get_frame_on()
+    assert ax.lines[0].get_linewidth() == fig.STYLE["lines.linewidth"]
+
+
 def test_same_figure_same_bytes_with_provenance_inside(tmp_path) -> None:
     record = provenance.record("evaluate", {"seed": 1}, {})
     for name in ("a.png", "b.png"):
