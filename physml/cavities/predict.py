@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,6 @@ from .observation import Observation, load_observation
 from .result import CavityResult
 from .scales import choose_scales
 from .search import Detector, search
-
-if TYPE_CHECKING:
-    from .detect import CavityDetector
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +57,7 @@ class CavityPredictor:
         """
         from .detect import CavityDetector
 
-        detector: CavityDetector = CavityDetector.load(path)
+        detector = CavityDetector.load(None if path is None else Path(path))
         return cls(detector)
 
     def predict(

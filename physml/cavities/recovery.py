@@ -541,7 +541,7 @@ def plot_completeness_plane(recovery: Recovery, ax: Axes) -> Axes:
 
 def plot_completeness_snr(recovery: Recovery, ax: Axes) -> Axes:
     """Completeness against the signal to noise that a cavity would have."""
-    snr = np.asarray(recovery.injections["snr"], float)
+    snr = np.clip(np.asarray(recovery.injections["snr"], float), 0.1, None)
     found = np.asarray(recovery.injections["found"], bool)
     if len(snr):
         edges = np.quantile(snr, np.linspace(0, 1, max(2, min(8, len(snr) // 8 + 1)) + 1))
@@ -556,17 +556,18 @@ def plot_completeness_snr(recovery: Recovery, ax: Axes) -> Axes:
         ax.errorbar(
             middle, share, [share - low, high - share], color="black", marker="o", capsize=3
         )
-        ax.set_xscale("symlog", linthresh=1.0)
+        ax.set_xscale("log")
         _plain_ticks(ax)
     ax.set_xlabel("expected signal to noise")
     return _completeness_axis(ax, "Completeness against signal to noise", legend=False)
 
 
 def _plain_ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis, scale in ((ax.xaxis, ax.get_xscale()), (ax.yaxis, ax.get_yscale())):
-        if scale in ("log", "symlog"):
+        if scale == "log":
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axis.set_minor_formatter(NullFormatter())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import zipfile
@@ -404,19 +403,21 @@ sys.exit(main(["cavities", "predict", *sys.argv[3:]]))
 """
 
 
-@pytest.mark.parametrize("limit", [3000])
-def test_a_real_limit_on_file_size(limit, tmp_path, good, root):
-    """The kernel itself refuses to write on: nothing remains, exit code 2."""
-    assert resource.RLIM_INFINITY
-    before = snapshot(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(root / "tests"), str(limit), str(good)]
-        + ["-o", str(tmp_path / "out"), "--scales", "1,2"],
+def predict_in_a_child(root, limit, image, out):
+    """The command in a process of its own, which may not write files above a size [byte]."""
+    script = [sys.executable, "-c", CHILD, str(root / "tests"), str(limit)]
+    return subprocess.run(
+        [*script, str(image), "-o", str(out), "--scales", "1,2"],
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MPLCONFIGDIR": "/tmp"},
     )
+
+
+def test_a_real_limit_on_file_size(tmp_path, good, root):
+    """The kernel itself refuses to write on: nothing remains, exit code 2."""
+    before = snapshot(tmp_path)
+    done = predict_in_a_child(root, 3000, good, tmp_path / "out")
     assert done.returncode == 2, done.stderr
     assert "room for the output" in done.stderr
     assert snapshot(tmp_path) == before
@@ -432,13 +433,7 @@ def test_a_real_full_disk(tmp_path, good, root):
     if mounted.returncode:
         pytest.skip("may not mount a small file system here")
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", CHILD, str(root / "tests"), str(1 << 30), str(good)]
-            + ["-o", str(disk / "out"), "--scales", "1,2"],
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        done = predict_in_a_child(root, 1 << 30, good, disk / "out")
         assert done.returncode == 2, done.stderr
         assert "room for the output" in done.stderr
         assert list(disk.iterdir()) == []
