@@ -240,7 +240,7 @@ def set_metrics(
     if len(scene.cavities) == 0:
         return out
     out["sizes"] = metrics.size_metrics(scene, thresholds, weights)
-    out["calibration"] = metrics.calibration(scene, weights)
+    out["calibration"] = metrics.calibration(scene, replicas=replicas, seed=seed)
     if empty is not None:
         empty_weights = metrics.image_weights(empty.n_images, replicas, seed, index=1)
         for rule in (STRICT, LENIENT):
@@ -348,11 +348,13 @@ def evaluate_sets(
         sets[name] = set_metrics(
             scene, found[name].thresholds, replicas=replicas, seed=seed, empty=empty
         )
-        weights = metrics.image_weights(scene.n_images, replicas, seed)
-        histogram = metrics.pixel_histogram(
-            found[name].probability, images[name].mask > 0, images[name].exposure > 0
+        sets[name]["pixels"] = metrics.pixel_metrics(
+            found[name].probability,
+            images[name].mask > 0,
+            images[name].exposure > 0,
+            replicas=replicas,
+            seed=seed,
         )
-        sets[name]["pixels"] = metrics.pixel_metrics(histogram, weights)
     seconds = [f.cpu_seconds for f in found.values()]
     return {
         "alarm_level": ALARM_LEVEL,
@@ -369,6 +371,8 @@ def figures(
     result: Mapping[str, Any],
 ) -> dict[str, Figure]:
     """Figures of an evaluation by name."""
+    from physml.evaluation.figures import new_figure
+
     from . import plots
 
     sets = result["sets"]
@@ -385,9 +389,9 @@ def figures(
             curves[k][f"ideal observer ({version})"] = ideal["curves"][k]
     out = {"completeness": plots.completeness_figure(curves)}
 
-    figure, ax = plots.single_figure()
+    figure, axes = new_figure()
     plots.plot_alarms(
-        ax,
+        axes[0, 0],
         {
             name: metrics.alarm_curve(scenes[name], scenes[PARTNER[name]])
             for name in ("clean", "nuisance")
@@ -395,28 +399,26 @@ def figures(
         },
         ALARM_LEVEL,
     )
-    ax.legend(fontsize=9)
     out["alarms"] = figure
 
-    figure, ax = plots.single_figure()
+    figure, axes = new_figure()
     plots.plot_reliability(
-        ax,
+        axes[0, 0],
         {
-            name: sets[name]["calibration"]["reliability"]
+            name: sum(metrics.candidate_reliability(scenes[name]), metrics.no_candidates())
             for name in ("clean", "nuisance", "test")
-            if "calibration" in sets.get(name, {})
+            if name in scenes
         },
     )
-    ax.legend(fontsize=9)
     out["reliability"] = figure
 
     truth, measured = matched(scenes["nuisance"], found["nuisance"].thresholds)
-    figure, ax = plots.single_figure()
-    plots.plot_sizes(ax, truth["radius"], measured["radius"])
+    figure, axes = new_figure()
+    plots.plot_sizes(axes[0, 0], truth["radius"], measured["radius"])
     out["sizes"] = figure
-    figure, ax = plots.single_figure(height=3.8)
+    figure, axes = new_figure()
     error = np.maximum(measured["radius_err"], 1e-9)
-    plots.plot_pulls(ax, (measured["radius"] - truth["radius"]) / error)
+    plots.plot_pulls(axes[0, 0], (measured["radius"] - truth["radius"]) / error)
     out["pulls"] = figure
     out["examples"] = plots.examples_figure(
         examples(images["nuisance"], found["nuisance"], scenes["nuisance"])
@@ -497,9 +499,9 @@ def run(
 
     from physml import provenance
     from physml.config import upstream
+    from physml.evaluation.figures import save_figure
     from physml.io.atomic import atomic_directory, write_json
 
-    from . import plots
     from .detect import CavityDetector
 
     torch.set_num_threads(threads)
@@ -531,4 +533,4 @@ def run(
         write_json(folder / "metrics.json", provenance.jsonable(result | {"provenance": record}))
         (folder / "figures").mkdir()
         for name, figure in figures(images, found, scenes, result).items():
-            plots.save(figure, folder / "figures" / f"{name}.png", record)
+            save_figure(figure, folder / "figures" / f"{name}.png", provenance=record)

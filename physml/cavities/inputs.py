@@ -44,7 +44,7 @@ def channels(counts: Tensor, model: Tensor, exposure: Tensor, invalid: Tensor) -
     stack = [
         torch.log1p(counts.clamp_min(0.0)) * live / 3,
         difference / (variance + FLOOR).sqrt() / 2,
-        *(_boxed(difference, variance, side) / 2 for side in (5, 13)),
+        *(box / 2 for box in _boxed(difference, variance, (5, 13))),
         torch.log(variance + FLOOR) / 4,
         torch.log(exposure.clamp(0.01, 1.0)),
         invalid.to(counts.dtype),
@@ -52,13 +52,23 @@ def channels(counts: Tensor, model: Tensor, exposure: Tensor, invalid: Tensor) -
     return torch.stack([s.clamp(-CLIP, CLIP) for s in stack], 1)
 
 
-def _boxed(difference: Tensor, variance: Tensor, side: int) -> Tensor:
-    """Significance of the sums over boxes."""
+def _boxed(difference: Tensor, variance: Tensor, sides: tuple[int, ...]) -> list[Tensor]:
+    """Significance of sums over boxes, all from one integral image.
 
-    def total(t: Tensor) -> Tensor:
-        for kernel in ((1, side), (side, 1)):
-            pad = (kernel[0] // 2, kernel[1] // 2)
-            t = torch.nn.functional.avg_pool2d(t, kernel, 1, pad)
-        return t * side**2
-
-    return total(difference[:, None])[:, 0] / (total(variance[:, None])[:, 0] + FLOOR).sqrt()
+    In double precision: differences of running sums must keep single counts among millions.
+    """
+    both = torch.stack([difference, variance], 1).double()
+    whole = torch.nn.functional.pad(both, (1, 0, 1, 0)).cumsum(-1).cumsum(-2)
+    widest = max(sides) // 2
+    # Boxes that reach over the edge end there: beyond it the running sum stays as it is.
+    whole = torch.nn.functional.pad(whole, (widest,) * 4, mode="replicate")
+    out = []
+    for side in sides:
+        trim = slice(widest - side // 2, whole.shape[-2] - (widest - side // 2))
+        rows = whole[..., trim, :]
+        band = rows[..., side:, :] - rows[..., :-side, :]
+        trim = slice(widest - side // 2, whole.shape[-1] - (widest - side // 2))
+        columns = band[..., trim]
+        signal, noise = (columns[..., side:] - columns[..., :-side]).float().unbind(1)
+        out.append(signal / (noise.clamp_min(0.0) + FLOOR).sqrt())
+    return out

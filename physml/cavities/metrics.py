@@ -8,17 +8,28 @@ come from drawing whole images with replacement. All estimators here take the we
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.evaluation.bootstrap import (
+    Interval,
+    bootstrap_sums,
+    percentile_interval,
+    repeated_quantile,
+)
+from physml.evaluation.calibration import BINS as PIXEL_BINS
+from physml.evaluation.calibration import FOREGROUND, Reliability, calibration_error
+from physml.evaluation.metrics import PixelScores
 from physml.random import stream
 
 from .matching import STRICT, Rule, Scene, match
 
 LEVEL = 0.95  # of all intervals
+CALIBRATION_BINS = 10  # of candidates, of which a set has hundreds, not millions
 # The frozen sets begin at 5,000 counts, give or take their Poisson noise.
 COUNT_EDGES = (2e3, 4.5e3, 2e4, 1e5, 3e6)
 CURVE_EDGES: Mapping[str, tuple[float, ...]] = {
@@ -48,14 +59,16 @@ def summarise(values: NDArray[np.float64]) -> dict[str, float | None]:
 
     None stands for what cannot be computed (no such cavity).
     """
-    value = float(values[0])
-    finite = values[1:][np.isfinite(values[1:])]
-    if not np.isfinite(value):
-        return {"value": None, "low": None, "high": None}
-    if len(finite) == 0:
-        return {"value": value, "low": None, "high": None}
-    low, high = np.quantile(finite, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return {"value": value, "low": float(low), "high": float(high)}
+    return as_dict(percentile_interval(float(values[0]), values[1:], LEVEL))
+
+
+def as_dict(interval: Interval) -> dict[str, float | None]:
+    """Turn an interval into JSON's terms: None for what is not defined."""
+    undefined = not np.isfinite(interval.value)
+    return {
+        name: float(x) if np.isfinite(x) and not undefined else None
+        for name, x in zip(("value", "low", "high"), interval, strict=True)
+    }
 
 
 def ratio(weights: Weights, top: NDArray[Any], bottom: NDArray[Any]) -> NDArray[np.float64]:
@@ -68,22 +81,11 @@ def ratio(weights: Weights, top: NDArray[Any], bottom: NDArray[Any]) -> NDArray[
 def weighted_quantile(
     values: NDArray[np.float64], weights: Weights, q: float
 ) -> NDArray[np.float64]:
-    """Quantile of ``values`` (m,) for each row of ``weights`` (b, m), shape (b,).
-
-    Inverts the weighted distribution function, linear between its mid-steps; with equal weights
-    the median is the usual one.
-    """
+    """Quantile of ``values`` (m,) for each row of ``weights`` (b, m), shape (b,)."""
     if values.size == 0:
         return np.full(len(weights), np.nan)
     order = np.argsort(values)
-    v, w = values[order], weights[:, order]
-    total = w.sum(axis=1)
-    middle = np.cumsum(w, axis=1) - 0.5 * w
-    out = np.full(len(w), np.nan)
-    for row in np.flatnonzero(total > 0):
-        used = w[row] > 0
-        out[row] = np.interp(q * total[row], middle[row, used], v[used])
-    return out
+    return repeated_quantile(values[order], weights[:, order], np.array([q]))[:, 0]
 
 
 # ----------------------------------------------------------------- detection
@@ -383,9 +385,22 @@ def size_metrics(
 # ----------------------------------------------------------------- probabilities
 
 
-def calibration(
-    scene: Scene, weights: Weights, rule: Rule = STRICT, bins: int = 10
-) -> dict[str, Any]:
+def no_candidates() -> Reliability:
+    """Give an empty sum of `candidate_reliability`."""
+    return Reliability(CALIBRATION_BINS)
+
+
+def candidate_reliability(scene: Scene, rule: Rule = STRICT) -> list[Reliability]:
+    """Probabilities of the candidates and whether they are true, binned, image by image."""
+    hit = match(scene, rule) >= 0
+    out = [no_candidates() for _ in range(scene.n_images)]
+    for image in np.unique(scene.candidates["image"]).tolist():
+        here = scene.candidates["image"] == image
+        out[image].add(np.clip(scene.candidates["score"][here], 0, 1), hit[here])
+    return out
+
+
+def calibration(scene: Scene, *, replicas: int, seed: int, rule: Rule = STRICT) -> dict[str, Any]:
     """Compare the candidates' probabilities with how often they are right.
 
     Returns
@@ -394,106 +409,54 @@ def calibration(
         ``error``: mean of |share of hits - mean probability| over bins of probability, weighted
         by candidates; ``reliability``: ``probability``, ``hits``, ``candidates`` of each bin.
     """
-    score = scene.candidates["score"]
-    hit = (match(scene, rule) >= 0).astype(np.float64)
-    w = weights[:, scene.candidates["image"]]
-    place = np.clip((score * bins).astype(int), 0, bins - 1)
-    member = np.zeros((len(score), bins))
-    member[np.arange(len(score)), place] = 1
-    total = w @ member
-    gap = np.abs(w @ (member * (hit - score)[:, None]))
-    everything = total.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.where(everything > 0, gap.sum(axis=1) / everything, np.nan)
+    parts = candidate_reliability(scene, rule)
+    error = bootstrap_sums(
+        np.stack([r.sums for r in parts]),
+        calibration_error,
+        rng=stream(seed, "bootstrap", 2),
+        replicas=replicas,
+        level=LEVEL,
+    )
+    total = sum(parts, no_candidates())
     rows = [
-        {
-            "probability": float(score[place == k].mean()),
-            "hits": float(hit[place == k].mean()),
-            "candidates": int((place == k).sum()),
-        }
-        for k in range(bins)
-        if (place == k).any()
+        {"probability": float(p), "hits": float(y), "candidates": int(n)}
+        for p, y, n in zip(total.predicted, total.observed, total.count, strict=True)
+        if n
     ]
-    return {"error": summarise(error), "reliability": rows}
+    return {"error": as_dict(error), "reliability": rows}
 
 
-# ----------------------------------------------------------------- pixels
-
-PIXEL_BINS = 400  # even, so that 0.5 is an edge
-PIXEL_LOGIT = 10.0  # bins are uniform in the logit, as far as float16 tells apart
-FOREGROUND = 0.05  # pixels of at least this probability count for the calibration error
-
-
-def pixel_histogram(
-    probability: NDArray[Any], truth: NDArray[np.bool_], valid: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Histogram of pixel probabilities of each image, from which all pixel metrics follow.
+def pixel_metrics(
+    probability: NDArray[Any],
+    truth: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    *,
+    replicas: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Area under the ROC, average precision, F1 and IoU at 0.5, foreground calibration error.
 
     Parameters
     ----------
     probability, truth, valid : ndarray, shape (n, H, W)
         Only valid pixels count.
-
-    Returns
-    -------
-    ndarray, shape (n, 3, PIXEL_BINS)
-        Number of true pixels, of all pixels, and sum of their probabilities, in each bin.
+    replicas, seed : int
+        Bootstrap.
     """
-    out = np.zeros((len(probability), 3, PIXEL_BINS))
-    for i in range(len(probability)):
-        p = np.clip(probability[i][valid[i]].astype(np.float64), 0, 1)
-        inner = np.clip(p, 1e-9, 1 - 1e-9)
-        logit = np.log(inner) - np.log1p(-inner)
-        place = np.clip((logit / PIXEL_LOGIT + 1) * PIXEL_BINS / 2, 0, PIXEL_BINS - 1).astype(int)
-        for k, w in enumerate((truth[i][valid[i]].astype(np.float64), np.ones_like(p), p)):
-            out[i, k] = np.bincount(place, weights=w, minlength=PIXEL_BINS)
-    return out
-
-
-def pixel_metrics(histogram: NDArray[np.float64], weights: Weights) -> dict[str, Any]:
-    """Area under the ROC, average precision, F1 and IoU at 0.5, and calibration error.
-
-    Parameters
-    ----------
-    histogram : ndarray, shape (n, 3, bins)
-        From `pixel_histogram`.
-    weights : ndarray, shape (b, n)
-
-    Returns
-    -------
-    dict
-        ``auroc``, ``ap``, ``f1``, ``iou``, and ``calibration_error``: mean over the pixels of at
-        least `FOREGROUND` probability of |share of true pixels - mean probability| in their bin
-        of 0.05 in probability.
-    """
-    n, _, bins = histogram.shape
-    flat = (weights @ histogram.reshape(n, -1)).reshape(len(weights), 3, bins)
-    true, total, summed = flat[:, 0], flat[:, 1], flat[:, 2]
-    # From the highest probability down.
-    hit = np.cumsum(true[:, ::-1], axis=1)
-    taken = np.cumsum(total[:, ::-1], axis=1)
-    positives, negatives = hit[:, -1], taken[:, -1] - hit[:, -1]
-    half = bins // 2 - 1
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = hit / positives[:, None]
-        false = (taken - hit) / negatives[:, None]
-        precision = np.where(taken > 0, hit / taken, 1.0)
-        step = np.diff(recall, axis=1, prepend=0)
-        width = np.diff(false, axis=1, prepend=0)
-        before = np.concatenate([np.zeros((len(recall), 1)), recall[:, :-1]], axis=1)
-        out = {
-            "auroc": (width * 0.5 * (recall + before)).sum(axis=1),
-            "ap": (step * precision).sum(axis=1),
-            "f1": 2 * hit[:, half] / (positives + taken[:, half]),
-            "iou": hit[:, half] / (positives + taken[:, half] - hit[:, half]),
-        }
-    edges = np.arange(FOREGROUND, 1.0, 0.05)
-    middle = (np.arange(bins) + 0.5) / bins * 2 - 1
-    p = 1 / (1 + np.exp(-middle * PIXEL_LOGIT))
-    place = np.digitize(p, edges)
-    member = np.stack([place == k for k in range(1, len(edges) + 1)], axis=1).astype(np.float64)
-    gap = np.abs((true - summed) @ member).sum(axis=1)
-    number = (total @ member).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out["calibration_error"] = np.where(number > 0, gap / number, np.nan)
-    return {name: summarise(values) for name, values in out.items()}
+    scores = PixelScores()
+    sums = np.zeros((len(truth), 3 * PIXEL_BINS))
+    for i in range(len(truth)):
+        # Kept as half floats, a probability can round to just above one.
+        p = np.clip(probability[i].astype(np.float64), 0, 1)
+        scores.add(p[None], truth[i][None], valid[i][None])
+        one = Reliability(PIXEL_BINS)
+        one.add(p, truth[i], valid[i])
+        sums[i] = one.sums
+    rng = stream(seed, "bootstrap", 3)
+    made = scores.summary(rng, replicas=replicas, level=LEVEL)
+    made["calibration_error"] = bootstrap_sums(
+        sums, partial(calibration_error, above=FOREGROUND), rng=rng, replicas=replicas, level=LEVEL
+    )
+    names = {"auroc": "auroc", "average_precision": "ap", "f1": "f1", "iou": "iou"}
+    names["calibration_error"] = "calibration_error"
+    return {short: as_dict(made[name]) for name, short in names.items()}

@@ -164,7 +164,7 @@ class DecoderSettings(TrainBase):
 class TrainSettings(TrainBase):
     """Training of the U-Net, then of the decoder, then calibration."""
 
-    epochs: int = Field(12, description="Passes over the training set", gt=0)
+    epochs: int = Field(6, description="Passes over the training set", gt=0)
     batch_size: int = Field(32, description="Images a step", gt=0)
     precision: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Arithmetic of the networks; weights and losses stay in float32"

@@ -63,13 +63,13 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """Double the resolution, join the skip connection, then one residual block."""
+    """Double the resolution, join the skip connection, then one residual block or none."""
 
-    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+    def __init__(self, inputs: int, skip: int, outputs: int, block: bool = True) -> None:
         super().__init__()
         self.project = nn.Conv2d(inputs, outputs, 1, bias=False)
         self.merge = ConvNorm(outputs + skip, outputs)
-        self.block = Residual(outputs)
+        self.block = Residual(outputs) if block else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Join (n, inputs, H, W) and (n, skip, 2H, 2W) to (n, outputs, 2H, 2W)."""

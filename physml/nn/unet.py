@@ -38,11 +38,14 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.inputs, self.outputs, self.coarse_outputs = inputs, outputs, coarse_outputs
-        self.stem = nn.Sequential(ConvNorm(4 * inputs, widths[0]), Residual(widths[0]))
+        self.stem = ConvNorm(4 * inputs, widths[0])
         pairs = list(zip(widths[:-1], widths[1:], strict=True))
         self.down = nn.ModuleList(Down(a, b) for a, b in pairs)
         self.middle = Residual(widths[-1])
-        self.up = nn.ModuleList(Up(b, a, a) for a, b in reversed(pairs))
+        # Half of a step's time goes to the finest level: it has no residual blocks.
+        self.up = nn.ModuleList(
+            Up(b, a, a, block=k > 0) for k, (a, b) in reversed(list(enumerate(pairs)))
+        )
         self.head = nn.Conv2d(widths[0], 4 * outputs + coarse_outputs, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
