@@ -173,7 +173,6 @@ def test_calibration_error_of_honest_and_boastful_probabilities():
     n = 6000
     p = rng.uniform(0.05, 1, n)
     hits = np.flatnonzero(rng.random(n) < p)
-    w = metrics.image_weights(n, 20, 1)
 
     def error(score):
         scene = scene_of(
@@ -182,7 +181,7 @@ def test_calibration_error_of_honest_and_boastful_probabilities():
             [(i, s, 5, 1) for i, s in enumerate(score)],
             [(i, k) for k, i in enumerate(hits)],
         )
-        return metrics.calibration(scene, w)
+        return metrics.calibration(scene, replicas=10, seed=1)
 
     honest = error(p)
     assert value(honest["error"]) < 0.03
@@ -205,7 +204,7 @@ def test_empty_sets_give_none_not_nan():
     assert got["completeness"]["value"] is None
     assert got["alarmed"]["value"] == 0
     assert metrics.size_metrics(scene, 0.5, w)["radius_ratio"]["value"] is None
-    assert metrics.calibration(scene, w)["error"]["value"] is None
+    assert metrics.calibration(scene, replicas=5, seed=1)["error"]["value"] is None
 
 
 def test_alarm_curve_by_hand():
@@ -224,9 +223,7 @@ def test_pixel_metrics_agree_with_scikit_learn():
     logit = rng.normal(size=truth.shape) * 1.5 + np.where(truth, 1.5, -2.0)
     p = (1 / (1 + np.exp(-logit))).astype(np.float16)
     valid = rng.random(truth.shape) < 0.9
-    histogram = metrics.pixel_histogram(p, truth, valid)
-    assert histogram[:, 1].sum() == valid.sum()
-    got = metrics.pixel_metrics(histogram, metrics.image_weights(3, 20, 1))
+    got = metrics.pixel_metrics(p, truth, valid, replicas=20, seed=1)
     y, q = truth[valid], p[valid].astype(float)
     assert value(got["auroc"]) == pytest.approx(roc_auc_score(y, q), abs=1e-3)
     assert value(got["ap"]) == pytest.approx(average_precision_score(y, q), abs=3e-3)
@@ -239,11 +236,10 @@ def test_pixel_calibration_error():
     p = rng.uniform(0, 1, (4, 100, 100))
     truth = rng.random(p.shape) < p
     everywhere = np.ones(p.shape, bool)
-    w = metrics.image_weights(4, 5, 1)
 
     def error(q):
-        h = metrics.pixel_histogram(q, truth, everywhere)
-        return value(metrics.pixel_metrics(h, w)["calibration_error"])
+        made = metrics.pixel_metrics(q, truth, everywhere, replicas=5, seed=1)
+        return value(made["calibration_error"])
 
     assert error(p) < 0.02
     assert error(np.sqrt(p)) == pytest.approx(0.17, abs=0.03)
