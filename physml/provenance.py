@@ -229,10 +229,13 @@ def _from_fits(path: Path) -> dict[str, Any] | None:
     with open_hdus(path) as hdus:
         if FITS_EXTENSION not in hdus:
             return None
-        table = hdus[FITS_EXTENSION].data
-        if table is None or "json" not in (table.names or []):
-            raise InputError.expected(path, "a PROVENANCE table with a column json", "another one")
-        return loads("\n".join(str(line) for line in table["json"]), path)
+        try:
+            lines = [str(line) for line in hdus[FITS_EXTENSION].data["json"]]
+        except Exception as error:  # astropy's tables fail in many ways on damaged bytes
+            raise InputError.expected(
+                path, "a PROVENANCE table with a column json", f"another one ({error})"
+            ) from error
+        return loads("\n".join(lines), path)
 
 
 # ---------------------------------------------------------------------------------------- reading

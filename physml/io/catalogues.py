@@ -113,7 +113,12 @@ def read_catalogue(path: str | PathLike[str]) -> QTable:
         with open_hdus(source) as hdus:
             for hdu in hdus:
                 if isinstance(hdu, fits.BinTableHDU) and hdu.name != prov.FITS_EXTENSION:
-                    return QTable.read(hdu)
+                    try:
+                        return QTable.read(hdu)
+                    except Exception as error:  # as below
+                        raise InputError.expected(
+                            source, "a readable FITS table", f"a damaged one ({error})"
+                        ) from error
         raise InputError.expected(source, "a FITS table", "none in it")
     try:
         # ECSV is read by astropy's safe YAML loader: known types only.

@@ -56,10 +56,10 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
 def _hdf5(path: Path) -> dict[str, Any]:
     import h5py
 
-    from physml.io.shards import open_hdf5
+    from physml.io.shards import hdf5_errors, open_hdf5
 
     found: dict[str, Any] = {}
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as file, hdf5_errors(path, "any"):
         for number, name in enumerate(file):
             if number >= MAX_NAMES:
                 found["..."] = f"{len(file) - MAX_NAMES} more"

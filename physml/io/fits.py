@@ -195,6 +195,10 @@ def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Itera
             raise InputError.expected(source, "a FITS file", f"a damaged one ({error})") from error
         try:
             yield hdus
+        except fits.VerifyError as error:  # cards are parsed when they are first looked at
+            raise InputError.expected(
+                source, "a readable FITS header", f"a damaged one ({error})"
+            ) from error
         finally:
             hdus.close()
 

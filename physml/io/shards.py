@@ -302,7 +302,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 @contextlib.contextmanager
-def _hdf5_errors(path: Path, name: str) -> Iterator[None]:
+def hdf5_errors(path: Path, name: str) -> Iterator[None]:
     """Errors of the library on damaged bytes, as errors that name the file and dataset."""
     try:
         yield
@@ -317,6 +317,11 @@ def _hdf5_errors(path: Path, name: str) -> Iterator[None]:
 def _dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
     """Dataset of a name after all checks that need no data; None where optional and missing."""
     _check_name(path, name)
+    with hdf5_errors(path, name):
+        return _checked(path, file, name, spec)
+
+
+def _checked(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
     if file.id.links.exists(name.encode()) == 0:
         if spec.optional:
             return None
@@ -329,13 +334,11 @@ def _dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset
         raise InputError.expected(
             path, f"{name!r} stored in the file", what.get(link.type, "a link of another kind")
         )
-    with _hdf5_errors(path, name):
-        dataset = file.get(name)
+    dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise InputError.expected(path, f"{name!r} to be a dataset", type(dataset).__name__.lower())
-    with _hdf5_errors(path, name):
-        _check_storage(path, name, dataset)
-        _check_type(path, name, dataset, spec)
+    _check_storage(path, name, dataset)
+    _check_type(path, name, dataset, spec)
     return dataset
 
 
@@ -432,7 +435,7 @@ def _check_chunks(path: Path, name: str, dataset: h5py.Dataset) -> None:
 
 
 def _take(path: Path, name: str, dataset: h5py.Dataset, spec: Spec, index: Any) -> NDArray[Any]:
-    with _hdf5_errors(path, name):
+    with hdf5_errors(path, name):
         values = np.asarray(dataset[index])
     if spec.finite:
         place = _non_finite(values)
@@ -449,7 +452,7 @@ def read_provenance(path: str | PathLike[str]) -> dict[str, Any] | None:
 
 
 def _provenance(path: Path, file: h5py.File) -> dict[str, Any] | None:
-    with _hdf5_errors(path, prov.KEY):
+    with hdf5_errors(path, prov.KEY):
         if prov.KEY not in file.attrs:
             return None
         attribute = file.attrs.get_id(prov.KEY)
@@ -489,7 +492,7 @@ def read_shard(
             dataset = _dataset(source, file, name, wanted)
             if dataset is None:
                 continue
-            with _hdf5_errors(source, name):
+            with hdf5_errors(source, name):
                 budget -= _check_size(source, name, dataset, budget)
             datasets[name] = dataset
         for name, dataset in datasets.items():
@@ -500,7 +503,7 @@ def read_shard(
 
 
 def _check_digest(path: Path, name: str, dataset: h5py.Dataset, values: NDArray[Any]) -> None:
-    with _hdf5_errors(path, name):
+    with hdf5_errors(path, name):
         expected = dataset.attrs.get("sha256")
     if isinstance(expected, str) and expected != (found := _digest(values)):
         raise InputError.expected(path, f"{name!r} with SHA-256 {expected}", f"{found} (damaged)")
@@ -530,7 +533,7 @@ class LazyShard:
                 dataset = _dataset(self.path, file, name, wanted)
                 if dataset is None:
                     continue
-                with _hdf5_errors(self.path, name):
+                with hdf5_errors(self.path, name):
                     # The whole may be larger than memory; it must still be backed by bytes.
                     _check_size(self.path, name, dataset, 1 << 62)
                 self._datasets[name] = dataset
