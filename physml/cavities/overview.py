@@ -409,7 +409,10 @@ def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float
         "P_buoy [erg/s]",
     ] * energy
     columns += ["flags"]
-    left = x + np.cumsum([0, *[0.068] * (len(columns) - 1)]) * (0.92 if energy else 1.0)
+    narrow = {"no.": 0.03, "S/N": 0.04, "azimuth": 0.055, "probability": 0.075}
+    wide = {"t_buoy [Myr]": 0.08, "P_buoy [erg/s]": 0.09, "a x b": 0.085, "radius": 0.085}
+    widths = [{**narrow, **wide}.get(name, 0.065) for name in columns]
+    left = x + np.cumsum([0.0, *widths[:-1]])
     for place, name in zip(left, columns, strict=True):
         figure.text(place, y, name, va="top", size=10, weight="bold")
     for i, row in enumerate(result.catalogue[:8], start=1):
