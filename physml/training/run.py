@@ -46,6 +46,8 @@ OnEpoch = Callable[[dict[str, float], nn.Module], Mapping[str, float] | None]
 # Settings that change how long a training takes or how often it is saved, not what comes out.
 NOT_IDENTITY = {"resources", "checkpoint_minutes", "init"}
 
+QUIET_S = 60.0  # between lines of log inside an epoch
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -189,7 +191,7 @@ class Run:
             processes=self.processes,
             workers=self.threads if self.device.type == "cuda" else 0,
         )
-        self.last_save = self.tick = time.monotonic()
+        self.last_save = self.last_line = self.tick = time.monotonic()
         if not self._finished():
             self.model.train()
             self.trainer.run(
@@ -354,10 +356,22 @@ class Run:
         )
         if stop or now - self.last_save >= every_s:
             self._save(engine)
+            self._log_progress(engine, now)
         if stop and not self._finished():
             raise Checkpointed(
                 f"stopped at epoch {engine.state.epoch}, step {engine.state.iteration}; "
                 f"state in {self.state}. Run the same command again to continue."
+            )
+
+    def _log_progress(self, engine: Engine, now: float) -> None:
+        """Show that a long epoch is alive, where no progress bar does."""
+        done = engine.state.iteration % self.steps_per_epoch
+        if self.rank == 0 and done and now - self.last_line >= QUIET_S:
+            self.last_line = now
+            mean = self.progress.sums["loss"] / self.progress.steps
+            logger.info(
+                "epoch %d: %d of %d steps, mean loss %.4f",
+                *(engine.state.epoch, done, self.steps_per_epoch, mean),
             )
 
     def _save(self, engine: Engine) -> None:

@@ -168,6 +168,17 @@ def test_time_between_checkpoints_changes_nothing(tmp_path) -> None:
     assert same(often.weights, seldom.weights)
 
 
+def test_a_long_epoch_shows_that_it_is_alive(tmp_path, caplog, monkeypatch) -> None:
+    monkeypatch.setattr("physml.training.run.QUIET_S", 0.0)
+    with caplog.at_level(logging.INFO, logger="physml"):
+        train(tmp_path, epochs=2, checkpoint_minutes=0)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(",")[0] for line in lines if "steps" in line] == [
+        f"epoch {epoch}: {step} of 4 steps" for epoch in (1, 2) for step in (1, 2, 3)
+    ]
+    assert sum(line.startswith("epoch 2/2: train loss") for line in lines) == 1
+
+
 def test_it_stops_when_nothing_gets_better(tmp_path) -> None:
     values = iter([3.0, 2.0, 2.0, 2.5, 9.0, 9.0])
     result = train(

@@ -161,7 +161,7 @@ def test_average_follows_its_recurrence() -> None:
     engine.run(values, max_epochs=1)
     assert float(average.ema_model[0].weight) == pytest.approx(expected, rel=1e-6)
     assert float(average.ema_model[1].running_mean) == 4.0  # statistics are copied
-    assert float(model[0].weight) == 4.0
+    assert float(model[0].weight.detach()) == 4.0
     assert not average.ema_model[0].weight.requires_grad
 
 
