@@ -11,9 +11,11 @@
 # there is taken instead of one from the network.
 
 CORES ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; \
-	done)
+ifeq ($(origin PYTHON),undefined)
+  PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; \
+    done)
+endif
 TORCH ?= cpu
 VENV ?= $(if $(filter cuda,$(TORCH)),.venv-cuda,.venv)
 

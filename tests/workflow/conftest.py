@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -98,12 +100,42 @@ def toy() -> Path:
     return TOY / "pipelines" / "toy" / "Snakefile"
 
 
-@pytest.fixture(scope="session")
-def done(call: Run, toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder in which the toy ran once, alone, away from its Snakefile. Do not change it."""
-    folder = tmp_path_factory.mktemp("alone")
-    call("snakemake", "--cores", "1", "-s", toy, cwd=folder)
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Make a folder once for all workers of this test run; the others wait for it."""
+    folder.mkdir(exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(folder.iterdir()):
+            make(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Folder of this test run that all workers see."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def done(call: Run, toy: Path, shared: Path) -> Path:
+    """Folder in which the toy ran once, alone, away from its Snakefile. Do not change it."""
+
+    def make(folder: Path) -> None:
+        call("snakemake", "--cores", "1", "-s", toy, cwd=folder)
+
+    return once(shared / "alone", make)
+
+
+@pytest.fixture
+def prepared(snakemake: Run, toy: Path, shared: Path, tmp_path: Path) -> Path:
+    """Folder of the test's own in which the toy ran up to the training; raw shards kept."""
+
+    def make(folder: Path) -> None:
+        snakemake("-s", toy, "--notemp", "--until", "preprocess", cwd=folder)
+
+    # Times of files are copied, too: nothing looks newer than it is.
+    return shutil.copytree(once(shared / "prepared", make), tmp_path / "prepared")
 
 
 def planned(output: str) -> dict[str, int]:
