@@ -19,19 +19,15 @@ KNOTS = 5  # nodes of the threshold as a function of log10 counts
 ALARM_FIRST = 10_000_000  # numbers of the images that only set thresholds
 
 
-def platt(logit: NDArray, true: NDArray, weight: NDArray | None = None) -> tuple[float, float]:
-    """Slope and offset of sigmoid(slope x logit + offset) that minimise the cross-entropy.
-
-    Platt (1999) scaling by Newton's method through scikit-learn, without regularisation.
-    """
-    from sklearn.linear_model import LogisticRegression
+def platt(logit: NDArray, true: NDArray) -> tuple[float, float]:
+    """Slope and offset of Platt scaling; the identity where nothing can be learned from it."""
+    from physml.evaluation.calibration import fit_platt
 
     if len(np.unique(true)) < 2:
         return 1.0, 0.0
-    fit = LogisticRegression(C=np.inf).fit(logit[:, None], true, sample_weight=weight)
-    slope = float(fit.coef_[0, 0])
+    fit = fit_platt(logit, true)
     # A map that says nothing (a network trained for seconds) must not be turned over.
-    return (slope, float(fit.intercept_[0])) if slope > 0 else (1.0, 0.0)
+    return (fit.slope, fit.offset) if fit.slope > 0 else (1.0, 0.0)
 
 
 def calibrate(
@@ -52,6 +48,8 @@ def calibrate(
     dict
         ``calibration`` and ``thresholds`` for the card.
     """
+    from physml.evaluation.calibration import error_scale
+
     calibration = detector.card["calibration"] = {}
     scale, offset = calibrate_pixels(detector, valid)
     calibration |= {"pixel_scale": scale, "pixel_offset": offset}
@@ -60,7 +58,7 @@ def calibrate(
     slope, offset = platt(logit, true)
     calibration |= {"cavity_scale": slope, "cavity_offset": offset}
     if len(pull) >= 20:
-        calibration["radius_err_scale"] = float(np.quantile(np.abs(pull), 0.6827))
+        calibration["radius_err_scale"] = error_scale(pull)
     detector.card["thresholds"] = alarm_thresholds(detector, settings)
     log.info("calibration: %s", calibration)
     log.info("thresholds: %s", detector.card["thresholds"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,17 +159,20 @@ def show(result: CavityResult, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    # In a pipe there is no terminal whose width would have to be kept.
+    console = Console(width=None if sys.stdout.isatty() else 200)
     table = result.catalogue
     unit = '"' if result.observation.sky.wcs is not None else "px"
-    view = Table(title=f"{result.observation.name}: {len(table)} cavities", title_justify="left")
+    title = f"{result.observation.name}: {len(table)} cavities"
+    view = Table(title=title, title_justify="left", box=None)
     sky = "ra" in table.colnames
     columns = ["no.", *(("RA", "Dec") if sky else ("x", "y")), f"distance [{unit}]"]
     columns += ["azimuth", f"radius [{unit}]", "S/N", "probability"]
     columns += ["4pV [erg]"] * ("enthalpy" in table.colnames)
     columns += ["completeness", "false alarms"] * ("completeness" in table.colnames)
     for name in [*columns, "flags"]:
-        view.add_column(name, justify="left" if name == "flags" else "right")
+        text = name == "flags"
+        view.add_column(name, justify="left" if text else "right", no_wrap=not text)
     for row in table:
         place = (
             (f"{row['ra'].value:.5f}", f"{row['dec'].value:+.5f}")

@@ -126,11 +126,12 @@ class CavityDetector:
     """
 
     def __init__(self, network: CavityNet, decoder: DecoderNet, card: dict[str, Any]) -> None:
-        self.network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.decoder = decoder.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decoder = decoder.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
         self.version = str(card.get("version", "untrained"))
-        self.precision = torch.bfloat16
+        self.precision: torch.dtype | None = torch.bfloat16
         self.symmetries: tuple[int, ...] = tuple(range(8))
 
     # ------------------------------------------------------------------------- loading
@@ -156,8 +157,8 @@ class CavityDetector:
         settings = NetworkSettings(**card["network"])
         network, decoder = CavityNet(settings), DecoderNet(settings)
         try:
-            network.load_state_dict(_strip(state, "unet."))
-            decoder.load_state_dict(_strip(state, "decoder."))
+            network.load_state_dict(_strip(state, CavityNet.part))
+            decoder.load_state_dict(_strip(state, DecoderNet.part))
         except RuntimeError as error:
             raise InputError.expected(
                 source, "the tensors of the cavities networks", str(error).splitlines()[-1].strip()
@@ -263,10 +264,11 @@ class CavityDetector:
 
     def average_maps(self, image: Tensor) -> Maps:
         """Probabilities and sizes averaged over the symmetries of the square."""
-        cavity = centre = sizes = torch.zeros(())
+        cavity = centre = sizes = torch.zeros((), device=self.device)
+        image = image.to(self.device)
         for s in self.symmetries:
             turned = cr.turn(image, s).contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", self.precision, enabled=self.precision is not None):
+            with self._autocast():
                 maps = self.network.maps(turned)
             back = cr.inverse(s)
             coarse = cr.turn(maps.sizes, back)
@@ -277,7 +279,12 @@ class CavityDetector:
             centre = centre + cr.turn(maps.centre, back)
             sizes = sizes + coarse
         n = len(self.symmetries)
-        return Maps((cavity / n).sigmoid(), (centre / n).sigmoid(), sizes / n)
+        return Maps((cavity / n).sigmoid().cpu(), (centre / n).sigmoid().cpu(), (sizes / n).cpu())
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, self.precision, enabled=self.precision is not None
+        )
 
     def calibrate_pixels(self, cavity: Tensor) -> Tensor:
         """Temperature-scaled pixel probabilities."""
@@ -302,9 +309,9 @@ class CavityDetector:
             )
             for s in self.symmetries:
                 turned = cr.turn(crops, s).contiguous(memory_format=torch.channels_last)
-                with torch.autocast("cpu", self.precision, enabled=self.precision is not None):
-                    out = self.decoder(turned, scalars[part]).float()
-                total[part] += turn_decoded(out, cr.inverse(s))
+                with self._autocast():
+                    out = self.decoder(turned.to(self.device), scalars[part].to(self.device))
+                total[part] += turn_decoded(out.float().cpu(), cr.inverse(s))
         d = dict(zip(DECODED, (total / len(self.symmetries)).unbind(1), strict=True))
         return {k: v.numpy().astype(np.float64) for k, v in self._physical(some, d).items()}
 

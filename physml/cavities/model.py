@@ -60,6 +60,8 @@ class CavityNet(nn.Module):
     settings : NetworkSettings
     """
 
+    part = "unet."  # prefix of its tensors in a weights file
+
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.unet = UNet(len(CHANNELS), len(DENSE), len(COARSE), settings.widths)
@@ -88,6 +90,8 @@ class DecoderNet(nn.Module):
     ----------
     settings : NetworkSettings
     """
+
+    part = "decoder."  # prefix of its tensors in a weights file
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()

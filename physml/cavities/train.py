@@ -96,7 +96,7 @@ def train_decoder(
         DecoderLoss(),
         crops,
         valid,
-        loop_settings(settings.decoder, settings.decoder.init),
+        loop_settings(settings.decoder, settings.decoder.init or settings.init),
         state=state,
         seed=seed,
         threads=threads,
@@ -134,13 +134,24 @@ def run(
     Checkpointed
         The time limit came near; call again.
     """
+    from physml.training.distributed import process_group
+
+    with process_group():  # both stages, where several processes share the work
+        _run(settings, data, out, threads, time_limit_s)
+
+
+def _run(
+    settings: CavitiesSettings, data: Path, out: Path, threads: int, time_limit_s: float | None
+) -> None:
     import torch
 
     from physml import provenance
     from physml.config import upstream
+    from physml.io.atomic import write_text
     from physml.io.weights import save_weights
 
     from .calibrate import calibrate
+    from .card import describe
     from .decoder_data import collect
     from .detect import CavityDetector
     from .model import CavityNet, DecoderNet
@@ -197,9 +208,12 @@ def run(
         "lineage": first.lineage,
         "provenance": provenance.record("train", upstream(settings, "train"), {"data": data}),
     }
-    weights = {f"unet.{k}": v for k, v in first.weights.items()}
-    weights |= {f"decoder.{k}": v for k, v in second.weights.items()}
+    if not second.is_main:
+        return
+    weights = {CavityNet.part + k: v for k, v in first.weights.items()}
+    weights |= {DecoderNet.part + k: v for k, v in second.weights.items()}
     save_weights(out, weights, card, dtype="float32")
+    write_text(out.with_suffix(".md"), describe(card), overwrite=True)
 
 
 def weights_version(weights: dict[str, Tensor]) -> str:

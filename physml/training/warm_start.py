@@ -20,7 +20,8 @@ def warm_start(model: nn.Module, path: str | Path) -> list[dict[str, Any]]:
     Parameters
     ----------
     model : nn.Module
-        Filled in place.
+        Filled in place. A network that is one of several in a weights file says which by an
+        attribute ``part``: the prefix of its tensors there.
     path : str or Path
         A safetensors file.
 
@@ -38,6 +39,8 @@ def warm_start(model: nn.Module, path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     weights, metadata = load_weights(path)
+    part = getattr(model, "part", "")
+    weights = {k.removeprefix(part): v for k, v in weights.items() if k.startswith(part)}
     wanted = model.state_dict()
     problems = [f"{k} is missing" for k in wanted if k not in weights]
     problems += [f"{k} is not in the network" for k in weights if k not in wanted]

@@ -269,3 +269,43 @@ def test_weights_of_something_else_are_refused(tmp_path):
     save_weights(path, {"unet.a": torch.zeros(2)}, card)
     with pytest.raises(InputError, match=str(path)):
         CavityDetector.load(path)
+
+
+def test_candidates_belong_to_the_cavity_they_sit_on(batch):
+    from physml.cavities.decoder_data import assign
+    from physml.cavities.detect import Candidates
+
+    table = batch.cavities
+    row, slot = (int(v[0]) for v in np.nonzero(table["visible"]))
+    t = table[row, slot]
+    x, y, r = (torch.tensor([float(t[k])] * 3) for k in ("x", "y", "radius"))
+    shift = torch.tensor([0.3, 2.0, 0.0]) * r
+    size = torch.tensor([1.2, 1.0, 3.0])
+    ones = torch.ones(3)
+    some = Candidates(torch.full((3,), row), x + shift, y, r * size, ones, ones, ones)
+    truth = assign(some, table, batch.index)
+    assert float(truth[0, 6]) == 1
+    assert truth[0, :2].tolist() == pytest.approx([t["x"], t["y"]], rel=1e-5)
+    assert truth[0, 2:4].exp().tolist() == pytest.approx([t["a"], t["b"]], rel=1e-4)
+    # Twice the radius away, or three times too large: another cavity's, or nobody's.
+    others = [k for k in np.flatnonzero(table[row]["visible"]) if k != slot]
+    if not others:
+        assert truth[1:, 6].tolist() == [0, 0]
+    assert truth[:, 8].tolist() == [batch.index[row]] * 3
+
+
+def test_training_can_start_from_shipped_weights(tmp_path):
+    from physml.training.warm_start import warm_start
+
+    network, decoder = CavityNet(SMALL), DecoderNet(SMALL)
+    weights = {CavityNet.part + k: v for k, v in network.state_dict().items()}
+    weights |= {DecoderNet.part + k: v for k, v in decoder.state_dict().items()}
+    path = tmp_path / "both.safetensors"
+    card = {"pipeline": "cavities", "lineage": [{"sha256": "f" * 64, "date": "then"}]}
+    save_weights(path, weights, card)
+    for made, source in ((CavityNet(SMALL), network), (DecoderNet(SMALL), decoder)):
+        lineage = warm_start(made, path)
+        assert [a["sha256"] for a in lineage][0] == "f" * 64
+        assert len(lineage) == 2
+        for name, value in source.state_dict().items():
+            assert torch.equal(made.state_dict()[name], value)
