@@ -45,6 +45,13 @@ def test_different_streams_differ(a: tuple, b: tuple) -> None:
     assert same == (a == b)
 
 
+@settings(deadline=None)
+@given(seed=seeds, index=indices)
+def test_stages_share_no_stream(seed: int, index: int) -> None:
+    states = {tuple(seed_sequence(seed, stage, index).generate_state(4)) for stage in STAGES}
+    assert len(states) == len(STAGES)
+
+
 @settings(deadline=None, max_examples=5)
 @given(seed=seeds)
 def test_neighbouring_streams_are_not_correlated(seed: int) -> None:

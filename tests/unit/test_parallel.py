@@ -66,7 +66,16 @@ def test_threads() -> None:
         get_client()
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+
+
+@needs_proc
+def test_threads_listen_on_the_loopback_interface_only() -> None:
+    with client(1, 500):
+        assert set(listening()) <= {"0100007F"}  # 127.0.0.1
+
+
+@needs_proc
 def test_processes_and_nothing_listens_beyond_the_machine() -> None:
     with client(2, 1000, "processes") as dask:
         info = dask.scheduler_info()["workers"]
