@@ -18,6 +18,18 @@ MIN_WORKER_MB = 200
 
 
 @contextlib.contextmanager
+def _warnings_only(name: str) -> Iterator[None]:
+    """Keep Dask's account of every connection out of the log of a stage."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextlib.contextmanager
 def client(
     threads: int, mem_mb: int, kind: Literal["threads", "processes"] = "threads"
 ) -> Iterator[Client]:
@@ -77,6 +89,7 @@ def client(
     with (
         tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
         dask.config.set({**options, "temporary-directory": scratch}),
+        _warnings_only("distributed"),
     ):
         worker = {
             "cls": Nanny if kind == "processes" else Worker,
@@ -85,7 +98,8 @@ def client(
                 "nthreads": 1 if kind == "processes" else threads,
                 "memory_limit": f"{mem_mb // workers}MB",
                 "local_directory": scratch,
-                "silence_logs": logging.ERROR,
+                # A task's error is raised here in any case; what is left is noise at closing.
+                "silence_logs": logging.CRITICAL,
             },
         }
         with (

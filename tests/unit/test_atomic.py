@@ -347,7 +347,7 @@ def test_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
     target = tmp_path / "a.h5"
     rng = np.random.default_rng(3)
     seen = 0
-    for _ in range(6):
+    for _ in range(4):
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(program), str(target)], stdout=subprocess.PIPE
         )

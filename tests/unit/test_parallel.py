@@ -50,7 +50,8 @@ def children(process: int) -> list[int]:
     return own + [grandchild for child in own for grandchild in children(child)]
 
 
-def test_threads() -> None:
+def test_threads(caplog) -> None:
+    caplog.set_level("INFO")
     with client(2, 500) as dask:
         info = dask.scheduler_info()["workers"]
         assert [w["nthreads"] for w in info.values()] == [2]
@@ -59,6 +60,7 @@ def test_threads() -> None:
         assert dask.gather(dask.map(draw, range(6))) == [draw(i) for i in range(6)]
         array = np.arange(5)
         assert dask.submit(np.sum, array).result() == 10
+    assert caplog.text == ""  # no account of connections in the log of a stage
     # The client is closed, and none is left as the default for the code that follows.
     from distributed import get_client
 
