@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,7 @@ def alarm_thresholds(
     x, top = np.log10(np.maximum(totals, 1)), np.asarray(tops)
     edges = np.quantile(x, np.linspace(0, 1, KNOTS + 1))
     centres, limits = [], []
-    for lo, hi in zip(edges[:-1], edges[1:], strict=True):
+    for lo, hi in itertools.pairwise(edges):
         inside = (x >= lo) & (x <= hi)
         centres.append(float(np.median(x[inside])))
         limit = float(np.quantile(top[inside], 1 - settings.train.false_alarm))

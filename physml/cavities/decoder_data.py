@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from . import crops as cr
-from .detect import CavityDetector, Candidates, describe, find_candidates, turn_decoded
+from .detect import Candidates, CavityDetector, describe, find_candidates, turn_decoded
 from .inputs import channels
 from .model import DECODED
 from .training_data import CavityImages
@@ -131,7 +131,7 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
         with torch.no_grad():
             maps = detector.average_maps(image)
             stack = cr.stack_maps(maps.cavity, maps.centre, image)
-        some = find_candidates(maps, fields[0].shape[1:])
+        some = find_candidates(maps, (fields[0].shape[1], fields[0].shape[2]))
         scalars.append(describe(some, maps, image, fields, torch.from_numpy(a["centre"][part])))
         truths.append(assign(some, a["cavities"][part], a["index"][part]))
         some.row += first

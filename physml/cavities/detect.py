@@ -27,10 +27,21 @@ log = logging.getLogger(__name__)
 LOWEST = 0.05  # candidates below this probability are dropped
 PEAK = 0.04  # lowest peak of the centre map that makes a candidate
 SHIPPED = "weights/cavities.safetensors"
-COLUMNS = (
-    "x y semi_major semi_minor theta radius radius_err position_err area decrement "
-    "decrement_err snr probability"
-).split()
+COLUMNS = [
+    "x",
+    "y",
+    "semi_major",
+    "semi_minor",
+    "theta",
+    "radius",
+    "radius_err",
+    "position_err",
+    "area",
+    "decrement",
+    "decrement_err",
+    "snr",
+    "probability",
+]
 
 
 @dataclass
@@ -282,9 +293,7 @@ class CavityDetector:
         return Maps((cavity / n).sigmoid().cpu(), (centre / n).sigmoid().cpu(), (sizes / n).cpu())
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, self.precision, enabled=self.precision is not None
-        )
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
 
     def calibrate_pixels(self, cavity: Tensor) -> Tensor:
         """Temperature-scaled pixel probabilities."""
@@ -368,9 +377,9 @@ def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def relative(exposure: NDArray) -> NDArray[np.float32]:
     """Exposure maps scaled to a largest value of 1 each."""
-    exposure = np.asarray(exposure, np.float32)
-    top = exposure.max(axis=(-2, -1), keepdims=True)
-    return exposure / np.where(top > 0, top, 1)
+    depth = np.asarray(exposure, np.float32)
+    top = depth.max(axis=(-2, -1), keepdims=True)
+    return (depth / np.where(top > 0, top, 1)).astype(np.float32)
 
 
 def pad(image: Tensor, stride: int) -> tuple[Tensor, tuple[slice, slice]]:

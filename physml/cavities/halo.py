@@ -19,10 +19,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-PARAMETERS = (
-    "log_amplitude_1 log_core_1 log_slope_1 log_amplitude_2 log_core_2 log_slope_2 "
-    "e1 e2 x y log_constant"
-).split()
+PARAMETERS = [
+    "log_amplitude_1",
+    "log_core_1",
+    "log_slope_1",
+    "log_amplitude_2",
+    "log_core_2",
+    "log_slope_2",
+    "e1",
+    "e2",
+    "x",
+    "y",
+    "log_constant",
+]
 SECTORS = 12
 TOLERATED = 0.08  # relative misfit that counts as one sigma: haloes are not double beta models
 FREEDOM = 4.0  # Student-t degrees of freedom: cavities and clumps must not pull the fit
@@ -75,7 +84,7 @@ def find_centre(
 def _peak(image: NDArray, depth: NDArray) -> tuple[float, float]:
     shape = image.shape
     y, x = np.indices(shape)
-    where = np.ones(shape, bool)
+    where = np.asarray(np.ones(shape, bool))
     place = (0.5 * (shape[1] - 1), 0.5 * (shape[0] - 1))
     largest = depth.max()
     for sigma in (min(8.0, min(shape) / 12), 4.0, 2.0):
@@ -87,7 +96,7 @@ def _peak(image: NDArray, depth: NDArray) -> tuple[float, float]:
             break
         iy, ix = np.unravel_index(np.argmax(np.where(allowed, rate, -np.inf)), shape)
         place = (float(ix), float(iy))
-        where = (x - ix) ** 2 + (y - iy) ** 2 < (1.5 * sigma) ** 2
+        where = np.asarray((x - ix) ** 2 + (y - iy) ** 2 < (1.5 * sigma) ** 2)
     return place
 
 
@@ -110,7 +119,7 @@ def fill_sources(counts: NDArray, mask: NDArray, rng: np.random.Generator) -> ND
     """
     out = np.asarray(counts, np.float32).copy()
     mask = np.asarray(mask, bool)
-    labels, number = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels, _number = ndimage.label(mask, structure=np.ones((3, 3)))
     for k, box in enumerate(ndimage.find_objects(labels), start=1):
         radius = np.sqrt((labels[box] == k).sum() / np.pi)
         reach = int(np.ceil(max(2.0, 1.5 * radius)))

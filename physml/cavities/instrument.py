@@ -1,7 +1,7 @@
 r"""The telescope: point spread function, exposure map, background.
 
-mu = t E . [PSF (*) S] + B: photons pass the mirror first and the detector's gaps afterwards (blurring
-E . S instead would fill the gaps with light). The PSF is a Gaussian core with King wings
+mu = t E . [PSF (*) S] + B: photons pass the mirror first and the detector's gaps afterwards
+(blurring E . S instead would fill the gaps with light). The PSF is a Gaussian core with King wings
 [1 + (r/r0)^2]^-alpha and grows off axis; E holds vignetting 1 / (1 + (theta/theta_v)^2),
 chip gaps and dead columns blurred by the dither.
 """

@@ -166,10 +166,12 @@ def run(
             log.info("%s: %d images", split, len(table))
 
 
-def _compute(tasks, seed: int, threads: int, mem_mb: int, client) -> list[dict[str, NDArray]]:
+def _compute(
+    tasks: list[tuple[Path, int, int]], seed: int, threads: int, mem_mb: int, client
+) -> list[dict[str, NDArray]]:
     """Run the tasks, with a line of progress for every tenth of them; results in order."""
     if threads == 1:  # without a scheduler: nothing to start, nothing to fail
-        return [_part(*task, seed) for task in tasks]
+        return [_part(path, first, last, seed) for path, first, last in tasks]
     results: list[Any] = [None] * len(tasks)
     with client(threads, mem_mb, kind="processes") as dask:
         from distributed import as_completed

@@ -93,7 +93,8 @@ class Component(TensorRecord):
     def projected(self, sky_radius2: Tensor) -> Tensor:
         r"""Projection of a beta model in closed form.
 
-        Int A (1 + (R^2 + l^2)/rc^2)^(-3b) dl = A sqrt(pi) G(3b-1/2)/G(3b) rc s (1+R^2/rc^2)^(1/2-3b)
+        Int A (1 + (R^2 + l^2)/rc^2)^(-3b) dl
+            = A sqrt(pi) G(3b-1/2)/G(3b) rc s (1 + R^2/rc^2)^(1/2-3b)
         (Cavaliere & Fusco-Femiano 1976).
         """
         central = (
@@ -124,7 +125,7 @@ class Disturbance(TensorRecord):
     front_power: Tensor  # p
 
     def spiral(self, x: Tensor, y: Tensor) -> Tensor:
-        """h g(x, y)."""
+        """H g(x, y)."""
         radius = torch.sqrt(x * x + y * y)
         phase = (
             torch.atan2(y, x)

@@ -99,7 +99,19 @@ def build_scene(draws: list[Draw], device="cpu", dtype=torch.float32, cuspy=Fals
         cuspy,
     )
     filler = dict.fromkeys(
-        ("theta tilt distance phi line_of_sight f rim_width rim_excess rim_bow".split()),
+        (
+            [
+                "theta",
+                "tilt",
+                "distance",
+                "phi",
+                "line_of_sight",
+                "f",
+                "rim_width",
+                "rim_excess",
+                "rim_bow",
+            ]
+        ),
         0.0,
     ) | {"a": 1.0, "b": 1.0, "c_z": 1.0}
     slots = max(1, *(len(d.cavities) for d in draws), 1)

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from physml.random import stream
-
 from .prior import MAX_CAVITIES
 from .settings import SimulateSettings
 
@@ -25,10 +23,24 @@ POINT_SOURCE = 2
 CAVITY_DTYPE = np.dtype(
     [
         (name, "f4")
-        for name in (
-            "x y a b c_z theta distance phi depth line_of_sight f decrement snr volume "
-            "rim_excess radius"
-        ).split()
+        for name in [
+            "x",
+            "y",
+            "a",
+            "b",
+            "c_z",
+            "theta",
+            "distance",
+            "phi",
+            "depth",
+            "line_of_sight",
+            "f",
+            "decrement",
+            "snr",
+            "volume",
+            "rim_excess",
+            "radius",
+        ]
     ]
     + [("present", "?"), ("visible", "?")]
 )
@@ -172,7 +184,7 @@ def source_mask(draw, expected: NDArray[np.float64]) -> NDArray[np.uint8]:
     y, x = np.mgrid[:size, :size]
     fwhm = draw.params["psf_fwhm"] * (1 + 0.5 * draw.params["psf_growth"])
     for sx, sy, flux, found in draw.sources:
-        ix, iy = int(round(sx)), int(round(sy))
+        ix, iy = round(sx), round(sy)
         noise = np.sqrt(max(expected[iy, ix], 0.05) * np.pi * max(fwhm, 1.0) ** 2)
         if found and flux > 4.5 * noise + 5:
             radius = max(fwhm, 1.0) * (1.2 + 0.35 * np.log10(flux / noise))

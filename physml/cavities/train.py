@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,7 +173,7 @@ def _run(
     first = train_unet(s, images, valid, state / "unet", settings.seed, threads, left())
     del images  # gigabytes
 
-    card = {
+    card: dict[str, Any] = {
         "pipeline": "cavities",
         "version": weights_version(first.weights),
         "network": s.network.model_dump(mode="json"),

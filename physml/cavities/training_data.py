@@ -83,10 +83,10 @@ class CavityImages:
         fields = [counts, model, exposure, invalid, a["mask"][indices]]
         table = a["cavities"][indices].copy()
         if augment:
-            for row, symmetry in enumerate(rng.integers(0, 8, len(indices))):
+            for k, symmetry in enumerate(rng.integers(0, 8, len(indices))):
                 for image in fields:
-                    image[row] = dihedral(image[row], symmetry)
-                table[row] = dihedral_table(table[row], symmetry, counts.shape[-1])
+                    image[k] = dihedral(image[k], symmetry)
+                table[k] = dihedral_table(table[k], symmetry, counts.shape[-1])
         counts, model, exposure, invalid, mask = fields
         x = channels(*(torch.from_numpy(f) for f in (counts, model, exposure, invalid)))
         batch = targets(mask, table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -31,7 +32,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [ConvNorm(inputs, widths[0]), Residual(widths[0])]
-        layers += [Down(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)]
+        layers += [Down(a, b) for a, b in itertools.pairwise(widths)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.Linear(2 * widths[-1] + scalars, hidden), nn.SiLU(), nn.Linear(hidden, outputs)

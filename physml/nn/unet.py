@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -39,7 +40,7 @@ class UNet(nn.Module):
         super().__init__()
         self.inputs, self.outputs, self.coarse_outputs = inputs, outputs, coarse_outputs
         self.stem = ConvNorm(4 * inputs, widths[0])
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(Down(a, b) for a, b in pairs)
         self.middle = Residual(widths[-1])
         # Half of a step's time goes to the finest level: it has no residual blocks.

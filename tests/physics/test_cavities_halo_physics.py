@@ -89,10 +89,12 @@ def test_cuspy_family_contains_the_beta_model():
 
 def test_excavated_emission_against_the_incomplete_beta_function():
     """A sphere about the centre of a round beta model, emptied: closed form of the sheet."""
-    quiet = {k: 0.0 for k in ("sloshing", "front", "clump", "agn", "jet", "sources")}
+    quiet = dict.fromkeys(("sloshing", "front", "clump", "agn", "jet", "sources"), 0.0)
     draws, _ = scenes(
-        1, halo={"double": 0.0, "ellipticity": (0.0, 0.0), "depth_ratio": (1.0, 1.0)},
-        nuisance=quiet, cavities={"none": 0.0, "number": {1: 1.0}, "rims": 0.0, "full": 1.0},
+        1,
+        halo={"double": 0.0, "ellipticity": (0.0, 0.0), "depth_ratio": (1.0, 1.0)},
+        nuisance=quiet,
+        cavities={"none": 0.0, "number": {1: 1.0}, "rims": 0.0, "full": 1.0},
     )
     radius = 15.0
     hole = draws[0].cavities[0]
@@ -202,7 +204,8 @@ def test_rims_hold_the_mass_that_the_cavity_lost():
 
 def test_rim_emission_against_dense_lines():
     draws, scene = scenes(
-        6, nuisance={"sloshing": 0.0, "front": 0.0},
+        6,
+        nuisance={"sloshing": 0.0, "front": 0.0},
         cavities={"none": 0.0, "number": {1: 1.0}, "rims": 1.0, "full": 1.0},
     )
     dug = excavate(scene, SIZE, 24)

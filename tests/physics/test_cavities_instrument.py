@@ -12,7 +12,7 @@ from physml.cavities.render import build_scene, render
 from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulate import NO_EXPOSURE, POINT_SOURCE, simulate_batch
 
-QUIET = {k: 0.0 for k in ("sloshing", "front", "clump", "agn", "jet", "sources")}
+QUIET = dict.fromkeys(("sloshing", "front", "clump", "agn", "jet", "sources"), 0.0)
 
 
 def kernels(*rows):

@@ -39,7 +39,13 @@ SETTINGS = {
 
 def command(verb: str, *arguments: str | Path) -> list[str]:
     settings = ["--settings", json.dumps(SETTINGS)]
-    program = [sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())", "cavities", verb]
+    program = [
+        sys.executable,
+        "-c",
+        "from physml.cli import main; raise SystemExit(main())",
+        "cavities",
+        verb,
+    ]
     return [*program, *settings, "--threads", "1", *map(str, arguments)]
 
 

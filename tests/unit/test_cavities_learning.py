@@ -305,7 +305,7 @@ def test_training_can_start_from_shipped_weights(tmp_path):
     save_weights(path, weights, card)
     for made, source in ((CavityNet(SMALL), network), (DecoderNet(SMALL), decoder)):
         lineage = warm_start(made, path)
-        assert [a["sha256"] for a in lineage][0] == "f" * 64
+        assert next(a["sha256"] for a in lineage) == "f" * 64
         assert len(lineage) == 2
         for name, value in source.state_dict().items():
             assert torch.equal(made.state_dict()[name], value)
