@@ -139,7 +139,7 @@ class NetworkSettings(Settings):
     )
     full_width: int = Field(12, description="Channels of the full-resolution skip", gt=0)
     decoder_widths: tuple[int, ...] = Field((32, 64, 96), description="Channels of the ResNet")
-    decoder_crop: int = Field(40, description="Side of the decoder's crop, resampled pixels", gt=8)
+    decoder_crop: int = Field(32, description="Side of the decoder's crop, resampled pixels", gt=8)
 
 
 class LossSettings(Settings):
@@ -156,8 +156,11 @@ class DecoderSettings(TrainBase):
     share: Fraction = Field(
         0.15, description="Share of the training clusters that the U-Net never sees"
     )
-    epochs: int = Field(14, description="Passes over the candidates", gt=0)
+    epochs: int = Field(8, description="Passes over the candidates", gt=0)
     batch_size: int = Field(128, description="Candidates a step", gt=0)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "bfloat16", description="Arithmetic of the network; weights and loss stay in float32"
+    )
     learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
 
 
