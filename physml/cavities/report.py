@@ -33,6 +33,10 @@ SUMMARY_COLUMNS = (
     *("id", "ra", "dec", "x", "y", "distance", "azimuth", "radius", "radius_err"),
     *("decrement", "snr", "probability", "distance_kpc", "radius_kpc", "flags"),
 )
+PAGE_COLUMNS = (
+    *("id", "ra", "dec", "distance", "azimuth", "radius"),
+    *("decrement", "snr", "probability", "flags"),
+)
 REDSHIFT: Mapping[str, float] = {"ngc5813": 0.0065, "ngc4649": 0.0037, "abell1835": 0.2532}
 
 
@@ -325,25 +329,28 @@ def _image(path: Path, text: str) -> str:
 
 def _catalogue(summary: Mapping[str, Any]) -> str:
     units = summary["units"]
-    first = summary["cavities"][0]
+    names = [name for name in PAGE_COLUMNS if name in summary["cavities"][0]]
     head = "".join(
         f"<th>{html.escape(name)}{f' [{html.escape(units[name])}]' if name in units else ''}</th>"
-        for name in first
+        for name in names
     )
     rows = []
     for row in summary["cavities"]:
-        cells = "".join(f"<td>{html.escape(_cell(k, v))}</td>" for k, v in row.items())
+        cells = "".join(f"<td>{html.escape(_cell(name, row))}</td>" for name in names)
         rows.append(f"<tr>{cells}</tr>")
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, row: Mapping[str, Any]) -> str:
+    value = row[name]
     if isinstance(value, str):
         return value
     if name == "id":
         return str(int(value))
     if name in ("ra", "dec"):
         return f"{float(value):.5f}"
+    if name == "radius" and "radius_err" in row:
+        return f"{float(value):.2f} ± {float(row['radius_err']):.2f}"
     return f"{float(value):.2f}"
 
 

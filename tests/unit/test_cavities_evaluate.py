@@ -276,3 +276,78 @@ def test_benchmark_help_says_how_to_install_the_rival(benchmark, capsys):
     text = capsys.readouterr().out
     assert "pycadet==0.3.5" in text
     assert "--rival-python" in text
+
+
+def test_rivals_fast_network_equals_plain_convolutions(root, monkeypatch):
+    """The FFT path against torch's own convolutions, for kernels of all its sizes."""
+    import torch
+    import torch.nn.functional as F
+
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    import cadet_rival
+
+    rng = np.random.default_rng(0)
+    weights: dict[str, list[np.ndarray]] = {}
+    numbers = {"conv2d": 0, "batch_normalization": 0}
+
+    def add(kind, *arrays):
+        i = numbers[kind]
+        weights[f"{kind}_{i}" if i else kind] = [a.astype(np.float32) for a in arrays]
+        numbers[kind] += 1
+
+    def norm(n):
+        add("batch_normalization", *(rng.uniform(0.5, 1.5, n) for _ in range(4)))
+
+    def conv(k, n_in, n_out):
+        kernel = rng.normal(0, 1 / np.sqrt(k * k * n_in), (k, k, n_in, n_out))
+        add("conv2d", kernel, rng.normal(0, 0.1, n_out))
+
+    wide = ((1, 32), (3, 32), (5, 16), (7, 8), (9, 4), (11, 2), (13, 1))
+    last = ((8, 8), (16, 4), (32, 2), (64, 1))
+    norm(1)
+    for n_in, n_out, branches in (
+        (1, 32, wide),
+        (32, 64, wide),
+        (64, 64, wide),
+        (64, 32, wide),
+        (32, 1, last),
+    ):
+        for k, n in branches:
+            conv(k, n_in, n)
+        for _, n in branches:
+            norm(n)
+        conv(1, sum(n for _, n in branches), n_out)
+        if branches is wide:
+            norm(n_out)
+
+    def plain(x):
+        left = {"conv2d": 0, "batch_normalization": 0}
+
+        def take(kind):
+            i = left[kind]
+            left[kind] += 1
+            return [torch.from_numpy(a) for a in weights[f"{kind}_{i}" if i else kind]]
+
+        def normalised(x):
+            gamma, beta, mean, variance = take("batch_normalization")
+            return F.batch_norm(x, mean, variance, gamma, beta, eps=1e-3)
+
+        def convolved(x):
+            kernel, bias = take("conv2d")
+            before, after = (kernel.shape[0] - 1) // 2, kernel.shape[0] // 2
+            x = F.pad(x, (before, after, before, after))
+            return F.conv2d(x, kernel.permute(3, 2, 0, 1), bias)
+
+        x = normalised(x)
+        for branches in (wide, wide, wide, wide, last):
+            parts = [convolved(x).relu() for _ in branches]
+            x = convolved(torch.cat([normalised(p) for p in parts], 1))
+            if branches is wide:
+                x = normalised(x.relu())
+        return torch.sigmoid(x)[:, 0]
+
+    x = torch.from_numpy(rng.random((1, 1, 128, 128), np.float32))
+    with torch.no_grad():
+        got, wanted = cadet_rival.FastCadet(weights)(x), plain(x)
+    assert wanted.std() > 1e-3
+    assert torch.allclose(got, wanted, atol=1e-5)
