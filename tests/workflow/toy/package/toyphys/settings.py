@@ -6,7 +6,7 @@ from pydantic import Field
 
 from physml.config import PipelineSettings, ResourceSettings, SimulateBase, StageSettings
 
-SMALL = ResourceSettings(threads=1, mem_mb=200, runtime_min=1, gpu=0)
+SMALL = ResourceSettings(threads=1, mem_mb=200, runtime_min=5, gpu=0)
 
 
 class SimulateSettings(SimulateBase):
