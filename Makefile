@@ -64,7 +64,7 @@ generate: $(VENV)/.stamp-workflow ## config.yaml and JSON schemas from the setti
 	$(BIN)/python workflows/generate.py
 
 bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparison with the rival
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html
