@@ -26,7 +26,10 @@ SILENCE = 0.02
 SAME_IOU = 0.3
 """Intersection over union from which two ellipses are one cavity: the usual match criterion."""
 SAME_PART = 0.6
-"""Part of the smaller ellipse inside the larger one from which they are one cavity."""
+"""Part of the smaller ellipse inside the larger one from which they are one cavity ..."""
+SAME_RATIO = 2.5
+"""... if their radii agree within this factor: old cavities are seen through and around young ones
+(NGC 5813 has three generations on one axis), and must not vanish in them."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,9 @@ def merge(fields: Sequence[Field], found: Sequence[Sequence[Candidate]]) -> list
             if head.scale == candidate.scale:
                 continue
             iou, part = overlap(head, candidate)
-            if (iou >= SAME_IOU or part >= SAME_PART) and iou + part > best:
+            ratio = max(head.radius, candidate.radius) / min(head.radius, candidate.radius)
+            same = iou >= SAME_IOU or (part >= SAME_PART and ratio <= SAME_RATIO)
+            if same and iou + part > best:
                 best, index = iou + part, i
         if index < 0:
             heads.append(candidate)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-# x, y [0-based pixel], radius [pixel]
+# x, y [0-based pixel], radius [pixel]. The middle north-eastern one has two lobes; it counts as
+# found by its nearer lobe or as a whole.
 NGC5813 = {
-    "inner north-east": (254.0, 269.0, 10.0),
-    "inner south-west": (266.0, 244.0, 10.0),
-    "middle north-east": (206.0, 307.0, 32.0),
-    "middle south-west": (329.0, 212.0, 42.0),
-    "outer north-east": (125.0, 440.0, 55.0),
+    "inner north-east": [(254.0, 269.0, 11.0)],
+    "inner south-west": [(266.0, 244.0, 11.0)],
+    "middle north-east": [(206.0, 307.0, 32.0), (196.0, 330.0, 50.0)],
+    "middle south-west": [(329.0, 212.0, 45.0)],
+    "outer north-east": [(120.0, 440.0, 60.0)],
 }
 NGC4649 = {"north": (18.0, 20.0, 7.5), "south": (18.0, 200.0, 7.5)}  # arcsec, deg, arcsec
 
@@ -37,11 +38,12 @@ def model():
 def test_ngc_5813(model, shared_data):
     table = model.predict(shared_data / "chandra" / "NGC5813.fits").catalogue
     found, used = set(), set()
-    for name, (x, y, radius) in NGC5813.items():
-        away = np.hypot(table["x"] - x, table["y"] - y)
-        if len(table) and away.min() < 0.5 * radius:
-            found.add(name)
-            used.add(int(np.argmin(away)))
+    for name, shapes in NGC5813.items():
+        for x, y, radius in shapes:
+            away = np.hypot(table["x"] - x, table["y"] - y)
+            if name not in found and len(table) and away.min() < 0.5 * radius:
+                found.add(name)
+                used.add(int(np.argmin(away)))
     assert len(found) >= 4, f"only {sorted(found)}"
     assert len(used) == len(found), "two known cavities share one row"
     others = [row for i, row in enumerate(table) if i not in used and row["probability"] > 0.5]

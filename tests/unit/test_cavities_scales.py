@@ -180,7 +180,7 @@ def test_neighbours_of_one_binning_are_never_joined(fields):
 
 def test_fragments_of_a_large_cavity_join_it(fields):
     found = [
-        [candidate(285, 275, 12, 0.3, 1), candidate(315, 275, 12, 0.3, 1, row=1)],
+        [candidate(280, 275, 18, 0.3, 1), candidate(312, 275, 18, 0.3, 1, row=1)],
         [candidate(300, 275, 40, 0.9, 2)],
         [candidate(300, 275, 40, 0.95, 3)],
         [],
@@ -188,6 +188,18 @@ def test_fragments_of_a_large_cavity_join_it(fields):
     merged = merge(fields, found)
     assert len(merged) == 1
     assert merged[0].scale == 3
+
+
+def test_a_small_cavity_does_not_swallow_a_large_one_behind_it(fields):
+    """The inner cavity of NGC 5813 lies on the border of the five times larger middle one."""
+    found = [
+        [candidate(266, 246, 12, 0.95, 1)],
+        [],
+        [candidate(325, 209, 69, 0.8, 3)],
+        [candidate(325, 209, 68, 0.8, 4)],
+    ]
+    merged = merge(fields, found)
+    assert sorted(c.radius for c in merged) == [12, 68]
 
 
 def test_the_list_is_sorted_and_does_not_depend_on_the_order(fields):
