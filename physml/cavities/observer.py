@@ -89,7 +89,7 @@ def expectations(
 
     from .instrument import blur, exposure_map, psf_kernel
     from .prior import draw
-    from .render import add_points, build_scene, render
+    from .render import add_points, build_scene, project_halo, render
 
     size = settings.image_size
     for index in indices:
@@ -109,8 +109,11 @@ def expectations(
         off_axis = psf_kernel(fwhm * (1 + p["psf_growth"]), p["psf_wings"], p["psf_alpha"])
         returned = np.zeros((len(d.cavities), size, size))
         if d.cavities:
-            removed = made.removed_counts[0, : len(d.cavities)]
-            returned[:] = blur(removed, on_axis, off_axis).numpy() * (exposure > 0)
+            removed = made.each[0, : len(d.cavities)] * project_halo(scene.halo, size)
+            seen = torch.as_tensor(exposure) * removed
+            # From the halo's units to counts, as the simulator scaled this image.
+            total = made.removed_counts[0, : len(d.cavities)].sum() / seen.sum().clamp_min(1e-30)
+            returned[:] = exposure * blur(total * removed, on_axis, off_axis).numpy()
         expected = made.expected[0].numpy().astype(np.float64)
         yield Expectation(
             expected, expected + returned, expected + returned.sum(0), d.rng.poisson(expected)

@@ -98,6 +98,38 @@ def test_renders_what_the_simulator_renders():
         assert (made.empty[batch.exposure[i] == 0] == 0).all()
 
 
+def test_filling_all_cavities_gives_the_image_without_them():
+    """Against the simulator itself, told that nothing is emptied, behind a map with gaps."""
+    import torch
+
+    from physml.cavities.instrument import exposure_map
+    from physml.cavities.prior import draw
+    from physml.cavities.render import build_scene, render
+
+    base = settings(rims=0.0)
+    s = base.model_copy(
+        update={
+            "nuisance": base.nuisance.model_copy(update={"sources": 0.0}),
+            "instrument": base.instrument.model_copy(
+                update={"exposure": 1.0, "gaps": 1.0, "edge": 0.5, "psf_fwhm": (2.0, 3.5)}
+            ),
+        }
+    )
+    for index, made in zip(range(4), observer.expectations(s, 7, range(4)), strict=True):
+        d = draw(s, 7, index)
+        exposure = exposure_map(d.params, d.rng, s.image_size)[None]
+        assert (exposure < 0.5).any()
+        scene = build_scene([d])
+        scene.emptied = torch.zeros_like(scene.emptied)
+        nothing = render(scene, torch.zeros((1, 128, 128)), torch.as_tensor(exposure))
+        background = nothing.background[0].numpy()
+        wanted, got = nothing.expected[0].numpy() - background, made.empty - background
+        # The simulator scales every image to its drawn total, so one factor is free.
+        bright = wanted > 1e-3 * wanted.max()
+        ratio_ = got[bright] / wanted[bright]
+        assert ratio_ == pytest.approx(np.median(ratio_), rel=2e-3)
+
+
 def test_observer_on_simulated_images():
     s = settings(none=0.0)
     n = 24
