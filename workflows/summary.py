@@ -1,4 +1,8 @@
-"""Say where the results of a run are: catalogues, figures, pages. Called by `make run`."""
+"""Say where the results of a run are, and of what. Called by `make run`.
+
+`summary.json` of a pipeline may name its example (`example`) and say where that comes from
+(`note`), such as that it had to be simulated.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from physml.io.atomic import read_json
 
 
 def summary(results: Path) -> Table:
@@ -19,6 +25,10 @@ def summary(results: Path) -> Table:
             "figures": [*sorted(report.glob("*.png")), *report.parent.glob("evaluation/figures")],
             "page": sorted(report.glob("index.html")),
         }
+        about = read_json(report / "summary.json") if (report / "summary.json").exists() else {}
+        if "example" in about:
+            text = ": ".join(str(about[key]) for key in ("example", "note") if about.get(key))
+            table.add_row(report.parent.name, "example", text)
         for what, paths in found.items():
             for path in paths:
                 table.add_row(report.parent.name, what, os.path.relpath(path))

@@ -137,9 +137,13 @@ def test_summary_names_the_results(root: Path, tmp_path: Path) -> None:
     for name in ("cavities.ecsv", "overview.png", "index.html"):
         (report / name).touch()
     (tmp_path / "results" / "report.html").touch()
+    (report / "summary.json").write_text(
+        '{"example": "a cluster", "note": "simulated: no network"}'
+    )
     script = root / "workflows" / "summary.py"
     run = [BIN / "python", script, "results"]
     out = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     for name in ("cavities.ecsv", "overview.png", "index.html"):
         assert f"results/cavities/report/{name}" in out
     assert "results/report.html" in out
+    assert "a cluster: simulated: no network" in out
