@@ -70,6 +70,7 @@ DESCRIPTIONS = {
 }
 
 FLAGS = {
+    "candidate": "below the threshold that keeps the rate of false alarms: not a sure detection",
     "edge": "reaches over the edge of the image, or of the field that found it",
     "chip_gap": "over 2 % of its area has no exposure",
     "low_exposure": "mean exposure below half of the image's largest",
@@ -87,6 +88,7 @@ def build_catalogue(
     search: Search,
     cavities: Sequence[Candidate],
     centre: tuple[float, float],
+    confident: Sequence[bool],
     redshift: float | None = None,
     profile: GasProfile | None = None,
 ) -> QTable:
@@ -102,6 +104,8 @@ def build_catalogue(
         Those to list, in this order.
     centre : tuple of float
         Cluster centre (x, y) [pixel].
+    confident : sequence of bool
+        For each of them, whether it passes the threshold on false alarms.
     redshift : float, optional
         Adds sizes in kpc.
     profile : GasProfile, optional
@@ -146,7 +150,9 @@ def build_catalogue(
     table["scale"] = np.array([c.scale for c in cavities], dtype=int)
     table["scales_found"] = _texts([" ".join(map(str, c.found_at)) for c in cavities])
     table["scales_searched"] = _texts([" ".join(map(str, c.seen_at)) for c in cavities])
-    flags = [row["flags"] for row in rows]
+    flags = [
+        ["candidate"] * (not sure) + row["flags"] for row, sure in zip(rows, confident, strict=True)
+    ]
     if redshift is not None and sky.wcs is not None:
         _add_physical(table, redshift, profile, flags)
     table["flags"] = _texts([" ".join(f) for f in flags])

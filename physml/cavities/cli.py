@@ -72,8 +72,8 @@ def predict(
         typer.Option(
             "--threshold",
             "--probability",
-            help="Smallest probability of a listed cavity; by default the shipped one, which "
-            "keeps the false-alarm rate.",
+            help="Smallest probability of a listed cavity; by default 0.6, with the flag "
+            "'candidate' below the shipped threshold, which keeps the false-alarm rate.",
         ),
     ] = None,
     recovery: Annotated[

@@ -247,7 +247,7 @@ def _finish(result: CavityResult, view: View, ax: Axes, colour: str | None) -> N
                 fill=False,
                 color=colour or "black",
                 linewidth=1.8,
-                linestyle="-" if c.probability >= 0.5 else (0, (3, 2)),
+                linestyle=(0, (3, 2)) if _doubtful(result, number) else "-",
                 path_effects=[withStroke(linewidth=3.2, foreground="black" if colour else "white")],
             )
         )
@@ -263,6 +263,10 @@ def _finish(result: CavityResult, view: View, ax: Axes, colour: str | None) -> N
     view.apply(ax)
     ax.set_xticks([])
     ax.set_yticks([])
+
+
+def _doubtful(result: CavityResult, number: int) -> bool:
+    return "candidate" in str(result.catalogue["flags"][number - 1]).split()
 
 
 def _label(result: CavityResult, number: int, view: View, ax: Axes, colour: str) -> None:

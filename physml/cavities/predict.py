@@ -102,8 +102,9 @@ class CavityPredictor:
         scales : "auto", int or list of int
             Binnings to search.
         threshold : float, optional
-            Smallest probability of a listed cavity. By default the one shipped with the weights,
-            which keeps the rate of false alarms and depends on the counts.
+            Smallest probability of a listed cavity. By default all above 0.6 are listed, and
+            those flagged `candidate` that miss the threshold shipped with the weights, which
+            keeps the rate of false alarms and depends on the counts.
         seed : int
             Seed of the draws that fill masked sources, and of the recovery.
         recovery : int
@@ -199,7 +200,10 @@ class CavityPredictor:
             observations, centres, searches, profiles, strict=True
         ):
             cavities = found.selected(self.detector, threshold)
-            catalogue = build_catalogue(observation, found, cavities, middle, redshift, profile)
+            sure = [found.confident(self.detector, c) for c in cavities]
+            catalogue = build_catalogue(
+                observation, found, cavities, middle, sure, redshift, profile
+            )
             catalogue.meta.update(
                 image=observation.name,
                 centre_x=middle[0],

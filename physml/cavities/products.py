@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .result import CavityResult
 
 KEPT_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "OBS_ID", "DATE-OBS", "EXPOSURE")
-COLOUR = "cyan"
+COLOUR, COLOUR_DOUBTFUL = "cyan", "yellow"
 
 
 def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -65,7 +65,9 @@ def regions(result: CavityResult) -> list[Any]:
     out: list[Any] = []
     for row in result.catalogue:
         text = f"{row['id']} p={row['probability']:.2f}"
-        style = {"meta": {"text": text}, "visual": {"color": COLOUR, "linewidth": 2}}
+        sure = "candidate" not in str(row["flags"]).split()
+        colour = COLOUR if sure else COLOUR_DOUBTFUL
+        style = {"meta": {"text": text}, "visual": {"color": colour, "linewidth": 2}}
         size = {"width": 2 * row["semi_major"], "height": 2 * row["semi_minor"]}
         if result.observation.sky.wcs is None:
             pixel_size = {k: v.to_value(u.pix) for k, v in size.items()}

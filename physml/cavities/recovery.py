@@ -60,7 +60,7 @@ class Recovery:
     alarmed : int
         Those of them with at least one false cavity.
     false_probabilities : ndarray
-        Probability of each false cavity above the threshold.
+        Probability of each confident false cavity.
     """
 
     injections: QTable
@@ -223,7 +223,7 @@ def measure_recovery(
             n = len(observations)
             scales = [f.scale for f in result.search.fields]
             searches = search(predictor.detector, observations, [result.centre] * n, [scales] * n)
-            found += [s.selected(predictor.detector, result.threshold) for s in searches]
+            found += [s.found(predictor.detector, result.threshold) for s in searches]
             advance(n)
     recovery = _summarise(result, planted, found, draws)
     result.recovery = recovery

@@ -12,6 +12,8 @@ from .merge import Candidate, from_table, merge
 from .observation import Observation
 from .scales import Field, cut_field
 
+LISTED = 0.6
+"""Probability from which a candidate is listed, flagged where it is not a confident detection."""
 BATCH = 16
 """Fields searched together: enough to keep the processor busy, 10 MB each in the network."""
 
@@ -55,22 +57,35 @@ class Search:
         """Return the field of a binning."""
         return next(f for f in self.fields if f.scale == scale)
 
+    def confident(self, detector: Detector, candidate: Candidate) -> bool:
+        """Whether a candidate passes the detector's threshold, which limits false alarms.
+
+        The threshold depends on the counts of the field in which the cavity was found.
+        """
+        return candidate.support >= detector.threshold(self.field(candidate.scale).total)
+
     def selected(self, detector: Detector, threshold: float | None = None) -> list[Candidate]:
         """Candidates that enter the catalogue.
 
         Parameters
         ----------
         detector : Detector
-            Its threshold depends on the counts of the field in which a cavity was found.
+            Gives the threshold for confident detections.
         threshold : float, optional
-            One probability for all instead.
+            Smallest probability. By default all that are confident, or clearly more likely a cavity
+            than not.
         """
+        if threshold is not None:
+            return [c for c in self.candidates if c.probability >= threshold]
         return [
-            c
-            for c in self.candidates
-            if c.probability
-            >= (detector.threshold(self.field(c.scale).total) if threshold is None else threshold)
+            c for c in self.candidates if c.probability >= LISTED or self.confident(detector, c)
         ]
+
+    def found(self, detector: Detector, threshold: float | None = None) -> list[Candidate]:
+        """Candidates that count as found: confident, or above a threshold that was chosen."""
+        if threshold is not None:
+            return self.selected(detector, threshold)
+        return [c for c in self.candidates if self.confident(detector, c)]
 
     def probability(self) -> np.ndarray:
         """Probability that a pixel lies in a cavity, on input pixels, shape (H, W), float32.

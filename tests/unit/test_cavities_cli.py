@@ -51,7 +51,7 @@ def test_everything_at_once(image, tmp_path, capsys):
         "--mask": tmp_path / "src.reg",
         "--redshift": 0.0179,
         "--pressure": tmp_path / "profile.ecsv",
-        "--probability": 0.5,
+        "--probability": 0.3,
         "--seed": 3,
         "--recovery-draws": 2,
         "--threads": 1,

@@ -145,20 +145,26 @@ def test_a_cavity_found_at_several_binnings_is_one_row(fields):
     # Shape from the binning that resolves it best: 14 pixels of the field at scale 1.
     assert (only.x, only.scale) == (280, 1)
     weights = [resolution_weight(14, k) for k in (1, 2, 3, 4)]
-    expected = np.dot(weights, [0.9, 0.8, 0.6, 0.02]) / sum(weights)
-    assert only.probability == pytest.approx(expected)
+    said = np.array([0.9, 0.8, 0.6, 0.02])
+    support = (np.dot(weights, said**4) / sum(weights)) ** 0.25
+    assert only.support == pytest.approx(support)
+    logit = np.log(only.probability / (1 - only.probability))
+    assert logit == pytest.approx(1.2 * np.log(support / (1 - support)) - 0.5)
 
 
 def test_the_joint_probability_lies_between_the_single_ones(fields):
     found = [[candidate(280, 260, 14, 0.9, 1)], [candidate(281, 261, 15, 0.7, 2)], [], []]
-    assert 0.02 < merge(fields, found)[0].probability < 0.9
+    assert 0.02 < merge(fields, found)[0].support < 0.9
+    # The better resolved look counts more.
+    worse = [[candidate(280, 260, 14, 0.7, 1)], [candidate(281, 261, 15, 0.9, 2)], [], []]
+    assert merge(fields, worse)[0].support < merge(fields, found)[0].support
 
 
 def test_a_binning_that_cannot_see_a_place_does_not_vote(fields):
     # 200 pixels from the centre: outside the field of binning 1 to 3.
     merged = merge(fields, [[], [], [], [candidate(260, 460, 40, 0.8, 4)]])
     assert merged[0].seen_at == (4,)
-    assert merged[0].probability == pytest.approx(0.8)
+    assert merged[0].support == pytest.approx(0.8)
 
 
 def test_different_cavities_stay_apart(fields):
