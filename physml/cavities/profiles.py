@@ -125,7 +125,7 @@ class Disturbance(TensorRecord):
     front_power: Tensor  # p
 
     def spiral(self, x: Tensor, y: Tensor) -> Tensor:
-        """H g(x, y)."""
+        """Return h g(x, y)."""
         radius = torch.sqrt(x * x + y * y)
         phase = (
             torch.atan2(y, x)
