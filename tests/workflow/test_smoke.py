@@ -25,4 +25,4 @@ def test_cavities_smoke(snakemake: Run, root: Path, tmp_path: Path) -> None:
     assert (results / "report" / "index.html").is_file()
     assert list((results / "report").rglob("*.ecsv"))
     snakemake(*command, "--report", "report.html", "--", "cavities", cwd=tmp_path)
-    assert "data:image/png;base64," in (tmp_path / "report.html").read_text()
+    assert "filename=overview.png;base64," in (tmp_path / "report.html").read_text()
