@@ -163,7 +163,7 @@ def show(result: CavityResult, folder: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = result.catalogue
     unit = '"' if result.observation.sky.wcs is not None else "px"
-    title = f"{result.observation.name}: {len(table)} cavities"
+    title = f"{result.observation.name}: {result.summary}"
     view = Table(title=title, title_justify="left", box=None)
     sky = "ra" in table.colnames
     columns = ["no.", *(("RA", "Dec") if sky else ("x", "y")), f"distance [{unit}]"]

@@ -276,15 +276,10 @@ def _label(result: CavityResult, number: int, view: View, ax: Axes, colour: str)
         return
     if c.semi_major < view.half / 22:
         return  # its number is in the closer view
-    dx, dy = c.x - result.centre[0], c.y - result.centre[1]
-    length = float(np.hypot(dx, dy)) or 1.0
-    # Radius of the ellipse towards that side.
-    step = float(c.squared_radius(c.x + dx / length, c.y + dy / length))
-    reach = 1 / np.sqrt(max(step, 1e-12))
-    gap = view.half * 0.055
+    x, y = _label_place(result, number, view)
     ax.annotate(
         str(number),
-        (c.x + dx / length * (reach + gap), c.y + dy / length * (reach + gap)),
+        (x, y),
         color=colour,
         size=13,
         weight="bold",
@@ -295,6 +290,26 @@ def _label(result: CavityResult, number: int, view: View, ax: Axes, colour: str)
             withStroke(linewidth=2.6, foreground="white" if colour == "black" else "black")
         ],
     )
+
+
+def _label_place(result: CavityResult, number: int, view: View) -> tuple[float, float]:
+    """Choose a place beside the ellipse: outwards if that is free, else around it."""
+    c = result.cavities[number - 1]
+    outwards = np.arctan2(c.y - result.centre[1], c.x - result.centre[0])
+    places = []
+    for turn in (0, 40, -40, 80, -80, 180):
+        angle = outwards + np.radians(turn)
+        step = np.cos(angle), np.sin(angle)
+        # Radius of the ellipse towards that side.
+        reach = 1 / np.sqrt(max(float(c.squared_radius(c.x + step[0], c.y + step[1])), 1e-12))
+        away = reach + 0.055 * view.half
+        place = c.x + step[0] * away, c.y + step[1] * away
+        u, v = (place[0] - view.x) / view.half, (place[1] - view.y) / view.half
+        # The lower corners belong to the scale bar and the compass.
+        if max(abs(u), abs(v)) < 0.95 and not (v < -0.55 and (u > 0.5 or u < -0.3)):
+            return place
+        places.append(place)
+    return places[0]
 
 
 def _contours(result: CavityResult, view: View, ax: Axes, colour: str) -> None:
@@ -341,9 +356,9 @@ def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
     )
     ax.annotate(
         text,
-        (x + pixels / 2, y + 0.03 * view.half),
+        (x, y + 0.03 * view.half),
         color="white",
-        ha="center",
+        ha="left",
         va="bottom",
         size=11,
         path_effects=[withStroke(linewidth=2.5, foreground="black")],
@@ -392,10 +407,8 @@ def _compass(result: CavityResult, view: View, ax: Axes) -> None:
 def _title(result: CavityResult) -> str:
     header = result.observation.sky.header
     target = str(header.get("OBJECT", "")).strip() if header is not None else ""
-    number = len(result.cavities)
-    found = "no cavity" if number == 0 else "1 cavity" if number == 1 else f"{number} cavities"
     name = result.observation.name
-    return f"{target + '  |  ' if target else ''}{name}  |  {found}"
+    return f"{target + '  |  ' if target else ''}{name}  |  {result.summary}"
 
 
 def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float) -> None:

@@ -70,8 +70,18 @@ class CavityResult:
         """Smooth model without cavities."""
         return self.search.model(self.observation)
 
+    @property
+    def summary(self) -> str:
+        """What was found, in words: sure detections and candidates apart."""
+        doubtful = sum("candidate" in str(f).split() for f in self.catalogue["flags"])
+        sure = len(self.catalogue) - doubtful
+        words = {0: "no cavity", 1: "1 cavity"}.get(sure, f"{sure} cavities")
+        if doubtful:
+            words += f", {doubtful} candidate" + "s" * (doubtful > 1)
+        return words
+
     def __repr__(self) -> str:
-        return f"<CavityResult {self.observation.name}: {len(self.catalogue)} cavities>"
+        return f"<CavityResult {self.observation.name}: {self.summary}>"
 
     def write(
         self,

@@ -93,20 +93,20 @@ class Search:
         The mean over the binnings that cover a pixel. Near a candidate, the binning that resolves
         it counts most, with a soft edge at 1.5 of its ellipse.
         """
-        weights = []
+        weights, tapers = [], []
         for field in self.fields:
             inside = field.spread(np.ones_like(field.counts, dtype=np.float32), self.shape)
             # Going out softly towards its border, so that no edge of a field shows in the map.
-            weights.append((0.05 * inside * (0.01 + _taper(field, self.shape))).astype(np.float32))
+            tapers.append((inside * (0.02 + _taper(field, self.shape))).astype(np.float32))
+            weights.append(0.05 * tapers[-1])
         for candidate in self.candidates:
             rows, columns = _window(candidate, self.shape, 2.0)
             y, x = np.mgrid[rows, columns]
             rho = np.sqrt(candidate.squared_radius(x, y))
             soft = np.clip((1.8 - rho) / 0.6, 0, 1).astype(np.float32)
-            for field, weight in zip(self.fields, weights, strict=True):
+            for field, weight, taper in zip(self.fields, weights, tapers, strict=True):
                 if field.scale == candidate.scale:
-                    here = weight[rows, columns]
-                    here += soft * candidate.probability * (here > 0)
+                    weight[rows, columns] += soft * candidate.probability * taper[rows, columns]
         total = np.sum(weights, axis=0)
         out = np.zeros(self.shape, dtype=np.float32)
         for field, detection, weight in zip(self.fields, self.detections, weights, strict=True):

@@ -97,6 +97,11 @@ def test_the_view_holds_all_cavities_and_zooms_on_small_ones():
         assert np.hypot(c.x - views[0].x, c.y - views[0].y) + c.a < views[0].half * 1.01
 
 
+def test_the_summary_tells_sure_from_doubtful():
+    assert result().summary == "1 cavity, 1 candidate"
+    assert result(threshold=0.99).summary == "no cavity"
+
+
 def test_it_can_be_drawn_with_nothing_found_and_with_holes_in_the_data():
     empty = result(threshold=0.99)
     assert len(plot_overview(empty).axes) >= 3
