@@ -91,11 +91,10 @@ class Component(TensorRecord):
         return self.amplitude * torch.exp(exponent)
 
     def projected(self, sky_radius2: Tensor) -> Tensor:
-        r"""Projection of a beta model in closed form.
+        r"""Projection of a beta model in closed form (Cavaliere & Fusco-Femiano 1976).
 
-        Int A (1 + (R^2 + l^2)/rc^2)^(-3b) dl
-            = A sqrt(pi) G(3b-1/2)/G(3b) rc s (1 + R^2/rc^2)^(1/2-3b)
-        (Cavaliere & Fusco-Femiano 1976).
+        ``Int A (1 + (R^2 + l^2)/rc^2)^(-3b) dl
+        = A sqrt(pi) G(3b-1/2)/G(3b) rc s (1 + R^2/rc^2)^(1/2-3b)``
         """
         central = (
             self.amplitude * projection_factor(self.beta) * self.core_radius * self.depth_ratio

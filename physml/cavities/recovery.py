@@ -166,7 +166,7 @@ class GaussianHalo:
         return (dx * c + dy * s) ** 2 + ((dy * c - dx * s) / self.axis_ratio) ** 2
 
     def removed(self, x: np.ndarray, y: np.ndarray, half_chord: np.ndarray) -> np.ndarray:
-        """Share of the surface brightness that comes from |z| < half_chord [pixel]."""
+        """Share of the surface brightness that comes from ``|z|`` < half_chord [pixel]."""
         r2 = self._radius2(x - self.centre[0], y - self.centre[1])[..., None]
         surface = self.amplitude * np.exp(-0.5 * r2 / self.sigma**2)
         inside = surface * erf(np.asarray(half_chord)[..., None] / (np.sqrt(2) * self.sigma))
