@@ -146,7 +146,7 @@ class Search:
         for field in ordered:
             detection = self.detections[self.fields.index(field)]
             exposure = np.where(field.exposure > 0.05, field.exposure, np.nan)
-            here = _fill_nan(np.asarray(detection.model, dtype=float) / exposure)
+            here = fill_undefined(np.asarray(detection.model, dtype=float) / exposure)
             fine = field.interpolate(here, self.shape) / field.scale**2
             weight = left * (1.0 if field is ordered[-1] else _taper(field, self.shape))
             rate += weight * fine
@@ -231,8 +231,8 @@ def _taper(field: Field, shape: tuple[int, int]) -> np.ndarray:
     return ramp * ramp * (3 - 2 * ramp)
 
 
-def _fill_nan(image: np.ndarray) -> np.ndarray:
-    """Undefined pixels take the value of the nearest defined one."""
+def fill_undefined(image: np.ndarray) -> np.ndarray:
+    """Give undefined pixels the value of the nearest defined one."""
     bad = ~np.isfinite(image)
     if not bad.any():
         return image

@@ -9,8 +9,15 @@ from cavity_fakes import COLUMNS, Detection, beta_image, tan_wcs, write_fits
 from scipy.special import betainc
 
 from physml.cavities.merge import Candidate, overlap
+from physml.cavities.observation import load_observation
 from physml.cavities.predict import CavityPredictor
-from physml.cavities.recovery import GaussianHalo, _plant, measure_recovery, wilson
+from physml.cavities.recovery import (
+    GaussianHalo,
+    _plant,
+    measure_recovery,
+    smooth_model,
+    wilson,
+)
 from physml.exceptions import InputError
 from physml.random import stream
 
@@ -215,3 +222,28 @@ def test_completeness_near_a_cavity_is_a_local_mean(smooth):
 def test_overlap_of_a_candidate_with_itself():
     c = Candidate(3, 4, 8, 5, 0.3, 6.3, 0.1, 125, 0.2, 5, 0.9, 1, 0)
     assert overlap(c, c) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("side", [200, 1100])
+def test_the_truth_of_the_test_is_one_smooth_halo(side):
+    """Exposure, background, an off-centre cluster, a large image: one halo without dips."""
+    shape, centre = (side, side + 20), (0.4 * side, 0.55 * side)
+    y, x = np.indices(shape)
+    r = np.hypot(x - centre[0], y - centre[1])
+    exposure = np.where(x > 0.9 * side, 0.5, 1.0)
+    exposure[: side // 20] = 0
+    background = 0.2 * exposure
+    gas = 40 * (1 + (r / (0.06 * side)) ** 2) ** -1.2
+    counts = np.random.default_rng(1).poisson(gas * exposure + background).astype(float)
+    observation = load_observation(counts, exposure=exposure, background=background)
+    model = smooth_model(observation, centre)
+    assert model.shape == shape
+    assert not model[exposure == 0].any()
+    true = gas * exposure + background
+    good = (exposure > 0) & (r > 5)
+    assert model[good].sum() == pytest.approx(true[good].sum(), rel=0.02)
+    ratio = (model / np.where(true > 0, true, 1))[good & (gas > 0.4)]
+    assert np.percentile(np.abs(ratio - 1), 95) < 0.08
+    # Along a ray outwards nothing rises: a dip would be a cavity.
+    ray = model[round(centre[1]), round(centre[0]) : round(0.85 * side)]
+    assert np.all(np.diff(ray) <= 1e-6 * ray[0])
