@@ -13,7 +13,8 @@ The rival needs an environment of its own, because of keras:
 
 or, in one environment, ``pip install -e '.[bench]'`` and no ``--rival-python``. Its network runs
 through the fast path of cadet_rival.py, which is compared with pycadet's own on ``--verify``
-images first; the CPU time of the table is that of pycadet itself on those images.
+images first. CPU time stands in the table twice: one image a call (pycadet itself), and each
+at its fastest (its fast path, and ours in batches).
 
 Both get the same arrays: counts, with the observer's masked point sources filled by Poisson draws
 from their surroundings. CADET gets them flat-fielded by the exposure map, which is what it
@@ -171,14 +172,50 @@ def verify_rival(images: Images, python: str, cache: Path, n: int) -> dict[str, 
     return json.loads(out.read_text())
 
 
-def time_ours(images: Images, detector: Any, n: int) -> float:
-    """CPU seconds of this process for an image, averaging and smooth fit included."""
+def time_ours(images: Images, detector: Any, n: int) -> dict[str, float]:
+    """CPU seconds of this process for an image, averaging and smooth fit included.
+
+    Returns
+    -------
+    dict
+        ``single``: one image a call, as pycadet is called; ``batched``: all in one call.
+    """
     spread = np.linspace(0, len(images) - 1, n).astype(int)
-    some = Images(*(getattr(images, k)[spread] for k in vars(images)))
-    evaluate.find(detector, Images(*(getattr(images, k)[:4] for k in vars(images))))  # warm up
-    began = time.process_time()
-    evaluate.find(detector, some)
-    return (time.process_time() - began) / n
+
+    def some(rows: Any) -> Images:
+        return Images(*(getattr(images, k)[rows] for k in vars(images)))
+
+    evaluate.find(detector, some(spread[:4]))  # first call: kernels are chosen
+    out = {}
+    for name, parts in (("single", spread[:, None]), ("batched", spread[None, :])):
+        evaluate.find(detector, some(parts[0]))  # kernels of this batch size
+        began = time.process_time()
+        for rows in parts:
+            evaluate.find(detector, some(rows))
+        out[name] = (time.process_time() - began) / n
+    return out
+
+
+def timing_of(check: dict[str, Any], ours: dict[str, float], threads: int) -> dict[str, Any]:
+    """Compare like with like: both one image a call, and both at their fastest.
+
+    pycadet itself reads one image a call. Its fastest is our rewriting of its network.
+    """
+    native, fast = check["native_cpu_seconds_per_image"], check["fast_cpu_seconds_per_image"]
+    return {
+        "threads": {"cadet": check["threads"], "physml": threads},
+        "single": {
+            "cadet": native,
+            "cadet_without_model_loading": check["native_cpu_seconds_without_model_loading"],
+            "physml": ours["single"],
+            "ratio": native / ours["single"],
+        },
+        "fastest": {
+            "cadet": fast,
+            "physml": ours["batched"],
+            "ratio": fast / ours["batched"],
+        },
+    }
 
 
 # ------------------------------------------------------------------- numbers
@@ -316,16 +353,14 @@ def goal_rows(result: dict[str, Any]) -> list[tuple[str, str, str, str, str, str
     for name in ("clean", "nuisance"):
         values = both(name, "sizes", "coverage_68", style=".1%")
         rows.append((f"coverage of 68 % intervals, {name}", *values, "", "63-73 %"))
-    t = result["timing"]
-    rows.append(
-        (
-            f"CPU time of an image, one thread (ratio {t['ratio']:.1f})",
-            f"{t['cadet_cpu_seconds']:.2f} s",
-            f"{t['physml_cpu_seconds']:.2f} s",
-            "",
-            "<= 0.5 s",
-        )
-    )
+    for key, label in (
+        ("single", "CPU time, one image a call"),
+        ("fastest", "CPU time, each at its fastest (CADET rewritten, physml batched)"),
+    ):
+        t = result["timing"][key]
+        values = (f"{t['cadet']:.2f} s", f"{t['physml']:.3f} s")
+        goal = "<= 0.5 s, ratio >= 10" if key == "single" else ""
+        rows.append((f"{label} (ratio {t['ratio']:.0f})", *values, "", goal))
     return [(a, b, c, d, e, "") for a, b, c, d, e in rows]
 
 
@@ -471,7 +506,10 @@ def report(result: dict[str, Any]) -> str:
         f"CADET ran as pycadet {result['rival']}: its network by the fast path, compared with "
         f"pycadet's own on {v['images']} images (largest difference of a probability "
         f"{v['max_probability_difference']:.1e}, detections identical in "
-        f"{v['images_with_the_same_detections']} of {v['images']}); its time is pycadet's own.",
+        f"{v['images_with_the_same_detections']} of {v['images']}). Times are CPU seconds for an "
+        "image of 128 x 128, all averaging included: pycadet in float32, which reads its model at "
+        f"each call ({result['timing']['single']['cadet_without_model_loading']:.2f} s without), "
+        f"physml in {result['precision']}, whose speed depends on the CPU.",
         markdown_table(header, [list(row[:5]) for row in goal_rows(result)]),
         "### Detection at the shipped thresholds, strict",
         set_table(result, STRICT),
@@ -551,7 +589,6 @@ def main(argv: list[str] | None = None) -> int:
         log.info("physml: %s", name)
     ours = time_ours(images[a.sets[0]], detector, a.verify)
     result = compare(images, found, a.bootstrap)
-    theirs = check["native_cpu_seconds_per_image"]
     result |= {
         "images": a.images,
         "replicas": a.bootstrap,
@@ -561,12 +598,8 @@ def main(argv: list[str] | None = None) -> int:
         "weights_sha256": weights_hash,
         "rival": "0.3.5",
         "verification": check,
-        "timing": {
-            "threads": a.threads,
-            "cadet_cpu_seconds": theirs,
-            "physml_cpu_seconds": ours,
-            "ratio": theirs / ours,
-        },
+        "timing": timing_of(check, ours, a.threads),
+        "precision": str(detector.precision).removeprefix("torch."),
     }
     text = report(result)
     print(text)

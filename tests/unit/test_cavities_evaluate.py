@@ -254,8 +254,19 @@ def test_benchmark_caches_by_content_and_prints_all_tables(
             "max_probability_difference": 1e-6,
             "images_with_the_same_detections": 2,
         },
-        "timing": {"ratio": 10.0, "cadet_cpu_seconds": 5.0, "physml_cpu_seconds": 0.5},
+        "precision": "bfloat16",
     }
+    check = {
+        "native_cpu_seconds_per_image": 4.0,
+        "native_cpu_seconds_without_model_loading": 3.8,
+        "fast_cpu_seconds_per_image": 0.5,
+        "threads": 1,
+    }
+    ours_seconds = benchmark.time_ours(used["clean"], oracle, 4)
+    assert set(ours_seconds) == {"single", "batched"}
+    result["timing"] = benchmark.timing_of(check, {"single": 0.1, "batched": 0.05}, 1)
+    assert result["timing"]["single"]["ratio"] == pytest.approx(40)  # never 4.0 / 0.05
+    assert result["timing"]["fastest"]["ratio"] == pytest.approx(10)
     sets = result["methods"]
     assert sets["physml"]["clean"]["strict"]["f1"]["value"] == 1
     assert sets["cadet"]["none"]["strict"]["alarmed"]["value"] == 1
