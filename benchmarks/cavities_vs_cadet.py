@@ -559,7 +559,7 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from physml import provenance
-    from physml.cavities import simulate
+    from physml.cavities import pipeline
     from physml.cavities.detect import SHIPPED, CavityDetector
 
     a = arguments_of(argv)
@@ -594,7 +594,7 @@ def main(argv: list[str] | None = None) -> int:
         "replicas": a.bootstrap,
         "alarm_level": evaluate.ALARM_LEVEL,
         "confidence": metrics.LEVEL,
-        "simulator_version": simulate.VERSION,
+        "simulator_version": pipeline.version("simulate"),
         "weights_sha256": weights_hash,
         "rival": "0.3.5",
         "verification": check,

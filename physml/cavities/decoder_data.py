@@ -142,7 +142,7 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
     joined = Candidates(
         *(
             torch.cat([getattr(c, name) for c in candidates])
-            for name in ("row", "x", "y", "radius", "axis_ratio", "theta", "peak")
+            for name in ("row", "x", "y", "radius", "peak")
         )
     )
     return CandidateCrops(

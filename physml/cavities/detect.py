@@ -54,8 +54,6 @@ class Candidates:
         Image.
     x, y, radius : Tensor, shape (m,)
         Centre and sqrt(a b) as the U-Net sees them [pixel].
-    axis_ratio, theta : Tensor, shape (m,)
-        b / a and angle of the major axis [rad].
     peak : Tensor, shape (m,)
         Centre probability.
     """
@@ -64,8 +62,6 @@ class Candidates:
     x: Tensor
     y: Tensor
     radius: Tensor
-    axis_ratio: Tensor
-    theta: Tensor
     peak: Tensor
 
     def __len__(self) -> int:
@@ -421,18 +417,9 @@ def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
     # Sizes are read where the map is sure of a cavity: averaged over 3 x 3 coarse pixels.
     smooth = torch.nn.functional.avg_pool2d(maps.sizes, 3, 1, 1, count_include_pad=False)
     at = smooth[row, :, iy // 2, ix // 2]
-    low, high = at[:, :2].min(1).values, at[:, :2].max(1).values
-    radius = SIZE_SCALE * (0.5 * (low + high)).clamp(-1.6, 1.8).exp()
-    theta = (0.5 * torch.atan2(at[:, 3], at[:, 2])) % torch.pi
-    return Candidates(
-        row,
-        ix.float(),
-        iy.float(),
-        radius,
-        (low - high).exp().clamp_min(0.3),
-        theta,
-        maps.centre[row, iy, ix],
-    )
+    # sqrt(a b) from the mean of the two logarithms.
+    radius = SIZE_SCALE * at[:, :2].mean(1).clamp(-1.6, 1.8).exp()
+    return Candidates(row, ix.float(), iy.float(), radius, maps.centre[row, iy, ix])
 
 
 def describe(

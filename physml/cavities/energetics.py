@@ -298,6 +298,8 @@ def energetics(
     distance_kpc = np.maximum(distance_kpc, 0.5 * radius)
     pressure, pressure_rel = profile.at(distance_kpc, "pressure")
     slope = profile.slope(distance_kpc)
+    # A profile of one point has no slope; `at` takes it as flat, and so do the errors.
+    known_slope = np.where(np.isfinite(slope), slope, 0.0)
     sigma = np.stack(
         [
             radius_err.to_value(u.kpc) / radius,
@@ -311,7 +313,7 @@ def energetics(
     powers = {
         "enthalpy": [np.full_like(radius, p) for p in _POWERS["enthalpy"]],
     }
-    powers["enthalpy"][2] = np.nan_to_num(slope)  # p V at R: p falls with R
+    powers["enthalpy"][2] = known_slope  # p V at R: p falls with R
     if profile.kT is not None:
         kT, sigma[4] = profile.at(distance_kpc, "kT")
         values.update(_clocks(a, b, distance_kpc, kT, slope))
@@ -326,10 +328,7 @@ def energetics(
             ]
     out = {
         "pressure": pressure * u.erg / u.cm**3,
-        "pressure_err": pressure
-        * np.hypot(pressure_rel, np.nan_to_num(slope) * sigma[2])
-        * u.erg
-        / u.cm**3,
+        "pressure_err": pressure * np.hypot(pressure_rel, known_slope * sigma[2]) * u.erg / u.cm**3,
     }
     for name, (value, unit) in values.items():
         out[name] = value * unit

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
 ALARM_LEVEL = 0.05
 BLOCK = 20  # images detected together
 BANK = 300  # shapes that the searching ideal observer tries on each image

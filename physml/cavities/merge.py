@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -166,7 +167,8 @@ def overlap(one: Candidate, other: Candidate) -> tuple[float, float]:
     return shared / (1 + ratio - shared), part
 
 
-def _disc(n: int = 600) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=1)
+def _disc(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
     """Points spread evenly over the unit disc (Vogel's sunflower)."""
     k = np.arange(n) + 0.5
     radius, angle = np.sqrt(k / n), np.pi * (1 + 5**0.5) * k

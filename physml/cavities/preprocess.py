@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
 SPLITS = ("train", "valid", "test")
 COUNTS_MAX = np.iinfo(np.uint16).max
 

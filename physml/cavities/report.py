@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
 SIMULATED = "example.fits"
 SHOWN = ("completeness", "alarms", "reliability", "sizes", "pulls", "examples")
 SUMMARY_COLUMNS = (

@@ -15,7 +15,6 @@ from .settings import SimulateSettings
 if TYPE_CHECKING:
     from .settings import CavitiesSettings
 
-VERSION = 1  # raised whenever the same settings and seed give other data
 
 NO_EXPOSURE = 1  # bits of `invalid`
 POINT_SOURCE = 2
@@ -264,10 +263,3 @@ def run(*, settings: CavitiesSettings, shard: int, out: Path) -> None:
         tables=whole.tables(),
         provenance=provenance.record("simulate", upstream(settings, "simulate"), {}, {}),
     )
-
-
-def evaluation_set(name: str, n: int, seed: int | None = None) -> Batch:
-    """See `sets.evaluation_set`."""
-    from . import sets
-
-    return sets.evaluation_set(name, n, sets.SEED if seed is None else seed)

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
-
 
 def decoder_rows(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
     """Which training images are kept for the decoder, by cluster."""

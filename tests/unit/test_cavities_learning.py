@@ -281,8 +281,7 @@ def test_candidates_belong_to_the_cavity_they_sit_on(batch):
     x, y, r = (torch.tensor([float(t[k])] * 3) for k in ("x", "y", "radius"))
     shift = torch.tensor([0.3, 2.0, 0.0]) * r
     size = torch.tensor([1.2, 1.0, 3.0])
-    ones = torch.ones(3)
-    some = Candidates(torch.full((3,), row), x + shift, y, r * size, ones, ones, ones)
+    some = Candidates(torch.full((3,), row), x + shift, y, r * size, torch.ones(3))
     truth = assign(some, table, batch.index)
     assert float(truth[0, 6]) == 1
     assert truth[0, :2].tolist() == pytest.approx([t["x"], t["y"]], rel=1e-5)
