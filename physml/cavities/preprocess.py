@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +59,9 @@ def prepare(
     known = np.array(background, np.float32)
     for row, number in enumerate(index):
         rng = stream(seed, "preprocess", int(number))
-        filled[row] = fill_sources(counts[row], invalid[row] & POINT_SOURCE, rng)
+        # Where a source's circle reaches into a gap there is nothing to fill.
+        source = (invalid[row] & POINT_SOURCE > 0) & (exposure[row] > 0)
+        filled[row] = fill_sources(counts[row], source, rng)
         if rng.random() < 0.5:
             known[row] = 0
     bad = invalid > 0
@@ -138,7 +142,7 @@ def run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
-    from physml.io.shards import open_shard, write_shard
+    from physml.io.shards import ShardWriter, open_shard
     from physml.parallel import client
 
     s = settings.preprocess
@@ -148,51 +152,50 @@ def run(
             number = len(shard)
         tasks += [(path, k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
     parts = _compute(tasks, settings.seed, threads, mem_mb, client)
-    cluster = np.concatenate([p["cluster"] for p in parts])
-    where = np.array([split_of(c, settings.seed, s.valid, s.test) for c in cluster])
     record = provenance.record("preprocess", upstream(settings, "preprocess"), {"raw": list(raw)})
-    with atomic_directory(out) as folder:
-        for split in SPLITS:
-            arrays = {
-                name: _select(parts, name, where == split)
-                for name in parts[0]
-                if name != "cavities"
-            }
-            table = _select(parts, "cavities", where == split)
-            write_shard(
-                folder / f"{split}.h5", arrays, tables={"cavities": table}, provenance=record
+    with atomic_directory(out) as folder, contextlib.ExitStack() as stack:
+        files = {
+            split: stack.enter_context(
+                ShardWriter(folder / f"{split}.h5", provenance=record, tables=("cavities",))
             )
-            log.info("%s: %d images", split, len(table))
+            for split in SPLITS
+        }
+        # A batch is written and forgotten as soon as those before it are: memory stays flat.
+        for part in parts:
+            where = np.array([split_of(c, settings.seed, s.valid, s.test) for c in part["cluster"]])
+            for split, file in files.items():
+                file.append({name: values[where == split] for name, values in part.items()})
+        for split, file in files.items():
+            log.info("%s: %d images", split, len(file))
 
 
 def _compute(
     tasks: list[tuple[Path, int, int]], seed: int, threads: int, mem_mb: int, client
-) -> list[dict[str, NDArray]]:
+) -> Iterator[dict[str, NDArray]]:
     """Run the tasks, with a line of progress for every tenth of them; results in order."""
+    every = max(1, len(tasks) // 10)
     if threads == 1:  # without a scheduler: nothing to start, nothing to fail
-        return [_part(path, first, last, seed) for path, first, last in tasks]
-    results: list[Any] = [None] * len(tasks)
+        for done, task in enumerate(tasks, start=1):
+            yield _part(*task, seed)
+            _say(done, len(tasks), every)
+        return
     with client(threads, mem_mb, kind="processes") as dask:
-        from distributed import as_completed
+        # As many tasks ahead as keep the workers busy; more results would pile up in memory.
+        ahead = 3 * threads
+        waiting: deque[Any] = deque()
+        for done, task in enumerate(tasks, start=1 - ahead):
+            waiting.append(dask.submit(_part, *task, seed, pure=False))
+            if done > 0:
+                yield waiting.popleft().result()
+                _say(done, len(tasks), every)
+        for done in range(len(tasks) - len(waiting) + 1, len(tasks) + 1):
+            yield waiting.popleft().result()
+            _say(done, len(tasks), every)
 
-        waiting = {dask.submit(_part, *task, seed, pure=False): k for k, task in enumerate(tasks)}
-        for done, future in enumerate(as_completed(list(waiting), loop=dask.loop), start=1):
-            results[waiting[future]] = future.result()
-            future.release()
-            if done % max(1, len(tasks) // 10) == 0:
-                log.info("preprocessed %d of %d batches", done, len(tasks))
-    return results
 
-
-def _select(parts: list[dict[str, NDArray]], name: str, keep: NDArray[np.bool_]) -> NDArray:
-    """Rows of one array that belong to a split, without a copy of the whole."""
-    first = 0
-    chosen = []
-    for part in parts:
-        rows = keep[first : first + len(part[name])]
-        chosen.append(part[name][rows])
-        first += len(rows)
-    return np.concatenate(chosen)
+def _say(done: int, total: int, every: int) -> None:
+    if done % every == 0:
+        log.info("preprocessed %d of %d batches", done, total)
 
 
 def processed_spec() -> dict[str, Any]:

@@ -108,7 +108,7 @@ class InstrumentPrior(Settings):
 class SimulateSettings(SimulateBase):
     """Simulated clusters."""
 
-    n_samples: int = Field(48_000, description="Number of images", gt=0)
+    n_samples: int = Field(80_000, description="Number of images", gt=0)
     shard_size: int = Field(2_000, description="Images a shard", gt=0)
     image_size: int = Field(128, description="Side of an image, pixel", ge=64, multiple_of=16)
     images_per_cluster: int = Field(
@@ -137,7 +137,6 @@ class NetworkSettings(Settings):
     widths: tuple[int, ...] = Field(
         (32, 64, 96, 128), description="Channels at 1/2, 1/4, 1/8 and 1/16 resolution"
     )
-    full_width: int = Field(12, description="Channels of the full-resolution skip", gt=0)
     decoder_widths: tuple[int, ...] = Field((32, 64, 96), description="Channels of the ResNet")
     decoder_crop: int = Field(32, description="Side of the decoder's crop, resampled pixels", gt=8)
 
@@ -154,9 +153,9 @@ class DecoderSettings(TrainBase):
     """Training of the second stage, which decodes each candidate's radius."""
 
     share: Fraction = Field(
-        0.15, description="Share of the training clusters that the U-Net never sees"
+        0.25, description="Share of the training clusters that the U-Net never sees"
     )
-    epochs: int = Field(8, description="Passes over the candidates", gt=0)
+    epochs: int = Field(10, description="Passes over the candidates", gt=0)
     batch_size: int = Field(128, description="Candidates a step", gt=0)
     precision: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Arithmetic of the network; weights and loss stay in float32"
@@ -167,14 +166,14 @@ class DecoderSettings(TrainBase):
 class TrainSettings(TrainBase):
     """Training of the U-Net, then of the decoder, then calibration."""
 
-    epochs: int = Field(6, description="Passes over the training set", gt=0)
+    epochs: int = Field(7, description="Passes over the training set", gt=0)
     batch_size: int = Field(32, description="Images a step", gt=0)
     precision: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Arithmetic of the networks; weights and losses stay in float32"
     )
     learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
     rethin: Fraction = Field(
-        0.3, description="Share of images thinned to fewer counts anew at each epoch"
+        0.4, description="Share of images thinned to fewer counts anew at each epoch"
     )
     flatten: Fraction = Field(
         0.15, description="Share of images divided by their exposure map at each epoch"

@@ -165,10 +165,11 @@ def _run(
     torch.set_num_threads(threads)
     images, valid = CavityImages.read(data / "train.h5"), CavityImages.read(data / "valid.h5")
     for_decoder = decoder_rows(images.arrays["cluster"], settings.seed, s.decoder.share)
+    log.info("U-Net: %d images, validation: %d", (~for_decoder).sum(), len(valid))
+    first = train_unet(
+        s, images.view(~for_decoder), valid, state / "unet", settings.seed, threads, left()
+    )
     apart = images.subset(for_decoder)
-    images = images.subset(~for_decoder)
-    log.info("U-Net: %d images, validation: %d", len(images), len(valid))
-    first = train_unet(s, images, valid, state / "unet", settings.seed, threads, left())
     del images  # gigabytes
 
     card: dict[str, Any] = {

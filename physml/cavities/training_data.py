@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,15 @@ class CavityImages:
         Share of images divided by their exposure map at each use.
     fingerprint : str
         Hash of the content.
+    rows : ndarray of int, optional
+        Which images of the arrays belong to it; all by default.
     """
 
     arrays: dict[str, NDArray]
     rethin: float = 0.0
     flatten: float = 0.0
     fingerprint: str = ""
+    rows: NDArray[np.int64] | None = None
 
     @classmethod
     def read(cls, path: Path) -> CavityImages:
@@ -52,11 +56,17 @@ class CavityImages:
 
     def __len__(self) -> int:
         """Return the number of images."""
-        return len(self.arrays["index"])
+        return len(self.arrays["index"]) if self.rows is None else len(self.rows)
 
-    def subset(self, rows: NDArray) -> CavityImages:
-        """Return some of the images (views, no copies, where rows are a slice)."""
-        chosen = {k: v[rows] for k, v in self.arrays.items()}
+    def view(self, keep: NDArray[np.bool_]) -> CavityImages:
+        """Return some of the images for training, without a copy: they are gigabytes."""
+        rows = np.flatnonzero(keep)
+        name = f"{self.fingerprint} {hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
+        return CavityImages(self.arrays, self.rethin, self.flatten, name, rows)
+
+    def subset(self, keep: NDArray[np.bool_]) -> CavityImages:
+        """Return a copy of some of the images."""
+        chosen = {k: v[keep] for k, v in self.arrays.items()}
         return CavityImages(chosen, self.rethin, self.flatten, self.fingerprint)
 
     def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
@@ -69,6 +79,8 @@ class CavityImages:
             (n, 4, H/2, W/2) and size_weight (n, H/2, W/2); clear (n,); id (n,).
         """
         a = self.arrays
+        if self.rows is not None:
+            indices = self.rows[indices]
         counts = a["counts"][indices].astype(np.float32)
         model = np.square(a["root_model"][indices].astype(np.float32))
         exposure = a["exposure"][indices].astype(np.float32)

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -35,6 +35,7 @@ MAX_RATIO = 1040
 #: Filters built into HDF5. Others would be loaded as plugins, that is, as code.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _ROWS_PER_CHUNK = 4096
+_BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,49 @@ class Shard:
 # ---------------------------------------------------------------------------------------- writing
 
 
-def _digest(values: NDArray[Any]) -> str:
-    """SHA-256 of type, shape and content, independent of byte order and of padding in rows."""
+def _digest(values: NDArray[Any] | h5py.Dataset) -> str:
+    """SHA-256 of type, shape and content, independent of byte order and of padding in rows.
+
+    A dataset is read in blocks.
+    """
     digest = hashlib.sha256()
-    _update(digest, "", values)
+    if isinstance(values, np.ndarray):
+        _update(digest, "", values.dtype, values.shape, lambda: [values])
+    else:
+        sample = _declared(values) // max(1, values.shape[0])
+        rows = max(1, _BLOCK_BYTES // max(1, sample))
+        starts = range(0, values.shape[0], rows)
+        _update(
+            digest, "", values.dtype, values.shape, lambda: (values[i : i + rows] for i in starts)
+        )
     return digest.hexdigest()
 
 
-def _update(digest: Any, name: str, values: NDArray[Any]) -> None:
-    if values.dtype.names:
-        for column in values.dtype.names:
-            _update(digest, f"{name}.{column}", values[column])
+def _update(
+    digest: Any,
+    name: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    blocks: Callable[[], Iterable[NDArray[Any]]],
+) -> None:
+    if dtype.names:
+        for column in dtype.names:
+            inner = dtype[column]
+            _update(
+                digest,
+                f"{name}.{column}",
+                inner.base,
+                shape + inner.shape,
+                lambda column=column: (block[column] for block in blocks()),  # type: ignore[misc]
+            )
         return
-    little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    digest.update(f"{name}:{little.dtype.kind}{little.dtype.itemsize}{values.shape}".encode())
-    # A view of bytes needs an axis and an element.
-    if little.size:
-        digest.update(little.reshape(-1).view(np.uint8))
+    little = dtype.newbyteorder("<")
+    digest.update(f"{name}:{dtype.kind}{dtype.itemsize}{shape}".encode())
+    for block in blocks():
+        plain = np.ascontiguousarray(block, little)
+        # A view of bytes needs an axis and an element.
+        if plain.size:
+            digest.update(plain.reshape(-1).view(np.uint8))
 
 
 def _non_finite(values: NDArray[Any]) -> str | None:
@@ -180,6 +207,129 @@ def write_shard(
         file.attrs["sha256"] = total.hexdigest()
         file.attrs["format"] = "physml shard 1"
         file.attrs[prov.KEY] = prov.dumps(provenance)
+
+
+class ShardWriter:
+    """Write a shard of any length batch by batch, atomically; a context manager.
+
+    What it writes is read by the same functions as what `write_shard` writes, and holds the same
+    digests.
+
+    Parameters
+    ----------
+    path
+        Where to.
+    provenance
+        Run record (`physml.provenance.record`).
+    tables
+        Names that hold structured arrays.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    InputError
+        A batch does not go with those before it, or holds a value that is not finite.
+    OutputError
+        The file exists, or there is no room.
+
+    Examples
+    --------
+    >>> with ShardWriter("all.h5", provenance=record) as shard:  # doctest: +SKIP
+    ...     for batch in batches:
+    ...         shard.append({"counts": batch})
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        provenance: Mapping[str, Any],
+        tables: Collection[str] = (),
+        overwrite: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self._record = dict(provenance)
+        self._tables = set(tables)
+        self._overwrite = overwrite
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._rows = 0
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> ShardWriter:
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path, self._overwrite))
+            self._file = stack.enter_context(create_hdf5(temporary))
+            self._stack = stack.pop_all()
+        return self
+
+    def __len__(self) -> int:
+        """Return the number of samples so far."""
+        return self._rows
+
+    def append(self, batch: Mapping[str, NDArray[Any]]) -> None:
+        """Add samples: name -> array of shape (n, ...), n the same for all."""
+        values = {name: np.asarray(v) for name, v in batch.items()}
+        if self._datasets and set(values) != set(self._datasets):
+            raise InputError.expected(
+                self.path, f"the datasets {sorted(self._datasets)}", f"{sorted(values)}"
+            )
+        lengths = {name: len(v) if v.ndim else None for name, v in values.items()}
+        if len(set(lengths.values())) > 1 or None in lengths.values():
+            raise InputError.expected(
+                self.path, "arrays of one length along the first axis", str(lengths)
+            )
+        for name, v in values.items():
+            self._check(name, v)
+        for name, v in values.items():
+            if name not in self._datasets:
+                self._datasets[name] = self._file.create_dataset(
+                    name, shape=(0, *v.shape[1:]), maxshape=(None, *v.shape[1:]), dtype=v.dtype,
+                    **_layout(np.empty((_ROWS_PER_CHUNK, *v.shape[1:]), v.dtype)),
+                )  # fmt: skip
+            dataset = self._datasets[name]
+            dataset.resize(self._rows + len(v), axis=0)
+            dataset[self._rows :] = v
+        self._rows += next(iter(lengths.values()), None) or 0
+
+    def _check(self, name: str, values: NDArray[Any]) -> None:
+        _check_name(self.path, name)
+        if not _plain(values.dtype) or bool(values.dtype.names) != (name in self._tables):
+            what = "a table of numbers" if name in self._tables else "numbers"
+            raise InputError.expected(self.path, f"{what} as {name!r}", f"dtype {values.dtype}")
+        known = self._datasets.get(name)
+        if known is not None and (known.dtype, known.shape[1:]) != (values.dtype, values.shape[1:]):
+            raise InputError.expected(
+                self.path,
+                f"{name!r} of {known.dtype} and shape (n, *{known.shape[1:]}) as before",
+                f"{values.dtype} of shape {values.shape}",
+            )
+        place = _non_finite(values)
+        if place is not None:
+            raise InputError.expected(self.path, f"finite values in {name!r}", place)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)  # the temporary file goes
+            return
+        with self._stack:
+            self._finish()
+
+    def _finish(self) -> None:
+        total = hashlib.sha256()
+        for name in sorted(self._datasets):
+            dataset = self._datasets[name]
+            digest = _digest(dataset)
+            dataset.attrs["sha256"] = digest
+            total.update(f"{name}:{digest}\n".encode())
+        self._file.attrs["sha256"] = total.hexdigest()
+        self._file.attrs["format"] = "physml shard 1"
+        self._file.attrs[prov.KEY] = prov.dumps(self._record)
 
 
 class _Sink(io.RawIOBase):

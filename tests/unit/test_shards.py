@@ -10,7 +10,14 @@ import pytest
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
-from physml.io.shards import Spec, open_shard, read_provenance, read_shard, write_shard
+from physml.io.shards import (
+    ShardWriter,
+    Spec,
+    open_shard,
+    read_provenance,
+    read_shard,
+    write_shard,
+)
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(3, (10, 32, 32)).astype(np.uint32)
@@ -178,3 +185,43 @@ def test_zeros_pass_the_guard_against_bombs(tmp_path: Path) -> None:
     write_shard(path, arrays, provenance={})
     assert arrays["x"].nbytes > 150 * path.stat().st_size
     assert read_shard(path, {"x": Spec("uint32"), "y": Spec("f8")})["x"].sum() == 0
+
+
+def test_written_batch_by_batch_is_the_same_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    table = np.zeros((700, 2), [("a", "<f8"), ("b", "<i4", (3,))])
+    table["a"], table["b"] = rng.normal(size=(700, 2)), rng.integers(0, 9, (700, 2, 3))
+    arrays = {"image": rng.normal(size=(700, 5, 6)), "index": np.arange(700)}
+    write_shard(tmp_path / "whole.h5", arrays, tables={"table": table}, provenance={"seed": 1})
+    everything = arrays | {"table": table}
+    with ShardWriter(tmp_path / "parts.h5", provenance={"seed": 1}, tables=["table"]) as shard:
+        for first, last in ((0, 1), (1, 1), (1, 600), (600, 700)):
+            shard.append({name: values[first:last] for name, values in everything.items()})
+    spec = {name: Spec(v.dtype) for name, v in everything.items()}
+    for name in ("whole.h5", "parts.h5"):
+        found = read_shard(tmp_path / name, spec)  # checks the digests
+        assert all(np.array_equal(found[n], v) for n, v in everything.items())
+        assert found.provenance == {"seed": 1}
+    with h5py.File(tmp_path / "whole.h5") as a, h5py.File(tmp_path / "parts.h5") as b:
+        assert a.attrs["sha256"] == b.attrs["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"x": np.zeros((2, 4))}, "before"),
+        ({"x": np.zeros((2, 3), np.float32)}, "before"),
+        ({"y": np.zeros((2, 3))}, "datasets"),
+        ({"x": np.full((2, 3), np.nan)}, "finite"),
+        ({"x": np.float64(3)}, "one length"),
+    ],
+)
+def test_batch_that_does_not_go_on_leaves_nothing(tmp_path: Path, second, words: str) -> None:
+    path = tmp_path / "x.h5"
+    with (
+        pytest.raises(InputError, match=words),
+        ShardWriter(path, provenance={}) as shard,
+    ):
+        shard.append({"x": np.zeros((2, 3))})
+        shard.append(second)
+    assert list(tmp_path.iterdir()) == []
