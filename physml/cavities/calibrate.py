@@ -51,6 +51,8 @@ def calibrate(
     """
     from physml.evaluation.calibration import error_scale
 
+    from .search import LISTED
+
     calibration = detector.card["calibration"] = {}
     scale, offset = calibrate_pixels(detector, valid)
     calibration |= {"pixel_scale": scale, "pixel_offset": offset}
@@ -58,8 +60,10 @@ def calibrate(
     logit, true, pull = outcomes(found, valid.arrays)
     slope, offset = platt(logit, true)
     calibration |= {"cavity_scale": slope, "cavity_offset": offset}
-    if len(pull) >= 20:
-        calibration["radius_err_scale"] = error_scale(pull)
+    # The errors are for the cavities that a catalogue lists; doubtful ones follow other laws.
+    listed = slope * logit[true] + offset >= np.log(LISTED / (1 - LISTED))
+    if listed.sum() >= 20:
+        calibration["radius_err_scale"] = error_scale(pull[listed])
     detector.card["thresholds"] = alarm_thresholds(detector, settings)
     log.info("calibration: %s", calibration)
     log.info("thresholds: %s", detector.card["thresholds"])
@@ -67,7 +71,11 @@ def calibrate(
 
 
 def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[float, float]:
-    """Platt scaling of the pixel map, on at most 400 images' live pixels."""
+    """Platt scaling of the pixel map, on a tenth of the live pixels of all images.
+
+    Pixels of one image err together: it takes thousands of images, not of pixels, to know the
+    offset well.
+    """
     import torch
 
     from .inputs import channels
@@ -75,7 +83,7 @@ def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[flo
     a = valid.arrays
     logits, truths = [], []
     rng = np.random.default_rng(0)  # which pixels are taken is no part of the data
-    for first in range(0, min(len(valid), 400), 16):
+    for first in range(0, len(valid), 16):
         part = slice(first, first + 16)
         image = channels(
             torch.from_numpy(a["counts"][part].astype(np.float32)),
@@ -126,8 +134,7 @@ def outcomes(
     p = np.clip(candidates["score"], 1e-6, 1 - 1e-6)
     hit = matched >= 0
     true_radius = cavities["radius"][matched[hit]]
-    relative_err = candidates["radius_err"][hit] / candidates["radius"][hit]
-    pull = np.log(candidates["radius"][hit] / true_radius) / relative_err
+    pull = (candidates["radius"][hit] - true_radius) / candidates["radius_err"][hit]
     return np.log(p / (1 - p)), hit, pull
 
 
