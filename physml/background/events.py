@@ -1,0 +1,343 @@
+"""Find events in detector frames: the baseline that every other method starts from.
+
+Pixels above the split threshold that share a side grow together from the brightest one. What has
+a shape that a photon's charge can have, and an energy it can have, is a valid event; the rest is
+a particle. All frames are treated at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .clusters import connected, measure
+from .frames import ORIGINS, PIXEL
+from .grades import INVALID, asca_grades, epic_patterns
+
+if TYPE_CHECKING:
+    from .frames import Frames
+
+SPLIT, EVENT_THRESHOLD, UPPER = 0.05, 0.1, 15.0  # keV
+
+#: Event: brightest pixel, sum (keV), EPIC-pn pattern, ASCA grade, number of pixels, energy of the
+#: brightest pixel (keV), energy centroid (pixels), flag bits, row of `Found.clusters`, whether it
+#: passes as an X-ray.
+EVENT = np.dtype(
+    [
+        ("frame", "i8"),
+        ("y", "i2"),
+        ("x", "i2"),
+        ("energy", "f4"),
+        ("pattern", "i2"),
+        ("grade", "i2"),
+        ("n_pixels", "i2"),
+        ("peak", "f4"),
+        ("xc", "f4"),
+        ("yc", "f4"),
+        ("flag", "i4"),
+        ("cluster", "i4"),
+        ("valid", "?"),
+    ]
+)
+
+#: Bits of `flag`.
+BORDER, NEAR_BAD, NEGATIVE, SATURATED = 1, 2, 4, 8
+
+PHOTON_LABEL, BACKGROUND_LABEL = 0, 1
+
+#: What an event is: 0 photon or 1 background, share of its true energy by `ORIGINS`, and what left
+#: most of it (as in `TRUE_PIXEL`).
+TRUTH = np.dtype([("label", "u1"), ("share", "f4", (len(ORIGINS),)), ("source", "i4")])
+
+PATCH = 5
+_REACH = PATCH // 2
+_MAX_COUNT = np.iinfo(np.int16).max
+
+
+@dataclass(frozen=True)
+class Found:
+    """Events and clusters of some frames.
+
+    Attributes
+    ----------
+    events : structured ndarray, shape (m,)
+        `EVENT`, one for each cluster with a pixel above the event threshold, valid or not.
+    clusters : structured ndarray, shape (k,)
+        `CLUSTER`, in order of their first pixels.
+    patches : ndarray of float32, shape (m, 5, 5)
+        keV around the brightest pixel of each event, of all pixels of the frame; 0 outside of the
+        detector and at bad pixels.
+    pixel_cluster, pixel_event : ndarray of int32, shape (n_pixels,)
+        Cluster and event of each pixel of the frames, -1 for none.
+    """
+
+    events: NDArray[Any]
+    clusters: NDArray[Any]
+    patches: NDArray[np.float32]
+    pixel_cluster: NDArray[np.int32]
+    pixel_event: NDArray[np.int32]
+
+
+def find_events(
+    frames: Frames,
+    *,
+    split: float = SPLIT,
+    event: float = EVENT_THRESHOLD,
+    upper: float = UPPER,
+    bad: NDArray[np.bool_] | None = None,
+    saturation: float | None = None,
+) -> Found:
+    """Find the events of sparse frames.
+
+    Parameters
+    ----------
+    frames : Frames
+    split : float
+        Pixels have to be above it to belong to an event, keV.
+    event : float
+        The brightest pixel of an event has to be above it, keV.
+    upper : float
+        Clusters with a larger sum are particles, keV.
+    bad : ndarray of bool, shape (ny, nx), optional
+        Pixels to ignore.
+    saturation : float, optional
+        Pixels from here on are flagged as saturated, keV.
+
+    Returns
+    -------
+    Found
+
+    Raises
+    ------
+    ValueError
+        Pixels are not sorted by (frame, y, x), occur twice or lie outside of the detector; or
+        thresholds are not in order.
+
+    Notes
+    -----
+    One 4-connected cluster makes one event, however many local maxima it has: growth begins at
+    the highest of them and takes every pixel it can reach, the other maxima included, so that
+    nothing is left for them to grow from. Two photons in touching pixels therefore are one event,
+    valid only if together they have a valid shape; a track with many maxima is one invalid event
+    and not many valid ones. Of equally bright pixels the first in order of (y, x) is the maximum.
+
+    Clusters that meet at a corner only stay apart for the EPIC-pn pattern. For the ASCA grade, as
+    on board of Chandra, all pixels of the 3 x 3 count.
+
+    The pattern is -1 if the shape is no photon's, if a pixel of the event lies in the outermost
+    row or column, or if a pixel next to it (corners included) is below minus the split threshold,
+    which no noise explains. An event next to a bad pixel keeps its pattern and is flagged: part of
+    its charge may be missing. An event is valid if its pattern is not -1 and its sum is not above
+    `upper`.
+    """
+    if not 0 <= split <= event <= upper:
+        raise ValueError(
+            f"expected 0 <= split <= event <= upper, found {split:g}, {event:g}, {upper:g} keV"
+        )
+    p = frames.pixels
+    place = _Places(p, frames.shape)
+    energy = np.ascontiguousarray(p["energy"])
+    if bad is not None:
+        bad = np.asarray(bad, bool)
+        if bad.shape != frames.shape:
+            raise ValueError(f"bad pixels of shape {bad.shape}, frames of {frames.shape}")
+        energy = np.where(bad[place.y, place.x], np.float32(0), energy)
+    on = np.flatnonzero(energy > split)
+    label, n = connected(place.key[on], place.stride)
+    clusters, peak = measure(
+        p["frame"][on],
+        place.y[on].astype(np.float64),
+        place.x[on].astype(np.float64),
+        energy[on].astype(np.float64),
+        label,
+        n,
+        frames.shape,
+        upper,
+    )
+    flag = np.where(clusters["border"], BORDER, 0)
+    if bad is not None and bad.any():
+        near = _dilate(bad)[place.y[on], place.x[on]]
+        flag |= np.where(np.bincount(label, near, minlength=n) > 0, NEAR_BAD, 0)
+    flag[label[place.next_to(energy < -split, on)]] |= NEGATIVE
+    if saturation is not None:
+        full = energy[on] >= saturation
+        flag |= np.where(np.bincount(label, full, minlength=n) > 0, SATURATED, 0)
+
+    bright = np.flatnonzero(clusters["peak"] > event)
+    at = on[peak[bright]]
+    patches = place.patches(energy, at)
+    events = np.zeros(len(bright), EVENT)
+    for name in ("frame", "energy", "peak", "xc", "yc"):
+        events[name] = clusters[name][bright]
+    events["y"], events["x"] = place.y[at], place.x[at]
+    events["n_pixels"] = np.minimum(clusters["n_pixels"][bright], _MAX_COUNT)
+    events["flag"], events["cluster"] = flag[bright], bright
+    inner = patches[:, 1:-1, 1:-1]
+    events["pattern"] = np.where(
+        events["flag"] & (BORDER | NEGATIVE),
+        INVALID,
+        epic_patterns(inner, clusters["n_pixels"][bright], split),
+    )
+    events["grade"] = np.where(_on_edge(events, frames.shape), 7, asca_grades(inner, split))
+    events["valid"] = (events["pattern"] != INVALID) & ~clusters["particle"][bright]
+    clusters["valid"][bright] = events["valid"]
+
+    pixel_cluster = np.full(len(p), -1, np.int32)
+    pixel_cluster[on] = label
+    event_of = np.full(n + 1, -1, np.int32)  # the last one serves pixels without a cluster
+    event_of[bright] = np.arange(len(bright))
+    return Found(events, clusters, patches, pixel_cluster, event_of[pixel_cluster])
+
+
+def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> NDArray[Any]:
+    """Take the pixels of dense frames that matter to `find_events`.
+
+    Parameters
+    ----------
+    images : array_like, shape (n, ny, nx)
+        keV, finite.
+    split : float
+        Pixels above it are taken, and those below minus it: they spoil what is next to them.
+
+    Returns
+    -------
+    structured ndarray
+        `PIXEL`, sorted; `frame` is the place in the stack.
+    """
+    values = np.asarray(images)
+    if values.ndim != 3:
+        raise ValueError(f"expected axes (frame, y, x), found shape {values.shape}")
+    wanted = values > split
+    wanted |= values < -split
+    flat = np.flatnonzero(wanted)
+    pixels = np.empty(len(flat), PIXEL)
+    pixels["frame"], rest = np.divmod(flat, values.shape[1] * values.shape[2])
+    pixels["y"], pixels["x"] = np.divmod(rest, values.shape[2])
+    pixels["energy"] = values.reshape(-1)[flat]
+    return pixels
+
+
+def truth(found: Found, frames: Frames) -> NDArray[Any]:
+    """What left the energy of each event.
+
+    Parameters
+    ----------
+    found : Found
+    frames : Frames
+        The frames of `found`, with truth.
+
+    Returns
+    -------
+    structured ndarray, shape (m,)
+        `TRUTH`. The label is the side that left more true energy; equal sides, and events of
+        noise alone (no shares, source -1), are background. The source is the one with most energy
+        among those of the label's side, counting for each pixel the source that leads there.
+
+    Raises
+    ------
+    ValueError
+        The frames have no truth.
+    """
+    if not frames.has_truth:
+        raise ValueError("the frames do not say what left their charge")
+    m = len(found.events)
+    rows = np.flatnonzero(found.pixel_event >= 0)
+    event = found.pixel_event[rows].astype(np.int64)
+    deposits = np.stack([frames.pixels[name][rows] for name in ORIGINS], axis=1).astype(np.float64)
+    sums = np.stack([np.bincount(event, d, minlength=m) for d in deposits.T], axis=1)
+    total = sums.sum(axis=1)
+    out = np.zeros(m, TRUTH)
+    np.divide(sums, total[:, None], out=sums, where=total[:, None] > 0)
+    out["share"] = sums
+    photon = sums[:, -1] > sums[:, :-1].sum(axis=1)
+    out["label"] = np.where(photon, PHOTON_LABEL, BACKGROUND_LABEL)
+    source = frames.pixels["source"][rows].astype(np.int64)
+    side = np.where(photon[event], source <= -2, source >= 0)
+    out["source"] = _leading(event[side], source[side], deposits.sum(axis=1)[side], m)
+    return out
+
+
+def _leading(
+    event: NDArray[np.int64],
+    source: NDArray[np.int64],
+    energy: NDArray[np.float64],
+    m: int,
+) -> NDArray[np.int32]:
+    """Source with most energy in each event, -1 for none; of equals the lowest number."""
+    out = np.full(m, -1, np.int32)
+    if len(event) == 0:
+        return out
+    pairs, label = np.unique(np.stack([event, source], axis=1), axis=0, return_inverse=True)
+    summed = np.bincount(label.ravel(), energy)
+    order = np.lexsort((pairs[:, 1], -summed, pairs[:, 0]))
+    first = np.append(True, np.diff(pairs[order, 0]) > 0)
+    best = pairs[order[first]]
+    out[best[:, 0]] = best[:, 1]
+    return out
+
+
+class _Places:
+    """Places of sparse pixels on one line, padded so that only neighbours are near each other.
+
+    Two empty columns after each row and two empty rows after each frame keep a step of up to two
+    pixels from reaching a pixel of another row or frame.
+    """
+
+    def __init__(self, pixels: NDArray[Any], shape: tuple[int, int]) -> None:
+        ny, nx = shape
+        self.y, self.x = pixels["y"].astype(np.int64), pixels["x"].astype(np.int64)
+        if len(pixels) and (
+            self.y.min() < 0 or self.x.min() < 0 or self.y.max() >= ny or self.x.max() >= nx
+        ):
+            raise ValueError(f"expected pixels within {ny} x {nx}, found some outside")
+        self.stride = nx + _REACH
+        frame = pixels["frame"]
+        # Numbers of frames may be huge; only their order matters.
+        rank = np.cumsum(np.append(False, np.diff(frame) != 0)[: len(frame)], dtype=np.int64)
+        self.key = (rank * (ny + _REACH) + self.y) * self.stride + self.x
+        if (np.diff(self.key) <= 0).any() or (np.diff(frame) < 0).any():
+            raise ValueError("expected pixels sorted by (frame, y, x), each once")
+
+    def next_to(self, chosen: NDArray[np.bool_], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Places in `rows` of the pixels that touch a chosen pixel, corners included."""
+        chosen_key = self.key[chosen]
+        if len(rows) == 0 or len(chosen_key) == 0:
+            return np.empty(0, np.intp)
+        key = self.key[rows]
+        steps = np.array([dy * self.stride + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)])
+        wanted = (chosen_key[:, None] + steps).ravel()
+        place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+        return place[key[place] == wanted]
+
+    def patches(self, energy: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Squares of 5 x 5 around some of the pixels, shape (len(at), 5, 5)."""
+        out = np.zeros((len(at), PATCH, PATCH), np.float32)
+        if len(at) == 0:
+            return out
+        rows = np.arange(-_REACH, _REACH + 1) * self.stride
+        left = self.key[at][:, None] + rows - _REACH
+        first = np.searchsorted(self.key, left)
+        # The pixels of a row of the patch follow each other in the table.
+        place = np.minimum(first[..., None] + np.arange(PATCH), len(self.key) - 1)
+        column = self.key[place] - left[..., None]
+        event, row, k = np.nonzero((column >= 0) & (column < PATCH))
+        out[event, row, column[event, row, k]] = energy[place[event, row, k]]
+        return out
+
+
+def _on_edge(events: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether the 3 x 3 around the brightest pixel does not fit into the detector."""
+    y, x = events["y"], events["x"]
+    edge: NDArray[np.bool_] = (y == 0) | (x == 0) | (y == shape[0] - 1) | (x == shape[1] - 1)
+    return edge
+
+
+def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Grow a mask by its neighbours, corners included."""
+    from scipy.ndimage import binary_dilation
+
+    grown: NDArray[np.bool_] = binary_dilation(mask, np.ones((3, 3), bool))
+    return grown
