@@ -176,6 +176,9 @@ def run_stage(
         refuse_foreign(out)
     limit_threads(threads)
     function = pipeline.stage(stage)
+    # A pipeline from another package reports its progress as ours do.
+    package = function.__module__.partition(".")[0]
+    logging.getLogger(package).setLevel(logging.getLogger("physml").level)
     limit_threads(threads)  # again: importing the stage may have brought torch
     if stage != "simulate":  # one shard is one thread's work; many shards run side by side
         arguments["threads"] = threads

@@ -36,7 +36,7 @@ from physml.io.atomic import atomic_directory, write_json
 from physml.pipeline import Pipeline
 from physml.provenance import record
 
-log = logging.getLogger("physml.outside")
+log = logging.getLogger("outside_pkg")
 pipeline = Pipeline(
     name="outside",
     title="A pipeline from outside",
