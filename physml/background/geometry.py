@@ -1,0 +1,135 @@
+"""A slab of silicon in a box-shaped cavity inside a thick wall.
+
+Axes x, y along the detector's columns and rows, z away from its readout side; the slab fills
+[0, nx p] x [0, ny p] x [0, thickness], lengths in um. The cavity leaves the stand-off free above
+and below the slab and a gap at its sides; the wall is a box around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from .tracks import normals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Slab, cavity and wall.
+
+    Attributes
+    ----------
+    size : ndarray, shape (3,)
+        Of the slab, um.
+    standoff, gap : float
+        Distance from the slab to the wall above and below it, and at its sides, um.
+    wall : float
+        Thickness of the wall, um.
+    """
+
+    size: Floats
+    standoff: float
+    gap: float
+    wall: float
+
+    @property
+    def low(self) -> Floats:
+        """Lower corner of the cavity, um."""
+        return -np.array([self.gap, self.gap, self.standoff])
+
+    @property
+    def high(self) -> Floats:
+        """Upper corner of the cavity, um."""
+        return self.size - self.low
+
+    @property
+    def area(self) -> float:
+        """Surface of the cavity, um2."""
+        a, b, c = self.high - self.low
+        return float(2 * (a * b + b * c + c * a))
+
+    def lines(self, number: int, rng: Generator) -> tuple[Floats, Floats]:
+        """Draw isotropic lines that cross the cavity: where they enter, and directions.
+
+        A convex surface A in an isotropic intensity I is entered by pi I A particles a second,
+        evenly and with a cosine law.
+        """
+        low, high = self.low, self.high
+        side = high - low
+        faces = np.array([side[1] * side[2], side[0] * side[2], side[0] * side[1]]).repeat(2)
+        face = rng.choice(6, number, p=faces / faces.sum())
+        axis, upper = face // 2, face % 2
+        position = low + side * rng.random((number, 3))
+        rows = np.arange(number)
+        position[rows, axis] = np.where(upper, high[axis], low[axis])
+        inward = np.zeros((number, 3))
+        inward[rows, axis] = np.where(upper, -1.0, 1.0)
+        return position, cosine_law(inward, rng)
+
+    def wall_before(self, position: Floats, direction: Floats) -> Floats:
+        """Path through the wall of a line up to where it enters the cavity, um."""
+        return ray_box(position, -direction, self.low - self.wall, self.high + self.wall)[1]
+
+    def wall_after(self, position: Floats, direction: Floats) -> Floats:
+        """Path through the wall from a point of its inner surface, um."""
+        return ray_box(position, direction, self.low - self.wall, self.high + self.wall)[1]
+
+    def to_wall(self, position: Floats, direction: Floats) -> Floats:
+        """Distance to the wall from within the cavity, um."""
+        return np.maximum(ray_box(position, direction, self.low, self.high)[1], 0.0)
+
+    def to_slab(self, position: Floats, direction: Floats) -> tuple[Floats, Floats]:
+        """Distances at which lines enter and leave the slab, um; inf where they miss it."""
+        near, far = ray_box(position, direction, np.zeros(3), self.size)
+        missed = (far <= near) | (far <= 0)
+        return np.where(missed, np.inf, near), np.where(missed, np.inf, far)
+
+    def wall_normal(self, position: Floats) -> Floats:
+        """Normals of the wall, pointing into the cavity, at points of its surface."""
+        below = np.abs(position - self.low)
+        above = np.abs(position - self.high)
+        distance = np.concatenate([below, above], 1)
+        face = distance.argmin(1)
+        normal = np.zeros_like(position)
+        normal[np.arange(len(face)), face % 3] = np.where(face < 3, 1.0, -1.0)
+        return normal
+
+    def onto_wall(self, position: Floats) -> Floats:
+        """Bring points just beyond an edge back onto the cavity's surface."""
+        return np.clip(position, self.low, self.high)
+
+
+def cosine_law(normal: Floats, rng: Generator) -> Floats:
+    """Directions about normals (n, 3) with a density proportional to the cosine."""
+    c = np.sqrt(rng.random(len(normal)))
+    s = np.sqrt(1 - c * c)
+    phi = rng.random(len(normal)) * (2 * np.pi)
+    a, b = normals(normal)
+    return c[:, None] * normal + (s * np.cos(phi))[:, None] * a + (s * np.sin(phi))[:, None] * b
+
+
+def isotropic(number: int, rng: Generator) -> Floats:
+    """Directions over the whole sphere, shape (n, 3)."""
+    z = rng.uniform(-1, 1, number)
+    s = np.sqrt(1 - z * z)
+    phi = rng.random(number) * (2 * np.pi)
+    return np.stack([s * np.cos(phi), s * np.sin(phi), z], 1)
+
+
+def ray_box(
+    position: Floats, direction: Floats, low: Floats, high: Floats
+) -> tuple[Floats, Floats]:
+    """Distances along lines at which they enter and leave a box (the first > second: missed)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first = (low - position) / direction
+        second = (high - position) / direction
+    # A line in the plane of a face gives 0 / 0: that face does not bound it.
+    near = np.where(np.isnan(first), -np.inf, np.minimum(first, second))
+    far = np.where(np.isnan(second), np.inf, np.maximum(first, second))
+    return near.max(1), far.min(1)

@@ -1,0 +1,258 @@
+r"""Electrons that particles set free in the wall around the detector, and their flights.
+
+A particle that crosses the wall's surface at an angle with cosine c knocks on electrons all along
+its path. One of energy T can come out only from a depth of less than its range R(T), so that only
+
+    N = (xi' / c) int R(T) / T^2 dT
+
+of them (about 0.3 a crossing) have to be drawn and followed; the rest cannot come out, and leaving
+them out is exact. Their angles and depths follow from the kinematics of the collision, their
+energies and directions at the surface from the walk through the wall (electrons.py). The same
+holds for fast electrons that cross the surface.
+
+What comes out flies straight to the slab or to another wall, and so on, until it stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from .electrons import Deposits, Electrons, through_slab, through_wall
+from .geometry import Geometry
+from .materials import ELECTRON_MASS, Material
+from .protons import CUT, beta_squared, delta_cosine, largest_transfer
+from .tracks import HARD_LOSS, HIGHEST, TrackLibrary, turn
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Flights from surface to surface that are followed; far fewer than 1e-4 of the electrons go on.
+FLIGHTS = 8
+#: Steeper than this nothing crosses a surface; the grazing rest is one in 1e6.
+_GRAZING = 1e-3
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Wall and slab with their electron tracks."""
+
+    geometry: Geometry
+    wall: TrackLibrary
+    slab: TrackLibrary
+
+
+@lru_cache(maxsize=4)
+def _reach(material: Material) -> tuple[Floats, Floats]:
+    """Log energies and int R(T) / T^2 dT from the cut up to each, um / keV."""
+    from .tracks import library
+
+    grid = np.linspace(np.log(CUT), np.log(HIGHEST), 2000)
+    energy = np.exp(grid)
+    each = library(material).range_of(energy) / energy
+    steps = 0.5 * (each[1:] + each[:-1]) * np.diff(grid)
+    return grid, np.concatenate([[0.0], np.cumsum(steps)])
+
+
+@dataclass(frozen=True)
+class Crossings:
+    """Charged particles that cross the wall's surface.
+
+    Attributes
+    ----------
+    position, direction : ndarray, shape (n, 3)
+    xi : ndarray
+        Xi per path, keV/um.
+    largest, beta2 : ndarray
+        Largest energy that is knocked on (keV), velocity squared over c squared.
+    path : ndarray
+        Length in the wall, um.
+    leaving : ndarray of bool
+        It comes out of the wall (else it goes in).
+    owner : ndarray of int
+    inside : ndarray of bool
+    """
+
+    position: Floats
+    direction: Floats
+    xi: Floats
+    largest: Floats
+    beta2: Floats
+    path: Floats
+    leaving: NDArray[np.bool_]
+    owner: Ints
+    inside: NDArray[np.bool_]
+
+
+def set_free(
+    shell: Shell,
+    crossings: Crossings,
+    cosine: Callable[[Floats, Ints], Floats],
+    rng: Generator,
+) -> Electrons:
+    """Electrons that come out of the wall where particles cross its surface.
+
+    Parameters
+    ----------
+    shell : Shell
+    crossings : Crossings
+    cosine : callable
+        (transfers, rows of the crossings) -> cosines between particle and electron.
+    rng : Generator
+    """
+    c = crossings
+    normal = shell.geometry.wall_normal(c.position)
+    steep = np.maximum(np.abs((normal * c.direction).sum(1)), _GRAZING)
+    grid, table = _reach(shell.wall.material)
+    total = np.interp(np.log(np.clip(c.largest, CUT, HIGHEST)), grid, table)
+    row = np.repeat(np.arange(len(c.xi)), rng.poisson(c.xi / steep * total))
+    transfer = np.exp(np.interp(rng.random(len(row)) * total[row], table, grid))
+    depth = rng.random(len(row)) * shell.wall.range_of(transfer)
+    along = depth / steep[row]
+    happens = rng.random(len(row)) < 1 - c.beta2[row] * transfer / c.largest[row]
+    happens &= along < c.path[row]
+    row, transfer, depth, along = row[happens], transfer[happens], depth[happens], along[happens]
+    way = np.where(c.leaving[row], -along, along)
+    electrons = Electrons(
+        transfer,
+        c.position[row] + way[:, None] * c.direction[row],
+        turn(c.direction[row], cosine(transfer, row), rng),
+        c.owner[row],
+        c.inside[row],
+    )
+    return through_wall(shell.wall, depth, normal[row], electrons, rng)
+
+
+def by_nuclei(
+    shell: Shell,
+    energy: Floats,
+    charge2: Floats,
+    position: Floats,
+    direction: Floats,
+    leaving: NDArray[np.bool_],
+    owner: Ints,
+    rng: Generator,
+) -> Electrons:
+    """Electrons set free by protons and helium nuclei that cross the wall's surface.
+
+    Parameters
+    ----------
+    energy, charge2 : ndarray, shape (n,)
+        Kinetic energy per nucleon at the surface (keV), charge squared.
+    position, direction : ndarray, shape (n, 3)
+        Where they cross, um.
+    leaving : ndarray of bool
+        They come out of the wall.
+    owner : ndarray of int
+    """
+    g = shell.geometry
+    before = g.wall_before(position, direction)
+    after = g.wall_after(position, direction)
+    crossings = Crossings(
+        position,
+        direction,
+        shell.wall.material.xi_rate / beta_squared(energy) * charge2,
+        largest_transfer(energy),
+        beta_squared(energy),
+        np.where(leaving, before, after),
+        leaving,
+        owner,
+        np.zeros(len(energy), bool),
+    )
+    return set_free(shell, crossings, lambda t, row: delta_cosine(energy[row], t), rng)
+
+
+def by_electrons(
+    shell: Shell, electrons: Electrons, leaving: NDArray[np.bool_], rng: Generator
+) -> Electrons:
+    """Slow electrons set free by electrons that cross the wall's surface.
+
+    Collisions above `HARD_LOSS` are part of the electrons' own walk.
+    """
+    e = electrons.energy
+    crossings = Crossings(
+        electrons.position,
+        electrons.direction,
+        shell.wall.material.xi_rate / beta_squared(e, ELECTRON_MASS),
+        np.minimum(HARD_LOSS, 0.5 * e),
+        np.zeros(len(e)),  # the factor 1 - beta^2 T / T_max is that of heavy particles
+        shell.wall.range_of(e),
+        leaving,
+        electrons.owner,
+        electrons.inside,
+    )
+
+    def cosine(transfer: Floats, row: Ints) -> Floats:
+        m2 = 2 * ELECTRON_MASS
+        square = transfer * (e[row] + m2) / (e[row] * (transfer + m2))
+        return np.sqrt(np.minimum(square, 1.0))
+
+    return set_free(shell, crossings, cosine, rng)
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What electrons that came through the cavity left in the slab.
+
+    Attributes
+    ----------
+    deposits : Deposits
+    owner : ndarray of int
+        One entry for each electron that entered the slab.
+    energy, position : ndarray
+        With what energy and where it entered, keV and um.
+    """
+
+    deposits: Deposits
+    owner: Ints
+    energy: Floats
+    position: Floats
+
+
+def fly(shell: Shell, electrons: Electrons, rng: Generator) -> Arrivals:
+    """Follow electrons through the cavity until they stop in the slab or in the wall.
+
+    Parameters
+    ----------
+    electrons : Electrons
+        In the cavity or on one of its surfaces, heading into it.
+    """
+    g = shell.geometry
+    deposits: list[Deposits] = []
+    entered: list[Electrons] = []
+    for _ in range(FLIGHTS):
+        if len(electrons) == 0:
+            break
+        near, far = g.to_slab(electrons.position, electrons.direction)
+        # What has just left the slab touches it still, to rounding.
+        hits = np.isfinite(near) & (far > 1e-3)
+        going = electrons[~hits]
+        electrons = electrons[hits]
+        at = electrons.position + np.maximum(near[hits], 0)[:, None] * electrons.direction
+        arriving = _moved(electrons, np.clip(at, 0, g.size))
+        entered.append(arriving)
+        left_there, left = through_slab(shell.slab, g.size, arriving, rng)
+        deposits.append(left_there)
+        distance = g.to_wall(going.position, going.direction)
+        at = going.position + distance[:, None] * going.direction
+        going = _moved(going, g.onto_wall(at))
+        normal = g.wall_normal(going.position)
+        back = through_wall(shell.wall, np.zeros(len(going)), normal, going, rng)
+        back = _moved(back, g.onto_wall(back.position))
+        knocked_in = by_electrons(shell, going, np.zeros(len(going), bool), rng)
+        knocked_out = by_electrons(shell, back, np.ones(len(back), bool), rng)
+        electrons = Electrons.join([left, back, knocked_in, knocked_out])
+        electrons = _moved(electrons, g.onto_wall(electrons.position))
+    arrived = Electrons.join(entered)
+    return Arrivals(Deposits.join(deposits), arrived.owner, arrived.energy, arrived.position)
+
+
+def _moved(electrons: Electrons, position: Floats) -> Electrons:
+    return Electrons(
+        electrons.energy, position, electrons.direction, electrons.owner, electrons.inside
+    )
