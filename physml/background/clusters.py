@@ -140,7 +140,7 @@ def measure(
     peak = peaks(energy, order, start)
 
     def total(values: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(label, values, minlength=n)
+        return np.asarray(np.bincount(label, values, minlength=n), np.float64)
 
     size = np.bincount(label, minlength=n)
     summed = total(energy)

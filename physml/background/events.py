@@ -89,6 +89,7 @@ def find_events(
     upper: float = UPPER,
     bad: NDArray[np.bool_] | None = None,
     saturation: float | None = None,
+    keep_border: bool = False,
 ) -> Found:
     """Find the events of sparse frames.
 
@@ -105,6 +106,10 @@ def find_events(
         Pixels to ignore.
     saturation : float, optional
         Pixels from here on are flagged as saturated, keV.
+    keep_border : bool
+        Give events at the border the pattern of the part that is seen, instead of -1. About one
+        survivor in twelve is a particle that clips the edge, and easily told, so that results
+        with and without them are not comparable.
 
     Returns
     -------
@@ -177,11 +182,12 @@ def find_events(
     events["flag"], events["cluster"] = flag[bright], bright
     inner = patches[:, 1:-1, 1:-1]
     events["pattern"] = np.where(
-        events["flag"] & (BORDER | NEGATIVE),
+        events["flag"] & (NEGATIVE if keep_border else BORDER | NEGATIVE),
         INVALID,
         epic_patterns(inner, clusters["n_pixels"][bright], split),
     )
-    events["grade"] = np.where(_on_edge(events, frames.shape), 7, asca_grades(inner, split))
+    cut_off = _on_edge(events, frames.shape) & (not keep_border)
+    events["grade"] = np.where(cut_off, 7, asca_grades(inner, split))
     events["valid"] = (events["pattern"] != INVALID) & ~clusters["particle"][bright]
     clusters["valid"][bright] = events["valid"]
 

@@ -338,3 +338,14 @@ def test_nearest_particle_is_one_of_the_same_frame():
     assert table[9, 8] == (np.inf, -1)
     assert table[1000, 10] == (15.0, 4)
     assert table[4, 5] == (0.0, 0)
+
+
+def test_events_at_the_border_can_be_kept():
+    image = np.zeros((7, 7), np.float32)
+    image[0, 3], image[0, 4], image[3, 6] = 2.0, 1.0, 4.0
+    image[6, 0:3] = 1.0
+    found = one(image, keep_border=True)
+    assert found.events["flag"].tolist() == [BORDER] * 3
+    assert found.events["pattern"].tolist() == [2, 0, -1]
+    assert found.events["grade"].tolist() == [4, 0, 4]
+    assert found.events["valid"].tolist() == [True, True, False]
