@@ -15,15 +15,16 @@ Retention = Annotated[float, Field(gt=0, lt=1)]
 class EvaluateSettings(StageSettings):
     """Evaluation on the test split, on frozen sets, and on the Geant4 set where it is there."""
 
-    frames: int = Field(
-        150_000, description="Simulated frames of each frozen set of one geometry", ge=1000
+    exposures: int = Field(
+        24, description="Exposures of each frozen set, about 65 survivors of grading each", ge=2
     )
-    stress_frames: int = Field(
-        30_000, description="Simulated frames of each condition of the stress list; 0: none", ge=0
+    stress_exposures: int = Field(
+        6, description="Exposures of each condition of the stress list; 0 leaves it out", ge=0
     )
-    rival_frames: int = Field(
-        150_000, description="Simulated frames of each geometry that rivals learn from", ge=1000
+    rival_exposures: int = Field(
+        36, description="Exposures of each geometry that rivals learn from", ge=3
     )
+    hits: int = Field(4_000, description="Cosmic rays through the silicon in an exposure", ge=50)
     geant4: bool = Field(
         True, description="Use the Geant4 set too, where it is found in the shared data"
     )
@@ -43,6 +44,6 @@ class ReportSettings(StageSettings):
     example: Literal["extended_source"] = Field(
         "extended_source", description="Simulated observation that is cleaned"
     )
-    frames: int = Field(20_000, description="Frames of the example", ge=500)
+    seconds: float = Field(60.0, description="Its exposure, s", gt=0)
     retention: Retention = Field(0.98, description="Share of X-rays that is promised to stay")
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=4000, runtime_min=30, gpu=0)
