@@ -1,4 +1,4 @@
-"""Take from each event what surrounds it, and give it another frame's surroundings.
+"""Part events from what surrounds them: a stranger's frame, or a stranger's pixels.
 
 A score that uses context legitimately must lose that gain when the context is a stranger's: then
 it may know no more than the event alone tells.
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from .events import PATCH
 from .frames import PIXEL, Frames
+from .inputs import FEATURES
 
 if TYPE_CHECKING:
     from .events import Found
+    from .inputs import Members
     from .metrics import Events
 
+NEIGHBOURS = 50  # events in order of energy that exchange their pixels
 _HALF = PATCH // 2
+_ENERGY = FEATURES.index("log_energy")
+_SHAPE = [FEATURES.index(n) for n in ("log_peak_share", "log_pixels", "log_length", "log_width")]
 
 
 def isolated(found: Found, events: Events) -> NDArray[np.bool_]:
@@ -167,3 +172,26 @@ def _renumbered(frames: Frames, exposure: NDArray[np.int64]) -> NDArray[Any] | N
     table["first_frame"] = np.cumsum(number[used]) - number[used]
     table["live_s"] = table["n_frames"] * table["frame_time"]
     return table
+
+
+def exchanged_pixels(m: Members, rng: np.random.Generator) -> Members:
+    """Let events of about equal energy exchange what their own pixels tell.
+
+    Energies, places and all other clusters stay. Exchanged are the patches and what describes
+    the shape; energies differ by a few per cent, since each goes to one of its `NEIGHBOURS` in
+    order of energy.
+
+    Parameters
+    ----------
+    m : Members
+    rng : numpy.random.Generator
+    """
+    rows = np.flatnonzero(m.event >= 0)
+    rows = rows[np.argsort(m.feature[rows, _ENERGY], kind="stable")]
+    block = np.arange(len(rows)) // NEIGHBOURS
+    mixed = rows[np.lexsort((rng.random(len(rows)), block))]
+    feature, patch = m.feature.copy(), m.patch.copy()
+    feature[rows[:, None], _SHAPE] = m.feature[mixed[:, None], _SHAPE]
+    scale = 10.0 ** (m.feature[rows, _ENERGY] - m.feature[mixed, _ENERGY])
+    patch[rows] = m.patch[mixed] * scale[:, None, None].astype(np.float32)
+    return replace(m, feature=feature, patch=patch)

@@ -1,0 +1,178 @@
+"""All that judges events, on the same footing: rivals with their cuts, the network, ablations.
+
+Every judge gives each event a score, higher for background, and a cut on it that was fixed before
+the events were seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .matching import energy_matching, threshold_at_retention
+from .metrics import BANDS, Events, valid_events
+
+if TYPE_CHECKING:
+    from .detect import BackgroundDetector, Classified
+    from .events import Found
+    from .frames import Frames
+    from .rivals import Rival
+
+log = logging.getLogger(__name__)
+
+MODEL, LOCAL, CONTEXT = "network", "network, local", "network, context"
+SAC = "SAC"
+TREES = "boosted trees, both"
+OTHER = ", other geometry"
+KNOWN = ", trained on these frames"
+LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
+FIT_BAND = (0.2, 15.0)  # keV
+
+#: Band -> whether each event is rejected.
+Cut = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Rival that has learnt, with its cuts.
+
+    Attributes
+    ----------
+    rival : Rival
+    threshold : dict
+        Band -> retention -> lowest score that is rejected.
+    """
+
+    rival: Rival
+    threshold: Mapping[str, Mapping[float, float]]
+
+    def cut(self, score: NDArray[np.float64], retention: float) -> Cut:
+        """Apply the cuts made for a retention."""
+        return {band: score >= t[retention] for band, t in self.threshold.items()}
+
+
+def train(
+    rivals: Sequence[Rival], frames: Frames, found: Found, retention: Sequence[float]
+) -> list[Trained]:
+    """Let rivals learn from simulated frames, and set their cuts on exposures they did not see.
+
+    Parameters
+    ----------
+    rivals : sequence of Rival
+    frames : Frames
+        With truth; several exposures.
+    found : Found
+    retention : sequence of float
+
+    Raises
+    ------
+    ValueError
+        There is one exposure only.
+    """
+    events = valid_events(found, frames)
+    exposure = frames.frame_exposure[frames.position(events.frame)]
+    numbers = np.unique(exposure)
+    if len(numbers) < 2:
+        raise ValueError("expected several exposures to learn from, found one")
+    learn = np.isin(exposure, numbers[: max(1, round(LEARNT * len(numbers)))])
+    label, weight = _for_fit(events, learn, len(found.events))
+    out = []
+    for rival in rivals:
+        rival.fit(frames, found, label, weight)
+        score = rival.score(frames, found)[events.row[~learn]]
+        out.append(Trained(rival, thresholds(events[~learn], score, retention)))
+        log.info("%s: learnt from %d background events", rival.name, int(label[weight > 0].sum()))
+    return out
+
+
+def _for_fit(
+    events: Events, use: NDArray[np.bool_], m: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Label and energy-matched weight of every event found, 0 for those not to learn from."""
+    label, weight = np.zeros(m, np.int64), np.zeros(m)
+    label[events.row] = events.label
+    weight[events.row[use]] = energy_matching(
+        events.energy[use], events.label[use], events.weight[use], band=FIT_BAND
+    )
+    return label, weight
+
+
+def thresholds(
+    events: Events, score: NDArray[np.float64], retention: Sequence[float]
+) -> dict[str, dict[float, float]]:
+    """Lowest score to reject in each band, for each retention."""
+    return {
+        name: {
+            r: threshold_at_retention(score, events.label, events.matched(band), r)
+            for r in retention
+        }
+        for name, band in BANDS.items()
+    }
+
+
+def crossed(rival: Any, frames: Frames, found: Found, events: Events) -> NDArray[np.float64]:
+    """Scores of a rival that learnt from one half of these very frames, for the other half.
+
+    What could be reached with the test's own particles: it bounds from above what training on
+    simulations can give, but for the small number of events.
+
+    Returns
+    -------
+    ndarray, shape (number of events,)
+    """
+    half = frames.position(events.frame) * 2 >= len(frames)
+    score = np.empty(len(events))
+    for part in (half, ~half):
+        label, weight = _for_fit(events, part, len(found.events))
+        rival.fit(frames, found, label, weight)
+        score[~part] = rival.score(frames, found)[events.row[~part]]
+    # Two models have two scales; each half is compared by its ranks among its own photons.
+    for part in (half, ~half):
+        photon = np.sort(score[part & ~events.background])
+        rank = np.searchsorted(photon, score[part], side="left")
+        score[part] = rank / max(len(photon), 1)
+    return score
+
+
+def network_cuts(
+    detector: BackgroundDetector, judged: Classified, events: Events, retention: float
+) -> tuple[Cut, Cut]:
+    """Cuts of the network: that which keeps the share at each energy, and that of each band.
+
+    Returns
+    -------
+    each, whole : Cut
+    """
+    p, rate = judged.p_bkg[events.row], judged.rate[events.row]
+    each = p > detector.threshold(events.energy, retention, rate=rate)
+    whole = {
+        name: p > detector.threshold(events.energy, retention, band, rate)
+        for name, band in BANDS.items()
+    }
+    return dict.fromkeys(BANDS, each), whole
+
+
+def context_only(
+    detector: BackgroundDetector, frames: Frames, found: Found, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Score of the network when events of about equal energy have exchanged their own pixels.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        For each of `found.events`.
+    """
+    from .ablation import exchanged_pixels
+    from .inputs import members, particle_rate
+
+    m = members(found, frames, detector.limit, particle_rate(found, frames))
+    logit, _ = detector.judge(exchanged_pixels(m, rng))
+    score = np.full(len(found.events), np.inf)
+    own = m.query & (m.event >= 0)
+    score[m.event[own]] = logit[own]
+    return score
