@@ -316,6 +316,19 @@ def test_truth_of_events():
     np.testing.assert_allclose(result["share"][2], [0, 0, 1, 0])
 
 
+def test_the_side_with_more_energy_names_an_event():
+    images = np.zeros((1, 9, 9), np.float32)
+    photon, outside, source = np.zeros_like(images), np.zeros_like(images), np.full((1, 9, 9), -1)
+    # The photon leads in one pixel, the electron in the other and in total.
+    photon[0, 2, 2], outside[0, 2, 3], source[0, 2, 2], source[0, 2, 3] = 2.0, 2.5, -2, 0
+    photon[0, 6, 2], outside[0, 6, 2], source[0, 6, 2] = 1.0, 1.0, -3
+    frames = with_truth(frames_of(photon + outside), photon=photon, outside=outside, source=source)
+    result = truth(find_events(frames), frames)
+    assert result["label"].tolist() == [1, 1]
+    assert result["source"].tolist() == [0, -1]  # no pixel of the second is its own
+    np.testing.assert_allclose(result["share"][0], [0, 2.5 / 4.5, 0, 2 / 4.5], rtol=1e-6)
+
+
 def test_truth_has_to_be_there():
     frames = frames_of(np.ones((1, 4, 4)))
     with pytest.raises(ValueError, match="what left"):

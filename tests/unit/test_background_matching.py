@@ -58,6 +58,11 @@ def test_a_score_of_energy_alone_removes_nothing_when_energies_match():
     assert matched[0].value == pytest.approx(0.1, abs=0.02)
 
 
+def test_a_band_ends_below_its_upper_limit():
+    energy, label = np.array([2.0, 2.0, 7.0, 7.0, 6.99, 6.99]), np.array([0, 1] * 3)
+    assert energy_matching(energy, label, band=(2, 7)).tolist() == [1, 1, 0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("band", [(7, 2), (0, 5), (2, 2)])
 def test_bands_that_are_none(band):
     with pytest.raises(ValueError, match="band"):

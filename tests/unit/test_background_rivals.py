@@ -130,6 +130,31 @@ def test_context_features_of_a_known_frame():
     assert all(name.startswith(("track_", "second_", "neighbour_")) for name in missing)
 
 
+def test_the_nearest_track_need_not_have_the_nearest_middle():
+    image = np.zeros((90, 90), np.float32)
+    image[10, 5:65] = 20.0  # ends 5 pixels from the event, its middle is 35.5 away
+    image[30, 69] = 40.0
+    image[10, 69] = 3.0
+    frames = frames_of(image[None])
+    found = find_events(frames)
+    table = context_features(found, frames)
+    row = dict(zip(CONTEXT, table[found.events["energy"] == 3.0][0].tolist(), strict=True))
+    assert row["track_distance"] == 5
+    assert row["track_along"] == pytest.approx(34.5)
+    assert row["second_track_distance"] == pytest.approx(20)
+
+
+def test_the_neighbour_of_a_particle_is_the_nearest_of_all_others():
+    image = np.zeros((40, 40), np.float32)
+    image[10, 10], image[10, 13], image[10, 20] = 40.0, 1.0, 2.0
+    frames = frames_of(image[None])
+    found = find_events(frames)
+    table = context_features(found, frames)
+    distance = table[:, CONTEXT.index("neighbour_distance")].tolist()
+    near = dict(zip(found.events["energy"].tolist(), distance, strict=True))
+    assert near == {40.0: 3, 1.0: 7, 2.0: 7}
+
+
 def test_context_is_that_of_the_own_frame():
     """Frames moved apart in number give the same features."""
     frames, found, _ = toy(7, n=40)
@@ -278,12 +303,19 @@ def test_weights_scale_out(learn):
 
 
 def test_events_without_weight_are_not_learnt_from(learn):
+    """Fitting with weights of zero is fitting without those events."""
     frames, found, label = learn
     rng = stream(8, "test", 1)
-    weight = (rng.random(len(label)) < 0.6).astype(float)
-    wrong = np.where(weight > 0, label, 1 - label)
-    one = BoostedTrees("local", iterations=10).fit(frames, found, label, weight)
-    other = BoostedTrees("local", iterations=10).fit(frames, found, wrong, weight)
+    keep = rng.random(len(label)) < 0.6
+    fewer = type(found)(
+        found.events[keep],
+        found.clusters,
+        found.patches[keep],
+        found.pixel_cluster,
+        found.pixel_event,
+    )
+    one = BoostedTrees("local", iterations=10).fit(frames, found, label, keep.astype(float))
+    other = BoostedTrees("local", iterations=10).fit(frames, fewer, label[keep])
     np.testing.assert_array_equal(one.score(frames, found), other.score(frames, found))
 
 
