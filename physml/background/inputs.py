@@ -35,7 +35,8 @@ FEATURES = (
 )
 PLACE = ("x", "y", "cos2", "sin2")
 SIDE = 5
-NEAR_BORDER = 16.0  # pixels; beyond, the distance to the border says nothing
+LESSER = np.float32(0.37)  # weight of the emptier half in the choice between rows and columns
+CURVE_BITS = 13  # pixels of the largest detector
 APART = 1e6  # pixels between frames in the trees of neighbours: no frame is as large
 REFERENCE_PIXEL = 130.0  # um; distances are told in units of it
 FLAGS = 2 | 8  # next to a bad pixel, saturated: bits of an event's flag
@@ -148,7 +149,7 @@ def members(
         frame, clusters["xc"], clusters["yc"], clusters["particle"], limit
     )
     return Members(
-        _features(clusters, flagged, rate, frames.shape)[order],
+        _features(clusters, flagged, rate)[order],
         patch[order],
         place.astype(np.float32)[order],
         np.where(clusters["valid"], of_cluster, -1)[order],
@@ -166,12 +167,8 @@ def _pixel(frames: Frames) -> NDArray[np.float64]:
     return np.asarray(frames.exposures["pixel_um"], np.float64)
 
 
-def _features(
-    c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray, shape: tuple[int, int]
-) -> NDArray[np.float32]:
-    x, y = c["xc"], c["yc"]
+def _features(c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray) -> NDArray[np.float32]:
     energy, peak = np.maximum(c["energy"], LEAST_ENERGY), np.maximum(c["peak"], LEAST_ENERGY)
-    edge = np.minimum(np.minimum(x, shape[1] - 1 - x), np.minimum(y, shape[0] - 1 - y))
     columns = (
         c["valid"],
         c["particle"],
@@ -180,7 +177,8 @@ def _features(
         0.5 * np.log1p(c["n_pixels"]),
         np.log1p(c["length"]) - np.log(2),
         np.log1p(c["width"]) - np.log(2),
-        1 - np.clip(edge, 0, NEAR_BORDER) / NEAR_BORDER,
+        # Of valid events never set: a cut must not depend on where an X-ray came in.
+        c["border"],
         flagged,
         np.log10(np.maximum(rate, LEAST_RATE)),
         np.zeros(len(c)),
@@ -198,20 +196,28 @@ def upright(patches: NDArray) -> NDArray[np.float32]:
     ----------
     patches : ndarray, shape (m, 5, 5)
     """
-    p = np.asarray(patches, np.float32)
-    half = SIDE // 2
-    # Summed in this order, halves that mirror each other have bit for bit the same sum.
-    columns, rows = np.sort(p, 1).sum(1), np.sort(p, 2).sum(2)
-    left, right = _pair(columns[:, :half]), _pair(columns[:, :half:-1])
-    upper, lower = _pair(rows[:, :half]), _pair(rows[:, :half:-1])
-    flat = p.reshape(len(p), SIDE * SIDE)
+    flat = np.asarray(patches, np.float32).reshape(-1, SIDE * SIDE)
+    # Summed in order of size, halves that mirror each other have bit for bit the same sum.
+    held = np.sort(flat[:, _HALVES] * _HALF_WEIGHTS, 2).sum(2)
+    left, right, upper, lower = held.T
     symmetry = (right > left) + 2 * (lower > upper)
-    symmetry = symmetry + 4 * (np.maximum(upper, lower) > np.maximum(left, right))
-    return np.take_along_axis(flat, _ORIENTATIONS[symmetry], 1).reshape(p.shape)
+    # Of a diagonal track the upper and the left half may hold the same; then the others decide.
+    across = np.maximum(left, right) + LESSER * np.minimum(left, right)
+    down = np.maximum(upper, lower) + LESSER * np.minimum(upper, lower)
+    symmetry = symmetry + 4 * (down > across)
+    return np.take_along_axis(flat, _ORIENTATIONS[symmetry], 1).reshape(-1, SIDE, SIDE)
 
 
-def _pair(outer_and_inner: NDArray) -> NDArray:
-    return outer_and_inner[:, 0] + outer_and_inner[:, 1]
+def _halves() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Pixels of the left, right, upper and lower half, and their weights, shape (4, 10).
+
+    What lies in the left and in the upper half alike must not leave open which holds more: pixels
+    weigh more the nearer they are to the half's own axis.
+    """
+    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, -1) - SIDE // 2
+    weight = np.stack([3 - np.abs(y)] * 2 + [3 - np.abs(x)] * 2).astype(np.float32)
+    pixels = np.stack([np.flatnonzero(half) for half in (x < 0, x > 0, y < 0, y > 0)])
+    return pixels, np.take_along_axis(weight, pixels, 1)
 
 
 def _orientations() -> NDArray[np.int64]:
@@ -225,6 +231,7 @@ def _orientations() -> NDArray[np.int64]:
 
 
 _ORIENTATIONS = _orientations()
+_HALVES, _HALF_WEIGHTS = _halves()
 
 
 # ------------------------------------------------------------------------------------------- sets
@@ -264,7 +271,7 @@ def group(
     _, inverse, counts = np.unique(frame, return_inverse=True, return_counts=True)
     crowded = counts[inverse] > limit
     # In a crowded frame, half of a set is for members, the other half for particles around.
-    block = np.where(crowded, _morton(x, y), 0)
+    block = np.where(crowded, _along_curve(x, y), 0)
     order = np.lexsort((block, frame))
     first = np.concatenate([[0], np.cumsum(counts)[:-1]])
     rank = np.arange(len(frame)) - first[inverse[order]]
@@ -281,14 +288,19 @@ def group(
     return every[sort], query[sort], start.astype(np.int64), of_frame.astype(np.int64)
 
 
-def _morton(x: NDArray, y: NDArray) -> NDArray[np.int64]:
-    """Place on a Z-shaped curve: near numbers are near pixels."""
-    value = np.zeros(len(x), np.int64)
-    for bit in range(14):
-        for shift, axis in enumerate((x, y)):
-            cell = np.clip(axis, 0, 16383).astype(np.int64)
-            value |= ((cell >> bit) & 1) << (2 * bit + shift)
-    return value
+def _along_curve(x: NDArray, y: NDArray) -> NDArray[np.int64]:
+    """Place on Hilbert's curve, on which neighbours are neighbours."""
+    side = 1 << CURVE_BITS
+    u, v = (np.clip(a, 0, side - 1).astype(np.int64) for a in (x, y))
+    place = np.zeros(len(u), np.int64)
+    for bit in reversed(range(CURVE_BITS)):
+        s = 1 << bit
+        right, upper = (u & s) > 0, (v & s) > 0
+        place += s * s * ((3 * right) ^ upper)
+        turned = ~upper & right
+        u, v = np.where(turned, side - 1 - u, u), np.where(turned, side - 1 - v, v)
+        u, v = np.where(upper, u, v), np.where(upper, v, u)
+    return place
 
 
 def _around(order, number, frame, x, y, particle, crowded, most):

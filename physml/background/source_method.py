@@ -216,4 +216,4 @@ def _quantile(values: NDArray, weight: NDArray, share: float) -> float:
         return 1.0
     order = np.argsort(values)
     level = np.cumsum(weight[order]) / weight.sum()
-    return float(values[order][min(np.searchsorted(level, share), len(values) - 1)])
+    return float(values[order][min(int(np.searchsorted(level, share)), len(values) - 1)])

@@ -12,51 +12,16 @@ from torch import Tensor, nn
 
 from .inputs import FEATURES, ragged
 from .learning_settings import AugmentSettings, LossSettings
+from .matching import energy_matching
 
 ENERGY_BINS = 60  # logarithmic, for the matching of spectra
-BAND = (0.2, 15.0)  # keV
+BAND = (0.2, 15.01)  # keV; up to below
 NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
 EVENT, PARTICLE, ENERGY, BLIND = (
     FEATURES.index(n) for n in ("event", "particle", "log_energy", "blind")
 )
 # Sets of very different sizes are not padded to the largest of the batch, but in so many parts.
 PARTS = 3
-
-
-def matching_weights(
-    energy: NDArray, label: NDArray, weight: NDArray, bins: int = ENERGY_BINS
-) -> NDArray[np.float64]:
-    """Weights under which photons have the spectrum of the background.
-
-    Without them a network learns the source spectrum that was assumed. In each bin of log energy
-    photons and background then weigh the same; where one of them is missing, neither counts.
-
-    Parameters
-    ----------
-    energy : ndarray, shape (m,)
-        keV.
-    label : ndarray, shape (m,)
-        1 for background.
-    weight : ndarray, shape (m,)
-        Weights before.
-
-    Returns
-    -------
-    ndarray, shape (m,)
-        Factors on `weight`; 0 outside of 0.2-15 keV.
-    """
-    edges = np.linspace(np.log(BAND[0]), np.log(BAND[1]), bins + 1)
-    x = np.log(np.maximum(energy, 1e-6))
-    place = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, bins - 1)
-    inside = (energy >= BAND[0]) & (energy <= BAND[1])
-    background = label == 1
-    sums = [
-        np.bincount(place[inside & kind], weight[inside & kind], minlength=bins)
-        for kind in (background, ~background)
-    ]
-    both = (sums[0] > 0) & (sums[1] > 0)
-    factor = np.where(both, sums[0] / np.where(both, sums[1], 1), 0)
-    return np.where(inside, np.where(background, both[place], factor[place]), 0.0)
 
 
 @dataclass
@@ -90,8 +55,10 @@ class EventSets:
         n = len(self.start) - 1
         weight = a["weight"].astype(np.float64)
         is_event = a["event"] & a["query"]
-        matched = weight * is_event
-        matched = matched * matching_weights(a["energy"], a["label"], matched)
+        # Without equal spectra a network learns the source spectrum that was assumed.
+        matched = energy_matching(
+            a["energy"], a["label"], weight * is_event, band=BAND, bins=ENERGY_BINS
+        )
         self.event_weight = self._normalise(matched, n)
         self.cluster_weight = self._normalise(weight * (~a["event"] & a["query"]), n)
         first = self.start[:-1]
