@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 _BLOCK = 12
 #: An electron with less range left than this, and too far from the surface, stays where it is, um.
 _POINT = 2.0
-#: Longest stretch whose charge is set down at one point, um.
+#: Longest stretch whose charge is set down at one point, um; small against a pixel.
 STEP = 25.0
 #: Slower electrons are not followed, keV.
 SLOWEST = 0.3
@@ -136,9 +136,7 @@ class _Walkers:
         collides = there > 0
         return np.where(collides, np.clip(node, self.at + 1, end), end), collides
 
-    def block(
-        self, rows: Ints, size: int = _BLOCK
-    ) -> tuple[Floats, Ints, NDArray[np.bool_]]:
+    def block(self, rows: Ints, size: int = _BLOCK) -> tuple[Floats, Ints, NDArray[np.bool_]]:
         """Displacements (n, size, 3) in the track's frame, their segments, which exist."""
         index = self.at[rows, None] + np.arange(size)
         real = index < self.last[rows, None]
@@ -174,9 +172,7 @@ def _rotate(matrix: Floats, moved: Floats) -> Floats:
     return out
 
 
-def collide(
-    lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: bool
-) -> Electrons:
+def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: bool) -> Electrons:
     """Let electrons make a hard collision, or radiate a hard photon (which is lost).
 
     Parameters
@@ -234,7 +230,7 @@ def _draw_photon(energy: Floats, rng: Generator) -> Floats:
 
 
 def through_slab(
-    lib: TrackLibrary, size: Floats, electrons: Electrons, rng: Generator
+    lib: TrackLibrary, size: Floats, electrons: Electrons, rng: Generator, step: float = STEP
 ) -> tuple[Deposits, Electrons]:
     """Follow electrons in a box [0, size] until they leave or stop.
 
@@ -246,6 +242,8 @@ def through_slab(
     electrons : Electrons
         Within the box, or on its surface and heading inwards.
     rng : Generator
+    step : float
+        Longest stretch whose charge is set down at one point, um.
 
     Returns
     -------
@@ -258,7 +256,7 @@ def through_slab(
     for _ in range(_GENERATIONS):
         if len(electrons) == 0:
             break
-        electrons = _slab_generation(lib, size, electrons, rng, deposits, left)
+        electrons = _slab_generation(lib, size, electrons, rng, step, deposits, left)
     return Deposits.join(deposits), Electrons.join(left)
 
 
@@ -267,6 +265,7 @@ def _slab_generation(
     size: Floats,
     electrons: Electrons,
     rng: Generator,
+    step: float,
     deposits: list[Deposits],
     left: list[Electrons],
 ) -> Electrons:
@@ -312,6 +311,7 @@ def _slab_generation(
                 path[used],
                 np.repeat(electrons.owner[rows], used.sum(1)),
                 np.repeat(electrons.inside[rows], used.sum(1)),
+                step,
             )
         )
         who = rows[settles]
@@ -320,9 +320,7 @@ def _slab_generation(
         )
         length = np.maximum(np.linalg.norm(path[here, k], axis=1), 1e-30)
         heading = path[here, k] / length[:, None]
-        state = Electrons(
-            energy_at, at, heading, electrons.owner[rows], electrons.inside[rows]
-        )
+        state = Electrons(energy_at, at, heading, electrons.owner[rows], electrons.inside[rows])
         gone = leaves & (energy_at > SLOWEST)
         left.append(state[gone])
         collided.append(state[ended & ~leaves & ~settles])
@@ -344,10 +342,15 @@ def _share_inside(start: Floats, path: Floats, size: Floats) -> Floats:
 
 
 def _points(
-    energy: Floats, start: Floats, path: Floats, owner: Ints, inside: NDArray[np.bool_]
+    energy: Floats,
+    start: Floats,
+    path: Floats,
+    owner: Ints,
+    inside: NDArray[np.bool_],
+    step: float,
 ) -> Deposits:
-    """Deposits at points no more than `STEP` apart along straight paths."""
-    pieces = np.ceil(np.linalg.norm(path, axis=1) / STEP).astype(np.int64)
+    """Deposits at points no more than `step` apart along straight paths."""
+    pieces = np.ceil(np.linalg.norm(path, axis=1) / step).astype(np.int64)
     pieces = np.maximum(pieces, 1)
     if pieces.max(initial=1) == 1:
         return Deposits(energy, start + 0.5 * path, owner, inside)

@@ -172,7 +172,5 @@ def draw_transfers(
 def delta_cosine(energy: Floats, transfer: Floats) -> Floats:
     """Cosine between a particle and the electron that it knocks on."""
     largest = largest_transfer(energy)
-    square = (
-        transfer * (largest + 2 * ELECTRON_MASS) / (largest * (transfer + 2 * ELECTRON_MASS))
-    )
+    square = transfer * (largest + 2 * ELECTRON_MASS) / (largest * (transfer + 2 * ELECTRON_MASS))
     return np.sqrt(np.minimum(square, 1.0))

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .electrons import Deposits, Electrons, through_slab, through_wall
+from .electrons import STEP, Deposits, Electrons, through_slab, through_wall
 from .geometry import Geometry
 from .materials import ELECTRON_MASS, Material
 from .protons import CUT, beta_squared, delta_cosine, largest_transfer
@@ -40,11 +40,12 @@ _GRAZING = 1e-3
 
 @dataclass(frozen=True)
 class Shell:
-    """Wall and slab with their electron tracks."""
+    """Wall and slab with their electron tracks; `step` as in `through_slab`."""
 
     geometry: Geometry
     wall: TrackLibrary
     slab: TrackLibrary
+    step: float = STEP
 
 
 @lru_cache(maxsize=4)
@@ -236,7 +237,7 @@ def fly(shell: Shell, electrons: Electrons, rng: Generator) -> Arrivals:
         at = electrons.position + np.maximum(near[hits], 0)[:, None] * electrons.direction
         arriving = _moved(electrons, np.clip(at, 0, g.size))
         entered.append(arriving)
-        left_there, left = through_slab(shell.slab, g.size, arriving, rng)
+        left_there, left = through_slab(shell.slab, g.size, arriving, rng, shell.step)
         deposits.append(left_there)
         distance = g.to_wall(going.position, going.direction)
         at = going.position + distance[:, None] * going.direction

@@ -231,9 +231,7 @@ def _walk(
             mu = 1 / (rng.random(len(who)) * hard_share / (eta * (1 + eta)) + 1 / (1 + eta)) - eta
             mu = np.clip(mu, 0, 1)
             root = np.sqrt(mu)
-            happens = rng.random(len(who)) * ceiling < (
-                1 - beta**2 * mu + mott * root * (1 - root)
-            )
+            happens = rng.random(len(who)) * ceiling < (1 - beta**2 * mu + mott * root * (1 - root))
             who, mu = who[happens], mu[happens]
             heading[who] = turn(heading[who], 1 - 2 * mu, rng)
         moved += (h - before) * heading
