@@ -45,7 +45,7 @@ import numpy as np
 
 from physml.cavities import evaluate, metrics
 from physml.cavities.evaluate import EMPTY, PARTNER, SETS, Found, Images
-from physml.cavities.matching import CANDIDATE_DTYPE, LENIENT, STRICT, Rule, Scene
+from physml.cavities.matching import CANDIDATE_DTYPE, COMPANION, LENIENT, STRICT, Rule, Scene
 from physml.io.atomic import write_text
 
 log = logging.getLogger("cavities_vs_cadet")
@@ -118,7 +118,16 @@ def program_hash() -> str:
     """Hash of the source files that decide what our detector finds."""
     digest = hashlib.sha256()
     room = Path(evaluate.__file__).parent
-    for name in ("detect", "crops", "inputs", "model", "halo", "evaluate", "energetics"):
+    for name in (
+        "detect",
+        "crops",
+        "inputs",
+        "model",
+        "halo",
+        "evaluate",
+        "energetics",
+        "matching",
+    ):
         digest.update((room / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 
@@ -152,6 +161,7 @@ def our_found(images: Images, detector: Any, key: str, cache: Path) -> Found:
             for k in ("candidates", "labels", "probability", "thresholds")
         ),
         float(np.mean([m.cpu_seconds for m in made])),
+        COMPANION,
     )
 
 

@@ -15,5 +15,5 @@ pipeline = Pipeline(
     report="physml.cavities.report:run",
     predictor="physml.cavities.predict:CavityPredictor",
     cli="physml.cavities.cli:app",
-    versions={"simulate": 1, "preprocess": 2, "train": 1, "evaluate": 1, "report": 1},
+    versions={"simulate": 1, "preprocess": 2, "train": 1, "evaluate": 2, "report": 2},
 )

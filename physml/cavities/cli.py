@@ -72,8 +72,9 @@ def predict(
         typer.Option(
             "--threshold",
             "--probability",
-            help="Smallest probability of a listed cavity; by default 0.6, with the flag "
-            "'candidate' below the shipped threshold, which keeps the false-alarm rate.",
+            help="Smallest probability of a listed cavity; by default 0.6 (0.5 beside a sure one), "
+            "with the flag 'candidate' below the shipped threshold, which keeps the false-alarm "
+            "rate.",
         ),
     ] = None,
     recovery: Annotated[

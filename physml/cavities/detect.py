@@ -16,6 +16,7 @@ from torch import Tensor
 
 from . import crops as cr
 from .inputs import channels
+from .matching import COMPANION
 from .model import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
 from .settings import NetworkSettings
 
@@ -96,9 +97,16 @@ class Detection:
     threshold: float
 
     def select(self, threshold: float | None = None) -> Detection:
-        """Keep the candidates above a threshold, the shipped one by default."""
+        """Keep what is detected.
+
+        By default that is every candidate above the shipped threshold and, where there is one,
+        those that are more likely than not; with a threshold of your own, all above it.
+        """
         limit = self.threshold if threshold is None else threshold
-        keep = np.asarray(self.table["probability"]) >= limit
+        probability = np.asarray(self.table["probability"])
+        keep = probability >= limit
+        if threshold is None and keep.any():
+            keep |= probability >= COMPANION
         table = self.table[keep]
         labels = draw_labels(table, self.labels.shape)
         return Detection(self.probability, labels, table, self.model, limit)

@@ -166,6 +166,8 @@ class Found:
         The detector's own threshold for each image.
     cpu_seconds : float
         CPU time of an image.
+    companion : float, optional
+        The detector's rule for further cavities in an image (`matching.decision_scores`).
     """
 
     candidates: NDArray[Any]
@@ -173,6 +175,7 @@ class Found:
     probability: NDArray[np.float16]
     thresholds: NDArray[np.float64]
     cpu_seconds: float
+    companion: float | None = None
 
 
 def find(
@@ -203,13 +206,15 @@ def find(
             advance(len(made))
     seconds = (time.process_time() - began) / max(len(images), 1)
     candidates = np.array(rows, CANDIDATE_DTYPE)
-    return Found(candidates, labels, probability, thresholds, seconds)
+    return Found(candidates, labels, probability, thresholds, seconds, matching.COMPANION)
 
 
 def make_scene(images: Images, found: Found) -> Scene:
     """Bring truth and findings together."""
     cavities = matching.true_cavities(images.cavities, images.mask)
-    return matching.make_scene(images.totals, cavities, images.mask, found.candidates, found.labels)
+    return matching.make_scene(
+        images.totals, cavities, images.mask, found.candidates, found.labels, found.companion
+    )
 
 
 def set_metrics(
@@ -429,7 +434,7 @@ def matched(scene: Scene, thresholds: NDArray[np.float64]) -> tuple[NDArray[Any]
     """Rows of the true cavities that were found and of the candidates that found them."""
     c = scene.candidates
     pair = matching.match(scene)
-    used = (pair >= 0) & (c["score"] >= thresholds[c["image"]])
+    used = (pair >= 0) & (scene.decision >= thresholds[c["image"]])
     return scene.cavities[pair[used]], c[used]
 
 
@@ -441,7 +446,7 @@ def examples(
     The first row holds the cavities of highest S/N that were missed, the second the most
     probable false ones, the third images spread evenly over the counts.
     """
-    kept = scene.candidates["score"] >= found.thresholds[scene.candidates["image"]]
+    kept = scene.decision >= found.thresholds[scene.candidates["image"]]
     pair = matching.match(scene)
     hit = np.zeros(len(scene.cavities), bool)
     hit[pair[kept & (pair >= 0)]] = True

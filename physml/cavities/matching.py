@@ -14,10 +14,14 @@ is a false alarm only from two detections on.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+COMPANION = 0.5
+"""Probability of a further cavity in an image that has a sure one; see `decision_scores`."""
 
 PAIR_DTYPE = np.dtype(
     [("candidate", "i8"), ("cavity", "i8"), ("iou", "f8"), ("covered", "f8")],
@@ -76,12 +80,21 @@ class Scene:
         `CANDIDATE_DTYPE`; ``score`` is the probability.
     pairs : structured ndarray
         `PAIR_DTYPE`: rows of ``candidates`` and ``cavities`` that share a pixel.
+    companion : float, optional
+        The detector's rule for further cavities in an image, see `decision_scores`.
     """
 
     counts: NDArray[np.float64]
     cavities: NDArray[Any]
     candidates: NDArray[Any]
     pairs: NDArray[Any]
+    companion: float | None = None
+
+    @cached_property
+    def decision(self) -> NDArray[np.float64]:
+        """Highest threshold at which each candidate is a detection, shape (c,)."""
+        c = self.candidates
+        return decision_scores(c["score"], c["image"], self.companion)
 
     @property
     def n_images(self) -> int:
@@ -171,6 +184,7 @@ def make_scene(
     true: NDArray[np.integer[Any]],
     candidates: NDArray[Any],
     predicted: NDArray[np.integer[Any]],
+    companion: float | None = None,
 ) -> Scene:
     """Bring truth and candidates of a set together.
 
@@ -183,6 +197,8 @@ def make_scene(
         Instance images.
     candidates : structured ndarray, shape (c,)
         `CANDIDATE_DTYPE`; ``label`` refers to ``predicted``.
+    companion : float, optional
+        See `decision_scores`.
     """
     row_of_cavity = {(i, k): r for r, (i, k) in enumerate(cavities[["image", "label"]].tolist())}
     row_of_candidate = {
@@ -194,7 +210,36 @@ def make_scene(
         for (p, t), u, c in zip(labels.tolist(), iou, covered, strict=True):
             if (i, p) in row_of_candidate and (i, t) in row_of_cavity:
                 pairs.append((row_of_candidate[i, p], row_of_cavity[i, t], u, c))
-    return Scene(np.asarray(counts, np.float64), cavities, candidates, np.array(pairs, PAIR_DTYPE))
+    return Scene(
+        np.asarray(counts, np.float64),
+        cavities,
+        candidates,
+        np.array(pairs, PAIR_DTYPE),
+        companion,
+    )
+
+
+def decision_scores(
+    score: NDArray[np.float64], image: NDArray[np.int64], companion: float | None
+) -> NDArray[np.float64]:
+    """Highest threshold at which each candidate is a detection.
+
+    Without a rule for companions that is its score. With one, a candidate of at least that
+    score is detected as soon as the best one of its image is: the threshold guards images
+    without cavities, and where one is sure, the next is a matter of more likely than not.
+
+    Parameters
+    ----------
+    score, image : ndarray, shape (c,)
+        Probability, and number of the image.
+    companion : float or None
+        Smallest probability of a further detection.
+    """
+    if companion is None or len(score) == 0:
+        return np.asarray(score, np.float64)
+    best = np.full(image.max() + 1, -np.inf)
+    np.maximum.at(best, image, score)
+    return np.where(score >= companion, best[image], score)
 
 
 def match(scene: Scene, rule: Rule = STRICT) -> NDArray[np.int64]:

@@ -103,7 +103,7 @@ def per_image(scene: Scene, threshold: Any, rule: Rule = STRICT) -> dict[str, ND
     n = scene.n_images
     limit = np.broadcast_to(np.asarray(threshold, np.float64), (n,))
     image = scene.candidates["image"]
-    kept = scene.candidates["score"] >= limit[image]
+    kept = scene.decision >= limit[image]
     hit = kept & (match(scene, rule) >= 0)
     detections = np.bincount(image[kept], minlength=n).astype(np.float64)
     return {
@@ -137,7 +137,7 @@ def hit_scores(scene: Scene, rule: Rule = STRICT) -> NDArray[np.float64]:
     out = np.full(len(scene.cavities), -np.inf)
     found = match(scene, rule)
     hit = found >= 0
-    out[found[hit]] = scene.candidates["score"][hit]
+    out[found[hit]] = scene.decision[hit]
     return out
 
 
@@ -154,13 +154,13 @@ def alarm_scores(scene: Scene, rule: Rule = STRICT) -> NDArray[np.float64]:
     if len(scene.cavities):
         raise ValueError("a false-alarm rate needs images without visible cavities")
     out = np.full(scene.n_images, -np.inf)
-    order = np.argsort(-scene.candidates["score"], kind="stable")
+    order = np.argsort(-scene.decision, kind="stable")
     seen = np.zeros(scene.n_images, int)
     for row in order:
         image = scene.candidates["image"][row]
         seen[image] += 1
         if seen[image] == rule.alarm:
-            out[image] = scene.candidates["score"][row]
+            out[image] = scene.decision[row]
     return out
 
 
@@ -357,7 +357,7 @@ def size_metrics(
     limit = np.broadcast_to(np.asarray(threshold, np.float64), (scene.n_images,))
     c = scene.candidates
     found = match(scene, rule)
-    used = (found >= 0) & (c["score"] >= limit[c["image"]])
+    used = (found >= 0) & (scene.decision >= limit[c["image"]])
     truth = scene.cavities[found[used]]
     got = c[used]
     w = weights[:, got["image"]]

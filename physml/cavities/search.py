@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .matching import COMPANION
 from .merge import Candidate, from_table, merge
 from .observation import Observation
 from .scales import Field, cut_field
@@ -73,12 +74,14 @@ class Search:
             Gives the threshold for confident detections.
         threshold : float, optional
             Smallest probability. By default all that are confident, or clearly more likely a cavity
-            than not.
+            than not; where one is confident, another need only be more likely than not.
         """
         if threshold is not None:
             return [c for c in self.candidates if c.probability >= threshold]
+        sure = [self.confident(detector, c) for c in self.candidates]
+        least = COMPANION if any(sure) else LISTED
         return [
-            c for c in self.candidates if c.probability >= LISTED or self.confident(detector, c)
+            c for c, s in zip(self.candidates, sure, strict=True) if s or c.probability >= least
         ]
 
     def found(self, detector: Detector, threshold: float | None = None) -> list[Candidate]:

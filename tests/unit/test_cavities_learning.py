@@ -218,6 +218,10 @@ def test_detection_of_an_untrained_network_is_well_formed(detector, batch):
         assert d.labels.max() <= len(d.table)
         assert list(d.table["probability"]) == sorted(d.table["probability"], reverse=True)
         assert len(d.select(0.99).table) <= len(d.table)
+        p = np.asarray(d.table["probability"])
+        kept = np.asarray(d.select().table["probability"])
+        sure = (p >= d.threshold).any()
+        assert kept.tolist() == p[(p >= d.threshold) | (sure & (p >= 0.5))].tolist()
 
 
 def test_too_small_an_image_is_refused(detector):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,25 @@ def scene_of(n_images, cavities, candidates, hits, counts=None) -> Scene:
 
 def value(summary):
     return summary["value"]
+
+
+def test_companion_of_a_sure_cavity_needs_only_to_be_likely():
+    rows = [(0, 0.9, 5, 1), (0, 0.6, 6, 1), (0, 0.4, 6, 1), (1, 0.6, 7, 1), (1, 0.55, 7, 1)]
+    alone = scene_of(3, [(0, 5), (0, 6), (0, 7), (1, 7)], rows, [(0, 0), (1, 1), (2, 2), (3, 3)])
+    both = replace(alone, companion=0.5)
+    assert alone.decision.tolist() == [0.9, 0.6, 0.4, 0.6, 0.55]
+    assert both.decision.tolist() == [0.9, 0.9, 0.4, 0.6, 0.6]
+    w = metrics.image_weights(3, 10, seed=1)
+    found = [
+        value(metrics.detection_metrics(s, limit, w)["completeness"])
+        for s in (alone, both)
+        for limit in (0.95, 0.8, 0.58, 0.3)
+    ]
+    assert found == [0, 1 / 4, 3 / 4, 1, 0, 2 / 4, 3 / 4, 1]
+    # What alarms is the best candidate of an image, so that the rule costs no false alarm.
+    empty = scene_of(3, [], rows, [])
+    for e in (empty, replace(empty, companion=0.5)):
+        assert metrics.alarm_scores(e).tolist() == [0.9, 0.6, -np.inf]
 
 
 def test_detection_metrics_by_hand():
