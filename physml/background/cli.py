@@ -1,0 +1,165 @@
+"""`physml background predict`: from frames to an event list, spectra, correction and picture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+
+if TYPE_CHECKING:
+    from .result import BackgroundResult
+
+app = typer.Typer(no_args_is_help=True)
+
+EPILOG = (
+    "Examples: [bold]physml background predict frames.h5 -o out --retention 0.98[/]; raw ADU "
+    "[bold]predict cube.fits --gain 0.0037 --offset dark.fits -o out[/]; another camera "
+    "[bold]predict frames.h5 --detector camera.yaml -o out[/]; an existing list, by energy and "
+    "grade alone, [bold]predict acis_evt2.fits -o out[/]."
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Tell X-rays from charged particles in detector frames."""
+
+
+@app.command(epilog=EPILOG)
+def predict(
+    ctx: typer.Context,
+    frames: Annotated[
+        Path,
+        typer.Argument(
+            help="Frames in keV: HDF5 ('frames' of axes (frame, y, x), or the table 'pixels' with "
+            "frame, y, x, energy) or a FITS cube; or a FITS event list."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Output folder, written as a whole.")
+    ],
+    retention: Annotated[
+        float, typer.Option(help="Share of X-rays that is to stay, at each energy.")
+    ] = 0.98,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="wfi (default), wfi_fast, axis, acis, or a YAML file of a detector."),
+    ] = None,
+    gain: Annotated[
+        str | None,
+        typer.Option(help="keV per unit of raw values: a number, or an image of the pixels'."),
+    ] = None,
+    offset: Annotated[
+        str | None,
+        typer.Option(help="Raw value of no signal: a number, or an image of the pixels'."),
+    ] = None,
+    bad: Annotated[
+        Path | None, typer.Option(help="Image that is not 0 at pixels to ignore.")
+    ] = None,
+    frame_time: Annotated[
+        float | None,
+        typer.Option(help="Seconds; by default the file's, else the detector's."),
+    ] = None,
+    split: Annotated[
+        float | None,
+        typer.Option(help="Split threshold, keV; by default the file's or detector's."),
+    ] = None,
+    event: Annotated[
+        float | None, typer.Option(help="Event threshold, keV; by default the detector's.")
+    ] = None,
+    channel: Annotated[
+        float | None,
+        typer.Option(help="keV in a PI channel of an event list without energies."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Date of TIME 0 (UTC), such as 2031-03-01T12:00:00.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
+    ] = None,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Find the events of frames and say how likely each was left by a particle.
+
+    Writes events.fits (all events, the rejected ones flagged, with WEIGHT 0), spectrum_kept.pha,
+    spectrum_rejected.pha, effective_area_correction.fits (what the cut leaves of the X-rays),
+    background.fits, overview.png and summary.json. A file of any size is read block by block.
+    """
+    from physml import provenance
+    from physml.io.atomic import atomic_directory, refuse_existing, refuse_foreign
+
+    adjust_logging(ctx, verbose, quiet)
+    # Before any work: is there a place for the result?
+    if overwrite:
+        refuse_foreign(output)
+    else:
+        refuse_existing(output)
+    arguments: dict[str, Any] = {
+        "retention": retention,
+        "detector": detector,
+        "gain": gain,
+        "offset": offset,
+        "bad": bad,
+        "frame_time": frame_time,
+        "split": split,
+        "event": event,
+        "channel": channel,
+        "start": start,
+    }
+    with provenance.run():
+        from .predict import BackgroundPredictor
+
+        if threads is not None:
+            limit_threads(threads)
+        predictor = BackgroundPredictor.load(weights)
+        settings = {**_names(arguments), "frames": frames, "weights": weights}
+        # Inside: very many events go to a nameless file beside the result, not to a small /tmp.
+        with atomic_directory(output, overwrite=overwrite) as temporary:
+            result = predictor.predict(frames, **arguments, scratch=temporary)
+            result.write_into(temporary, settings)
+    show(result, output)
+
+
+def _names(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for the record: of paths given as text only the name is kept."""
+    return {
+        k: Path(v).name if isinstance(v, str) and Path(v).is_file() else v
+        for k, v in arguments.items()
+    }
+
+
+def show(result: BackgroundResult, folder: Path) -> None:
+    """Print the result in short."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .summary import summarise
+
+    # In a pipe there is no terminal whose width would have to be kept.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    summary = summarise(result)
+    view = Table(title=f"{result.name}: {result.summary}", title_justify="left", box=None)
+    for name in ("band [keV]", "kept", "rejected", "mean P(background)", "X-rays kept"):
+        view.add_column(name, justify="right", no_wrap=True)
+    measured = {(b["low_keV"], b["high_keV"]): b for b in summary["promise"]["bands"]}
+    for band in summary["bands"]:
+        key = band["low_keV"], band["high_keV"]
+        p = band["mean_p_bkg"]
+        kept = measured.get(key)
+        view.add_row(
+            f"{key[0]:g} - {key[1]:g}",
+            str(band["kept"]),
+            str(band["rejected"]),
+            "" if p is None else f"{p:.3f}",
+            "" if kept is None else f"{kept['measured']:.2%} +- {kept['error']:.2%}",
+        )
+    console.print(view)
+    for text in result.untrained:
+        console.print(f"Not trained on: {text}", highlight=False, soft_wrap=True)
+    console.print(f"Written to {folder}", highlight=False, soft_wrap=True)
