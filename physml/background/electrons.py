@@ -2,8 +2,7 @@
 
 All electrons of an exposure move at once, a block of library segments at a time (tracks.py).
 An electron ends where it leaves the material, where so little of its range is left that its place
-is known, or at a hard collision: then the electrons that come out of that are the next
-generation.
+is known, or at a hard collision: the electrons that come out of that join the others.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ Ints = NDArray[np.int64]
 
 #: Segments that are moved at once.
 _BLOCK = 12
+#: Of these, as many as are set down as one point where they are short; divides the above.
+_GROUP = 6
 #: An electron with less range left than this, and too far from the surface, stays where it is, um.
 _POINT = 2.0
 #: Longest stretch whose charge is set down at one point, um; small against a pixel.
 STEP = 25.0
 #: Slower electrons are not followed, keV.
 SLOWEST = 0.3
-#: Largest number of generations; a bound against endless loops that no shower reaches.
-_GENERATIONS = 60
 
 
 @dataclass(frozen=True)
@@ -109,60 +108,110 @@ class Deposits:
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
+@dataclass(frozen=True)
 class _Walkers:
-    """Electrons of one generation on their library tracks."""
+    """Electrons on their library tracks; fields have a row for each.
 
-    def __init__(self, lib: TrackLibrary, electrons: Electrons, rng: Generator) -> None:
-        n = len(electrons)
-        self.lib = lib
-        self.electrons = electrons
-        self.position = electrons.position.copy()
-        self.energy = electrons.energy.copy()
-        self.track = rng.integers(0, len(lib.segment), n)
-        self.at, self.behind = lib.place(electrons.energy)
-        self.last, self.collides = self._hard(rng)
-        first = lib.segment[self.track, self.at].astype(np.float64)
-        self.matrix = _alignment(first, electrons.direction, rng)
+    `at` is the segment to come and `behind` the share of it that lies behind the start; at node
+    `last` the electron collides or is at rest; `matrix` turns the track into place.
+    """
 
-    def _hard(self, rng: Generator) -> tuple[Ints, NDArray[np.bool_]]:
-        """Node at which each ends: that of the next hard collision, or rest."""
-        lib = self.lib
-        log_e = np.log(lib.energy[::-1])
-        here = np.interp(np.log(self.energy), log_e, lib.hazard[::-1])
-        there = here - rng.exponential(size=len(here))
-        # Hazard falls along the track: the first node where it is below the drawn value.
-        node = np.searchsorted(-lib.hazard, -np.maximum(there, 0.0))
-        end = len(lib.energy) - 1
-        collides = there > 0
-        return np.where(collides, np.clip(node, self.at + 1, end), end), collides
+    energy: Floats
+    position: Floats
+    owner: Ints
+    inside: NDArray[np.bool_]
+    track: Ints
+    at: Ints
+    behind: Floats
+    last: Ints
+    collides: NDArray[np.bool_]
+    matrix: NDArray[np.float32]
 
-    def block(self, rows: Ints, size: int = _BLOCK) -> tuple[Floats, Ints, NDArray[np.bool_]]:
-        """Displacements (n, size, 3) in the track's frame, their segments, which exist."""
-        index = self.at[rows, None] + np.arange(size)
-        real = index < self.last[rows, None]
-        index = np.minimum(index, self.lib.segment.shape[1] - 1)
-        moved = self.lib.segment[self.track[rows, None], index].astype(np.float64)
-        moved[:, 0] *= (1 - self.behind[rows])[:, None]
-        return moved, index, real
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __getitem__(self, rows) -> _Walkers:
+        return _Walkers(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    def join(self, other: _Walkers) -> _Walkers:
+        """Both sets in one."""
+        if len(other) == 0:
+            return self
+        return _Walkers(
+            *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
+        )
+
+    def advanced(self, rows, energy: Floats, position: Floats, size: int) -> _Walkers:
+        """Those that go on, a block further."""
+        w = self[rows]
+        return _Walkers(
+            energy,
+            position,
+            w.owner,
+            w.inside,
+            w.track,
+            w.at + size,
+            np.zeros(len(energy)),
+            w.last,
+            w.collides,
+            w.matrix,
+        )
+
+    def block(self, lib: TrackLibrary, size: int) -> tuple[NDArray[np.float32], Ints]:
+        """Displacements (n, size, 3) in the frames of the tracks, and their segments."""
+        index = np.minimum(self.at[:, None] + np.arange(size), lib.segment.shape[1] - 1)
+        rows = self.track[:, None] * lib.segment.shape[1] + index
+        moved = lib.segment.reshape(-1, 3).take(rows, axis=0)
+        moved[:, 0] *= (1 - self.behind)[:, None]
+        return moved, index
 
 
-def _alignment(segment: Floats, direction: Floats, rng: Generator) -> Floats:
+def _start(lib: TrackLibrary, electrons: Electrons, rng: Generator) -> _Walkers:
+    """Put electrons on tracks drawn at random."""
+    e = electrons
+    track = rng.integers(0, len(lib.segment), len(e))
+    at, behind = lib.place(e.energy)
+    # Hazard falls along the track: the first node where it is below the drawn value.
+    here = np.interp(np.log(e.energy), lib.log_energy_rising, lib.hazard_rising)
+    there = here - rng.exponential(size=len(e))
+    collides = there > 0
+    end = len(lib.energy) - 1
+    node = end + 1 - np.searchsorted(lib.hazard_rising, np.maximum(there, 0.0), side="right")
+    last = np.where(collides, np.clip(node, at + 1, end), end)
+    matrix = _alignment(lib.segment[track, at], e.direction, rng)
+    return _Walkers(
+        e.energy, e.position, e.owner, e.inside, track, at, behind, last, collides, matrix
+    )
+
+
+def _block_size(number: int) -> int:
+    """Short blocks waste little of the work, long ones little of the overhead."""
+    return _BLOCK if number > 1000 else 3 * _BLOCK if number > 100 else 6 * _BLOCK
+
+
+def _alignment(
+    segment: NDArray[np.float32], direction: Floats, rng: Generator
+) -> NDArray[np.float32]:
     """Rotations (n, 3, 3) that bring segments into directions, with a random roll."""
-    u = segment / np.maximum(np.linalg.norm(segment, axis=1), 1e-30)[:, None]
+    u = segment / np.maximum(_norm(segment), 1e-30)[:, None]
     v, w = normals(u)
     a, b = normals(direction)
     phi = rng.random(len(u)) * (2 * np.pi)
     c, s = np.cos(phi)[:, None], np.sin(phi)[:, None]
     a, b = c * a + s * b, c * b - s * a
-    matrix: Floats = (
-        direction[:, :, None] * u[:, None, :]
-        + a[:, :, None] * v[:, None, :]
-        + b[:, :, None] * w[:, None, :]
-    )
-    return matrix
+    matrix = direction[:, :, None] * u[:, None, :]
+    matrix += a[:, :, None] * v[:, None, :]
+    matrix += b[:, :, None] * w[:, None, :]
+    return matrix.astype(np.float32)
 
 
-def _rotate(matrix: Floats, moved: Floats) -> Floats:
+def _norm(vectors: NDArray) -> NDArray:
+    """Lengths of vectors along the last axis."""
+    length: NDArray = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
+    return length
+
+
+def _rotate(matrix: NDArray[np.float32], moved: NDArray[np.float32]) -> NDArray[np.float32]:
     """Apply rotations (n, 3, 3) to displacements (n, k, 3)."""
     out = np.empty_like(moved)
     x, y, z = moved[..., 0], moved[..., 1], moved[..., 2]
@@ -253,84 +302,68 @@ def through_slab(
     """
     deposits: list[Deposits] = []
     left: list[Electrons] = []
-    for _ in range(_GENERATIONS):
-        if len(electrons) == 0:
-            break
-        electrons = _slab_generation(lib, size, electrons, rng, step, deposits, left)
+    walkers = _start(lib, electrons, rng)
+    while len(walkers):
+        walkers, collided = _slab_block(lib, size, walkers, step, deposits, left)
+        if len(collided):
+            new = collide(lib, collided, rng, inside=True)
+            walkers = walkers.join(_start(lib, new, rng))
     return Deposits.join(deposits), Electrons.join(left)
 
 
-def _slab_generation(
+def _slab_block(
     lib: TrackLibrary,
     size: Floats,
-    electrons: Electrons,
-    rng: Generator,
+    walkers: _Walkers,
     step: float,
     deposits: list[Deposits],
     left: list[Electrons],
-) -> Electrons:
-    walkers = _Walkers(lib, electrons, rng)
-    rows = np.arange(len(electrons))
-    collided: list[Electrons] = []
-    reach = lib.range
-    while len(rows):
-        moved, index, real = walkers.block(rows)
-        path = _rotate(walkers.matrix[rows], moved)
-        node = np.cumsum(path, 1) + walkers.position[rows][:, None]
-        before = np.concatenate([walkers.position[rows][:, None], node[:, :-1]], 1)
-        after_energy = lib.energy[index + 1]
-        energy = np.concatenate([walkers.energy[rows][:, None], after_energy[:, :-1]], 1)
-        out = ((node < 0) | (node > size)).any(2)
-        gap = np.minimum(node[..., 2], size[2] - node[..., 2])
-        range_left = reach[index + 1]
-        rest = (range_left < _POINT) & (range_left < gap)
-        rest |= index + 1 >= len(lib.energy) - 1
-        final = index + 1 >= walkers.last[rows][:, None]
-        stops = out | rest | final
-        ended = stops.any(1)
-        k = np.where(ended, stops.argmax(1), moved.shape[1] - 1)
-        here = np.arange(len(rows))
-        leaves = ended & out[here, k]
-        # Share of the last segment that lies inside.
-        share = np.ones(len(rows))
-        share[leaves] = _share_inside(
-            before[here[leaves], k[leaves]], path[here[leaves], k[leaves]], size
-        )
-        loss = energy - after_energy
-        loss[here, k] *= share
-        at = before[here, k] + share[:, None] * path[here, k]
-        energy_at = energy[here, k] - loss[here, k]
-        settles = ended & ~leaves & (rest[here, k] | ~walkers.collides[rows])
-        # Midpoints of the segments.
-        used = real & (np.arange(moved.shape[1]) <= k[:, None])
-        path[here, k] *= share[:, None]
-        deposits.append(
-            _points(
-                loss[used],
-                before[used],
-                path[used],
-                np.repeat(electrons.owner[rows], used.sum(1)),
-                np.repeat(electrons.inside[rows], used.sum(1)),
-                step,
-            )
-        )
-        who = rows[settles]
-        deposits.append(
-            Deposits(energy_at[settles], at[settles], electrons.owner[who], electrons.inside[who])
-        )
-        length = np.maximum(np.linalg.norm(path[here, k], axis=1), 1e-30)
-        heading = path[here, k] / length[:, None]
-        state = Electrons(energy_at, at, heading, electrons.owner[rows], electrons.inside[rows])
-        gone = leaves & (energy_at > SLOWEST)
-        left.append(state[gone])
-        collided.append(state[ended & ~leaves & ~settles])
-        on = ~ended
-        rows = rows[on]
-        walkers.position[rows] = node[on, -1]
-        walkers.energy[rows] = after_energy[on, -1]
-        walkers.at[rows] += moved.shape[1]
-        walkers.behind[rows] = 0
-    return collide(lib, Electrons.join(collided), rng, inside=True)
+) -> tuple[_Walkers, Electrons]:
+    """Move all by a block of segments: those that go on, those that collide."""
+    length = _block_size(len(walkers))
+    moved, index = walkers.block(lib, length)
+    path = _rotate(walkers.matrix, moved)
+    node = np.cumsum(path, 1, dtype=np.float64)
+    node += walkers.position[:, None]
+    before = np.concatenate([walkers.position[:, None], node[:, :-1]], 1)
+    after_energy = lib.energy[index + 1]
+    loss = np.concatenate([walkers.energy[:, None], after_energy[:, :-1]], 1) - after_energy
+    gap = np.minimum(node[..., 2], size[2] - node[..., 2])
+    inside = gap >= 0
+    for axis in (0, 1):
+        inside &= np.abs(node[..., axis] - 0.5 * size[axis]) <= 0.5 * size[axis]
+    rest = lib.range[index + 1] < np.minimum(gap, _POINT)
+    rest |= index + 2 >= len(lib.energy)
+    stops = rest | ~inside
+    stops |= index + 1 >= walkers.last[:, None]
+    k = stops.argmax(1)
+    here = np.arange(len(walkers))
+    ended = stops[here, k]
+    k[~ended] = length - 1
+    leaves = ended & ~inside[here, k]
+    # Share of the last segment that lies inside.
+    share = np.ones(len(walkers))
+    out = np.flatnonzero(leaves)
+    share[out] = _share_inside(before[out, k[out]], path[out, k[out]], size)
+    loss[here, k] *= share
+    path[here, k] *= share[:, None].astype(np.float32)
+    at = before[here, k] + path[here, k]
+    before_energy = np.where(k > 0, after_energy[here, np.maximum(k - 1, 0)], walkers.energy)
+    energy = before_energy - loss[here, k]
+    settles = ended & ~leaves & (rest[here, k] | ~walkers.collides)
+    loss[np.arange(length) > k[:, None]] = 0.0
+    deposits.append(_set_down(loss, before, path, walkers, step))
+    deposits.append(
+        Deposits(energy[settles], at[settles], walkers.owner[settles], walkers.inside[settles])
+    )
+    heading = path[here, k] / np.maximum(_norm(path[here, k]), 1e-30)[:, None]
+    state = Electrons(energy, at, heading.astype(np.float64), walkers.owner, walkers.inside)
+    left.append(state[leaves & (energy > SLOWEST)])
+    on = ~ended
+    return (
+        walkers.advanced(on, after_energy[on, -1], node[on, -1], length),
+        state[ended & ~leaves & ~settles],
+    )
 
 
 def _share_inside(start: Floats, path: Floats, size: Floats) -> Floats:
@@ -341,28 +374,44 @@ def _share_inside(start: Floats, path: Floats, size: Floats) -> Floats:
     return np.clip(share.min(1), 0, 1)
 
 
-def _points(
-    energy: Floats,
-    start: Floats,
-    path: Floats,
-    owner: Ints,
-    inside: NDArray[np.bool_],
+def _set_down(
+    loss: Floats,
+    before: Floats,
+    path: NDArray[np.float32],
+    walkers: _Walkers,
     step: float,
 ) -> Deposits:
-    """Deposits at points no more than `step` apart along straight paths."""
-    pieces = np.ceil(np.linalg.norm(path, axis=1) / step).astype(np.int64)
-    pieces = np.maximum(pieces, 1)
-    if pieces.max(initial=1) == 1:
-        return Deposits(energy, start + 0.5 * path, owner, inside)
-    source = np.repeat(np.arange(len(energy)), pieces)
+    """Deposits along the segments of a block, no further apart than `step`.
+
+    Where several segments together are shorter than that, they are one point.
+    """
+    n, length = loss.shape
+    shape = (n, length // _GROUP, _GROUP)
+    extent = _norm(path)
+    together = loss.reshape(shape).sum(2)
+    short = extent.reshape(shape).sum(2) < step
+    row, group = np.nonzero(short & (together > 0))
+    middle = (before[row[:, None], group[:, None] * _GROUP + np.arange(_GROUP)]).astype(np.float64)
+    middle += 0.5 * path.reshape(*shape, 3)[row, group]
+    part = loss.reshape(shape)[row, group] / together[row, group][:, None]
+    near = Deposits(
+        together[row, group],
+        np.einsum("ng,ngi->ni", part, middle),
+        walkers.owner[row],
+        walkers.inside[row],
+    )
+    row, k = np.nonzero(~np.repeat(short, _GROUP, axis=1) & (loss > 0))
+    pieces = np.maximum(np.ceil(extent[row, k] / step), 1).astype(np.int64)
+    source = np.repeat(np.arange(len(row)), pieces)
     number = np.arange(len(source)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     along = (number + 0.5) / pieces[source]
-    return Deposits(
-        energy[source] / pieces[source],
-        start[source] + along[:, None] * path[source],
-        owner[source],
-        inside[source],
+    far = Deposits(
+        (loss[row, k] / pieces)[source],
+        before[row, k][source] + along[:, None] * path[row, k][source],
+        walkers.owner[row][source],
+        walkers.inside[row][source],
     )
+    return Deposits.join([near, far])
 
 
 # ------------------------------------------------------------------------------------ the wall
@@ -393,96 +442,78 @@ def through_wall(
         On the surface, heading out of the wall.
     """
     out: list[Electrons] = []
-    for _ in range(_GENERATIONS):
-        if len(electrons) == 0:
-            break
-        collided, depth, normal = _wall_generation(lib, depth, normal, electrons, rng, out)
-        parents = len(collided)
+    walkers, depth = _start(lib, electrons, rng), depth.copy()
+    while len(walkers):
+        walkers, depth, normal, collided, its_depth, its_normal = _wall_block(
+            lib, depth, normal, walkers, out
+        )
+        if len(collided) == 0:
+            continue
         # Owners stand in for rows, so that depth and normal follow each electron.
+        row = np.arange(len(collided))
         tagged = Electrons(
-            collided.energy,
-            collided.position,
-            collided.direction,
-            np.arange(parents),
-            collided.inside,
+            collided.energy, collided.position, collided.direction, row, collided.inside
         )
         new = collide(lib, tagged, rng, inside=False)
-        depth, normal = depth[new.owner], normal[new.owner]
-        electrons = Electrons(
-            new.energy, new.position, new.direction, collided.owner[new.owner], new.inside
-        )
-        keep = lib.range_of(electrons.energy) > depth
-        electrons, depth, normal = electrons[keep], depth[keep], normal[keep]
+        new = new[lib.range_of(new.energy) > its_depth[new.owner]]
+        row = new.owner
+        new = Electrons(new.energy, new.position, new.direction, collided.owner[row], new.inside)
+        walkers = walkers.join(_start(lib, new, rng))
+        depth = np.concatenate([depth, its_depth[row]])
+        normal = np.concatenate([normal, its_normal[row]])
     return Electrons.join(out)
 
 
-def _wall_generation(
-    lib: TrackLibrary,
-    depth: Floats,
-    normal: Floats,
-    electrons: Electrons,
-    rng: Generator,
-    out: list[Electrons],
-) -> tuple[Electrons, Floats, Floats]:
-    walkers = _Walkers(lib, electrons, rng)
-    depth = depth.copy()
-    # Only the component along the normal decides: one product a segment instead of nine.
-    inward = -np.einsum("ni,nij->nj", normal, walkers.matrix)
-    rows = np.arange(len(electrons))
-    travelled = np.zeros((len(electrons), 3))  # in the frames of the tracks
-    collided: list[tuple[Electrons, Floats, Ints]] = []
-    while len(rows):
-        moved, index, _ = walkers.block(rows)
-        q = inward[rows]
-        sink = moved[..., 0] * q[:, None, 0]
-        sink += moved[..., 1] * q[:, None, 1]
-        sink += moved[..., 2] * q[:, None, 2]
-        node = np.cumsum(sink, 1) + depth[rows][:, None]
-        after_energy = lib.energy[index + 1]
-        leaves = node < 0
-        hopeless = (lib.range[index + 1] < node) | (after_energy < SLOWEST)
-        final = index + 1 >= walkers.last[rows][:, None]
-        stops = leaves | hopeless | final
-        ended = stops.any(1)
-        k = np.where(ended, stops.argmax(1), moved.shape[1] - 1)
-        here = np.arange(len(rows))
-        emerges = ended & leaves[here, k]
-        hits = ended & ~emerges & ~hopeless[here, k] & walkers.collides[rows]
-        for chosen, comes_out in ((emerges, True), (hits, False)):
-            sel = np.flatnonzero(chosen)
-            who, last = rows[sel], k[sel]
-            step = sink[sel, last]
-            start = node[sel, last] - step
-            share = np.clip(-start / np.minimum(step, -1e-30), 0, 1) if comes_out else 1.0
-            share = np.broadcast_to(share, step.shape)
-            before = np.where(
-                last > 0, after_energy[sel, np.maximum(last - 1, 0)], walkers.energy[who]
-            )
-            energy = before - share * (before - after_energy[sel, last])
-            used = np.arange(moved.shape[1]) <= last[:, None]
-            weight = used.astype(float)
-            weight[np.arange(len(sel)), last] = share
-            path = travelled[who] + np.einsum("nk,nkj->nj", weight, moved[sel])
-            matrix = walkers.matrix[who]
-            position = electrons.position[who] + np.einsum("nij,nj->ni", matrix, path)
-            segment = np.einsum("nij,nj->ni", matrix, moved[sel, last])
-            heading = segment / np.maximum(np.linalg.norm(segment, axis=1), 1e-30)[:, None]
-            state = Electrons(
-                energy, position, heading, electrons.owner[who], electrons.inside[who]
-            )
-            if comes_out:
-                out.append(state[energy > SLOWEST])
-            else:
-                collided.append((state, node[sel, last], who))
-        on = ~ended
-        walkers.at[rows] += moved.shape[1]
-        walkers.behind[rows] = 0
-        rows, moved = rows[on], moved[on]
-        travelled[rows] += moved.sum(1)
-        depth[rows] = node[on, -1]
-        walkers.energy[rows] = after_energy[on, -1]
-    states = Electrons.join([c[0] for c in collided])
-    if not collided:
-        return states, np.zeros(0), np.zeros((0, 3))
-    who = np.concatenate([c[2] for c in collided])
-    return states, np.concatenate([c[1] for c in collided]), normal[who]
+def _wall_block(
+    lib: TrackLibrary, depth: Floats, normal: Floats, walkers: _Walkers, out: list[Electrons]
+) -> tuple[_Walkers, Floats, Floats, Electrons, Floats, Floats]:
+    """Move all by a block: those that go on with depth and normal, the same of what collides."""
+    length = _block_size(len(walkers))
+    moved, index = walkers.block(lib, length)
+    # Only the component along the normal decides: one product a segment instead of three.
+    inward = -np.einsum("ni,nij->nj", normal, walkers.matrix).astype(np.float32)
+    sink = np.matmul(moved, inward[:, :, None])[..., 0]
+    node = np.cumsum(sink, 1, dtype=np.float64)
+    node += depth[:, None]
+    leaves = node < 0
+    hopeless = lib.range[index + 1] < node
+    hopeless |= index + 2 >= len(lib.energy)
+    stops = leaves | hopeless
+    stops |= index + 1 >= walkers.last[:, None]
+    k = stops.argmax(1)
+    here = np.arange(len(walkers))
+    ended = stops[here, k]
+    k[~ended] = length - 1
+    emerges = ended & leaves[here, k]
+    hits = ended & ~emerges & ~hopeless[here, k] & walkers.collides
+    # Most end in the wall: places are worked out for the others only.
+    who = np.flatnonzero(emerges | hits | ~ended)
+    last = k[who]
+    share = np.ones(len(who))
+    came_out = emerges[who]
+    step = sink[who, last]
+    start = node[who, last] - step
+    share[came_out] = np.clip(start[came_out] / np.maximum(-step[came_out], 1e-30), 0, 1)
+    before = np.where(
+        last > 0, lib.energy[index[who, np.maximum(last - 1, 0)] + 1], walkers.energy[who]
+    )
+    energy = before - share * (before - lib.energy[index[who, last] + 1])
+    weight = (np.arange(length) <= last[:, None]).astype(np.float32)
+    weight[np.arange(len(who)), last] = share
+    path = np.matmul(weight[:, None, :], moved[who])[:, 0]
+    w = walkers[who]
+    position = w.position + np.matmul(w.matrix, path[:, :, None])[..., 0]
+    segment = np.matmul(w.matrix, moved[who, last][:, :, None])[..., 0].astype(np.float64)
+    heading = segment / np.maximum(_norm(segment), 1e-30)[:, None]
+    state = Electrons(energy, position, heading, w.owner, w.inside)
+    out.append(state[came_out & (energy > SLOWEST)])
+    on, hit = ~ended[who], hits[who]
+    sunk = node[who, last]
+    return (
+        w.advanced(on, energy[on], position[on], length),
+        sunk[on],
+        normal[who[on]],
+        state[hit],
+        sunk[hit],
+        normal[who[hit]],
+    )

@@ -188,50 +188,56 @@ def second_pass(
     wanted : ndarray of bool, shape (n_primaries,)
     """
     kept = first.deposits[wanted[first.deposits.owner]]
-    deltas, struck = first.deltas, first.struck
+    deltas = first.deltas
     contained = deltas.follow & ~deltas.can_leave & wanted[deltas.electrons.owner]
     tracks, _ = through_slab(
         shell.slab, shell.geometry.size, deltas.electrons[contained], rng, shell.step
     )
     secondary = Deposits.join([kept, tracks])
-    energy, position, owner = _own_tracks(shell, primaries, struck, wanted[struck.row], rng)
-    local = ~deltas.follow & wanted[deltas.electrons.owner]
-    points = deltas.electrons[local]
-    # A delta that stays on the spot is part of the primary's own track: one cannot tell.
+    energy, position, owner = _own_tracks(shell, primaries, first, wanted, rng)
     return Left(
-        np.concatenate([secondary.energy, energy, points.energy]),
-        np.concatenate([secondary.position, position, points.position]),
-        np.concatenate([secondary.owner, owner, points.owner]),
+        np.concatenate([secondary.energy, energy]),
+        np.concatenate([secondary.position, position]),
+        np.concatenate([secondary.owner, owner]),
         np.concatenate(
-            [
-                np.where(secondary.inside, INSIDE, OUTSIDE),
-                np.full(len(energy) + len(points), PRIMARY),
-            ]
+            [np.where(secondary.inside, INSIDE, OUTSIDE), np.full(len(energy), PRIMARY)]
         ).astype(np.int8),
     )
 
 
 def _own_tracks(
-    shell: Shell, primaries: Primaries, struck: Hits, wanted: NDArray[np.bool_], rng: Generator
+    shell: Shell,
+    primaries: Primaries,
+    first: FirstPass,
+    wanted: NDArray[np.bool_],
+    rng: Generator,
 ) -> tuple[Floats, Floats, Ints]:
-    """Losses below the cut along the primaries' paths: keV, um, row of the primary."""
-    row, path = struck.row[wanted], struck.path[wanted]
+    """Losses along the primaries' paths: keV, um, row of the primary.
+
+    Collisions below the cut, and the delta electrons that stay on the spot: nobody could tell the
+    two apart.
+    """
+    struck, deltas = first.struck, first.deltas
+    chosen = wanted[struck.row]
+    row, path = struck.row[chosen], struck.path[chosen]
     pieces = np.maximum(np.ceil(path / shell.step), 1).astype(np.int64)
     hit = np.repeat(np.arange(len(row)), pieces)
-    number = np.arange(len(hit)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begin = np.cumsum(pieces) - pieces
+    number = np.arange(len(hit)) - begin[hit]
     step = (path / pieces)[hit]
     along = (number + 0.5) * step
     table = ranges(shell.slab.material)
-    start = primaries.energy[row]
-    energy = table.energy(table.range(start)[hit] - along)
+    energy = table.energy(table.range(primaries.energy[row])[hit] - along)
     moving = energy > 0
-    hit, along, step, energy = hit[moving], along[moving], step[moving], energy[moving]
     loss = soft_loss(
-        shell.slab.material,
-        np.maximum(energy, 1e3),
-        primaries.charge2[row][hit],
-        step,
-        rng,
+        shell.slab.material, np.maximum(energy, 1e3), primaries.charge2[row][hit], step, rng
     )
-    position = struck.start[wanted][hit] + along[:, None] * primaries.direction[row][hit]
-    return loss, position, row[hit]
+    loss[~moving] = 0.0
+    local = np.flatnonzero(~deltas.follow & chosen[deltas.hit])
+    new_row = np.cumsum(chosen) - 1
+    of = new_row[deltas.hit[local]]
+    piece = np.minimum((deltas.along[local] / (path / pieces)[of]).astype(np.int64), pieces[of] - 1)
+    loss += np.bincount(begin[of] + piece, deltas.electrons.energy[local], len(loss))
+    position = struck.start[chosen][hit] + along[:, None] * primaries.direction[row][hit]
+    some = loss > 0
+    return loss[some], position[some], row[hit][some]

@@ -17,7 +17,7 @@ et al. 1995, Nucl. Instrum. Methods B 100, 31).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -154,10 +154,24 @@ class TrackLibrary:
     hazard: Floats
     segment: NDArray[np.float32]
 
+    @cached_property
+    def log_energy_rising(self) -> Floats:
+        """Logarithm of the energies, increasing."""
+        return np.log(self.energy[::-1])
+
+    @cached_property
+    def hazard_rising(self) -> Floats:
+        """Hazards in the order of increasing energy."""
+        return np.ascontiguousarray(self.hazard[::-1])
+
+    @cached_property
+    def _log_range_rising(self) -> Floats:
+        return np.log(self.range[::-1])
+
     def range_of(self, energy: ArrayLike) -> Floats:
         """Path that an electron of an energy in keV has left, um."""
         e = np.log(np.asarray(energy, float))
-        return np.exp(np.interp(e, np.log(self.energy[::-1]), np.log(self.range[::-1])))
+        return np.exp(np.interp(e, self.log_energy_rising, self._log_range_rising))
 
     def place(self, energy: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Segment in which an energy lies, and the share of it that is behind, by path."""
