@@ -143,9 +143,10 @@ def pairs(feature: Tensor, place: Tensor) -> Tensor:
     to_read = cos2 * c[:, None, :] + sin2 * s[:, None, :]
     to_reader = cos2 * c[:, :, None] + sin2 * s[:, :, None]
     axes = c[:, None, :] * c[:, :, None] + s[:, None, :] * s[:, :, None]
-    stretch = (c * c + s * s + 1e-9).sqrt()[:, None, :]
-    along = torch.log10(1 + (0.5 * square * (1 + to_read / stretch).clamp(0, 2)).sqrt())
-    across = torch.log10(1 + (0.5 * square * (1 - to_read / stretch).clamp(0, 2)).sqrt())
+    stretch = (c * c + s * s).sqrt()[:, None, :]
+    aligned = (to_read / stretch.clamp(min=1e-3)).clamp(-1, 1)
+    along = torch.log10(1 + (0.5 * square * (1 + aligned)).sqrt())
+    across = torch.log10(1 + (0.5 * square * (1 - aligned)).sqrt())
     same = torch.eye(k, dtype=feature.dtype, device=feature.device).expand(n, k, k)
     geometry = torch.stack([same, to_read, to_reader, axes, along * stretch, across * stretch], 3)
     read = feature[:, None, :, list(READ)].expand(n, k, k, len(READ))

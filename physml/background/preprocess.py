@@ -158,11 +158,19 @@ def exposures_of(frames: Frames) -> Iterator[tuple[int, Frames]]:
         yield int(exposure["exposure"]), one
 
 
+def find_in_exposure(frames: Frames) -> Found:
+    """Events of one exposure's frames, with its own split threshold."""
+    from .events import EVENT_THRESHOLD, find_events
+
+    assert frames.exposures is not None
+    split = float(frames.exposures["threshold"][0])
+    return find_events(frames, split=split, event=max(split, EVENT_THRESHOLD))
+
+
 def _part(path: Path, settings: BackgroundSettings, share: float) -> dict[str, dict[str, NDArray]]:
     """One task: all exposures of a shard, by the file that they go to."""
     import torch
 
-    from .events import find_events
     from .frames import read_frames
     from .windows import cut_windows
 
@@ -171,8 +179,7 @@ def _part(path: Path, settings: BackgroundSettings, share: float) -> dict[str, d
     parts: dict[str, list[dict[str, NDArray]]] = {}
     for number, frames in exposures_of(read_frames(path)):
         split = split_of(number, settings.seed, s.valid, s.test)
-        assert frames.exposures is not None
-        found = find_events(frames, split=float(frames.exposures["threshold"][0]))
+        found = find_in_exposure(frames)
         rng = stream(settings.seed, "preprocess", number)
         label = cluster_truth(found, frames)
         parts.setdefault(split, []).append(prepare(frames, found, s.limit))

@@ -39,7 +39,7 @@ def cut_windows(
     dict
         As in `windows_spec`; frames without a cluster give none.
     """
-    from .preprocess import NEITHER, classes
+    from .preprocess import BOTH, NEITHER, PARTICLE, classes
 
     clusters = found.clusters
     place = frames.position(clusters["frame"])
@@ -70,21 +70,25 @@ def cut_windows(
             ok &= (values >= low) & (values < low + WINDOW)
         return np.where(ok, window, -1)
 
-    holds = inside(place, np.round(clusters["yc"]), np.round(clusters["xc"]))
-    some = holds >= 0
-    of_window = classes(holds[some], label[some], len(chosen))
-    # Grading misses a particle that left valid events and nothing else.
-    seen = np.bincount(holds[some & (label == 1) & ~clusters["valid"]], minlength=len(chosen)) > 0
-    image = np.zeros((len(chosen), WINDOW, WINDOW), np.float16)
     p = frames.pixels
     window = inside(frames.position(p["frame"]), p["y"], p["x"])
     lit = window >= 0
     w = window[lit]
+    image = np.zeros((len(chosen), WINDOW, WINDOW), np.float16)
     image[w, p["y"][lit] - corner[0][w], p["x"][lit] - corner[1][w]] = np.clip(
         p["energy"][lit], -60, 6e4
     )
+    # Also a track that only reaches into the window is in it. A cluster's window is that of its
+    # frame, so that each is held by one at most.
+    on = lit & (found.pixel_cluster >= 0)
+    held, at_pixel = np.unique(found.pixel_cluster[on], return_index=True)
+    of_cluster = window[on][at_pixel]
+    of_window = classes(of_cluster, label[held], len(chosen))
+    # Grading misses a particle that left valid events and nothing else.
+    told = (label[held] == 1) & ~clusters["valid"][held]
+    seen = np.bincount(of_cluster[told], minlength=len(chosen)) > 0
     keep = of_window != NEITHER
-    missed = np.isin(of_window, (1, 2)) & ~seen
+    missed = np.isin(of_window, (PARTICLE, BOTH)) & ~seen
     number = np.full(
         len(chosen), -1 if frames.exposures is None else frames.exposures[0]["exposure"]
     )
