@@ -7,7 +7,7 @@ is known, or at a hard collision: the electrons that come out of that join the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .materials import ELECTRON_MASS
 from .tracks import (
+    COARSE,
     HARD_LOSS,
     HARD_PHOTON,
     TrackLibrary,
@@ -37,7 +38,7 @@ _POINT = 2.0
 #: Longest stretch whose charge is set down at one point, um; small against a pixel.
 STEP = 25.0
 #: Slower electrons are not followed, keV.
-SLOWEST = 0.3
+SLOWEST = 1.0
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,16 @@ class _Walkers:
             *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
         )
 
-    def advanced(self, rows, energy: Floats, position: Floats, size: int) -> _Walkers:
-        """Those that go on, a block further."""
+    def advanced(self, rows, energy: Floats, position: Floats, by: Ints) -> _Walkers:
+        """Those that go on, some segments further."""
         w = self[rows]
-        return _Walkers(
-            energy,
-            position,
-            w.owner,
-            w.inside,
-            w.track,
-            w.at + size,
-            np.zeros(len(energy)),
-            w.last,
-            w.collides,
-            w.matrix,
+        return replace(
+            w, energy=energy, position=position, at=w.at + by[rows], behind=np.zeros(len(energy))
         )
+
+    def coarser(self) -> _Walkers:
+        """Go over to the segments of the coarse library."""
+        return replace(self, at=self.at // COARSE, last=-(-self.last // COARSE))
 
     def block(self, lib: TrackLibrary, size: int) -> tuple[NDArray[np.float32], Ints]:
         """Displacements (n, size, 3) in the frames of the tracks, and their segments."""
@@ -184,9 +180,24 @@ def _start(lib: TrackLibrary, electrons: Electrons, rng: Generator) -> _Walkers:
     )
 
 
-def _block_size(number: int) -> int:
-    """Short blocks waste little of the work, long ones little of the overhead."""
-    return _BLOCK if number > 1000 else 3 * _BLOCK if number > 100 else 6 * _BLOCK
+def _block_size(lib: TrackLibrary, walkers: _Walkers) -> tuple[int, Ints]:
+    """Length of a block, and the segments of it that each electron may take.
+
+    Short blocks waste little of the work, long ones little of the overhead. On the fine library
+    a block ends at a node that the coarse one has as well.
+    """
+    number = len(walkers)
+    if lib.coarse is not None:
+        return _BLOCK, (walkers.at + _BLOCK) // COARSE * COARSE - walkers.at
+    size = _BLOCK if number > 1000 else 3 * _BLOCK if number > 100 else 6 * _BLOCK
+    return size, np.full(number, size)
+
+
+def _first(stops: NDArray[np.bool_], goes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Last segment that each electron takes, and whether it ends there."""
+    k = stops.argmax(1)
+    ended = stops[np.arange(len(k)), k] & (k < goes)
+    return np.where(ended, k, goes - 1), ended
 
 
 def _alignment(
@@ -302,12 +313,14 @@ def through_slab(
     """
     deposits: list[Deposits] = []
     left: list[Electrons] = []
-    walkers = _start(lib, electrons, rng)
-    while len(walkers):
-        walkers, collided = _slab_block(lib, size, walkers, step, deposits, left)
-        if len(collided):
-            new = collide(lib, collided, rng, inside=True)
-            walkers = walkers.join(_start(lib, new, rng))
+    coarse = lib.coarse or lib
+    walkers = _start(lib, Electrons.none(), rng)
+    while len(electrons) or len(walkers):
+        walkers, electrons_a = _slab_block(coarse, size, walkers, step, deposits, left)
+        fresh = _start(lib, electrons, rng)
+        fresh, electrons_b = _slab_block(lib, size, fresh, step, deposits, left)
+        walkers = walkers.join(fresh.coarser())
+        electrons = collide(lib, Electrons.join([electrons_a, electrons_b]), rng, inside=True)
     return Deposits.join(deposits), Electrons.join(left)
 
 
@@ -320,7 +333,9 @@ def _slab_block(
     left: list[Electrons],
 ) -> tuple[_Walkers, Electrons]:
     """Move all by a block of segments: those that go on, those that collide."""
-    length = _block_size(len(walkers))
+    if len(walkers) == 0:
+        return walkers, Electrons.none()
+    length, goes = _block_size(lib, walkers)
     moved, index = walkers.block(lib, length)
     path = _rotate(walkers.matrix, moved)
     node = np.cumsum(path, 1, dtype=np.float64)
@@ -336,10 +351,8 @@ def _slab_block(
     rest |= index + 2 >= len(lib.energy)
     stops = rest | ~inside
     stops |= index + 1 >= walkers.last[:, None]
-    k = stops.argmax(1)
+    k, ended = _first(stops, goes)
     here = np.arange(len(walkers))
-    ended = stops[here, k]
-    k[~ended] = length - 1
     leaves = ended & ~inside[here, k]
     # Share of the last segment that lies inside.
     share = np.ones(len(walkers))
@@ -361,7 +374,7 @@ def _slab_block(
     left.append(state[leaves & (energy > SLOWEST)])
     on = ~ended
     return (
-        walkers.advanced(on, after_energy[on, -1], node[on, -1], length),
+        walkers.advanced(on, after_energy[here, k][on], node[here, k][on], goes),
         state[ended & ~leaves & ~settles],
     )
 
@@ -442,33 +455,49 @@ def through_wall(
         On the surface, heading out of the wall.
     """
     out: list[Electrons] = []
-    walkers, depth = _start(lib, electrons, rng), depth.copy()
-    while len(walkers):
-        walkers, depth, normal, collided, its_depth, its_normal = _wall_block(
-            lib, depth, normal, walkers, out
-        )
-        if len(collided) == 0:
-            continue
+    coarse = lib.coarse or lib
+    walkers = _Sinking(_start(lib, Electrons.none(), rng), depth[:0], normal[:0])
+    while len(electrons) or len(walkers.walkers):
+        walkers, hits_a = _wall_block(coarse, walkers, out)
+        fresh = _Sinking(_start(lib, electrons, rng), depth, normal)
+        fresh, hits_b = _wall_block(lib, fresh, out)
+        walkers = walkers.join(_Sinking(fresh.walkers.coarser(), fresh.depth, fresh.normal))
+        collided = Electrons.join([hits_a[0], hits_b[0]])
+        depth = np.concatenate([hits_a[1], hits_b[1]])
+        normal = np.concatenate([hits_a[2], hits_b[2]])
         # Owners stand in for rows, so that depth and normal follow each electron.
-        row = np.arange(len(collided))
-        tagged = Electrons(
-            collided.energy, collided.position, collided.direction, row, collided.inside
-        )
-        new = collide(lib, tagged, rng, inside=False)
-        new = new[lib.range_of(new.energy) > its_depth[new.owner]]
-        row = new.owner
-        new = Electrons(new.energy, new.position, new.direction, collided.owner[row], new.inside)
-        walkers = walkers.join(_start(lib, new, rng))
-        depth = np.concatenate([depth, its_depth[row]])
-        normal = np.concatenate([normal, its_normal[row]])
+        new = collide(lib, replace(collided, owner=np.arange(len(collided))), rng, inside=False)
+        new = new[lib.range_of(new.energy) > depth[new.owner]]
+        depth, normal = depth[new.owner], normal[new.owner]
+        electrons = replace(new, owner=collided.owner[new.owner])
     return Electrons.join(out)
 
 
+@dataclass(frozen=True)
+class _Sinking:
+    """Electrons on their tracks in the wall, their depths (um) and the surface's normals."""
+
+    walkers: _Walkers
+    depth: Floats
+    normal: Floats
+
+    def join(self, other: _Sinking) -> _Sinking:
+        """Both sets in one."""
+        return _Sinking(
+            self.walkers.join(other.walkers),
+            np.concatenate([self.depth, other.depth]),
+            np.concatenate([self.normal, other.normal]),
+        )
+
+
 def _wall_block(
-    lib: TrackLibrary, depth: Floats, normal: Floats, walkers: _Walkers, out: list[Electrons]
-) -> tuple[_Walkers, Floats, Floats, Electrons, Floats, Floats]:
-    """Move all by a block: those that go on with depth and normal, the same of what collides."""
-    length = _block_size(len(walkers))
+    lib: TrackLibrary, sinking: _Sinking, out: list[Electrons]
+) -> tuple[_Sinking, tuple[Electrons, Floats, Floats]]:
+    """Move all by a block: those that go on, and those that collide with depth and normal."""
+    walkers, depth, normal = sinking.walkers, sinking.depth, sinking.normal
+    if len(walkers) == 0:
+        return sinking, (Electrons.none(), depth, normal)
+    length, goes = _block_size(lib, walkers)
     moved, index = walkers.block(lib, length)
     # Only the component along the normal decides: one product a segment instead of three.
     inward = -np.einsum("ni,nij->nj", normal, walkers.matrix).astype(np.float32)
@@ -480,10 +509,8 @@ def _wall_block(
     hopeless |= index + 2 >= len(lib.energy)
     stops = leaves | hopeless
     stops |= index + 1 >= walkers.last[:, None]
-    k = stops.argmax(1)
+    k, ended = _first(stops, goes)
     here = np.arange(len(walkers))
-    ended = stops[here, k]
-    k[~ended] = length - 1
     emerges = ended & leaves[here, k]
     hits = ended & ~emerges & ~hopeless[here, k] & walkers.collides
     # Most end in the wall: places are worked out for the others only.
@@ -508,12 +535,9 @@ def _wall_block(
     state = Electrons(energy, position, heading, w.owner, w.inside)
     out.append(state[came_out & (energy > SLOWEST)])
     on, hit = ~ended[who], hits[who]
-    sunk = node[who, last]
+    sunk, normal = node[who, last], normal[who]
+    going = w.advanced(on, energy[on], position[on], goes[who])
     return (
-        w.advanced(on, energy[on], position[on], length),
-        sunk[on],
-        normal[who[on]],
-        state[hit],
-        sunk[hit],
-        normal[who[hit]],
+        _Sinking(going, sunk[on], normal[on]),
+        (state[hit], sunk[hit], normal[hit]),
     )

@@ -31,8 +31,9 @@ Floats = NDArray[np.float64]
 HIGHEST, LOWEST = 3e4, 0.2
 #: Energy losses to one electron, and photons, that are drawn one by one, keV.
 HARD_LOSS, HARD_PHOTON = 20.0, 20.0
-#: Length of a segment over what is left of the range.
-SEGMENT = 0.04
+#: Length of a segment over what is left of the range: an electron that turns back at once leaves
+#: less than a few per cent of its energy. Further on, `COARSE` segments are taken as one.
+SEGMENT, COARSE = 0.015, 3
 #: Path between groups of collisions over the transport mean free path.
 _SUBSTEP = 0.05
 _TRACKS = 4000
@@ -146,6 +147,8 @@ class TrackLibrary:
         Mean number of hard collisions and photons on the way from rest up to each node.
     segment : ndarray of float32, shape (tracks, nodes - 1, 3)
         Displacement from node to node, um.
+    coarse : TrackLibrary or None
+        The same tracks with every `COARSE`-th of the nodes.
     """
 
     material: Material
@@ -153,6 +156,7 @@ class TrackLibrary:
     range: Floats
     hazard: Floats
     segment: NDArray[np.float32]
+    coarse: TrackLibrary | None = None
 
     @cached_property
     def log_energy_rising(self) -> Floats:
@@ -194,7 +198,10 @@ def library(material: Material, tracks: int = _TRACKS) -> TrackLibrary:
         step = float(distance[j] - distance[j + 1])
         elastic = scattering(material, middle)
         segment[:, j], heading = _walk(elastic, material.z, middle, step, heading, rng)
-    return TrackLibrary(material, energy, distance, hazard, segment)
+    every = slice(None, None, COARSE)
+    joined = segment.reshape(tracks, -1, COARSE, 3).sum(2)
+    coarse = TrackLibrary(material, energy[every], distance[every], hazard[every], joined)
+    return TrackLibrary(material, energy, distance, hazard, segment, coarse)
 
 
 def _nodes(material: Material) -> tuple[Floats, Floats, Floats]:
@@ -209,7 +216,7 @@ def _nodes(material: Material) -> tuple[Floats, Floats, Floats]:
     hard = moller_rate(material, fine, HARD_LOSS) + photon_rate(material, fine, HARD_PHOTON)
     each = hard * path
     hazard = np.append(0.0, np.cumsum(0.5 * (each[1:] + each[:-1]) * grid))
-    number = int(np.log(distance[-1] / distance[0]) / SEGMENT)
+    number = int(np.log(distance[-1] / distance[0]) / SEGMENT) // COARSE * COARSE
     nodes = distance[-1] * np.exp(-SEGMENT * np.arange(number + 1))
     log_fine = np.log(fine)
     energy = np.exp(np.interp(np.log(nodes), np.log(distance), log_fine))
