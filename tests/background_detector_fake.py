@@ -164,3 +164,100 @@ def exposure_table(n, camera=CAMERA, first=0, frame_time=5e-3, **more):
     for name, value in more.items():
         row[name] = value
     return row
+
+
+def register(monkeypatch):
+    """Make `physml background` known, where the package was installed before it was."""
+    from importlib.metadata import EntryPoint
+
+    from physml import pipeline
+
+    if "background" not in pipeline.pipeline_names():
+        known = dict(pipeline._entries())
+        known["background"] = EntryPoint("background", "physml.background:pipeline", pipeline.GROUP)
+        monkeypatch.setattr(pipeline, "_entries", lambda: known)
+
+
+def write_sparse(path, pixels, exposures=None, **arrays):
+    """Sparse HDF5 file as users may hand in."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.create_dataset("pixels", data=pixels)
+        if exposures is not None:
+            file["exposures"] = exposures
+        for name, values in arrays.items():
+            file[name] = values
+    return path
+
+
+def write_dense(path, images, exposures=None, **arrays):
+    """Dense HDF5 file as users may hand in."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file.create_dataset("frames", data=images, chunks=(1, *images.shape[1:]), compression=1)
+        if exposures is not None:
+            file["exposures"] = exposures
+        for name, values in arrays.items():
+            file[name] = values
+    return path
+
+
+def write_cube(path, images, **cards):
+    """FITS cube (frame, y, x)."""
+    from astropy.io import fits
+
+    hdu = fits.PrimaryHDU(images)
+    for name, value in cards.items():
+        hdu.header[name] = value
+    hdu.writeto(path, overwrite=True)
+    return path
+
+
+def event_table(n=200, seed=2, **columns):
+    """An ACIS-like event list as a FITS extension."""
+    from astropy.io import fits
+    from astropy.table import Table
+
+    rng = np.random.default_rng(seed)
+    given = {
+        "time": np.sort(1000 + 0.441 * rng.integers(0, 5 * n, n)),
+        "x": rng.uniform(3900, 4300, n).astype("f4"),
+        "y": rng.uniform(3900, 4300, n).astype("f4"),
+        "energy": (1000 * np.exp(rng.uniform(np.log(0.3), np.log(10), n))).astype("f4"),
+        "pi": rng.integers(20, 700, n).astype("i4"),
+        "grade": rng.choice([0, 2, 3, 4, 6], n).astype("i2"),
+    } | columns
+    table = Table({k: v for k, v in given.items() if v is not None})
+    for name, unit in (("time", "s"), ("energy", "eV"), ("x", "pixel"), ("y", "pixel")):
+        if name in table.colnames:
+            table[name].unit = unit
+    hdu = fits.table_to_hdu(table)
+    hdu.name = "EVENTS"
+    hdu.header["TELESCOP"], hdu.header["INSTRUME"] = "CHANDRA", "ACIS"
+    hdu.header["TIMEDEL"], hdu.header["TSTART"], hdu.header["MJDREF"] = 0.441, 999.0, 50814.0
+    hdu.header["OBJECT"] = "M82"
+    return hdu
+
+
+def write_events(path, hdu, gti=((999.0, 2000.0),), header=()):
+    """Event list with its good time."""
+    from astropy.io import fits
+
+    for name, value in header:
+        hdu.header[name] = value
+    hdus = fits.HDUList([fits.PrimaryHDU(), hdu])
+    if gti is not None:
+        start, stop = np.array(gti, float).T
+        hdus.append(
+            fits.BinTableHDU.from_columns(
+                [
+                    fits.Column("START", "D", unit="s", array=start),
+                    fits.Column("STOP", "D", unit="s", array=stop),
+                ],
+                name="GTI",
+            )
+        )
+    hdus.writeto(path, overwrite=True)
+    return path

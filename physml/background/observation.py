@@ -316,7 +316,7 @@ def _map(role: str, given: Any, shape: tuple[int, int], files: dict[str, Path]) 
         return None
     if isinstance(given, str | PathLike):
         try:
-            return _number(role, float(given))
+            return _number(role, float(str(given)))
         except ValueError:
             pass
         from physml.io.fits import open_image

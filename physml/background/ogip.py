@@ -9,6 +9,7 @@ standard 4.0, appendix J (checksums).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -114,7 +115,10 @@ def keywords(
     dated = True
     if start is not None:
         try:
-            reference = Time(start, format="isot", scale="utc").tt
+            with warnings.catch_warnings():
+                # Leap seconds of the future are not known; to a second it does not matter.
+                warnings.simplefilter("ignore")
+                reference = Time(start, format="isot", scale="utc").tt
         except ValueError as error:
             raise InputError.expected(
                 "--start", "a date such as 2031-03-01T12:00:00 (UTC)", repr(start)

@@ -36,6 +36,9 @@ BLOCK_BYTES = 32 << 20
 BLOCK_ROWS = 1 << 18
 """Pixels in a block of sparse frames."""
 
+MAX_FRAME_ROWS = 1 << 21
+"""Most pixels of a sparse frame."""
+
 MAX_SIDE = 1 << 14
 MAX_FRAME = 1 << 40
 """Largest frame number: 170 years of 5 ms."""
@@ -287,10 +290,10 @@ def _by_frame(
         end = len(rows)
         if b < length:  # the last frame may go on in the next block
             end = int(np.searchsorted(frame, frame[-1]))
-            if end == 0 and len(rows) > 8 * BLOCK_ROWS:
+            if end == 0 and len(rows) > MAX_FRAME_ROWS:
                 raise InputError.expected(
                     label,
-                    f"frames of at most {8 * BLOCK_ROWS} pixels above the threshold",
+                    f"frames of at most {MAX_FRAME_ROWS} pixels above the threshold",
                     f"more in frame {frame[0]}",
                 )
         held = rows[end:]
