@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MODEL, LOCAL, CONTEXT = "network", "network, local", "network, context"
-SAC = "SAC"
+#: With one cut for each band, which removes the most in the band as a whole.
+MODEL_BAND = "network, one cut a band"
 TREES = "boosted trees, both"
 OTHER = ", other geometry"
 KNOWN = ", trained on these frames"

@@ -7,7 +7,7 @@ frames are resampled for the intervals: events of one primary share a frame.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,9 @@ class Events:
     y: NDArray[np.float64]
     origin: NDArray[np.int64]
     row: NDArray[np.int64]
+    _matched: dict[tuple[float, float], NDArray[np.float64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         """Return the number of events."""
@@ -75,7 +78,9 @@ class Events:
 
     def __getitem__(self, which: Any) -> Events:
         """Return some of the events."""
-        return Events(**{name: values[which] for name, values in vars(self).items()})
+        return Events(
+            **{f.name: getattr(self, f.name)[which] for f in fields(self) if f.name[0] != "_"}
+        )
 
     @property
     def label(self) -> NDArray[np.int64]:
@@ -89,7 +94,11 @@ class Events:
 
     def matched(self, band: tuple[float, float]) -> NDArray[np.float64]:
         """Weights in a band with the photons' energies matched to the background's, shape (m,)."""
-        return energy_matching(self.energy, self.label, self.weight, band=band)
+        if band not in self._matched:
+            weight = energy_matching(self.energy, self.label, self.weight, band=band)
+            weight.setflags(write=False)
+            self._matched[band] = weight
+        return self._matched[band]
 
 
 def valid_events(found: Found, frames: Frames) -> Events:
@@ -195,6 +204,7 @@ def at_retention(
     *,
     replicas: int,
     seed: int,
+    bands: Sequence[str] = tuple(BANDS),
 ) -> dict[str, dict[str, Summary]]:
     """Share of the background removed in each band where exactly so many photons stay.
 
@@ -207,8 +217,8 @@ def at_retention(
         Band -> retention (as text) -> summary.
     """
     out = {}
-    for name, band in BANDS.items():
-        weight = events.matched(band)
+    for name in bands:
+        weight = events.matched(BANDS[name])
         used = weight > 0
         found = removed_at_retention(
             score[used],
@@ -224,14 +234,16 @@ def at_retention(
 
 
 def at_threshold(
-    events: Events, rejected: NDArray[np.bool_], resampling: Resampling
+    events: Events,
+    rejected: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]],
+    resampling: Resampling,
 ) -> dict[str, dict[str, Summary]]:
     """Photons kept and background removed in each band by a cut that was fixed before.
 
     Parameters
     ----------
     events : Events
-    rejected : ndarray of bool, shape (m,)
+    rejected : ndarray of bool, shape (m,), or mapping of them by band
     resampling : Resampling
 
     Returns
@@ -241,10 +253,11 @@ def at_threshold(
     """
     out = {}
     for name, band in BANDS.items():
+        gone = rejected[name] if isinstance(rejected, Mapping) else rejected
         weight = events.matched(band)
         photon, background = weight * ~events.background, weight * events.background
         sums = resampling.sums(
-            np.column_stack([photon * ~rejected, photon, background * rejected, background])
+            np.column_stack([photon * ~gone, photon, background * gone, background])
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             out[name] = {
