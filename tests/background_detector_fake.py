@@ -215,7 +215,7 @@ def write_cube(path, images, **cards):
     return path
 
 
-def event_table(n=200, seed=2, **columns):
+def event_table(n=200, seed=2, unit="eV", **columns):
     """An ACIS-like event list as a FITS extension."""
     from astropy.io import fits
     from astropy.table import Table
@@ -230,9 +230,9 @@ def event_table(n=200, seed=2, **columns):
         "grade": rng.choice([0, 2, 3, 4, 6], n).astype("i2"),
     } | columns
     table = Table({k: v for k, v in given.items() if v is not None})
-    for name, unit in (("time", "s"), ("energy", "eV"), ("x", "pixel"), ("y", "pixel")):
-        if name in table.colnames:
-            table[name].unit = unit
+    for name, of in (("time", "s"), ("energy", unit), ("x", "pixel"), ("y", "pixel")):
+        if name in table.colnames and of is not None:
+            table[name].unit = of
     hdu = fits.table_to_hdu(table)
     hdu.name = "EVENTS"
     hdu.header["TELESCOP"], hdu.header["INSTRUME"] = "CHANDRA", "ACIS"

@@ -138,8 +138,8 @@ class Inspector:
         gain, offset = self.calibration.gain, self.calibration.offset
         if self.source.dtype.kind not in "ui" or gain is None:
             return None
-        top = float(np.iinfo(self.source.dtype).max) - float(np.max(offset or 0.0))
-        return top * float(np.min(gain))
+        top = float(np.iinfo(self.source.dtype).max) - (0.0 if offset is None else np.max(offset))
+        return float(top * np.min(gain))
 
     def pixels(self, raw: Raw) -> NDArray[Any]:
         """Pixels of a block above the threshold (and far below zero), keV, sorted.

@@ -568,15 +568,21 @@ def _cube(path: Path, header: Header, start: int, shape: tuple[int, int, int]) -
     stored = np.dtype(codes.get(int(header["BITPIX"]), "V1"))
     scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
     whole = stored.kind in "ui" and scale == 1 and zero == int(zero)
-    # Unsigned numbers are stored as signed ones with a BZERO.
     dtype = np.dtype("i8" if whole and zero else stored if whole else "f4").newbyteorder("=")
+    if (
+        whole
+        and stored.kind == "i"
+        and stored.itemsize < 8
+        and zero == 2 ** (8 * stored.itemsize - 1)
+    ):
+        dtype = np.dtype(f"u{stored.itemsize}")  # how FITS stores unsigned numbers
     blank = header.get("BLANK") if stored.kind in "ui" else None
     n, ny, nx = shape
 
     def convert(values: NDArray[Any]) -> NDArray[Any]:
         undefined = values == blank if blank is not None else None
         if whole and undefined is None:
-            return values.astype(dtype) + dtype.type(zero)
+            return (values.astype(np.int64) + int(zero)).astype(dtype)
         out = values.astype(np.float32 if dtype.kind == "f" else np.float64)
         if (scale, zero) != (1.0, 0.0):
             out = out * scale + zero

@@ -177,11 +177,14 @@ def test_maps_of_gain_and_offset(tmp_path):
     np.testing.assert_allclose(pixels["energy"], 2.0, rtol=1e-4)
 
 
-def test_saturation_is_the_end_of_the_numbers():
+def test_saturation_is_the_end_of_the_numbers(tmp_path):
     adu = np.zeros((1, CAMERA.ny, CAMERA.nx), "u2")
     adu[0, 30, 30] = 65535
     _, _, stream = read(adu, gain=1e-3, offset=35)
     assert stream.inspector.saturation == pytest.approx(65.5)
+    cube = write_cube(tmp_path / "c.fits", adu)
+    for offset in (35, np.full((CAMERA.ny, CAMERA.nx), 35.0)):
+        assert read(cube, gain=1e-3, offset=offset)[2].inspector.saturation == pytest.approx(65.5)
     assert read(adu * 1e-3)[2].inspector.saturation is None
 
 

@@ -30,7 +30,8 @@ from physml.background.predict import BackgroundPredictor, Rates
 from physml.background.rows import EXTRAPOLATED, REJECTED
 
 COLUMNS = (
-    "TIME FRAME RAWX RAWY DETX DETY X Y PHA PI PATTERN FLAG P_BKG P_FRAME D_MIP WEIGHT".split()
+    *("TIME", "FRAME", "RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI", "PATTERN", "FLAG"),
+    *("P_BKG", "P_FRAME", "D_MIP", "WEIGHT"),
 )
 
 
@@ -265,7 +266,7 @@ def test_an_event_list_gets_probabilities_and_no_cut(predictor, tmp_path):
     assert any("CHANDRA ACIS" in t for t in result.untrained)
 
 
-# ---------------------------------------------------------------------------------- the house's door
+# --------------------------------------------------------------------------------- the door
 
 
 def test_model_load(monkeypatch, seen):
@@ -277,7 +278,7 @@ def test_model_load(monkeypatch, seen):
     assert len(events) == len(seen.photons)
 
 
-# --------------------------------------------------------------------------------------- large files
+# --------------------------------------------------------------------------------- large files
 
 MEMORY = """
 import resource, sys

@@ -128,7 +128,7 @@ def _verify_header(hdu):
 
 def _verify_table(hdu):
     header, data = hdu.header, hdu.data
-    assert len(set(n.upper() for n in hdu.columns.names)) == len(hdu.columns.names)
+    assert len({n.upper() for n in hdu.columns.names}) == len(hdu.columns.names)
     for number, column in enumerate(hdu.columns, start=1):
         assert column.name.replace("_", "").isalnum()
         if column.unit:
@@ -306,7 +306,7 @@ def test_weighted_spectra_have_errors(tmp_path, seen):
 
 
 def test_the_correction_multiplies_an_effective_area(made):
-    folder, result = made
+    folder, _ = made
     path = folder / "effective_area_correction.fits"
     table = Table.read(path, hdu="RETENTION")
     np.testing.assert_allclose(table["RETENTION"], [0.98, 0.978, 0.98], rtol=1e-6)
