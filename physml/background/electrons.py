@@ -68,7 +68,13 @@ class Electrons:
         return len(self.energy)
 
     def __getitem__(self, rows) -> Electrons:
-        return Electrons(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Electrons(
+            self.energy[rows],
+            self.position[rows],
+            self.direction[rows],
+            self.owner[rows],
+            self.inside[rows],
+        )
 
     @classmethod
     def none(cls) -> Electrons:
@@ -369,8 +375,9 @@ def _slab_block(
     deposits.append(
         Deposits(energy[settles], at[settles], walkers.owner[settles], walkers.inside[settles])
     )
-    heading = path[here, k] / np.maximum(_norm(path[here, k]), 1e-30)[:, None]
-    state = Electrons(energy, at, heading.astype(np.float64), walkers.owner, walkers.inside)
+    last = path[here, k].astype(np.float64)
+    heading = last / np.maximum(_norm(last), 1e-30)[:, None]
+    state = Electrons(energy, at, heading, walkers.owner, walkers.inside)
     left.append(state[leaves & (energy > SLOWEST)])
     on = ~ended
     return (
@@ -379,7 +386,7 @@ def _slab_block(
     )
 
 
-def _share_inside(start: Floats, path: Floats, size: Floats) -> Floats:
+def _share_inside(start: Floats, path: NDArray[np.float32], size: Floats) -> Floats:
     """Share of straight paths from within a box up to where they leave it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         wall = np.where(path > 0, size, 0.0)
@@ -455,21 +462,19 @@ def through_wall(
         On the surface, heading out of the wall.
     """
     out: list[Electrons] = []
-    coarse = lib.coarse or lib
-    walkers = _Sinking(_start(lib, Electrons.none(), rng), depth[:0], normal[:0])
-    while len(electrons) or len(walkers.walkers):
-        walkers, hits_a = _wall_block(coarse, walkers, out)
-        fresh = _Sinking(_start(lib, electrons, rng), depth, normal)
-        fresh, hits_b = _wall_block(lib, fresh, out)
-        walkers = walkers.join(_Sinking(fresh.walkers.coarser(), fresh.depth, fresh.normal))
-        collided = Electrons.join([hits_a[0], hits_b[0]])
-        depth = np.concatenate([hits_a[1], hits_b[1]])
-        normal = np.concatenate([hits_a[2], hits_b[2]])
+    # Nobody sees what is left in the wall: long segments do.
+    lib = lib.coarse or lib
+    sinking = _Sinking(_start(lib, electrons, rng), depth, normal)
+    while len(sinking.walkers):
+        sinking, (collided, depth, normal) = _wall_block(lib, sinking, out)
+        if len(collided) == 0:
+            continue
         # Owners stand in for rows, so that depth and normal follow each electron.
         new = collide(lib, replace(collided, owner=np.arange(len(collided))), rng, inside=False)
         new = new[lib.range_of(new.energy) > depth[new.owner]]
         depth, normal = depth[new.owner], normal[new.owner]
-        electrons = replace(new, owner=collided.owner[new.owner])
+        new = replace(new, owner=collided.owner[new.owner])
+        sinking = sinking.join(_Sinking(_start(lib, new, rng), depth, normal))
     return Electrons.join(out)
 
 
@@ -495,8 +500,6 @@ def _wall_block(
 ) -> tuple[_Sinking, tuple[Electrons, Floats, Floats]]:
     """Move all by a block: those that go on, and those that collide with depth and normal."""
     walkers, depth, normal = sinking.walkers, sinking.depth, sinking.normal
-    if len(walkers) == 0:
-        return sinking, (Electrons.none(), depth, normal)
     length, goes = _block_size(lib, walkers)
     moved, index = walkers.block(lib, length)
     # Only the component along the normal decides: one product a segment instead of three.

@@ -7,7 +7,7 @@ anything but one connected track. The second sets down tracks, only where they a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -27,7 +27,7 @@ from .protons import (
     soft_loss,
     xi_rate,
 )
-from .shell import Shell, by_electrons, by_nuclei, fly
+from .shell import Shell, by_nuclei, fly
 from .tracks import HARD_LOSS, turn
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,9 @@ Ints = NDArray[np.int64]
 
 PRIMARY, OUTSIDE, INSIDE, PHOTON = range(len(ORIGINS))
 
-#: A primary with a shorter way through the silicon can leave less than 15 keV, um.
+#: Whatever leaves more than this in one connected track is told from an X-ray by its energy, keV.
+SMALL = 20.0
+#: A primary with a shorter way through the silicon can leave less than that, um.
 SHORT = 150.0
 
 
@@ -47,14 +49,15 @@ class Hits:
     ----------
     row : ndarray of int
         In `Primaries`.
-    start : ndarray, shape (n, 3)
-        Where they enter, um.
+    start, direction : ndarray, shape (n, 3)
+        Where they enter (um), and unit vectors.
     path : ndarray
         Length in the silicon, um; a particle that stops there has less.
     """
 
     row: Ints
     start: Floats
+    direction: Floats
     path: Floats
 
 
@@ -62,8 +65,9 @@ def hits(geometry: Geometry, primaries: Primaries) -> Hits:
     """Find the primaries that cross the slab."""
     near, far = geometry.to_slab(primaries.position, primaries.direction)
     row = np.flatnonzero(np.isfinite(near))
-    start = primaries.position[row] + near[row, None] * primaries.direction[row]
-    return Hits(row, np.clip(start, 0, geometry.size), far[row] - near[row])
+    direction = primaries.direction[row]
+    start = primaries.position[row] + near[row, None] * direction
+    return Hits(row, np.clip(start, 0, geometry.size), direction, far[row] - near[row])
 
 
 @dataclass(frozen=True)
@@ -78,43 +82,77 @@ class Deltas:
         Distance from the primary's entry, um.
     hit : ndarray of int
         Row in `Hits`.
-    follow, can_leave : ndarray of bool
-        Too energetic to stay where they are; able to reach the surface.
     """
 
     electrons: Electrons
     along: Floats
     hit: Ints
-    follow: NDArray[np.bool_]
-    can_leave: NDArray[np.bool_]
+
+    def __getitem__(self, rows) -> Deltas:
+        return Deltas(self.electrons[rows], self.along[rows], self.hit[rows])
 
 
-def knock_on(shell: Shell, primaries: Primaries, struck: Hits, rng: Generator) -> Deltas:
-    """Draw the electrons above `CUT` that primaries knock on in the slab."""
+def knock_on(
+    shell: Shell,
+    primaries: Primaries,
+    struck: Hits,
+    start: Floats,
+    path: Floats,
+    low: float,
+    high: float,
+    rng: Generator,
+) -> Deltas:
+    """Draw the electrons that primaries knock on in stretches of their way through the slab.
+
+    Parameters
+    ----------
+    start, path : ndarray, shape (n_hits,)
+        Begin and length of each stretch, um from the entry.
+    low, high : float
+        Energies of the electrons, keV.
+    rng : Generator
+    """
     material = shell.slab.material
     energy = primaries.energy[struck.row]
     # Velocity hardly changes on the way, except for the slowest.
     half = ranges(material).energy(ranges(material).range(energy) - 0.5 * struck.path)
     middle = np.maximum(half, 0.3 * energy)
-    largest = np.maximum(largest_transfer(middle), CUT)
-    mean = xi_rate(material, middle) * primaries.charge2[struck.row] * struck.path
-    number = rng.poisson(mean * (1 / CUT - 1 / largest))
+    largest = np.clip(largest_transfer(middle), low, high)
+    mean = xi_rate(material, middle) * primaries.charge2[struck.row] * path
+    number = rng.poisson(mean * (1 / low - 1 / largest))
     hit = np.repeat(np.arange(len(struck.row)), number)
-    transfer, happens = draw_transfers(middle[hit], rng)
+    transfer, happens = draw_transfers(middle[hit], rng, low, high)
     hit, transfer = hit[happens], transfer[happens]
     row = struck.row[hit]
-    along = rng.random(len(hit)) * struck.path[hit]
-    heading = primaries.direction[row]
+    along = start[hit] + rng.random(len(hit)) * path[hit]
+    heading = struck.direction[hit]
     place = struck.start[hit] + along[:, None] * heading
-    reach = shell.slab.range_of(transfer)
-    gap = np.minimum(place, shell.geometry.size - place).min(1)
-    can_leave = reach > gap
-    follow = can_leave | (transfer > HARD_LOSS)
-    direction = heading.copy()
-    cosine = delta_cosine(middle[hit[follow]], transfer[follow])
-    direction[follow] = turn(heading[follow], cosine, rng)
+    direction = turn(heading, delta_cosine(middle[hit], transfer), rng)
     electrons = Electrons(transfer, place, direction, row, np.ones(len(hit), bool))
-    return Deltas(electrons, along, hit, follow, can_leave)
+    return Deltas(electrons, along, hit)
+
+
+def _can_leave(shell: Shell, electrons: Electrons) -> NDArray[np.bool_]:
+    """Which electrons have the range to reach a surface of the slab."""
+    gap = np.minimum(electrons.position, shell.geometry.size - electrons.position).min(1)
+    found: NDArray[np.bool_] = shell.slab.range_of(electrons.energy) > gap
+    return found
+
+
+def _near_surface(shell: Shell, struck: Hits) -> Floats:
+    """Length at each end of a hit's way from which an electron of `HARD_LOSS` can leave, um."""
+    reach = float(shell.slab.range_of(HARD_LOSS))
+    ends = struck.start + struck.path[:, None] * struck.direction
+    size = shell.geometry.size
+    # Along a line through a box the distance to the nearest face rises, then falls; it exceeds the
+    # reach at the latest where that to the slowest of the faces at its ends does.
+    slow = np.abs(struck.direction)
+    with np.errstate(divide="ignore"):
+        far = np.where(slow > 0, reach / slow, np.inf)
+    near_face = np.minimum(struck.start, size - struck.start) < reach
+    near_face |= np.minimum(ends, size - ends) < reach
+    stretch = np.where(near_face, far, 0.0).max(1)
+    return np.minimum(stretch, 0.5 * struck.path)
 
 
 @dataclass(frozen=True)
@@ -126,42 +164,56 @@ class FirstPass:
     deposits : Deposits
         Left by it in the slab.
     deltas : Deltas
+        Knocked on in the slab and not followed yet: all above `HARD_LOSS`, the others near the
+        surface only.
     struck : Hits
+    near : ndarray
+        How far from its ends is near, by hit, um.
     loose : ndarray of bool, shape (n_primaries,)
-        Something beside one connected track may be there.
+        Something small may be there that is not part of a long connected track.
     """
 
     deposits: Deposits
     deltas: Deltas
     struck: Hits
+    near: Floats
     loose: NDArray[np.bool_]
 
 
 def first_pass(shell: Shell, primaries: Primaries, rng: Generator) -> FirstPass:
     """Follow all that flies through the cavity."""
     g, p = shell.geometry, primaries
-    number = np.arange(len(p))
-    distance = g.to_wall(p.position, p.direction)
-    exit_point = g.onto_wall(p.position + distance[:, None] * p.direction)
-    entering = by_nuclei(
-        shell, p.energy, p.charge2, p.position, p.direction, np.ones(len(p), bool), number, rng
-    )
-    leaving = by_nuclei(
-        shell, p.energy, p.charge2, exit_point, p.direction, np.zeros(len(p), bool), number, rng
-    )
-    from_wall = Electrons.join([entering, leaving])
-    slow = by_electrons(shell, from_wall, np.ones(len(from_wall), bool), rng)
     struck = hits(g, p)
-    deltas = knock_on(shell, p, struck, rng)
-    from_light = convert(g, shell.wall.material, shine(g, shell.wall.material, p, rng), rng)
-    born = Electrons.join([deltas.electrons[deltas.can_leave], from_light])
-    stayed, left = through_slab(shell.slab, g.size, born, rng, shell.step)
-    arrivals = fly(shell, Electrons.join([from_wall, slow, left]), rng)
+    near = _near_surface(shell, struck)
+    begin = np.zeros(len(near))
+    deltas = _join(
+        knock_on(shell, p, struck, begin, struck.path, HARD_LOSS, np.inf, rng),
+        knock_on(shell, p, struck, begin, near, CUT, HARD_LOSS, rng),
+        knock_on(shell, p, struck, struck.path - near, near, CUT, HARD_LOSS, rng),
+    )
+    leaving = _can_leave(shell, deltas.electrons)
+    stayed, left = through_slab(shell.slab, g.size, deltas.electrons[leaving], rng, shell.step)
+    light = convert(g, shell.wall.material, shine(g, shell.wall.material, p, rng), rng)
+    numbered = replace(light, owner=np.arange(len(light)))
+    from_light, left_too = through_slab(shell.slab, g.size, numbered, rng, shell.step)
+    loss = np.bincount(from_light.owner, from_light.energy, len(light))
+    from_light = replace(from_light, owner=light.owner[from_light.owner])
+    left_too = replace(left_too, owner=light.owner[left_too.owner])
+    arrivals = fly(shell, Electrons.join([left, left_too]), by_nuclei(shell, p, rng), rng)
     loose = np.zeros(len(p), bool)
-    loose[arrivals.owner] = True
-    loose[from_light.owner] = True
+    loose[arrivals.owner[arrivals.left < SMALL]] = True
+    loose[light.owner[loss < SMALL]] = True
     loose[struck.row[struck.path < SHORT]] = True
-    return FirstPass(Deposits.join([stayed, arrivals.deposits]), deltas, struck, loose)
+    deposits = Deposits.join([stayed, from_light, arrivals.deposits])
+    return FirstPass(deposits, deltas[~leaving], struck, near, loose)
+
+
+def _join(*parts: Deltas) -> Deltas:
+    return Deltas(
+        Electrons.join([d.electrons for d in parts]),
+        np.concatenate([d.along for d in parts]),
+        np.concatenate([d.hit for d in parts]),
+    )
 
 
 @dataclass(frozen=True)
@@ -188,13 +240,13 @@ def second_pass(
     wanted : ndarray of bool, shape (n_primaries,)
     """
     kept = first.deposits[wanted[first.deposits.owner]]
-    deltas = first.deltas
-    contained = deltas.follow & ~deltas.can_leave & wanted[deltas.electrons.owner]
+    deltas = first.deltas[wanted[first.deltas.electrons.owner]]
+    far = deltas.electrons.energy > HARD_LOSS
     tracks, _ = through_slab(
-        shell.slab, shell.geometry.size, deltas.electrons[contained], rng, shell.step
+        shell.slab, shell.geometry.size, deltas.electrons[far], rng, shell.step
     )
     secondary = Deposits.join([kept, tracks])
-    energy, position, owner = _own_tracks(shell, primaries, first, wanted, rng)
+    energy, position, owner = _own_tracks(shell, primaries, first, deltas[~far], wanted, rng)
     return Left(
         np.concatenate([secondary.energy, energy]),
         np.concatenate([secondary.position, position]),
@@ -209,6 +261,7 @@ def _own_tracks(
     shell: Shell,
     primaries: Primaries,
     first: FirstPass,
+    near: Deltas,
     wanted: NDArray[np.bool_],
     rng: Generator,
 ) -> tuple[Floats, Floats, Ints]:
@@ -217,27 +270,27 @@ def _own_tracks(
     Collisions below the cut, and the delta electrons that stay on the spot: nobody could tell the
     two apart.
     """
-    struck, deltas = first.struck, first.deltas
-    chosen = wanted[struck.row]
-    row, path = struck.row[chosen], struck.path[chosen]
-    pieces = np.maximum(np.ceil(path / shell.step), 1).astype(np.int64)
-    hit = np.repeat(np.arange(len(row)), pieces)
+    chosen = wanted[first.struck.row]
+    old = np.flatnonzero(chosen)
+    s = first.struck
+    struck = Hits(s.row[old], s.start[old], s.direction[old], s.path[old])
+    pieces = np.maximum(np.ceil(struck.path / shell.step), 1).astype(np.int64)
+    hit = np.repeat(np.arange(len(old)), pieces)
     begin = np.cumsum(pieces) - pieces
-    number = np.arange(len(hit)) - begin[hit]
-    step = (path / pieces)[hit]
-    along = (number + 0.5) * step
+    step = struck.path / pieces
+    along = (np.arange(len(hit)) - begin[hit] + 0.5) * step[hit]
     table = ranges(shell.slab.material)
-    energy = table.energy(table.range(primaries.energy[row])[hit] - along)
-    moving = energy > 0
-    loss = soft_loss(
-        shell.slab.material, np.maximum(energy, 1e3), primaries.charge2[row][hit], step, rng
-    )
-    loss[~moving] = 0.0
-    local = np.flatnonzero(~deltas.follow & chosen[deltas.hit])
+    left = table.range(primaries.energy[struck.row])[hit] - along
+    energy = np.maximum(table.energy(left), 1e3)
+    charge2 = primaries.charge2[struck.row][hit]
+    loss = soft_loss(shell.slab.material, energy, charge2, step[hit], rng)
+    loss[left <= 0] = 0.0
+    edge = first.near[old]
+    middle = knock_on(shell, primaries, struck, edge, struck.path - 2 * edge, CUT, HARD_LOSS, rng)
     new_row = np.cumsum(chosen) - 1
-    of = new_row[deltas.hit[local]]
-    piece = np.minimum((deltas.along[local] / (path / pieces)[of]).astype(np.int64), pieces[of] - 1)
-    loss += np.bincount(begin[of] + piece, deltas.electrons.energy[local], len(loss))
-    position = struck.start[chosen][hit] + along[:, None] * primaries.direction[row][hit]
+    spot = _join(middle, Deltas(near.electrons, near.along, new_row[near.hit]))
+    piece = np.minimum((spot.along / step[spot.hit]).astype(np.int64), pieces[spot.hit] - 1)
+    loss += np.bincount(begin[spot.hit] + piece, spot.electrons.energy, len(loss))
+    position = struck.start[hit] + along[:, None] * struck.direction[hit]
     some = loss > 0
-    return loss[some], position[some], row[hit][some]
+    return loss[some], position[some], struck.row[hit][some]

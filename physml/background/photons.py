@@ -9,7 +9,7 @@ scattering (Klein and Nishina), and set electrons free in the silicon.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -33,7 +33,7 @@ from .tracks import (
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Photons below this are not followed: 4 keV come out of the last 10 um of the wall at most.
+#: Photons below this are not followed: 4 keV come out of the last 10 um of the wall.
 LOWEST = 4.0
 #: Largest number of interactions and crossings of a photon.
 _STEPS = 8
@@ -174,15 +174,46 @@ def _integral(values: Floats, grid: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Light:
-    """Photons on their way: energy (keV), position, direction, owner."""
+    """Photons on their way.
+
+    Attributes
+    ----------
+    energy : ndarray, shape (n,)
+        keV.
+    position, direction : ndarray, shape (n, 3)
+    owner : ndarray of int
+    safe : ndarray
+        Path on which photoelectric absorption cannot happen any more, um.
+    """
 
     energy: Floats
     position: Floats
     direction: Floats
     owner: Ints
+    safe: Floats
 
     def __getitem__(self, rows) -> Light:
-        return Light(self.energy[rows], self.position[rows], self.direction[rows], self.owner[rows])
+        return Light(
+            self.energy[rows],
+            self.position[rows],
+            self.direction[rows],
+            self.owner[rows],
+            self.safe[rows],
+        )
+
+    @classmethod
+    def join(cls, parts: list[Light]) -> Light:
+        """Several sets in one."""
+        names = ("energy", "position", "direction", "owner", "safe")
+        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+    def moved(self, distance: Floats) -> Light:
+        """Further along their directions, in matter."""
+        return replace(
+            self,
+            position=self.position + distance[:, None] * self.direction,
+            safe=np.maximum(self.safe - distance, 0.0),
+        )
 
 
 def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Generator) -> Light:
@@ -221,7 +252,13 @@ def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Gen
     )
     energy = _draw_photon(radiating, rng)
     position = start[row] + (rng.random(len(row)) * path[row])[:, None] * along[row]
-    return Light(energy, position, isotropic(len(row), rng), owner[row])
+    # No way to the cavity is shorter than the distance from it; absorption on that first part of
+    # any way is settled here, and almost all photons are done with.
+    outside = np.maximum(geometry.low - position, position - geometry.high)
+    bare = np.sqrt((np.maximum(outside, 0) ** 2).sum(1))
+    passes = rng.random(len(row)) < np.exp(-bare * material.photoelectric(energy))
+    row, energy, position, bare = row[passes], energy[passes], position[passes], bare[passes]
+    return Light(energy, position, isotropic(len(row), rng), owner[row], bare)
 
 
 def _draw_photon(electron: Floats, rng: Generator) -> Floats:
@@ -248,97 +285,56 @@ def convert(geometry: Geometry, wall: Material, light: Light, rng: Generator) ->
     for _ in range(_STEPS):
         if len(light.energy) == 0:
             break
-        # A photon in the wall reaches the cavity or the outside; one in the cavity, the wall.
-        near, far = ray_box(light.position, light.direction, geometry.low, geometry.high)
+        walled = light[in_wall]
+        # A photon in the wall scatters, is absorbed, or reaches the cavity or the outside.
+        near, far = ray_box(walled.position, walled.direction, geometry.low, geometry.high)
         meets = (far > near) & (far > 1e-3)
-        outside = ray_box(light.position, light.direction, outer_low, outer_high)[1]
-        in_cavity = ~in_wall
-        photo = wall.photoelectric(light.energy)
-        total = photo + compton_coefficient(wall, light.energy)
-        free = rng.exponential(size=len(total)) / total
+        outside = ray_box(walled.position, walled.direction, outer_low, outer_high)[1]
         reach = np.where(meets, np.maximum(near, 0.0), outside)
-        interacts = in_wall & (free < reach)
-        enters = in_wall & ~interacts & meets
-        # Within the wall.
-        scattered = light[interacts]
-        survives = rng.random(len(scattered.energy)) * total[interacts] > photo[interacts]
-        scattered = Light(
-            scattered.energy,
-            scattered.position + free[interacts][:, None] * scattered.direction,
-            scattered.direction,
-            scattered.owner,
-        )[survives]
+        n = len(near)
+        scatters_at = rng.exponential(size=n) / compton_coefficient(wall, walled.energy)
+        absorbed_at = walled.safe + rng.exponential(size=n) / wall.photoelectric(walled.energy)
+        scatters = (scatters_at < reach) & (scatters_at < absorbed_at)
+        enters = meets & (reach < scatters_at) & (reach < absorbed_at)
+        scattered = walled[scatters].moved(scatters_at[scatters])
         energy, cosine = draw_compton(scattered.energy, rng)
-        scattered = Light(
-            energy, scattered.position, turn(scattered.direction, cosine, rng), scattered.owner
-        )
-        # Through the cavity, and the slab in it.
-        crossing = light[enters | in_cavity]
-        start = np.where(enters, near, 0.0)[enters | in_cavity]
-        crossing = Light(
-            crossing.energy,
-            crossing.position + start[:, None] * crossing.direction,
-            crossing.direction,
-            crossing.owner,
-        )
-        onward, born = _through_slab(geometry, crossing, rng)
+        turned = turn(scattered.direction, cosine, rng)
+        scattered = replace(scattered, energy=energy, direction=turned)
+        crossing = Light.join([walled[enters].moved(reach[enters]), light[~in_wall]])
+        passed, again, born = _through_slab(geometry, crossing, rng)
         electrons.append(born)
-        light, walled = _join(scattered, onward)
         # What crossed the cavity starts in the wall next, what scattered in the slab does not.
-        in_wall = walled
+        light = Light.join([scattered, passed, again])
+        in_wall = np.arange(len(light.energy)) < len(scattered.energy) + len(passed.energy)
         keep = light.energy > LOWEST
         light, in_wall = light[keep], in_wall[keep]
     return Electrons.join(electrons)
 
 
-def _join(scattered: Light, onward: tuple[Light, Light]) -> tuple[Light, NDArray[np.bool_]]:
-    passed, slab = onward
-    light = Light(
-        *(
-            np.concatenate([getattr(part, name) for part in (scattered, passed, slab)])
-            for name in ("energy", "position", "direction", "owner")
-        )
-    )
-    n = len(scattered.energy) + len(passed.energy)
-    return light, np.arange(len(light.energy)) < n
-
-
 def _through_slab(
     geometry: Geometry, light: Light, rng: Generator
-) -> tuple[tuple[Light, Light], Electrons]:
-    """Photons in the cavity: (those that reach the wall, those scattered in the slab), electrons.
-
-    Photons that scattered in the slab before do so again only from the cavity's other side: what
-    is left of the slab along their way is taken into account all the same.
-    """
+) -> tuple[Light, Light, Electrons]:
+    """Photons in the cavity: those that reach the wall, those scattered in the slab, electrons."""
     near, far = geometry.to_slab(light.position, light.direction)
     near = np.maximum(near, 0.0)
-    crosses = np.isfinite(far)
-    length = np.where(crosses, far - near, 0.0)
+    length = np.where(np.isfinite(far), far - near, 0.0)
     photo = SILICON.photoelectric(light.energy)
     total = photo + compton_coefficient(SILICON, light.energy)
     free = rng.exponential(size=len(total)) / total
     stops = free < length
-    hit = light[stops]
-    at = hit.position + (near[stops] + free[stops])[:, None] * hit.direction
+    hit = light[stops].moved((near + free)[stops])
     absorbed = rng.random(len(hit.energy)) * total[stops] < photo[stops]
     energy, cosine = draw_compton(hit.energy, rng)
-    # Azimuths are opposite; the electron's direction follows from momentum.
-    phi = rng.random(len(cosine)) * (2 * np.pi)
-    turned = turn(hit.direction, cosine, rng, phi)
+    # The electron's direction follows from momentum.
+    turned = turn(hit.direction, cosine, rng)
     momentum = hit.energy[:, None] * hit.direction - energy[:, None] * turned
     norm = np.maximum(np.linalg.norm(momentum, axis=1), 1e-30)[:, None]
-    direction = np.where(absorbed[:, None], isotropic(len(phi), rng), momentum / norm)
+    n = len(energy)
+    direction = np.where(absorbed[:, None], isotropic(n, rng), momentum / norm)
     given = np.where(absorbed, hit.energy, hit.energy - energy)
-    born = Electrons(np.maximum(given, 1e-6), at, direction, hit.owner, np.ones(len(phi), bool))
-    again = Light(energy, at, turned, hit.owner)[~absorbed]
+    born = Electrons(np.maximum(given, 1e-6), hit.position, direction, hit.owner, np.ones(n, bool))
+    again = replace(hit, energy=energy, direction=turned)[~absorbed]
     passing = light[~stops]
-    distance = geometry.to_wall(passing.position, passing.direction)
     # A hair beyond the surface, so that the photon is in the wall.
-    passed = Light(
-        passing.energy,
-        passing.position + (distance + 1e-2)[:, None] * passing.direction,
-        passing.direction,
-        passing.owner,
-    )
-    return (passed, again), born
+    passed = passing.moved(geometry.to_wall(passing.position, passing.direction) + 1e-2)
+    return passed, again, born

@@ -154,17 +154,17 @@ def delta_number(
 
 
 def draw_transfers(
-    energy: Floats, rng: Generator, cut: float = CUT
+    energy: Floats, rng: Generator, low: float = CUT, high: float = np.inf
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Draw energies of delta electrons, one for each entry.
 
-    Energies come from 1/T^2 between the cut and T_max; the second result says which of them
-    happen (probability 1 - beta^2 T / T_max). Drawing a Poisson number with the mean of the pure
-    1/T^2 law and keeping those that happen gives the right number and spectrum.
+    Energies come from 1/T^2 between two limits (T_max is one as well); the second result says
+    which of them happen (probability 1 - beta^2 T / T_max). Drawing a Poisson number with the
+    mean of the pure 1/T^2 law and keeping those that happen gives the right number and spectrum.
     """
-    largest = np.maximum(largest_transfer(energy), cut)
+    largest = np.maximum(largest_transfer(energy), low)
     u = rng.random(energy.shape)
-    transfer = cut / (1 - u * (1 - cut / largest))
+    transfer = low / (1 - u * (1 - low / np.minimum(largest, high)))
     accepted = rng.random(energy.shape) < 1 - beta_squared(energy) * transfer / largest
     return transfer, accepted
 

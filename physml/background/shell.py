@@ -16,7 +16,7 @@ What comes out flies straight to the slab or to another wall, and so on, until i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from .electrons import STEP, Deposits, Electrons, through_slab, through_wall
 from .geometry import Geometry
 from .materials import ELECTRON_MASS, Material
+from .primaries import Primaries
 from .protons import CUT, beta_squared, delta_cosine, largest_transfer
 from .tracks import HARD_LOSS, HIGHEST, TrackLibrary, turn
 
@@ -90,13 +91,31 @@ class Crossings:
     inside: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class InWall:
+    """Electrons in the wall: how deep below its surface (um), and that surface's normal."""
+
+    electrons: Electrons
+    depth: Floats
+    normal: Floats
+
+    @classmethod
+    def join(cls, parts: list[InWall]) -> InWall:
+        """Several sets in one."""
+        return cls(
+            Electrons.join([p.electrons for p in parts]),
+            np.concatenate([p.depth for p in parts]),
+            np.concatenate([p.normal for p in parts]),
+        )
+
+
 def set_free(
     shell: Shell,
     crossings: Crossings,
     cosine: Callable[[Floats, Ints], Floats],
     rng: Generator,
-) -> Electrons:
-    """Electrons that come out of the wall where particles cross its surface.
+) -> InWall:
+    """Electrons knocked on by particles that cross the wall's surface, which may come out of it.
 
     Parameters
     ----------
@@ -126,51 +145,31 @@ def set_free(
         c.owner[row],
         c.inside[row],
     )
-    return through_wall(shell.wall, depth, normal[row], electrons, rng)
+    return InWall(electrons, depth, normal[row])
 
 
-def by_nuclei(
-    shell: Shell,
-    energy: Floats,
-    charge2: Floats,
-    position: Floats,
-    direction: Floats,
-    leaving: NDArray[np.bool_],
-    owner: Ints,
-    rng: Generator,
-) -> Electrons:
-    """Electrons set free by protons and helium nuclei that cross the wall's surface.
-
-    Parameters
-    ----------
-    energy, charge2 : ndarray, shape (n,)
-        Kinetic energy per nucleon at the surface (keV), charge squared.
-    position, direction : ndarray, shape (n, 3)
-        Where they cross, um.
-    leaving : ndarray of bool
-        They come out of the wall.
-    owner : ndarray of int
-    """
-    g = shell.geometry
-    before = g.wall_before(position, direction)
-    after = g.wall_after(position, direction)
+def by_nuclei(shell: Shell, primaries: Primaries, rng: Generator) -> InWall:
+    """Electrons set free by protons and helium nuclei where they enter and leave the cavity."""
+    g, p = shell.geometry, primaries
+    way_out = g.to_wall(p.position, p.direction)[:, None] * p.direction
+    exit_point = g.onto_wall(p.position + way_out)
+    energy = np.tile(p.energy, 2)
+    n = len(p)
     crossings = Crossings(
-        position,
-        direction,
-        shell.wall.material.xi_rate / beta_squared(energy) * charge2,
+        np.concatenate([p.position, exit_point]),
+        np.tile(p.direction, (2, 1)),
+        shell.wall.material.xi_rate / beta_squared(energy) * np.tile(p.charge2, 2),
         largest_transfer(energy),
         beta_squared(energy),
-        np.where(leaving, before, after),
-        leaving,
-        owner,
-        np.zeros(len(energy), bool),
+        np.concatenate([p.wall, g.wall_after(exit_point, p.direction)]),
+        np.arange(2 * n) < n,
+        np.tile(np.arange(n), 2),
+        np.zeros(2 * n, bool),
     )
     return set_free(shell, crossings, lambda t, row: delta_cosine(energy[row], t), rng)
 
 
-def by_electrons(
-    shell: Shell, electrons: Electrons, leaving: NDArray[np.bool_], rng: Generator
-) -> Electrons:
+def by_electrons(shell: Shell, electrons: Electrons, leaving: bool, rng: Generator) -> InWall:
     """Slow electrons set free by electrons that cross the wall's surface.
 
     Collisions above `HARD_LOSS` are part of the electrons' own walk.
@@ -183,7 +182,7 @@ def by_electrons(
         np.minimum(HARD_LOSS, 0.5 * e),
         np.zeros(len(e)),  # the factor 1 - beta^2 T / T_max is that of heavy particles
         shell.wall.range_of(e),
-        leaving,
+        np.full(len(e), leaving),
         electrons.owner,
         electrons.inside,
     )
@@ -207,53 +206,63 @@ class Arrivals:
         One entry for each electron that entered the slab.
     energy, position : ndarray
         With what energy and where it entered, keV and um.
+    left : ndarray
+        What it and the electrons that it knocked on there left, keV.
     """
 
     deposits: Deposits
     owner: Ints
     energy: Floats
     position: Floats
+    left: Floats
 
 
-def fly(shell: Shell, electrons: Electrons, rng: Generator) -> Arrivals:
-    """Follow electrons through the cavity until they stop in the slab or in the wall.
+def fly(shell: Shell, flying: Electrons, in_wall: InWall, rng: Generator) -> Arrivals:
+    """Follow electrons through wall and cavity until they stop, in the slab or in the wall.
 
     Parameters
     ----------
-    electrons : Electrons
+    shell : Shell
+    flying : Electrons
         In the cavity or on one of its surfaces, heading into it.
+    in_wall : InWall
+    rng : Generator
     """
     g = shell.geometry
     deposits: list[Deposits] = []
     entered: list[Electrons] = []
+    losses: list[Floats] = []
     for _ in range(FLIGHTS):
-        if len(electrons) == 0:
+        if len(flying) + len(in_wall.electrons) == 0:
             break
-        near, far = g.to_slab(electrons.position, electrons.direction)
+        near, far = g.to_slab(flying.position, flying.direction)
         # What has just left the slab touches it still, to rounding.
         hits = np.isfinite(near) & (far > 1e-3)
-        going = electrons[~hits]
-        electrons = electrons[hits]
-        at = electrons.position + np.maximum(near[hits], 0)[:, None] * electrons.direction
-        arriving = _moved(electrons, np.clip(at, 0, g.size))
+        going, arriving = flying[~hits], flying[hits]
+        at = arriving.position + np.maximum(near[hits], 0)[:, None] * arriving.direction
+        arriving = replace(arriving, position=np.clip(at, 0, g.size))
         entered.append(arriving)
-        left_there, left = through_slab(shell.slab, g.size, arriving, rng, shell.step)
-        deposits.append(left_there)
+        # Numbers stand in for owners, so that each arrival's own deposits are known.
+        numbered = replace(arriving, owner=np.arange(len(arriving)))
+        there, left = through_slab(shell.slab, g.size, numbered, rng, shell.step)
+        losses.append(np.bincount(there.owner, there.energy, len(arriving)).astype(np.float64))
+        deposits.append(replace(there, owner=arriving.owner[there.owner]))
+        left = replace(left, owner=arriving.owner[left.owner])
         distance = g.to_wall(going.position, going.direction)
         at = going.position + distance[:, None] * going.direction
-        going = _moved(going, g.onto_wall(at))
+        going = replace(going, position=g.onto_wall(at))
         normal = g.wall_normal(going.position)
-        back = through_wall(shell.wall, np.zeros(len(going)), normal, going, rng)
-        back = _moved(back, g.onto_wall(back.position))
-        knocked_in = by_electrons(shell, going, np.zeros(len(going), bool), rng)
-        knocked_out = by_electrons(shell, back, np.ones(len(back), bool), rng)
-        electrons = Electrons.join([left, back, knocked_in, knocked_out])
-        electrons = _moved(electrons, g.onto_wall(electrons.position))
+        knocked = by_electrons(shell, going, False, rng)
+        walled = InWall.join([InWall(going, np.zeros(len(going)), normal), knocked, in_wall])
+        back = through_wall(shell.wall, walled.depth, walled.normal, walled.electrons, rng)
+        back = replace(back, position=g.onto_wall(back.position))
+        in_wall = by_electrons(shell, back, True, rng)
+        flying = Electrons.join([left, back])
     arrived = Electrons.join(entered)
-    return Arrivals(Deposits.join(deposits), arrived.owner, arrived.energy, arrived.position)
-
-
-def _moved(electrons: Electrons, position: Floats) -> Electrons:
-    return Electrons(
-        electrons.energy, position, electrons.direction, electrons.owner, electrons.inside
+    return Arrivals(
+        Deposits.join(deposits),
+        arrived.owner,
+        arrived.energy,
+        arrived.position,
+        np.concatenate([*losses, np.zeros(0)]),
     )

@@ -97,9 +97,10 @@ def draw_moller(energy: Floats, cut: float, rng: Generator) -> Floats:
         u = rng.random(len(todo))
         w = 1 / (1 / cut - u * (1 / cut - 2 / e))  # from 1/w^2
         mixed = ELECTRON_MASS * (2 * e + ELECTRON_MASS) / total**2
-        # Times w^2; at most 1 + 1 + 1/4.
+        # Times w^2; convex in w, so that the largest is that at an end (at most 1 at w << e).
         density = 1 + (w / (e - w)) ** 2 + (w / total) ** 2 - mixed * w / (e - w)
-        good = rng.random(len(todo)) * 2.25 < density
+        largest = np.maximum(1.0, 2 + 0.25 * (e / total) ** 2 - mixed)
+        good = rng.random(len(todo)) * largest < density
         out[todo[good]] = w[good]
         todo = todo[~good]
     return out
@@ -159,6 +160,11 @@ class TrackLibrary:
     coarse: TrackLibrary | None = None
 
     @cached_property
+    def spacing(self) -> float:
+        """Step of the logarithm of the range from node to node."""
+        return float(np.log(self.range[0] / self.range[1]))
+
+    @cached_property
     def log_energy_rising(self) -> Floats:
         """Logarithm of the energies, increasing."""
         return np.log(self.energy[::-1])
@@ -180,7 +186,7 @@ class TrackLibrary:
     def place(self, energy: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Segment in which an energy lies, and the share of it that is behind, by path."""
         r = np.clip(self.range_of(energy), self.range[-1], self.range[0])
-        j = np.floor(np.log(self.range[0] / r) / SEGMENT).astype(np.intp)
+        j = np.floor(np.log(self.range[0] / r) / self.spacing).astype(np.intp)
         j = np.clip(j, 0, len(self.energy) - 2)
         behind = (self.range[j] - r) / (self.range[j] - self.range[j + 1])
         return j, np.clip(behind, 0, 1)
