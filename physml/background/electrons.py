@@ -35,6 +35,8 @@ _BLOCK = 12
 _GROUP = 6
 #: An electron with less range left than this, and too far from the surface, stays where it is, um.
 _POINT = 2.0
+#: Electrons that start closer to a face than this share of their range do so on fine segments.
+_CLOSE = 0.3
 #: Longest stretch whose charge is set down at one point, um; small against a pixel.
 STEP = 25.0
 #: Slower electrons are not followed, keV.
@@ -320,13 +322,16 @@ def through_slab(
     deposits: list[Deposits] = []
     left: list[Electrons] = []
     coarse = lib.coarse or lib
-    walkers = _start(lib, Electrons.none(), rng)
+    walkers = _start(coarse, Electrons.none(), rng)
     while len(electrons) or len(walkers):
-        walkers, electrons_a = _slab_block(coarse, size, walkers, step, deposits, left)
-        fresh = _start(lib, electrons, rng)
-        fresh, electrons_b = _slab_block(lib, size, fresh, step, deposits, left)
+        gap = np.minimum(electrons.position, size - electrons.position).min(1, initial=np.inf)
+        close = gap < _CLOSE * lib.range_of(electrons.energy)
+        fresh = _start(lib, electrons[close], rng)
+        fresh, hits_a = _slab_block(lib, size, fresh, step, deposits, left)
+        walkers = walkers.join(_start(coarse, electrons[~close], rng))
+        walkers, hits_b = _slab_block(coarse, size, walkers, step, deposits, left)
         walkers = walkers.join(fresh.coarser())
-        electrons = collide(lib, Electrons.join([electrons_a, electrons_b]), rng, inside=True)
+        electrons = collide(lib, Electrons.join([hits_a, hits_b]), rng, inside=True)
     return Deposits.join(deposits), Electrons.join(left)
 
 

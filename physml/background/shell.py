@@ -33,8 +33,8 @@ from .tracks import HARD_LOSS, HIGHEST, TrackLibrary, turn
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Flights from surface to surface that are followed; far fewer than 1e-4 of the electrons go on.
-FLIGHTS = 8
+#: Flights from surface to surface that are followed; one electron in a thousand would go on.
+FLIGHTS = 6
 #: Steeper than this nothing crosses a surface; the grazing rest is one in 1e6.
 _GRAZING = 1e-3
 
