@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from physml.random import stream
 
 from .settings import SimulateSettings
-from .stress import CONDITIONS
+from .stress import CONDITIONS, FAINT
 
 if TYPE_CHECKING:
     from .frames import Frames
@@ -102,8 +102,10 @@ def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
     """
     if name not in SETS:
         raise ValueError(f"evaluation set {name!r}: expected one of {', '.join(SETS)}")
+    # Where X-rays are rare, all frames are needed to have enough of them.
+    keep = 1.0 if name == FAINT else KEEP
     return SimulateSettings.model_validate(
-        {"hits": hits, "keep": KEEP, "conditions": dict(SETS[name])}
+        {"hits": hits, "keep": keep, "conditions": dict(SETS[name])}
     )
 
 

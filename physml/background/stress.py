@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOMINAL = "nominal"
 BAD_COLUMNS = "bad columns"
+FAINT = "faint source"
 N_BAD = 12  # columns that are masked
 
 #: Condition -> what it changes in `settings.ConditionsPrior`.
@@ -40,6 +41,7 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "stand-off 30 mm": {"standoff": (30.0, 30.0)},
         "shield 5 mm": {"shield": (5.0, 5.0)},
         "shield 40 mm": {"shield": (40.0, 40.0)},
+        FAINT: {"photons": (0.05, 0.05)},
         "bright source": {"photons": (30.0, 30.0)},
         BAD_COLUMNS: {},
     }
