@@ -103,11 +103,11 @@ class ConditionsPrior(Settings):
 class SimulateSettings(SimulateBase):
     """Simulated exposures: runs of consecutive frames under one set of conditions."""
 
-    n_samples: int = Field(1_600, description="Number of exposures", gt=0)
+    n_samples: int = Field(800, description="Number of exposures", gt=0)
     shard_size: int = Field(40, description="Exposures a shard", gt=0)
     detector: str = Field("wfi", description="Name of a detector, or a YAML file of one")
     hits: int = Field(
-        4_000, description="Cosmic rays through the silicon in an exposure, about", ge=1
+        5_000, description="Cosmic rays through the silicon in an exposure, about", ge=1
     )
     keep: float = Field(
         0.01, description="Share that is kept of the frames without a candidate event", gt=0, le=1
