@@ -301,8 +301,8 @@ class Inspector:
             raise InputError.expected(
                 self.source.label,
                 "energies in keV, some of them small since charge is split",
-                f"pixels of {np.median(seen):.4g} and hardly any below {np.quantile(seen, 0.01):.4g}"
-                ": eV, or ADU",
+                f"a median of {np.median(seen):.4g}, hardly any below "
+                f"{np.quantile(seen, 0.01):.4g}: eV, or ADU",
                 HINT_EV if self.calibration.gain is None else "Is the gain in keV per ADU?",
             )
         untouched = not self.calibration.given and self._factor == 1

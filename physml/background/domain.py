@@ -54,12 +54,6 @@ def outside_training(result: BackgroundResult) -> list[str]:
         found += _camera(result.conditions, trained, prior)
     if result.with_frames:
         found += _rates(result)
-    outside = sum(int(((rows["FLAG"] & EXTRAPOLATED) > 0).sum()) for rows in result.store.chunks())
-    if outside:
-        edges = result.correction.energy
-        found.append(
-            f"{outside} of {len(result.store)} events outside of {edges[0]:g} - {edges[-1]:g} keV"
-        )
     return found
 
 
@@ -95,16 +89,14 @@ def _camera(c: Conditions, trained: DetectorSettings, prior: Mapping[str, Any]) 
         if abs(value / own - 1) > NEAR:
             found.append(f"{what} of {value:g} {unit}, trained on {own:g} {unit}")
     for what, value, own, name, unit in (
-        ("a frame time", 1e3 * c.frame_time, 1e3 * trained.frame_time, "frame_time", "ms"),
+        ("a frame time", c.frame_time, trained.frame_time, "frame_time", "s"),
         ("a noise", c.enc, trained.enc, "noise", "electrons"),
         ("a split threshold", c.split, trained.split_keV, "threshold", "keV"),
     ):
         low, high = prior.get(name, (1.0, 1.0))
         if not low * own * (1 - NEAR) <= value <= high * own * (1 + NEAR):
-            found.append(
-                f"{what} of {value:.4g} {unit}, trained on {low * own:.3g} - {high * own:.3g} "
-                f"{unit}"
-            )
+            span = f"{low * own:.3g}" + (f" - {high * own:.3g}" if high > low else "")
+            found.append(f"{what} of {value:.4g} {unit}, trained on {span} {unit}")
     return found
 
 
@@ -120,3 +112,8 @@ def _rates(result: BackgroundResult) -> list[str]:
             f"{rate:.3g} particle tracks per frame, cuts made for {edges[0]:.3g} - {edges[-1]:.3g}"
         ]
     return []
+
+
+def outside_energies(result: BackgroundResult) -> int:
+    """Events whose energy lies outside of the range that cuts were made for."""
+    return sum(int(((rows["FLAG"] & EXTRAPOLATED) > 0).sum()) for rows in result.store.chunks())

@@ -257,7 +257,7 @@ def load_frames(
     else:
         timeline = Timeline(conditions.frame_time, origin=start)
     stream = FrameStream(source, conditions, timeline, inspector, _title(source), files=files)
-    if frame_time is None and "frame_time" not in known:
+    if frame_time is None and detector is None and "frame_time" not in known:
         inspector.remark(
             f"no frame time given: that of the detector {conditions.name!r}, "
             f"{1e3 * conditions.frame_time:g} ms, is used"

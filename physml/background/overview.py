@@ -51,7 +51,7 @@ def plot_overview(result: BackgroundResult) -> Figure:
         grid = figure.add_gridspec(
             2,
             3,
-            left=0.05,
+            left=0.06,
             right=0.955,
             top=1 - 0.85 / height,
             bottom=(0.7 + 0.2 * len(notes)) / height,
@@ -77,11 +77,11 @@ def plot_overview(result: BackgroundResult) -> Figure:
         else:
             plot_rate(result, axes[5])
         figure.text(
-            0.05, 1 - 0.16 / height, _title(result), size=14, weight="bold", va="top", ha="left"
+            0.06, 1 - 0.16 / height, _title(result), size=14, weight="bold", va="top", ha="left"
         )
         for k, line in enumerate(notes):
             figure.text(
-                0.05, (0.12 + 0.2 * (len(notes) - 1 - k)) / height, line, size=10, va="bottom"
+                0.06, (0.12 + 0.2 * (len(notes) - 1 - k)) / height, line, size=10, va="bottom"
             )
     return figure
 
@@ -136,7 +136,7 @@ def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
         c=pixels["energy"],
         norm=LogNorm(c.split, max(100.0, float(pixels["energy"].max(initial=1.0)))),
         cmap="viridis_r",
-        s=max(2.0, 1500.0 / max(nx, ny)),
+        s=max(6.0, 1500.0 / max(nx, ny)),
         marker="s",
         linewidths=0,
     )
@@ -153,8 +153,8 @@ def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
                 linewidths=1.6, label=f"{name} ({len(e)})",
             )  # fmt: skip
     if len(example.events) <= 12:
-        for e in example.events:
-            left = e["DETX"] > 0.8 * nx
+        for e in apart(example.events, 0.05 * max(nx, ny)):
+            left = e["DETX"] > 0.7 * nx
             ax.annotate(
                 f"{e['ENERGY']:.1f} keV, P {e['P_BKG']:.2f}",
                 (e["DETX"], e["DETY"]),
@@ -168,9 +168,18 @@ def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
     return ax
 
 
+def apart(events: NDArray[Any], distance: float) -> list[Any]:
+    """Events whose labels will not lie on each other: none nearer [pixel] to one before."""
+    chosen: list[Any] = []
+    for e in events:
+        if all(np.hypot(e["DETX"] - c["DETX"], e["DETY"] - c["DETY"]) > distance for c in chosen):
+            chosen.append(e)
+    return chosen
+
+
 def plot_spectra(result: BackgroundResult, ax: Axes) -> Axes:
     """Spectra of kept and rejected events, and the background expected among the kept."""
-    low, high = 0.1, 15.0
+    low, high = 0.1, 15.0 if result.conditions is None else max(15.0, result.conditions.upper)
     # Fewer bins for fewer events: some fifteen in each.
     bins = int(np.clip(len(result.store) / 15, 12, ENERGY_BINS))
     edges = np.geomspace(low, high, bins + 1)
@@ -191,7 +200,7 @@ def plot_spectra(result: BackgroundResult, ax: Axes) -> Axes:
             ax.stairs(values / scale, edges, color=colour, linestyle=line, label=name, lw=1.5)
     if sums.sum() > 0:
         ax.set_yscale("log")
-        ax.legend(loc="best")
+        ax.legend(loc="best", frameon=True, framealpha=0.8)
     ax.set_xscale("log")
     ax.set(xlim=(low, high), xlabel="Energy (keV)", ylabel="Events per s per keV", title="Spectra")
     ax.set_xticks([0.1, 0.3, 1, 2, 5, 10], labels=["0.1", "0.3", "1", "2", "5", "10"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .correction import BANDS
+from .domain import outside_energies
 from .rows import FLAGS, REJECTED
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
         "retention": result.retention if result.with_frames else None,
         "holds": result.with_frames and not result.untrained,
         "energies_keV": [float(c.energy[0]), float(c.energy[-1])] if result.with_frames else None,
+        "events_outside_of_them": outside_energies(result) if result.with_frames else None,
         "meaning": "share of X-rays that stay, at each energy, measured on simulated X-rays"
         if result.with_frames
         else "none: without frames nothing is cut",

@@ -28,6 +28,7 @@ from physml.background.correction import Correction
 from physml.background.frames import PIXEL
 from physml.background.predict import BackgroundPredictor, Rates
 from physml.background.rows import EXTRAPOLATED, REJECTED
+from physml.background.summary import summarise
 
 COLUMNS = (
     *("TIME", "FRAME", "RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI", "PATTERN", "FLAG"),
@@ -182,7 +183,9 @@ def test_energies_outside_of_the_promise_are_flagged(predictor):
     images[3, 40, 40], images[4, 40, 40], images[5, 40, 40] = 0.15, 0.25, 9.0
     result = predictor.predict(images, detector=CAMERA)
     np.testing.assert_array_equal((result.events["FLAG"] & EXTRAPOLATED) > 0, [True, False, False])
-    assert any("1 of 3 events outside of 0.2 - 15 keV" in t for t in result.untrained)
+    promise = summarise(result)["promise"]
+    assert promise["energies_keV"] == [0.2, 15.0]
+    assert promise["events_outside_of_them"] == 1
 
 
 def test_saturated_pixels_and_bad_neighbours_are_flagged(predictor):
@@ -204,7 +207,7 @@ def test_what_is_outside_of_the_training_is_said(seen, predictor):
     for part in ("96 x 128 pixels, trained on 512 x 512", "pixels of 55 um, trained on 130 um"):
         assert part in text
     assert "silicon of 300 um, trained on 450 um" in text
-    assert "a frame time of 1000 ms, trained on 2 - 20 ms" in text
+    assert "a frame time of 1 s, trained on 0.002 - 0.02 s" in text
 
 
 def test_nothing_is_outside_for_what_was_simulated(predictor):
@@ -276,6 +279,50 @@ def test_model_load(monkeypatch, seen):
     )
     events = physml.Model.load("background").predict(seen.images, 0.98, detector=CAMERA).events
     assert len(events) == len(seen.photons)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A small network with random tensors, which knows nothing but is complete."""
+    import torch
+
+    from physml.background.learning_settings import NetworkSettings
+    from physml.background.model import EventNet
+    from physml.io.weights import save_weights
+
+    settings = NetworkSettings(width=8, heads=2, blocks=1, pair_width=2, patch_channels=2)
+    torch.manual_seed(0)
+    rule = RuleDetector()
+    card = {
+        **rule.card,
+        "pipeline": "background",
+        "network": settings.model_dump(mode="json"),
+        "thresholds": rule.thresholds.as_dict(),
+        "event_level": rule.event_level.as_dict(),
+    }
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    state = EventNet(settings).state_dict()
+    save_weights(path, {EventNet.part + k: v for k, v in state.items()}, card)
+    return path
+
+
+def test_a_real_network_from_a_file_of_weights(weights, seen, tmp_path):
+    """Load, judge and write with what `train` leaves behind; frames, and a list."""
+    from physml import provenance
+
+    made = BackgroundPredictor.load(weights)
+    result = made.predict(seen.images, 0.9, detector=CAMERA)
+    e = result.events
+    assert len(e) == len(seen.photons)
+    assert ((e["P_BKG"] > 0) & (e["P_BKG"] < 1)).all()
+    assert ((e["P_FRAME"] >= 0) & (e["P_FRAME"] <= 1)).all()
+    rejected = (e["FLAG"] & REJECTED) > 0
+    np.testing.assert_array_equal(rejected, e["P_BKG"] > 0.4)
+    assert result.card["sha256"] == provenance.sha256(weights)
+    again = made.predict(seen.pixels, 0.9, detector=CAMERA)
+    np.testing.assert_allclose(again.events["P_BKG"], e["P_BKG"], atol=1e-6)
+    listed = made.predict(write_events(tmp_path / "e.fits", event_table(100)))
+    assert np.isfinite(listed.events["P_BKG"]).all()
 
 
 # --------------------------------------------------------------------------------- large files
