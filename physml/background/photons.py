@@ -317,7 +317,9 @@ def _through_slab(
     """Photons in the cavity: those that reach the wall, those scattered in the slab, electrons."""
     near, far = geometry.to_slab(light.position, light.direction)
     near = np.maximum(near, 0.0)
-    length = np.where(np.isfinite(far), far - near, 0.0)
+    crosses = np.isfinite(far)
+    length = np.zeros(len(far))
+    length[crosses] = far[crosses] - near[crosses]
     photo = SILICON.photoelectric(light.energy)
     total = photo + compton_coefficient(SILICON, light.energy)
     free = rng.exponential(size=len(total)) / total
