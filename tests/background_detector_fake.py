@@ -178,6 +178,15 @@ def register(monkeypatch):
         monkeypatch.setattr(pipeline, "_entries", lambda: known)
 
 
+def quick_figure(monkeypatch):
+    """Draw next to nothing: for tests that are not about the picture."""
+    from matplotlib.figure import Figure
+
+    from physml.background import overview
+
+    monkeypatch.setattr(overview, "plot_overview", lambda result: Figure(figsize=(1, 1)))
+
+
 def write_sparse(path, pixels, exposures=None, **arrays):
     """Sparse HDF5 file as users may hand in."""
     import h5py

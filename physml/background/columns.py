@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 
 from .ogip import ColumnCards
-from .rows import CHANNEL_KEV, DESCRIPTIONS, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
+from .rows import CHANNEL_KEV, DESCRIPTIONS, MISSING, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
 
 if TYPE_CHECKING:
     from .event_list import EventList
@@ -138,7 +138,6 @@ def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
 
 
 _OTHER_NAMES = {"RAWX": ("RAWX", "CHIPX"), "RAWY": ("RAWY", "CHIPY")}
-_MISSING = -1
 
 
 def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
@@ -177,9 +176,9 @@ def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
             values = events.column(*_OTHER_NAMES.get(name, (name,)))
             source = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in given), None)
             if values is None or source is None or values.dtype.kind not in "uif":
-                rows[name] = _MISSING if whole else np.nan
+                rows[name] = MISSING if whole else np.nan
                 if whole:
-                    cards[name].null = _MISSING
+                    cards[name].null = MISSING
                 cards[name].low = cards[name].high = None
                 continue
             rows[name] = values
@@ -187,7 +186,7 @@ def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
     if "PI" not in given:
         rows["PI"] = np.clip(events.energy / CHANNEL_KEV, 0, N_CHANNELS - 1)
         cards["PI"].null, cards["PI"].low, cards["PI"].high = None, 0, N_CHANNELS - 1
-    cards["PATTERN"].null, cards["PATTERN"].low = _MISSING, None
+    cards["PATTERN"].null, cards["PATTERN"].low = MISSING, None
     return rows, cards
 
 

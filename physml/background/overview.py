@@ -6,6 +6,7 @@ Each panel is made by a function that takes and returns `ax`.
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from physml.evaluation.figures import COLOURS, STYLE
 
-from .products import images, selected
+from .products import grid, images, selected
 from .rows import REJECTED
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def plot_image(
     label: str = "events",
 ) -> Axes:
     """Counts in pixels, or in squares of them where there are many."""
+    pixels = grid(result)
     step = max(1, -(-max(image.shape) // MAX_BINS))
     ny, nx = (-(-n // step) * step for n in image.shape)
     padded = np.zeros((ny, nx))
@@ -107,15 +109,14 @@ def plot_image(
         origin="lower",
         cmap=colours,
         norm=scale,
-        extent=(0.5, nx + 0.5, 0.5, ny + 0.5),
+        extent=replace(pixels, shape=(ny, nx)).extent,
         interpolation="nearest",
     )
     ax.grid(False)
     ax.set_facecolor("black")
-    side = "1 pixel" if step == 1 else f"{step} x {step} pixels"
-    _colour_bar(ax, drawn, f"{label} per {side}")
-    names = "RAW" if result.conditions is not None else ""
-    ax.set(xlabel=f"{names}X", ylabel=f"{names}Y", title=title)
+    side = step * pixels.step
+    _colour_bar(ax, drawn, f"{label} per {f'{side} x {side} pixels' if side > 1 else 'pixel'}")
+    ax.set(xlabel=pixels.columns[0], ylabel=pixels.columns[1], title=title)
     return ax
 
 

@@ -79,6 +79,9 @@ DESCRIPTIONS = {
     "W_FRAME": "frames that this one stands for",
 }
 
+MISSING = -1
+"""In columns of whole numbers: the list does not tell."""
+
 REJECTED, EXTRAPOLATED = 16, 32
 """Bits of FLAG beyond those of `physml.background.events`: cut by the model; outside of the
 energies that the cut was made for."""

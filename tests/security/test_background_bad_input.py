@@ -16,6 +16,7 @@ from background_detector_fake import (
     RuleDetector,
     event_table,
     exposure_table,
+    quick_figure,
     register,
     scene,
     write_cube,
@@ -44,6 +45,7 @@ def detector(monkeypatch):
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch):
     register(monkeypatch)
+    quick_figure(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from background_detector_fake import (
     CAMERA,
     RuleDetector,
     event_table,
+    quick_figure,
     register,
     scene,
     write_cube,
@@ -28,6 +29,7 @@ from physml.config import dump_yaml
 @pytest.fixture(autouse=True)
 def _detector(monkeypatch):
     register(monkeypatch)
+    quick_figure(monkeypatch)
     load = classmethod(lambda cls, path=None: cls(RuleDetector(), "cd" * 32))
     monkeypatch.setattr(BackgroundPredictor, "load", load)
 

@@ -17,6 +17,7 @@ from background_detector_fake import (
     RuleDetector,
     event_table,
     exposure_table,
+    quick_figure,
     scene,
     write_cube,
     write_events,
@@ -67,12 +68,14 @@ def listed(tmp_path_factory):
     """Products of an event list."""
     folder = tmp_path_factory.mktemp("list")
     hdu = event_table(300, CHIPX=np.arange(300, dtype="i2"), phas=np.ones((300, 9), "i2"))
-    k = 1 + list(hdu.columns.names).index("x")
-    for root, value in {
-        "TCTYP": "RA---TAN", "TCRPX": 4096.5, "TCRVL": 148.97, "TCDLT": -1.37e-4, "TCUNI": "deg",
-        "TLMIN": 0.5, "TLMAX": 8192.5,
-    }.items():  # fmt: skip
-        hdu.header[f"{root}{k}"] = value
+    for name, kind, value, step in (
+        ("x", "RA---TAN", 148.97, -1.37e-4),
+        ("y", "DEC--TAN", 69.68, 1.37e-4),
+    ):
+        k = 1 + list(hdu.columns.names).index(name)
+        cards = {"TCTYP": kind, "TCRPX": 4096.5, "TCRVL": value, "TCDLT": step, "TCUNI": "deg"}
+        for root, card in {**cards, "TLMIN": 0.5, "TLMAX": 8192.5}.items():
+            hdu.header[f"{root}{k}"] = card
     k = 1 + list(hdu.columns.names).index("pi")
     hdu.header[f"TLMIN{k}"], hdu.header[f"TLMAX{k}"] = 1, 1024
     path = write_events(folder / "evt2.fits", hdu, gti=[(999, 1500), (1500, 2000)])
@@ -293,7 +296,8 @@ def test_spectra_of_a_list_keep_its_channels(listed):
     assert Table.read(folder / "spectrum_rejected.pha", hdu="SPECTRUM")["COUNTS"].sum() == 0
 
 
-def test_weighted_spectra_have_errors(tmp_path, seen):
+def test_weighted_spectra_have_errors(tmp_path, seen, monkeypatch):
+    quick_figure(monkeypatch)
     weight = np.full(80, 4.0, "f4")
     path = write_sparse(tmp_path / "f.h5", seen.pixels, index=np.arange(80), weight=weight)
     result = predictor().predict(path, detector=CAMERA)
@@ -362,6 +366,25 @@ def test_bands_of_the_summary_add_up(made):
         assert band["mean_p_bkg"] == pytest.approx(e["P_BKG"][inside].mean(), abs=1e-5)
 
 
+def test_the_picture_shows_every_event(any_made):
+    """Counts in the histograms and images of the figure are those of the list."""
+    from physml.background.overview import plot_overview
+
+    _, result = any_made
+    figure = plot_overview(result)
+    panels = {ax.get_title(): ax for ax in figure.axes if ax.get_title()}
+    assert len(panels) == 6
+    drawn = sum(panels[name].images[0].get_array().sum() for name in panels if "vents" in name
+                and panels[name].images)  # fmt: skip
+    assert drawn == len(result.events)
+    bars = [p.get_data() for p in panels["Probability"].patches]
+    # Stacked: the last one's values go up to all events.
+    assert bars[-1].values.sum() == len(result.events)
+    texts = " ".join(t.get_text() for t in figure.texts)
+    assert result.summary in texts
+    assert "Not trained on" in texts
+
+
 # ---------------------------------------------------------------------------------- list and sky
 
 
@@ -383,8 +406,9 @@ def test_a_list_keeps_its_columns_and_gains_ours(listed):
     assert str(e["ENERGY"].unit) == "keV"
 
 
-def test_our_own_list_is_read_again(made, tmp_path):
+def test_our_own_list_is_read_again(made, tmp_path, monkeypatch):
     """Without the frames, by energy and grade."""
+    quick_figure(monkeypatch)
     again = predictor().predict(made[0] / "events.fits")
     assert len(again.events) == len(made[1].events)
     np.testing.assert_allclose(again.events["ENERGY"], made[1].events["ENERGY"])
@@ -396,8 +420,9 @@ def test_our_own_list_is_read_again(made, tmp_path):
 
 @pytest.mark.parametrize("turn", [0.0, 37.0])
 @pytest.mark.parametrize("mirror", [-1, 1])
-def test_sky_positions_agree_with_the_wcs_of_the_cube(turn, mirror, seen, tmp_path):
+def test_sky_positions_agree_with_the_wcs_of_the_cube(turn, mirror, seen, tmp_path, monkeypatch):
     """X, Y and the keywords of their columns give the sky position that astropy finds."""
+    quick_figure(monkeypatch)
     t, s = np.radians(turn), 2.2 / 3600
     cd = np.array([[mirror * np.cos(t), -np.sin(t)], [mirror * np.sin(t), np.cos(t)]]) * s
     cards = {
@@ -422,6 +447,26 @@ def test_sky_positions_agree_with_the_wcs_of_the_cube(turn, mirror, seen, tmp_pa
     np.testing.assert_allclose(e["X"], x, atol=2e-3)
     np.testing.assert_allclose(e["Y"], y, atol=2e-3)
     verify(tmp_path / "out" / "events.fits")
+    # The image of the background lies on the detector's pixels, as the cube does.
+    sky = WCS(fits.getheader(tmp_path / "out" / "background.fits"))
+    np.testing.assert_allclose(sky.wcs_pix2world(e["DETX"], e["DETY"], 1), (ra, dec), rtol=1e-9)
+
+
+def test_the_image_of_a_list_lies_on_the_sky_of_its_columns(listed):
+    """A pixel of the image is where its events are, by both kinds of coordinates."""
+    folder, result = listed
+    with fits.open(folder / "background.fits") as hdus:
+        image, header = hdus["KEPT"].data, hdus["KEPT"].header
+    assert image.sum() == len(result.events)
+    e = result.events[7]
+    i = round(header["LTM1_1"] * e["X"] + header["LTV1"]) - 1
+    j = round(header["LTM2_2"] * e["Y"] + header["LTV2"]) - 1
+    assert image[j, i] >= 1
+    table = fits.getheader(folder / "events.fits", "EVENTS")
+    k = result.events.colnames.index("X") + 1
+    world = header["CRVAL1"] + (i + 1 - header["CRPIX1"]) * header["CDELT1"]
+    expected = table[f"TCRVL{k}"] + (np.round(e["X"]) - table[f"TCRPX{k}"]) * table[f"TCDLT{k}"]
+    assert world == pytest.approx(expected, abs=abs(header["CDELT1"]))
 
 
 # --------------------------------------------------------------------------------------- machinery
