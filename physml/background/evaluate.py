@@ -254,26 +254,39 @@ def set_metrics(
 
 def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
     """How many frames with a particle are found, by grading and by the network."""
-    from .preprocess import classes, cluster_truth
-
     frames, found = judged.frames, judged.found
     place = frames.position(found.clusters["frame"])
-    label = cluster_truth(found, frames)
-    n = len(frames)
     # An event that is not valid, or too bright: what grading itself calls a particle.
     invalid = np.zeros(len(found.clusters), bool)
     invalid[found.events["cluster"][~found.events["valid"]]] = True
-    graded = np.bincount(place, invalid | found.clusters["particle"], minlength=n) > 0
+    graded = np.bincount(place, invalid | found.clusters["particle"], minlength=len(frames)) > 0
     p = judged.classified.p_frame
     p = np.where(np.isfinite(p), p, [1.0, 0.0, 0.0])  # an empty frame holds no particle
     return metrics.frame_metrics(
-        classes(place, label, n),
+        frame_classes(frames),
         frames.weight.astype(np.float64),
         graded,
         p,
         replicas=replicas,
         seed=seed,
     )
+
+
+def frame_classes(frames: Frames) -> NDArray[np.uint8]:
+    """What frames truly hold: 0 X-rays only, 1 particles only, 2 both, 3 neither, shape (n,).
+
+    Either is there if it left at least the event threshold in some pixel: noise, of which there
+    is a pixel above the split threshold in every other frame, is nothing.
+    """
+    from .events import EVENT_THRESHOLD
+    from .frames import ORIGINS
+
+    p, n = frames.pixels, len(frames)
+    place = frames.position(p["frame"])
+    left = {name: p[name].astype(np.float64) for name in ORIGINS}
+    xray = np.bincount(place, left.pop("photon") >= EVENT_THRESHOLD, minlength=n) > 0
+    particle = np.bincount(place, sum(left.values()) >= EVENT_THRESHOLD, minlength=n) > 0
+    return np.select([xray & particle, particle, xray], [2, 1, 0], 3).astype(np.uint8)
 
 
 def bias(judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:
@@ -488,8 +501,7 @@ def sensitivity(numbers: Mapping[str, Any], band: str = "2-7") -> dict[str, Any]
     low, high = BANDS[band]
     rate = numbers["rates"][band]["graded"]["value"] * (high - low)
     cuts = {}
-    for retention, by_band in numbers["methods"][MODEL]["fixed"].items():
-        removed = by_band[band]["removed"]
+    for retention, removed in numbers["methods"][MODEL]["at_retention"][band].items():
         if removed["value"] is not None:
             ends = [removed[k] if removed[k] is not None else np.nan for k in ("low", "high")]
             cuts[float(retention)] = (removed["value"], *ends)
