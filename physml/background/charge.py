@@ -145,9 +145,8 @@ def collect(
     row, pixel, given = (np.concatenate(p) for p in zip(*parts, strict=True))
     n_pixels = detector.ny * detector.nx
     key, inverse = _group(source[row] * n_pixels + pixel)
-    by_origin = np.bincount(
-        inverse * len(ORIGINS) + origin[row], given, len(key) * len(ORIGINS)
-    ).reshape(-1, len(ORIGINS))
+    column = inverse * len(ORIGINS) + origin[row]
+    by_origin = _sums(column, given, len(key) * len(ORIGINS)).reshape(-1, len(ORIGINS))
     which, place = np.divmod(key, n_pixels)
     return merge(Charge(frame_of[which], place, by_origin, which, np.zeros(len(key))), n_pixels)
 
@@ -166,16 +165,21 @@ def _group(key: Ints) -> tuple[Ints, Ints]:
     return ordered[new], inverse
 
 
+def _sums(index: Ints, values: Floats, number: int) -> Floats:
+    """Sums of the values that share an index."""
+    return np.bincount(index, values, number).astype(np.float64, copy=False)
+
+
 def merge(charge: Charge, n_pixels: int) -> Charge:
     """Sum rows of the same pixel; the source that left most is its source, noise adds up."""
     key, inverse = _group(charge.frame * n_pixels + charge.pixel)
     n = len(key)
-    energy = np.stack([np.bincount(inverse, column, n) for column in charge.energy.T], 1)
+    energy = np.stack([_sums(inverse, column, n) for column in charge.energy.T], 1)
     # Largest contribution last within each group, so that it is what remains.
     order = np.argsort(charge.total, kind="stable")
     source = np.zeros(n, np.int64)
     source[inverse[order]] = charge.source[order]
-    noise = np.bincount(inverse, charge.noise, n)
+    noise = _sums(inverse, charge.noise, n)
     frame, pixel = np.divmod(key, n_pixels)
     return Charge(frame, pixel, energy, source, noise)
 

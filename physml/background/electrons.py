@@ -371,7 +371,7 @@ def _slab_block(
     share[out] = _share_inside(before[out, k[out]], path[out, k[out]], size)
     loss[here, k] *= share
     path[here, k] *= share[:, None].astype(np.float32)
-    at = before[here, k] + path[here, k]
+    at: Floats = before[here, k].astype(np.float64) + path[here, k]
     before_energy = np.where(k > 0, after_energy[here, np.maximum(k - 1, 0)], walkers.energy)
     energy = before_energy - loss[here, k]
     settles = ended & ~leaves & (rest[here, k] | ~walkers.collides)

@@ -192,19 +192,20 @@ def first_pass(shell: Shell, primaries: Primaries, rng: Generator) -> FirstPass:
         knock_on(shell, p, struck, struck.path - near, near, CUT, HARD_LOSS, rng),
     )
     leaving = _can_leave(shell, deltas.electrons)
-    stayed, left = through_slab(shell.slab, g.size, deltas.electrons[leaving], rng, shell.step)
     light = convert(g, shell.wall.material, shine(g, shell.wall.material, p, rng), rng)
-    numbered = replace(light, owner=np.arange(len(light)))
-    from_light, left_too = through_slab(shell.slab, g.size, numbered, rng, shell.step)
-    loss = np.bincount(from_light.owner, from_light.energy, len(light))
-    from_light = replace(from_light, owner=light.owner[from_light.owner])
-    left_too = replace(left_too, owner=light.owner[left_too.owner])
-    arrivals = fly(shell, Electrons.join([left, left_too]), by_nuclei(shell, p, rng), rng)
+    born = Electrons.join([deltas.electrons[leaving], light])
+    # Numbers stand in for owners, so that what each left is known.
+    numbered = replace(born, owner=np.arange(len(born)))
+    stayed, left = through_slab(shell.slab, g.size, numbered, rng, shell.step)
+    of_light = np.bincount(stayed.owner, stayed.energy, len(born))[len(born) - len(light) :]
+    stayed = replace(stayed, owner=born.owner[stayed.owner])
+    left = replace(left, owner=born.owner[left.owner])
+    arrivals = fly(shell, left, by_nuclei(shell, p, rng), rng)
     loose = np.zeros(len(p), bool)
     loose[arrivals.owner[arrivals.left < SMALL]] = True
-    loose[light.owner[loss < SMALL]] = True
+    loose[light.owner[of_light < SMALL]] = True
     loose[struck.row[struck.path < SHORT]] = True
-    deposits = Deposits.join([stayed, from_light, arrivals.deposits])
+    deposits = Deposits.join([stayed, arrivals.deposits])
     return FirstPass(deposits, deltas[~leaving], struck, near, loose)
 
 

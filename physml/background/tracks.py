@@ -178,15 +178,38 @@ class TrackLibrary:
     def _log_range_rising(self) -> Floats:
         return np.log(self.range[::-1])
 
+    @cached_property
+    def _even(self) -> tuple[float, float, Floats]:
+        """Logarithm of the range at evenly spaced logarithms of the energy: first, pace, table."""
+        first, last = float(self.log_energy_rising[0]), float(self.log_energy_rising[-1])
+        number = 8192
+        grid = np.linspace(first, last, number)
+        log_range = np.log(self.range[::-1])
+        return (
+            first,
+            (number - 1) / (last - first),
+            np.interp(grid, self.log_energy_rising, log_range),
+        )
+
+    def log_range_of(self, energy: ArrayLike) -> Floats:
+        """Logarithm of `range_of`."""
+        # numpy's interp searches for the place; on an even grid it is known.
+        first, pace, table = self._even
+        place = (np.log(np.asarray(energy, float)) - first) * pace
+        place = np.clip(place, 0, len(table) - 1.001)
+        below = place.astype(np.int64)
+        share = place - below
+        return table[below] * (1 - share) + table[below + 1] * share
+
     def range_of(self, energy: ArrayLike) -> Floats:
         """Path that an electron of an energy in keV has left, um."""
-        e = np.log(np.asarray(energy, float))
-        return np.exp(np.interp(e, self.log_energy_rising, self._log_range_rising))
+        return np.exp(self.log_range_of(energy))
 
-    def place(self, energy: Floats) -> tuple[NDArray[np.intp], Floats]:
+    def place(self, energy: Floats) -> tuple[NDArray[np.int64], Floats]:
         """Segment in which an energy lies, and the share of it that is behind, by path."""
-        r = np.clip(self.range_of(energy), self.range[-1], self.range[0])
-        j = np.floor(np.log(self.range[0] / r) / self.spacing).astype(np.intp)
+        log_range = self.log_range_of(energy)
+        r = np.exp(log_range)
+        j = ((np.log(self.range[0]) - log_range) / self.spacing).astype(np.int64)
         j = np.clip(j, 0, len(self.energy) - 2)
         behind = (self.range[j] - r) / (self.range[j] - self.range[j + 1])
         return j, np.clip(behind, 0, 1)
@@ -274,8 +297,9 @@ def normals(direction: Floats) -> tuple[Floats, Floats]:
     sign = np.where(z >= 0, 1.0, -1.0)
     a = -1 / (sign + z)
     b = x * y * a
-    first = np.stack([1 + sign * x * x * a, sign * b, -sign * x], 1)
-    second = np.stack([b, sign + y * y * a, -y], 1)
+    first, second = np.empty_like(direction), np.empty_like(direction)
+    first[:, 0], first[:, 1], first[:, 2] = 1 + sign * x * x * a, sign * b, -sign * x
+    second[:, 0], second[:, 1], second[:, 2] = b, sign + y * y * a, -y
     return first, second
 
 
