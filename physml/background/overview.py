@@ -56,7 +56,7 @@ def plot_overview(result: BackgroundResult) -> Figure:
             right=0.955,
             top=1 - 0.85 / height,
             bottom=(0.7 + 0.2 * len(notes)) / height,
-            wspace=0.3,
+            wspace=0.34,
             hspace=0.26,
         )
         axes = [figure.add_subplot(grid[i, j]) for i in range(2) for j in range(3)]
@@ -67,9 +67,7 @@ def plot_overview(result: BackgroundResult) -> Figure:
             plot_frame(result, axes[2])
         else:
             plot_image(result, maps["KEPT"], "Events", axes[0])
-            plot_image(
-                result, maps["BACKGROUND"], "Sum of P(background)", axes[1], "expected background"
-            )
+            plot_image(result, maps["BACKGROUND"], "Sum of P(background)", axes[1], "P(background)")
             plot_grades(result, axes[2])
         plot_spectra(result, axes[3])
         plot_probability(result, axes[4])

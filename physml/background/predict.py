@@ -304,13 +304,12 @@ class BackgroundPredictor:
         )
         store = RowStore(rows.dtype)
         store.append(rows)
-        live = events.header.get("LIVETIME", events.header.get("EXPOSURE"))
-        on_time = float(np.diff(events.intervals, axis=1).sum())
+        live_time = _live_time(events)
         result = BackgroundResult(
             store=store,
             retention=1.0,
             intervals=events.intervals,
-            live_time=float(live) if isinstance(live, int | float) and live > 0 else on_time,
+            live_time=live_time,
             frame_time=events.frame_time,
             tally=Tally(),
             name=events.name,
@@ -325,6 +324,21 @@ class BackgroundPredictor:
         )
         result.untrained = outside_training(result)
         return result
+
+
+def _live_time(events: EventList) -> float:
+    """Live time of a list, s: its header's, unless that is more than its good time."""
+    on_time = float(np.diff(events.intervals, axis=1).sum())
+    told = events.header.get("LIVETIME", events.header.get("EXPOSURE"))
+    if not isinstance(told, int | float) or not 0 < told < np.inf:
+        return on_time
+    if told > 1.001 * on_time:
+        events.remark(
+            f"the header tells {told:.6g} s of live time, the good time is {on_time:.6g} s: "
+            "the latter is used"
+        )
+        return on_time
+    return float(told)
 
 
 class Rates:

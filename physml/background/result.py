@@ -169,9 +169,12 @@ class BackgroundResult:
         c = self.counts
         if not c["events"]:
             return "no events"
-        words = f"{c['events']} event{'s' * (c['events'] != 1)}: {c['kept']} kept, "
-        words += f"{c['rejected']} rejected at {self.retention:.1%} retention"
-        return words if self.with_frames else f"{words}, by energy and grade alone"
+        words = f"{c['events']} event{'s' * (c['events'] != 1)}"
+        if not self.with_frames:
+            return f"{words}, judged by energy and grade alone"
+        return (
+            f"{words}: {c['kept']} kept, {c['rejected']} rejected at {self.retention:.1%} retention"
+        )
 
     def __repr__(self) -> str:
         return f"<BackgroundResult {self.name}: {self.summary}>"
