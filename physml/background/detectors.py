@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -15,8 +15,8 @@ from physml.config import (
     Micrometres,
     Seconds,
     Settings,
+    Unit,
     load_settings,
-    quantity,
 )
 from physml.exceptions import InputError
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 #: Mean energy of an electron-hole pair in silicon, keV, and Fano factor.
 PAIR, FANO = 3.71e-3, 0.118
+
+Volts = Annotated[float, Unit("V")]
+Kelvin = Annotated[float, Unit("K")]
+
 _BOLTZMANN = 8.617333e-5  # eV / K
 
 
@@ -42,8 +46,8 @@ class DetectorSettings(Settings):
     sigma0_um: Micrometres = Field(
         5.0, description="Width of a charge cloud that has not drifted, um", gt=0
     )
-    bias_V: quantity("V") = Field(100.0, description="Voltage across the silicon", gt=0)
-    temperature_K: quantity("K") = Field(210.0, description="Of the silicon", gt=0)
+    bias_V: Volts = Field(100.0, description="Voltage across the silicon", gt=0)
+    temperature_K: Kelvin = Field(210.0, description="Of the silicon", gt=0)
     split_keV: KiloElectronVolt = Field(0.05, description="Split threshold, keV", gt=0)
     event_keV: KiloElectronVolt = Field(0.1, description="Event threshold, keV", gt=0)
     upper_keV: KiloElectronVolt = Field(

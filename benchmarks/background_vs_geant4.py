@@ -1,0 +1,470 @@
+"""How well the background simulator agrees with Geant4: a table and figures.
+
+    python benchmarks/background_vs_geant4.py [--data FOLDER] [--out FOLDER] [--seconds 2500]
+
+The Geant4 set (115,534 protons through or into a silicon slab in a 2 cm aluminium box, 1,080 s;
+99,622 X-rays) is put into 5 ms frames and read out with our noise; the simulator makes frames of
+the same geometry, protons only, from its own physics, of which nothing was tuned on this set.
+The same event finder looks at both. Events at the border are left out.
+
+Rates are compared as ratios with one-sigma errors (weighted Poisson of both), shares as
+differences, shapes by their reduced chi squared. What Geant4 has and the simulator has not, and
+the other way round, is in pipelines/background/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physml.background.charge import Readout, collect
+from physml.background.detectors import load_detector
+from physml.background.events import Found, find_events, truth
+from physml.background.frames import ORIGINS, Frames, concatenate
+from physml.background.geant4 import (
+    PHI,
+    SHIELD,
+    STANDOFF,
+    _charge,
+    assemble,
+    read_particles,
+    read_photons,
+)
+from physml.background.photons import absorb
+from physml.background.settings import ConditionsPrior, SimulateSettings
+from physml.background.simulate import simulate_exposure
+
+BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 15.0))
+PATTERNS = {"single": range(1), "double": range(1, 5), "triple": range(5, 9), "quad": range(9, 13)}
+SPECTRUM = np.array([0.3, 0.5, 1, 2, 3, 4, 5, 7, 10, 12, 15])
+ENERGIES = np.array(
+    [15, 20, 30, 50, 80, 100, 120, 140, 160, 180, 200, 250, 300, 400, 600, 1000, 2000.0]
+)
+SIZES = np.array([1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100])
+DISTANCES = np.array([0, 20, 50, 100, 150, 200, 250, 300, 400, 600])
+
+
+@dataclass
+class Sums:
+    """A weighted sum and its variance, element by element."""
+
+    value: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, weight: np.ndarray, values: np.ndarray | None = None, edges=None) -> Sums:
+        """Histogram, or the plain sum where there are no edges."""
+        if values is None:
+            return cls(np.array([weight.sum()]), np.array([(weight**2).sum()]))
+        return cls(
+            np.histogram(values, edges, weights=weight)[0],
+            np.histogram(values, edges, weights=weight**2)[0],
+        )
+
+    def per(self, unit: float) -> Sums:
+        """Divided by a time, an area, a width."""
+        return Sums(self.value / unit, self.variance / np.square(unit))
+
+    @property
+    def error(self) -> np.ndarray:
+        """One sigma."""
+        return np.sqrt(self.variance)
+
+
+@dataclass
+class Look:
+    """What is compared, of one set of frames."""
+
+    frames: Frames
+    found: Found
+
+    def __post_init__(self) -> None:
+        f, e = self.frames, self.found.events
+        self.live = float(f.exposures["live_s"].sum())
+        self.area = float(f.exposures["area_cm2"][0])
+        self.truth = truth(self.found, f)
+        self.weight = f.weight[f.position(e["frame"])].astype(float)
+        self.background = (self.truth["label"] == 1) & (self.truth["source"] >= 0)
+        self.survives = self.background & e["valid"] & (e["energy"] > 0.3)
+        self.origin = self.truth["share"].argmax(1)
+        c = self.found.clusters
+        lit = self.found.pixel_cluster >= 0
+        cluster = self.found.pixel_cluster[lit]
+        real = np.bincount(cluster, f.pixels["source"][lit] >= 0, len(c)) > 0
+        light = np.bincount(cluster, f.pixels["photon"][lit], len(c)) > 0
+        self.track = real & ~light & (c["energy"] > 15)
+        self.cluster_weight = f.weight[f.position(c["frame"])].astype(float)
+
+    def rate(self, low: float, high: float) -> Sums:
+        """Survivors per cm2, s and keV."""
+        e = self.found.events["energy"]
+        chosen = self.survives & (e > low) & (e <= high)
+        return Sums.of(self.weight[chosen]).per(self.live * self.area * (high - low))
+
+    def survivors(self, origin: int | None = None) -> Sums:
+        """Spectrum of the survivors, per cm2, s and keV."""
+        chosen = self.survives if origin is None else self.survives & (self.origin == origin)
+        h = Sums.of(self.weight[chosen], self.found.events["energy"][chosen], SPECTRUM)
+        return h.per(self.live * self.area * np.diff(SPECTRUM))
+
+    def tracks(self, column: str, edges: np.ndarray) -> Sums:
+        """Clusters above 15 keV per s."""
+        values = self.found.clusters[column][self.track]
+        return Sums.of(self.cluster_weight[self.track], values, edges).per(self.live)
+
+    def share(self, part: np.ndarray, whole: np.ndarray) -> tuple[float, float]:
+        """Weighted share and its error."""
+        w = self.weight
+        total = w[whole].sum()
+        p = float(w[part & whole].sum() / total)
+        spread = (w[whole] ** 2 * (part[whole] - p) ** 2).sum()
+        return p, float(np.sqrt(spread) / total)
+
+    def pattern(self, name: str, low: float, high: float) -> tuple[float, float]:
+        """Share of a pattern among survivors in a band."""
+        e = self.found.events
+        band = self.survives & (e["energy"] > low) & (e["energy"] <= high)
+        return self.share(np.isin(e["pattern"], list(PATTERNS[name])), band)
+
+    def per_frame(self, hit: bool) -> Sums:
+        """Primaries that left anything in a frame (or crossed the silicon)."""
+        p = self.frames.particles
+        w = self.frames.weight[self.frames.position(p["frame"])].astype(float)
+        return Sums.of(w[p["hit"]] if hit else w).per(float(self.frames.weight.sum()))
+
+    def to_the_track(self) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (pixels) of survivors to a pixel of a track of their primary, nan for none.
+
+        Returns
+        -------
+        distance, weight : ndarray
+        """
+        p, e = self.frames.pixels, self.found.events
+        in_track = self.found.pixel_cluster >= 0
+        in_track[in_track] = self.track[self.found.pixel_cluster[in_track]]
+        rows = np.flatnonzero(in_track & (p["source"] >= 0))
+        rows = rows[np.argsort(p["source"][rows], kind="stable")]
+        chosen = np.flatnonzero(self.survives)
+        source = self.truth["source"][chosen]
+        first = np.searchsorted(p["source"][rows], source)
+        number = np.searchsorted(p["source"][rows], source, side="right") - first
+        event = np.repeat(np.arange(len(chosen)), number)
+        within = np.arange(len(event)) - np.repeat(np.cumsum(number) - number, number)
+        pixel = rows[first[event] + within]
+        at = chosen[event]
+        squared = (p["x"][pixel] - e["xc"][at]) ** 2 + (p["y"][pixel] - e["yc"][at]) ** 2
+        nearest = np.full(len(chosen), np.inf)
+        np.minimum.at(nearest, event, squared)
+        distance = np.sqrt(nearest)
+        distance[~np.isfinite(distance)] = np.nan
+        return distance, self.weight[chosen]
+
+
+def simulated(seconds: float, seed: int) -> Look:
+    """Frames of the simulator in the geometry of the Geant4 set."""
+    fixed = ConditionsPrior(
+        phi=(PHI, PHI),
+        helium=0.0,
+        standoff=(STANDOFF, STANDOFF),
+        gap=(11.72, 11.72),
+        shield=(SHIELD, SHIELD),
+        frame_time=(1, 1),
+        gain=(1, 1),
+        column_gain=(0, 0),
+        offset=(0, 0),
+        nominal=1.0,
+        cloud=(1, 1),
+        bias=(1, 1),
+        bad=0.0,
+        flat=(0, 0),
+        photons=(1e-6, 1e-6),
+        bright=0.0,
+        spot=0.0,
+    )
+    hits = 10_000
+    number = max(1, round(seconds * 99.5 / hits))  # 99.5 cross the silicon each second
+    settings = SimulateSettings(hits=hits, keep=0.03, conditions=fixed)
+    frames = concatenate([simulate_exposure(settings, seed, k) for k in range(number)])
+    return Look(frames, find_events(frames))
+
+
+def photon_patterns(folder: Path, seed: int) -> dict[str, Any]:
+    """Patterns of X-rays in bins of energy: Geant4's and ours."""
+    d = load_detector("wfi")
+    rng = np.random.default_rng(seed)
+    readout = Readout.perfect(d)
+    theirs = read_photons(folder)
+    n = len(theirs)
+    number = np.arange(n)
+    # Within a pixel they fall anywhere; which pixel does not matter.
+    x, y = rng.uniform(0.1, 0.9, (2, n)) * d.nx * d.pixel_um
+    ours = absorb(theirs.incident, x, y, d.thickness_um, rng, escape=False)
+    origin = np.full(len(ours.photon), ORIGINS.index("photon"))
+    charges = {
+        "Geant4": _charge(theirs, number, number, 0),
+        "simulator": collect(d, ours.energy, ours.position, ours.photon, origin, number),
+    }
+    edges = np.array([0.3, 0.6, 1, 1.8, 3, 5, 7, 9, 12])
+    shares: dict[str, Any] = {"edges": edges}
+    for name, charge in charges.items():
+        pixels = readout.measure(readout.fluctuate(charge, rng))
+        frames = Frames(pixels, (d.ny, d.nx), number, np.ones(n, np.float32))
+        e = find_events(frames).events
+        e = e[e["pattern"] >= 0]
+        whole = np.histogram(e["energy"], edges)[0]
+        shares[name] = {
+            kind: np.histogram(e["energy"][np.isin(e["pattern"], list(p))], edges)[0] / whole
+            for kind, p in PATTERNS.items()
+        }
+        shares[name]["number"] = whole
+    return shares
+
+
+# ------------------------------------------------------------------------------------ agreement
+
+
+def ratio(ours: Sums, theirs: Sums) -> tuple[np.ndarray, np.ndarray]:
+    """Ratio and its error."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = ours.value / theirs.value
+        error = r * np.sqrt(ours.variance / ours.value**2 + theirs.variance / theirs.value**2)
+    return r, error
+
+
+def reduced_chi2(ours: Sums, theirs: Sums, *, shape: bool) -> float:
+    """Of the difference; with `shape`, after scaling to the same total."""
+    scale = theirs.value.sum() / ours.value.sum() if shape else 1.0
+    variance = theirs.variance + scale**2 * ours.variance
+    use = variance > 0
+    chi2 = ((theirs.value - scale * ours.value)[use] ** 2 / variance[use]).sum()
+    return float(chi2 / max(use.sum() - shape, 1))
+
+
+def compare(ours: Look, theirs: Look) -> list[dict[str, Any]]:
+    """Rows of the table: quantity, Geant4, simulator, agreement."""
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, g: Any, s: Any, agreement: str, value: float) -> None:
+        rows.append(
+            {"quantity": name, "geant4": g, "simulator": s, "text": agreement, "value": value}
+        )
+
+    def add_rate(name: str, s: Sums, g: Sums, unit: str) -> None:
+        r, error = ratio(s, g)
+        add(
+            f"{name} [{unit}]",
+            float(g.value[0]),
+            float(s.value[0]),
+            f"{r[0]:.2f} +- {error[0]:.2f}",
+            float(r[0]),
+        )
+
+    def add_share(name: str, s: tuple[float, float], g: tuple[float, float]) -> None:
+        error = float(np.hypot(s[1], g[1]))
+        add(name, g[0], s[0], f"{s[0] - g[0]:+.3f} +- {error:.3f}", s[0] - g[0])
+
+    add_rate(
+        "primaries that leave anything", ours.per_frame(False), theirs.per_frame(False), "a frame"
+    )
+    add_rate(
+        "primaries through the silicon", ours.per_frame(True), theirs.per_frame(True), "a frame"
+    )
+    for column, edges in (("energy", ENERGIES), ("n_pixels", SIZES)):
+        s, g = ours.tracks(column, edges), theirs.tracks(column, edges)
+        r, _ = ratio(s, g)
+        chi2 = reduced_chi2(s, g, shape=True)
+        worst = float(np.nanmax(np.abs(r - 1)[g.value * theirs.live > 100]))
+        name = {"energy": "energies", "n_pixels": "sizes"}[column]
+        add(
+            f"clusters above 15 keV, {name} [1/s]",
+            float(g.value.sum()),
+            float(s.value.sum()),
+            f"{s.value.sum() / g.value.sum():.3f}; bins within {worst:.0%}, "
+            f"shape chi2/dof {chi2:.1f}",
+            float(s.value.sum() / g.value.sum()),
+        )
+    rejected = [
+        1 - look.share(look.found.events["valid"], look.background)[0] for look in (theirs, ours)
+    ]
+    add(
+        "events rejected by pattern and energy",
+        rejected[0],
+        rejected[1],
+        f"{rejected[1] - rejected[0]:+.4f}",
+        rejected[1] - rejected[0],
+    )
+    for low, high in BANDS:
+        add_rate(
+            f"survivors {low:g}-{high:g} keV",
+            ours.rate(low, high),
+            theirs.rate(low, high),
+            "1/cm2/s/keV",
+        )
+    for origin in (1, 2):
+        s, g = ours.survivors(origin), theirs.survivors(origin)
+        low = SPECTRUM[:-1] >= 2
+        total = [float((h.value * np.diff(SPECTRUM))[low].sum()) for h in (g, s)]
+        add(
+            f"survivors 2-15 keV, born {'outside' if origin == 1 else 'in the silicon'} [1/cm2/s]",
+            total[0],
+            total[1],
+            f"{total[1] / total[0]:.2f}",
+            total[1] / total[0],
+        )
+    for name in PATTERNS:
+        add_share(
+            f"{name}s among survivors 2-7 keV", ours.pattern(name, 2, 7), theirs.pattern(name, 2, 7)
+        )
+    near = [look.to_the_track() for look in (theirs, ours)]
+    seen = [(w[np.isfinite(d)].sum() / w.sum(), d[np.isfinite(d)]) for d, w in near]
+    add(
+        "survivors with a track of their primary in the frame",
+        seen[0][0],
+        seen[1][0],
+        f"{seen[1][0] - seen[0][0]:+.3f}",
+        seen[1][0] - seen[0][0],
+    )
+    for q in (10, 50, 90):
+        g, s = (float(np.percentile(d, q)) for _, d in seen)
+        add(f"distance to it, {q} % [pixels]", g, s, f"{s / g:.2f}", s / g)
+    return rows
+
+
+def show(rows: list[dict[str, Any]]) -> str:
+    """Table as text."""
+    lines = [f"{'':52s} {'Geant4':>9s} {'ours':>9s}  agreement"]
+    for row in rows:
+        lines.append(
+            f"{row['quantity']:52s} {row['geant4']:9.4g} {row['simulator']:9.4g}  {row['text']}"
+        )
+    return "\n".join(lines)
+
+
+# ------------------------------------------------------------------------------------ figures
+
+
+def steps(ax, edges: np.ndarray, sums: Sums, label: str, colour: str, **style: Any) -> None:
+    """Histogram with error bars."""
+    ax.stairs(sums.value, edges, color=colour, label=label, **style)
+    middle = np.sqrt(np.maximum(edges[:-1], 1e-3) * edges[1:])
+    ax.errorbar(middle, sums.value, sums.error, fmt="none", ecolor=colour, elinewidth=1)
+
+
+def draw(ours: Look, theirs: Look, light: dict[str, Any], out: Path) -> None:
+    """One figure for each comparison."""
+    from physml.evaluation.figures import new_figure, save_figure, style
+
+    blue, orange = "#0072B2", "#D55E00"
+
+    def finish(figure, ax, name: str, x: str, y: str, log: str = "") -> None:
+        ax.set_xlabel(x)
+        ax.set_ylabel(y)
+        if "x" in log:
+            ax.set_xscale("log")
+        if "y" in log:
+            ax.set_yscale("log")
+        ax.legend(frameon=False)
+        save_figure(figure, out / f"{name}.png", overwrite=True)
+
+    with style():
+        for column, edges, x in (
+            ("energy", ENERGIES, "energy of the cluster [keV]"),
+            ("n_pixels", SIZES, "pixels of the cluster"),
+        ):
+            figure, axes = new_figure()
+            ax = axes[0, 0]
+            width = np.diff(edges)
+            steps(ax, edges, theirs.tracks(column, edges).per(width), "Geant4", orange)
+            steps(ax, edges, ours.tracks(column, edges).per(width), "simulator", blue)
+            unit = "1/s/keV" if column == "energy" else "1/s/pixel"
+            finish(figure, ax, f"clusters_{column}", x, f"clusters above 15 keV [{unit}]", "xy")
+        figure, axes = new_figure()
+        ax = axes[0, 0]
+        steps(ax, SPECTRUM, theirs.survivors(), "Geant4", orange)
+        steps(ax, SPECTRUM, ours.survivors(), "simulator", blue)
+        for look, name, colour in ((theirs, "Geant4", orange), (ours, "simulator", blue)):
+            steps(ax, SPECTRUM, look.survivors(2), f"{name}, born in Si", colour, ls=":")
+        ax.set_ylim(0)
+        finish(figure, ax, "survivors", "energy [keV]", "survivors [1/cm2/s/keV]", "x")
+        figure, axes = new_figure()
+        ax = axes[0, 0]
+        place = np.arange(len(PATTERNS))
+        for k, (look, name, colour) in enumerate(
+            ((theirs, "Geant4", orange), (ours, "simulator", blue))
+        ):
+            values = np.array([look.pattern(p, 2, 7) for p in PATTERNS])
+            ax.bar(
+                place + 0.4 * k - 0.2,
+                values[:, 0],
+                0.4,
+                yerr=values[:, 1],
+                color=colour,
+                label=name,
+            )
+        ax.set_xticks(place, list(PATTERNS))
+        finish(figure, ax, "patterns", "pattern", "share of survivors 2-7 keV")
+        figure, axes = new_figure()
+        ax = axes[0, 0]
+        for look, name, colour in ((theirs, "Geant4", orange), (ours, "simulator", blue)):
+            distance, weight = look.to_the_track()
+            near = np.isfinite(distance)
+            h = Sums.of(weight[near], distance[near], DISTANCES)
+            steps(ax, DISTANCES, h.per(weight.sum() * np.diff(DISTANCES)), name, colour)
+        ax.set_ylim(0)
+        finish(figure, ax, "distance", "distance to the primary's track [pixels]", "share a pixel")
+        figure, axes = new_figure()
+        ax = axes[0, 0]
+        edges = light["edges"]
+        for kind, marker in zip(PATTERNS, "os^D", strict=True):
+            ax.stairs(light["simulator"][kind], edges, color=blue)
+            middle = np.sqrt(edges[:-1] * edges[1:])
+            ax.plot(middle, light["Geant4"][kind], marker, color=orange, label=f"{kind}s, Geant4")
+        ax.plot([], [], color=blue, label="simulator")
+        finish(figure, ax, "photon_patterns", "energy [keV]", "share of X-rays", "x")
+
+
+def main() -> int:
+    """Run and print."""
+    root = Path(__file__).resolve().parents[1]
+    shared = os.environ.get("PHYSML_SHARED_DATA") or root.parent / "shared" / "data"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path(shared) / "detector" / "geant4")
+    parser.add_argument("--out", type=Path, help="folder of the figures")
+    parser.add_argument("--seconds", type=float, default=2500.0, help="simulated exposure")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the table here too")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        print(f"no Geant4 set in {arguments.data}: nothing to compare with")
+        return 0
+    frames = assemble(read_particles(arguments.data), None, seed=arguments.seed)
+    theirs = Look(frames, find_events(frames))
+    ours = simulated(arguments.seconds, arguments.seed)
+    rows = compare(ours, theirs)
+    light = photon_patterns(arguments.data, arguments.seed)
+    difference = max(
+        float(np.abs(light["simulator"][kind] - light["Geant4"][kind]).max()) for kind in PATTERNS
+    )
+    print(show(rows))
+    print(f"X-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV")
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        draw(ours, theirs, light, arguments.out)
+        print(f"figures in {arguments.out}")
+    if arguments.json:
+        table = {"rows": rows, "photon_patterns": difference}
+        arguments.json.write_text(json.dumps(table, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
