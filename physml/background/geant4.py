@@ -9,6 +9,7 @@ detector's fluctuations, noise and threshold.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -93,7 +94,7 @@ def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
             if missing:
                 raise InputError.expected(path, f"arrays {', '.join(names)}", f"no {missing[0]}")
             return {n: archive[n] for n in names}
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError.expected(path, "a numpy archive", f"something else ({error})") from error
 
 
