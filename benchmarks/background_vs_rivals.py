@@ -172,14 +172,16 @@ def goal_rows(result: Mapping[str, Any]) -> list[list[str]]:
     rows += promise_rows(result)
     for name, part in result["sets"].items():
         found = part["frames_with_particle"]
+        loose = found["most_probable"]
         rows.append(
             [
-                f"frames with a particle found, {TITLES[name]}",
+                f"frames with a particle found, 2 % of the X-ray frames lost, {TITLES[name]}",
                 ">= 99 %",
-                f"{show(found['most_probable']['found'], '.2%')}; at 2 % of the X-ray frames lost "
-                f"{show(found['at_loss']['found'], '.2%')}; grading alone "
-                f"{show(found['grading']['found'], '.2%')}",
-                verdict(value_of(found["most_probable"]["found"]) >= FRAMES),
+                f"{show(found['at_loss']['found'], '.2%')}; most probable class "
+                f"{show(loose['found'], '.2%')} at {show(loose['false'], '.1%')} lost; grading "
+                f"{show(found['grading']['found'], '.2%')} at "
+                f"{show(found['grading']['false'], '.1%')}",
+                verdict(value_of(found["at_loss"]["found"]) >= FRAMES),
             ]
         )
     t = result["timing"]

@@ -467,7 +467,7 @@ def stress_metrics(
             "photons": int((inside & ~events.background).sum()),
             "background": int((inside & events.background).sum()),
             "fixed": {
-                metrics.key(r): metrics.at_threshold(events, cut, resampling)[WIDE]
+                metrics.key(r): metrics.at_threshold(events, cut, resampling, (WIDE,))[WIDE]
                 for r, cut in judged.cuts[MODEL].items()
             },
             "at_retention": metrics.at_retention(
@@ -483,7 +483,8 @@ def stress_metrics(
 
 def _kept(fixed: Mapping[str, Any]) -> str:
     """What was kept of what was promised, for the log."""
-    return ", ".join(f"{f['retention']['value']} of {r}" for r, f in fixed.items())
+    kept = {r: f["retention"]["value"] for r, f in fixed.items()}
+    return ", ".join(f"{'-' if k is None else format(k, '.4f')} of {r}" for r, k in kept.items())
 
 
 def sensitivity(numbers: Mapping[str, Any], band: str = "2-7") -> dict[str, Any]:

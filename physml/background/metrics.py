@@ -237,6 +237,7 @@ def at_threshold(
     events: Events,
     rejected: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]],
     resampling: Resampling,
+    bands: Sequence[str] = tuple(BANDS),
 ) -> dict[str, dict[str, Summary]]:
     """Photons kept and background removed in each band by a cut that was fixed before.
 
@@ -245,6 +246,8 @@ def at_threshold(
     events : Events
     rejected : ndarray of bool, shape (m,), or mapping of them by band
     resampling : Resampling
+    bands : sequence of str
+        Some of `BANDS`.
 
     Returns
     -------
@@ -252,9 +255,9 @@ def at_threshold(
         Band -> ``retention``, ``removed``.
     """
     out = {}
-    for name, band in BANDS.items():
+    for name in bands:
         gone = rejected[name] if isinstance(rejected, Mapping) else rejected
-        weight = events.matched(band)
+        weight = events.matched(BANDS[name])
         photon, background = weight * ~events.background, weight * events.background
         sums = resampling.sums(
             np.column_stack([photon * ~gone, photon, background * gone, background])
