@@ -39,7 +39,8 @@ _POINT = 2.0
 _CLOSE = 0.3
 #: Longest stretch whose charge is set down at one point, um; small against a pixel.
 STEP = 25.0
-#: Slower electrons are not followed, keV.
+#: Slower electrons are not followed, keV: none are made either (protons.CUT), and the entrance
+#: layers of a detector would stop them.
 SLOWEST = 1.0
 
 
