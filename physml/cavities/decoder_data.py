@@ -116,7 +116,8 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
     side : int
         Side of the crops.
     """
-    stacks, candidates, scalars, truths = [], [], [], []
+    candidates, scalars, truths = [], [], []
+    stacks: Tensor | None = None
     a = images.arrays
     block = 32
     for first in range(0, len(images), block):
@@ -136,7 +137,9 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
         truths.append(assign(some, a["cavities"][part], a["index"][part]))
         some.row += first
         candidates.append(some)
-        stacks.append(stack.half())
+        if stacks is None:  # gigabytes: filled in place, since joining parts would take them twice
+            stacks = torch.empty((len(images), *stack.shape[1:]), dtype=torch.float16)
+        stacks[part] = stack
         if first // block % 50 == 0:
             log.info("candidates: %d of %d images", first, len(images))
     joined = Candidates(
@@ -145,8 +148,9 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
             for name in ("row", "x", "y", "radius", "peak")
         )
     )
+    assert stacks is not None, "no images"
     return CandidateCrops(
-        torch.cat(stacks), joined, torch.cat(scalars), torch.cat(truths), side, images.fingerprint
+        stacks, joined, torch.cat(scalars), torch.cat(truths), side, images.fingerprint
     )
 
 

@@ -155,7 +155,7 @@ class DecoderSettings(TrainBase):
     share: Fraction = Field(
         0.25, description="Share of the training clusters that the U-Net never sees"
     )
-    epochs: int = Field(10, description="Passes over the candidates", gt=0)
+    epochs: int = Field(8, description="Passes over the candidates", gt=0)
     batch_size: int = Field(128, description="Candidates a step", gt=0)
     precision: Literal["float32", "bfloat16"] = Field(
         "bfloat16", description="Arithmetic of the network; weights and loss stay in float32"

@@ -170,7 +170,7 @@ def _run(
         s, images.view(~for_decoder), valid, state / "unet", settings.seed, threads, left()
     )
     apart = images.subset(for_decoder)
-    del images  # gigabytes
+    images.arrays.clear()  # gigabytes, which the loop's engine may still refer to
 
     card: dict[str, Any] = {
         "pipeline": "cavities",
