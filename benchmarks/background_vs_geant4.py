@@ -8,8 +8,15 @@ the same geometry, protons only, from its own physics, of which nothing was tune
 The same event finder looks at both. Events at the border are left out.
 
 Rates are compared as ratios with one-sigma errors (weighted Poisson of both), shares as
-differences, shapes by their reduced chi squared. What Geant4 has and the simulator has not, and
-the other way round, is in pipelines/background/README.md.
+differences, shapes by their reduced chi squared.
+
+What differs, as far as we know: below 3 keV the simulator has a third more survivors. Half of the
+survivors are fast electrons that turn back at the surface after leaving little. The simulator
+scatters them in small steps and meets the measured backscattering of aluminium to 10 or 20 %
+(tests/physics/test_background_electrons.py); Geant4's condensed steps are known not to meet it
+(Kim et al. 2015, IEEE Trans. Nucl. Sci. 62, 451), and its electrons end at 1 keV. Within 20
+pixels of a track Geant4 has about half as many survivors again, one in a hundred of all: hard
+photons that electrons radiate within the silicon, which the simulator lets go, would fall there.
 """
 
 from __future__ import annotations
