@@ -142,8 +142,11 @@ def make_thresholds(
         valid.arrays["event"] & valid.arrays["query"] & (valid.arrays["label"] == 0)
     )
     weight = valid.arrays["weight"][photon].astype(np.float64)
+    # Each exposure counts alike: bright sources must not decide for the faint ones.
+    _, number = np.unique(valid.arrays["exposure"][photon], return_inverse=True)
+    weight /= np.bincount(number, weight)[number]
     rate = 10.0 ** m.feature[photon, RATE].astype(np.float64)
-    rates = rate_edges(rate, weight)
+    rates = rate_edges(rate)
     number = settings.photons * (len(edges) - 1)
     draws = []
     for k in range(len(rates) - 1):
@@ -175,7 +178,7 @@ def make_thresholds(
     return made
 
 
-def rate_edges(rate: NDArray, weight: NDArray) -> NDArray[np.float64]:
+def rate_edges(rate: NDArray) -> NDArray[np.float64]:
     """Edges of bins in the particle rate, with equal numbers of different exposures in each."""
     different = np.unique(rate)
     bins = int(np.clip(len(different) // 3, 1, RATE_BINS))

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import FEATURES, PLACE, SIDE, Members, ragged
+from .inputs import FEATURES, PLACE, SIDE, TOUCH, Members, outline, ragged
 
-ENERGY, RATE, LENGTH, FLAGGED = (
-    FEATURES.index(n) for n in ("log_energy", "log_rate", "log_length", "flagged")
-)
-TOUCH = 1.5  # pixels: nearer to a cluster's outline, the two would have been one
+ENERGY, RATE, FLAGGED = (FEATURES.index(n) for n in ("log_energy", "log_rate", "flagged"))
 
 
 @dataclass(frozen=True)
@@ -137,8 +134,7 @@ def put(
     n = np.arange(len(sets))
     present[n, slot] = False
     distance = np.hypot(place[..., 0] - xy[:, :1], place[..., 1] - xy[:, 1:])
-    half = 0.5 * (2 * np.exp(feature[..., LENGTH]) - 1)
-    free = ~((distance < (half + TOUCH) * pixel) & present).any(1)
+    free = ~((distance < (outline(feature) + TOUCH) * pixel) & present).any(1)
     feature[n, slot] = library.feature[which]
     feature[n, slot, RATE] = rate
     patch[n, slot] = library.patch[which]

@@ -37,6 +37,7 @@ PLACE = ("x", "y", "cos2", "sin2")
 SIDE = 5
 LESSER = np.float32(0.37)  # weight of the emptier half in the choice between rows and columns
 CURVE_BITS = 13  # pixels of the largest detector
+TOUCH = 1.5  # pixels: nearer to a cluster's outline, an event would have been part of it
 APART = 1e6  # pixels between frames in the trees of neighbours: no frame is as large
 REFERENCE_PIXEL = 130.0  # um; distances are told in units of it
 FLAGS = 2 | 8  # next to a bad pixel, saturated: bits of an event's flag
@@ -328,6 +329,11 @@ def _around(order, number, frame, x, y, particle, crowded, most):
     found &= np.cumsum(found, 1) <= most
     row, column = np.nonzero(found)
     return member[row, column], asking[row]
+
+
+def outline(feature: NDArray) -> NDArray:
+    """Half of the length of members' long axes, pixels, from their features (..., 11)."""
+    return 0.5 * (2 * np.exp(feature[..., FEATURES.index("log_length")]) - 1)
 
 
 # ---------------------------------------------------------------------------------------- padding

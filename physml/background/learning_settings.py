@@ -35,7 +35,8 @@ class NetworkSettings(Settings):
     heads: int = Field(4, description="Attention heads; divides the width", ge=1)
     blocks: int = Field(2, description="Attention blocks", ge=1)
     pair_width: int = Field(16, description="Features of a pair of clusters", ge=2)
-    patch_channels: int = Field(16, description="Channels of the patch network", ge=2)
+    patch_channels: int = Field(8, description="Channels of the patch network", ge=2)
+    dropout: float = Field(0.1, description="Share of features dropped in training", ge=0, lt=1)
 
 
 class LossSettings(Settings):
@@ -54,7 +55,15 @@ class AugmentSettings(Settings):
     Symmetries of the square are not among it: inputs do not change under them.
     """
 
+    move: Fraction = Field(
+        0.5, description="Chance of each X-ray to lie at another's place: it knows no particle"
+    )
     gain: float = Field(0.03, description="Scatter of a common factor on all energies", ge=0)
+    rate: float = Field(
+        0.1,
+        description="Scatter of the log10 of the particle rate, by which exposures would be known",
+        ge=0,
+    )
     threshold: Range = Field(
         (0.03, 0.4),
         description="Clusters that are no event vanish below an energy from this range, keV",

@@ -75,8 +75,14 @@ class EventNet(nn.Module):
             nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
         )
         self.set = SetTransformer(
-            width, PAIR_INPUTS, settings.pair_width, settings.heads, settings.blocks
+            width,
+            PAIR_INPUTS,
+            settings.pair_width,
+            settings.heads,
+            settings.blocks,
+            settings.dropout,
         )
+        self.dropout = nn.Dropout(settings.dropout)
         self.head = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, 1))
         self.frame_head = nn.Sequential(
             nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, len(CLASSES))
@@ -109,7 +115,7 @@ class EventNet(nn.Module):
         seen = self.patch(patch.reshape(n * k, SIDE, SIDE)).view(n, k, -1)
         own = self.mix(self.member(feature) + seen)
         around = self.set(own, pairs(feature, place), present)
-        event = self.head(torch.cat([own, around], 2)).squeeze(2)
+        event = self.head(self.dropout(torch.cat([own, around], 2))).squeeze(2)
         return event, self.frame_head(masked_mean_and_max(around, present))
 
 

@@ -10,18 +10,55 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .inputs import FEATURES, ragged
+from .inputs import FEATURES, TOUCH, outline, ragged
 from .learning_settings import AugmentSettings, LossSettings
 from .matching import energy_matching
 
+ROUNDS = 6
 ENERGY_BINS = 60  # logarithmic, for the matching of spectra
 BAND = (0.2, 15.01)  # keV; up to below
 NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
-EVENT, PARTICLE, ENERGY, BLIND = (
-    FEATURES.index(n) for n in ("event", "particle", "log_energy", "blind")
+EVENT, PARTICLE, ENERGY, RATE, BLIND = (
+    FEATURES.index(n) for n in ("event", "particle", "log_energy", "log_rate", "blind")
 )
 # Sets of very different sizes are not padded to the largest of the batch, but in so many parts.
-PARTS = 3
+PARTS = 5
+
+
+def balanced(
+    energy: NDArray, label: NDArray, weight: NDArray, exposure: NDArray
+) -> NDArray[np.float64]:
+    """Weights under which X-rays are as many as background at each energy, and in each exposure.
+
+    Without the first a network learns the source spectrum that was assumed. Without the second it
+    learns which exposures are of bright sources, by their particle rate or the like.
+
+    Parameters
+    ----------
+    energy, label, weight, exposure : ndarray, shape (m,)
+        keV; 1 for background; weights before, 0 for what does not count; number.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        Background as before, X-rays scaled; 0 where either has no counterpart.
+    """
+    used = np.flatnonzero(weight > 0)
+    e, background = energy[used], label[used] == 1
+    w = weight[used].astype(np.float64)
+    _, number = np.unique(exposure[used], return_inverse=True)
+    # Iterative proportional fitting (Deming & Stephan 1940) of the two margins.
+    for _ in range(ROUNDS):
+        n = int(number.max(initial=0)) + 1
+        of_background = np.bincount(number[background], w[background], n)
+        of_xrays = np.bincount(number[~background], w[~background], n)
+        both = (of_background > 0) & (of_xrays > 0)
+        ratio = np.divide(of_background, of_xrays, out=np.zeros(n), where=both)
+        w = w * np.where(background, both[number], ratio[number])
+        w = energy_matching(e, label[used], w, band=BAND, bins=ENERGY_BINS)
+    out = np.zeros(len(weight))
+    out[used] = w
+    return out
 
 
 @dataclass
@@ -46,6 +83,7 @@ class EventSets:
     event_weight: NDArray[np.float32] = field(init=False)
     cluster_weight: NDArray[np.float32] = field(init=False)
     frame_weight: NDArray[np.float32] = field(init=False)
+    xrays: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find where sets begin, and what each member counts."""
@@ -55,15 +93,13 @@ class EventSets:
         n = len(self.start) - 1
         weight = a["weight"].astype(np.float64)
         is_event = a["event"] & a["query"]
-        # Without equal spectra a network learns the source spectrum that was assumed.
-        matched = energy_matching(
-            a["energy"], a["label"], weight * is_event, band=BAND, bins=ENERGY_BINS
-        )
+        matched = balanced(a["energy"], a["label"], weight * is_event, a["exposure"])
         self.event_weight = self._normalise(matched, n)
         self.cluster_weight = self._normalise(weight * (~a["event"] & a["query"]), n)
         first = self.start[:-1]
         of_frame = weight[first] * (a["frame_class"][first] != NO_CLASS)
         self.frame_weight = self._normalise(of_frame, n)
+        self.xrays = np.flatnonzero((self.event_weight > 0) & (a["label"] == 0))
 
     def _normalise(self, weight: NDArray, n: int) -> NDArray[np.float32]:
         """Scale weights to add up to the number of sets; the largest are clipped."""
@@ -107,13 +143,14 @@ class EventSets:
         a = self.arrays
         rows, present = ragged(self.start, np.asarray(indices))
         feature = a["feature"][rows]
-        patch = a["patch"][rows].astype(np.float32)
+        patch, place = a["patch"][rows].astype(np.float32), a["place"][rows]
         of_event = self.event_weight[rows] * present
         of_cluster = self.cluster_weight[rows] * present
         of_frame = self.frame_weight[indices]
         if augment:
             s = self.augment
-            self._vary_gain(feature, patch, rng)
+            self._move_xrays(rows, present, feature, place, rng)
+            self._vary_exposure(feature, patch, rng)
             present = _thinned(feature, present, s, rng)
             alone = rng.random(len(indices)) < s.alone
             present = _left_alone(alone, feature, present, of_event, rng)
@@ -123,7 +160,7 @@ class EventSets:
         made = {
             "patch": patch,
             "feature": feature,
-            "place": a["place"][rows],
+            "place": place,
             "present": present,
             "label": a["label"][rows].astype(np.float32),
             "event_weight": of_event,
@@ -134,11 +171,38 @@ class EventSets:
         }
         return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
 
-    def _vary_gain(self, feature: NDArray, patch: NDArray, rng: np.random.Generator) -> None:
-        """Multiply the energies of each set by one factor, in place."""
+    def _move_xrays(
+        self,
+        rows: NDArray[np.int64],
+        present: NDArray[np.bool_],
+        feature: NDArray,
+        place: NDArray,
+        rng: np.random.Generator,
+    ) -> None:
+        """Move X-rays within their frames, in place, but not onto another cluster.
+
+        Where X-rays lie has nothing to do with the particles: each new place shows the network
+        another surrounding that is as natural as the first.
+        """
+        a = self.arrays
+        xray = present & a["event"][rows] & (a["label"][rows] == 0)
+        sets, member = np.nonzero(xray & (rng.random(rows.shape) < self.augment.move))
+        if len(sets) == 0 or len(self.xrays) == 0:
+            return
+        new = a["place"][rng.choice(self.xrays, len(sets)), :2]
+        distance = np.hypot(*np.moveaxis(place[sets, :, :2] - new[:, None], 2, 0))
+        near = distance < outline(feature[sets]) + TOUCH
+        near &= present[sets]
+        near[np.arange(len(sets)), member] = False
+        free = ~near.any(1)
+        place[sets[free], member[free], :2] = new[free]
+
+    def _vary_exposure(self, feature: NDArray, patch: NDArray, rng: np.random.Generator) -> None:
+        """Multiply the energies of each set by one factor, its particle rate by another."""
         factor = np.exp(self.augment.gain * rng.standard_normal(len(feature)))
         patch *= factor[:, None, None, None].astype(np.float32)
         feature[..., ENERGY] += np.log10(factor)[:, None].astype(np.float32)
+        feature[..., RATE] += self.augment.rate * rng.standard_normal((len(feature), 1), np.float32)
 
 
 def _thinned(

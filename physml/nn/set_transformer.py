@@ -79,7 +79,9 @@ class PairAttention(nn.Module):
 class SetBlock(nn.Module):
     """Attention, then a two-layer network on each member, both on normalised copies."""
 
-    def __init__(self, width: int, pair_width: int, heads: int, expansion: int = 2) -> None:
+    def __init__(
+        self, width: int, pair_width: int, heads: int, expansion: int = 2, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         self.before = nn.LayerNorm(width)
         self.attention = PairAttention(width, pair_width, heads)
@@ -87,11 +89,12 @@ class SetBlock(nn.Module):
         self.each = nn.Sequential(
             nn.Linear(width, expansion * width), nn.SiLU(), nn.Linear(expansion * width, width)
         )
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, pair: Tensor, present: Tensor) -> Tensor:
         """Map members (n, k, width) to the same shape."""
-        x = x + self.attention(self.before(x), pair, present)
-        return x + self.each(self.between(x))
+        x = x + self.dropout(self.attention(self.before(x), pair, present))
+        return x + self.dropout(self.each(self.between(x)))
 
 
 class SetTransformer(nn.Module):
@@ -106,10 +109,18 @@ class SetTransformer(nn.Module):
     pair_width : int
         Features they are embedded in.
     heads, blocks : int
+    dropout : float
+        Share of what a block adds that is dropped in training.
     """
 
     def __init__(
-        self, width: int, pair_inputs: int, pair_width: int, heads: int, blocks: int
+        self,
+        width: int,
+        pair_inputs: int,
+        pair_width: int,
+        heads: int,
+        blocks: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.pair = nn.Sequential(
@@ -118,7 +129,9 @@ class SetTransformer(nn.Module):
             nn.Linear(pair_width, pair_width),
             nn.SiLU(),
         )
-        self.blocks = nn.ModuleList(SetBlock(width, pair_width, heads) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            SetBlock(width, pair_width, heads, dropout=dropout) for _ in range(blocks)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor, pair: Tensor, present: Tensor) -> Tensor:

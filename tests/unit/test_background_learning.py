@@ -29,7 +29,7 @@ from physml.background.preprocess import (
     prepare,
     split_of,
 )
-from physml.background.training_data import BackgroundLoss, EventSets, by_size
+from physml.background.training_data import BackgroundLoss, EventSets, balanced, by_size
 from physml.training.initialise import initialise
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -214,6 +214,34 @@ def test_photons_weigh_as_much_as_background_at_each_energy(sets):
     assert not w[~a["event"]].any()
 
 
+def test_neither_energy_nor_exposure_tells_background():
+    """A bright source of soft photons, a faint one of hard photons, the same particles."""
+    rng = np.random.default_rng(0)
+    n = (8000, 1000, 2000, 2000)
+    label = np.repeat([0, 0, 1, 1], n)
+    exposure = np.repeat([3, 9, 3, 9], n)
+    slope = np.repeat([0.2, 0.6, 0.4, 0.4], n)
+    energy = 0.3 * np.exp(np.log(40) * rng.random(sum(n)) ** (0.2 / slope))
+    weight = np.repeat([1.0, 50.0, 1.0, 1.0], n)
+    w = balanced(energy, label, weight, exposure)
+    assert np.array_equal(
+        w[label == 1][w[label == 1] > 0], np.ones(np.count_nonzero(w[label == 1]))
+    )
+    for number in (3, 9):
+        mine = exposure == number
+        assert w[mine & (label == 0)].sum() == pytest.approx(w[mine & (label == 1)].sum(), rel=0.01)
+    for low, high in ((0.4, 1), (1, 3), (3, 11)):
+        inside = (energy > low) & (energy < high)
+        ratio = w[inside & (label == 0)].sum() / w[inside & (label == 1)].sum()
+        assert ratio == pytest.approx(1, rel=0.03)
+
+
+def test_what_has_no_counterpart_does_not_count():
+    energy = np.array([1.0, 1.0, 2.0, 5.0, 1.0])
+    label, exposure = np.array([0, 1, 1, 0, 1]), np.array([1, 1, 1, 1, 2])
+    assert balanced(energy, label, np.ones(5), exposure).tolist() == [1, 1, 0, 0, 0]
+
+
 def test_large_weights_are_clipped(frames, found):
     arrays = prepare(frames, found, 24)
     arrays["weight"] = arrays["weight"].copy()
@@ -238,7 +266,9 @@ def test_augmented_batches_follow_from_their_random_stream(sets):
 
 
 def test_gain_moves_energies_and_patches_together(sets):
-    varied = EventSets(sets.arrays, augment=AugmentSettings(gain=0.1, thin=0, drop=0, alone=0))
+    varied = EventSets(
+        sets.arrays, augment=AugmentSettings(move=0, rate=0, gain=0.1, thin=0, drop=0, alone=0)
+    )
     plain = varied.batch(np.arange(50), np.random.default_rng(0), False)
     other = varied.batch(np.arange(50), np.random.default_rng(0), True)
     here = plain["present"] & (plain["patch"].sum((2, 3)) > 0)
@@ -248,8 +278,27 @@ def test_gain_moves_energies_and_patches_together(sets):
     assert 0.05 < float(shift.std() * np.log(10)) < 0.2
 
 
+def test_xrays_move_and_nothing_else(sets):
+    how = AugmentSettings(move=1, rate=0, gain=0, thin=0, drop=0, alone=0)
+    moving = EventSets(sets.arrays, augment=how)
+    n = len(moving)
+    plain = moving.batch(np.arange(n), np.random.default_rng(0), False)
+    other = moving.batch(np.arange(n), np.random.default_rng(0), True)
+    moved = (plain["place"] != other["place"]).any(2)
+    xray = plain["present"] & (plain["label"] == 0) & (plain["feature"][..., 0] > 0)
+    assert not (moved & ~xray).any()
+    assert moved.sum() > 0.8 * xray.sum()
+    assert torch.equal(plain["place"][..., 2:], other["place"][..., 2:])
+    assert torch.equal(plain["feature"], other["feature"])
+    # Never onto a track: its middle stays far from every event.
+    track = plain["present"] & (plain["feature"][..., FEATURES.index("particle")] > 0)
+    distance = torch.cdist(other["place"][..., :2], other["place"][..., :2])
+    pairs = moved[:, :, None] & track[:, None, :]
+    assert float(distance[pairs].min()) > 2
+
+
 def test_thinning_spares_events_and_particles(sets):
-    how = AugmentSettings(gain=0, thin=1, threshold=(14.0, 15.0), drop=0.5, alone=0)
+    how = AugmentSettings(move=0, rate=0, gain=0, thin=1, threshold=(14.0, 15.0), drop=0.5, alone=0)
     arrays = sets.arrays | {"feature": sets.arrays["feature"].copy()}
     arrays["feature"][::3, FEATURES.index("event")] = 0
     thinned = EventSets(arrays, augment=how)
@@ -263,7 +312,7 @@ def test_thinning_spares_events_and_particles(sets):
 
 
 def test_lonely_events_count_for_those_that_were_hidden(sets):
-    how = AugmentSettings(gain=0, thin=0, drop=0, alone=1)
+    how = AugmentSettings(move=0, rate=0, gain=0, thin=0, drop=0, alone=1)
     lonely = EventSets(sets.arrays, augment=how)
     n = len(lonely)
     batches = [lonely.batch(np.arange(n), np.random.default_rng(k), True) for k in range(20)]
@@ -293,7 +342,7 @@ def test_sets_are_shared_out_by_size():
 def test_loss_does_not_depend_on_how_sets_are_shared_out(sets, monkeypatch):
     import physml.background.training_data as td
 
-    network = initialise(lambda: EventNet(SMALL), 3)
+    network = initialise(lambda: EventNet(SMALL), 3).eval()  # without dropout
     batch = sets.batch(np.arange(60), np.random.default_rng(0), False)
     loss = BackgroundLoss(LossSettings())
     parts = {k: float(v.detach()) for k, v in loss(network, batch).items()}
