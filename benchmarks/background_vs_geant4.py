@@ -15,8 +15,8 @@ survivors are fast electrons that turn back at the surface after leaving little.
 scatters them in small steps and meets the measured backscattering of aluminium to 10 or 20 %
 (tests/physics/test_background_electrons.py); Geant4's condensed steps are known not to meet it
 (Kim et al. 2015, IEEE Trans. Nucl. Sci. 62, 451), and its electrons end at 1 keV. Within 20
-pixels of a track Geant4 has about half as many survivors again, one in a hundred of all: hard
-photons that electrons radiate within the silicon, which the simulator lets go, would fall there.
+pixels of a track Geant4 has half as many survivors again, which is one in two hundred of all; why
+is not known.
 """
 
 from __future__ import annotations
