@@ -147,11 +147,11 @@ def make_thresholds(
     weight /= np.bincount(number, weight)[number]
     rate = 10.0 ** m.feature[photon, RATE].astype(np.float64)
     rates = rate_edges(rate)
-    number = settings.photons * (len(edges) - 1)
+    wanted = settings.photons * (len(edges) - 1)
     draws = []
     for k in range(len(rates) - 1):
         inside = (rate >= rates[k]) & (rate <= rates[k + 1])
-        chosen = rng.choice(photon[inside], 2 * number, p=weight[inside] / weight[inside].sum())
+        chosen = rng.choice(photon[inside], 2 * wanted, p=weight[inside] / weight[inside].sum())
         draws.append(_scores(detector, m, library, chosen, photon, weight, rng))
     halves = [
         Scores(
@@ -170,7 +170,7 @@ def make_thresholds(
     worst = np.abs(made.measured - made.retention[:, None, None]).max((1, 2))
     log.info(
         "thresholds: %d X-rays in each of %d bins of rate; largest differences from %s: %s",
-        number,
+        wanted,
         len(rates) - 1,
         made.retention.tolist(),
         np.round(worst, 4).tolist(),

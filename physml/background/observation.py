@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,7 +170,7 @@ class FrameStream:
         first = int(raw.index[0]) if last is None else last + 1
         if raw.index[-1] - first >= MAX_FILLED:
             return raw
-        return raw._replace(index=np.arange(first, raw.index[-1] + 1, dtype=np.int64))
+        return replace(raw, index=np.arange(first, raw.index[-1] + 1, dtype=np.int64))
 
     def _exposures(self) -> NDArray[Any] | None:
         rows = self.source.exposures

@@ -114,7 +114,8 @@ class RowStore:
     def __init__(self, dtype: np.dtype[Any] = ROW, folder: Path | None = None) -> None:
         self.dtype = dtype
         self._folder = folder
-        self._file = tempfile.SpooledTemporaryFile(SPILL_BYTES, dir=folder)  # noqa: SIM115
+        place = None if folder is None else str(folder)
+        self._file = tempfile.SpooledTemporaryFile(SPILL_BYTES, dir=place)  # noqa: SIM115
         self._rows = 0
 
     def __len__(self) -> int:

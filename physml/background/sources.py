@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ COLUMNS = ("frame", "y", "x", "energy")
 FITS_BLOCK = 2880
 
 
-class Raw(NamedTuple):
+@dataclass(frozen=True)
+class Raw:
     """One block as it is in the source.
 
     Attributes
@@ -583,7 +584,7 @@ def _cube(path: Path, header: Header, start: int, shape: tuple[int, int, int]) -
         undefined = values == blank if blank is not None else None
         if whole and undefined is None:
             return (values.astype(np.int64) + int(zero)).astype(dtype)
-        out = values.astype(np.float32 if dtype.kind == "f" else np.float64)
+        out: NDArray[Any] = values.astype(np.float32 if dtype.kind == "f" else np.float64)
         if (scale, zero) != (1.0, 0.0):
             out = out * scale + zero
         if undefined is not None:

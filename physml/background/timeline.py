@@ -110,7 +110,7 @@ class Timeline:
     def time(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
         """Middle of each frame, s."""
         if not self.known:
-            return self.origin + (frames + 0.5) * self.frame_time
+            return np.asarray(self.origin + (frames + 0.5) * self.frame_time, np.float64)
         row = np.maximum(self.exposure_of(frames), 0)
         return self._start()[row] + (frames - self.first[row] + 0.5) * self.step[row]
 

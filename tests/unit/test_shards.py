@@ -217,11 +217,11 @@ def test_written_batch_by_batch_is_the_same_file(tmp_path: Path) -> None:
     ],
 )
 def test_batch_that_does_not_go_on_leaves_nothing(tmp_path: Path, second, words: str) -> None:
-    path = tmp_path / "x.h5"
-    with (
-        pytest.raises(InputError, match=words),
-        ShardWriter(path, provenance={}) as shard,
-    ):
-        shard.append({"x": np.zeros((2, 3))})
-        shard.append(second)
+    def write() -> None:
+        with ShardWriter(tmp_path / "x.h5", provenance={}) as shard:
+            shard.append({"x": np.zeros((2, 3))})
+            shard.append(second)
+
+    with pytest.raises(InputError, match=words):
+        write()
     assert list(tmp_path.iterdir()) == []
