@@ -406,7 +406,7 @@ def calibration(scene: Scene, *, replicas: int, seed: int, rule: Rule = STRICT) 
     Returns
     -------
     dict
-        ``error``: mean of |share of hits - mean probability| over bins of probability, weighted
+        ``error``: mean distance of the share of hits from the mean probability over bins of probability, weighted
         by candidates; ``reliability``: ``probability``, ``hits``, ``candidates`` of each bin.
     """
     parts = candidate_reliability(scene, rule)
