@@ -407,7 +407,8 @@ def calibration(scene: Scene, *, replicas: int, seed: int, rule: Rule = STRICT) 
     -------
     dict
         ``error``: mean distance of the share of hits from the mean probability over bins of
-        probability, weighted by candidates; ``reliability``: ``probability``, ``hits``, ``candidates`` of each bin.
+        probability, weighted by candidates; ``reliability``: ``probability``, ``hits``,
+        ``candidates`` of each bin.
     """
     parts = candidate_reliability(scene, rule)
     error = bootstrap_sums(
