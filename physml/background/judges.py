@@ -32,7 +32,7 @@ TREES = "boosted trees, both"
 OTHER = ", other geometry"
 KNOWN = ", trained on these frames"
 LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
-FIT_BAND = (0.2, 15.0)  # keV
+FIT_BAND = (0.3, 10.0)  # keV
 
 #: Band -> whether each event is rejected.
 Cut = Mapping[str, NDArray[np.bool_]]
@@ -116,27 +116,38 @@ def thresholds(
     }
 
 
-def crossed(rival: Any, frames: Frames, found: Found, events: Events) -> NDArray[np.float64]:
-    """Scores of a rival that learnt from one half of these very frames, for the other half.
+def crossed(
+    rival: Any, frames: Frames, found: Found, events: Events, folds: int = 5
+) -> NDArray[np.float64]:
+    """Scores of a rival that learnt from these very frames, each from the other parts of them.
 
     What could be reached with the test's own particles: it bounds from above what training on
     simulations can give, but for the small number of events.
 
+    Parameters
+    ----------
+    rival : Rival
+    frames : Frames
+    found : Found
+    events : Events
+        Of the frames.
+    folds : int
+        Parts of the frames.
+
     Returns
     -------
     ndarray, shape (number of events,)
+        Ranks among the photons of the part, in [0, 1]: the models of the parts have other scales.
     """
-    half = frames.position(events.frame) * 2 >= len(frames)
+    fold = frames.position(events.frame) * folds // max(len(frames), 1)
     score = np.empty(len(events))
-    for part in (half, ~half):
-        label, weight = _for_fit(events, part, len(found.events))
+    for k in range(folds):
+        part = fold == k
+        label, weight = _for_fit(events, ~part, len(found.events))
         rival.fit(frames, found, label, weight)
-        score[~part] = rival.score(frames, found)[events.row[~part]]
-    # Two models have two scales; each half is compared by its ranks among its own photons.
-    for part in (half, ~half):
-        photon = np.sort(score[part & ~events.background])
-        rank = np.searchsorted(photon, score[part], side="left")
-        score[part] = rank / max(len(photon), 1)
+        raw = rival.score(frames, found)[events.row[part]]
+        photon = np.sort(raw[~events.background[part]])
+        score[part] = np.searchsorted(photon, raw, side="left") / max(len(photon), 1)
     return score
 
 

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 SEED = 20_120_146  # unlike any training seed
 STRIDE = 10_000  # numbers of exposures set apart for each set
-GEANT4_PHOTONS = 0.3  # X-rays a frame: there are 99,622, each is used once
-KEEP = 0.1  # share of the frames without a candidate: most of the photons are in these
+GEANT4_PHOTONS = 0.1  # X-rays a frame; 20,000 of the 99,622 there are
+KEEP = 0.2  # share of the frames without a candidate: most of the photons are in these
 #: X-rays of the example: a source of some arcminutes, and as many from elsewhere.
 _SOURCE: Mapping[str, Any] = MappingProxyType(
     {
@@ -57,7 +57,7 @@ _NOMINAL: Mapping[str, Any] = MappingProxyType(
         "bias": (1.0, 1.0),
         "bad": 0.0,
         "flat": (0.0, 0.0),
-        "photons": (2.0, 2.0),
+        "photons": (0.5, 0.5),
         "bright": 0.0,
         "spectrum": (1.0, 1.0),
         "spot": 0.0,

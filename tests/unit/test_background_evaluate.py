@@ -80,31 +80,45 @@ def test_learning_needs_exposures_to_set_cuts_on():
         judges.train([SelfAntiCoincidence()], frames, find_events(frames), RETENTION)
 
 
-def test_halves_learn_only_from_each_other(judged):
-    """What a half is scored by has no weight on that half, and scores of both are comparable."""
+def test_parts_learn_only_from_each_other(judged):
+    """What a part is scored by has no weight on that part, and scores of all are comparable."""
 
     class Spy:
         def __init__(self):
-            self.fitted = []
+            self.fitted, self.scored = [], []
 
         def fit(self, frames, found, label, weight):
             self.fitted.append(set(np.unique(found.events["frame"][weight > 0])))
 
         def score(self, frames, found):
-            # The second fit's scale is another one; ranks must not care.
-            scale = 1.0 if len(self.fitted) == 1 else 1000.0
+            # Each fit has another scale; ranks must not care.
+            scale = 10.0 ** len(self.fitted)
             distance, _ = nearest_particle(found, frames)
             return np.where(found.events["valid"], -scale * np.minimum(distance, 1e3), np.inf)
 
     spy = Spy()
-    score = judges.crossed(spy, judged.frames, judged.found, judged.events)
-    first, second = spy.fitted
-    assert not first & second
-    assert len(first) > 100
-    assert len(second) > 100
+    score = judges.crossed(spy, judged.frames, judged.found, judged.events, folds=4)
+    everything = set().union(*spy.fitted)
+    left_out = [everything - f for f in spy.fitted]
+    assert len(spy.fitted) == 4
+    assert all(len(f) > 100 for f in left_out)
+    assert sum(map(len, left_out)) == len(everything)
     own = metrics.at_retention(judged.events, score, (0.9,), replicas=50, seed=0)
     sac = metrics.at_retention(judged.events, judged.scores["SAC"], (0.9,), replicas=50, seed=0)
-    assert own["0.3-10"]["0.9"]["value"] == pytest.approx(sac["0.3-10"]["0.9"]["value"], abs=0.03)
+    assert own["0.3-10"]["0.9"]["value"] == pytest.approx(sac["0.3-10"]["0.9"]["value"], abs=0.04)
+
+
+def test_events_at_the_border_can_be_accepted(judged):
+    """Tracks of the toy stay off the border: there are more photons, and no more background."""
+    with_it = evaluate.with_border(
+        judged.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0
+    )
+    inside = judged.events.within((0.3, 10.0))
+    assert set(with_it["methods"]) == {MODEL, "SAC", TREES}
+    assert with_it["background"] >= (inside & judged.events.background).sum()
+    by = with_it["methods"]["SAC"]["at_retention"]
+    assert set(by) == {"2-7", "0.3-10"}
+    assert by["0.3-10"]["0.9"]["value"] > 0.4
 
 
 # ------------------------------------------------------------------------------- numbers of a set
