@@ -166,13 +166,12 @@ def _run(
     s = settings.train
     state = out.with_name(out.name + ".state")
     torch.set_num_threads(threads)
-    train, valid = (
-        EventSets.read(data / f"{split}.h5", s.loss, s.augment) for split in ("train", "valid")
-    )
+    train = EventSets.read(data / "train.h5", s.loss, s.augment, resample=True)
+    valid = EventSets.read(data / "valid.h5", s.loss, s.augment)
     log.info("training: %d sets, validation: %d", len(train), len(valid))
     first = train_events(s, train, valid, state / "events", settings.seed, threads, left())
     exposures = len(set(train.arrays["exposure"].tolist()))
-    sets = len(train)
+    sets = len(train.start) - 1
     del train
     second = train_source_method(
         s.source_method, data, state / "source_method", settings.seed, threads, left()

@@ -15,6 +15,7 @@ from .learning_settings import AugmentSettings, LossSettings
 from .matching import energy_matching
 
 ROUNDS = 6
+RAREST = 0.15  # least number of times that a set comes in an epoch
 ENERGY_BINS = 60  # logarithmic, for the matching of spectra
 BAND = (0.2, 15.01)  # keV; up to below
 NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
@@ -73,17 +74,23 @@ class EventSets:
     augment : AugmentSettings
     fingerprint : str
         Hash of the content.
+    resample : bool
+        Let sets come as often as the weight of their events says, instead of counting that much.
+        Steps then follow each other with less noise. For training only.
     """
 
     arrays: dict[str, NDArray]
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     fingerprint: str = ""
+    resample: bool = False
     start: NDArray[np.int64] = field(init=False)
     event_weight: NDArray[np.float32] = field(init=False)
     cluster_weight: NDArray[np.float32] = field(init=False)
     frame_weight: NDArray[np.float32] = field(init=False)
     xrays: NDArray[np.int64] = field(init=False)
+    samples: NDArray[np.int64] = field(init=False)
+    counts: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
         """Find where sets begin, and what each member counts."""
@@ -100,6 +107,19 @@ class EventSets:
         of_frame = weight[first] * (a["frame_class"][first] != NO_CLASS)
         self.frame_weight = self._normalise(of_frame, n)
         self.xrays = np.flatnonzero((self.event_weight > 0) & (a["label"] == 0))
+        self.samples, self.counts = np.arange(n), np.ones(n, np.float32)
+        if self.resample and n:
+            self._resample()
+
+    def _resample(self) -> None:
+        """Choose how often each set comes, and what it then counts each time."""
+        of_set = np.add.reduceat(self.event_weight.astype(np.float64), self.start[:-1])
+        wanted = np.maximum(of_set, RAREST)
+        # Rounded so that any run of sets comes as often as wanted, but for one.
+        passed = np.floor(np.cumsum(wanted))
+        times = np.diff(passed, prepend=0).astype(np.int64)
+        self.samples = np.repeat(np.arange(len(wanted)), times)
+        self.counts = (len(self.samples) / len(wanted) / wanted).astype(np.float32)
 
     def _normalise(self, weight: NDArray, n: int) -> NDArray[np.float32]:
         """Scale weights to add up to the number of sets; the largest are clipped."""
@@ -115,6 +135,7 @@ class EventSets:
         path: Path,
         loss: LossSettings = LossSettings(),  # noqa: B008 (frozen)
         augment: AugmentSettings = AugmentSettings(),  # noqa: B008
+        resample: bool = False,
     ) -> EventSets:
         """Read a file of `preprocess.run` into memory."""
         from physml.io.shards import read_shard
@@ -125,11 +146,11 @@ class EventSets:
         shard = read_shard(path, processed_spec(), max_bytes=16 << 30)
         arrays = {name: shard[name] for name in processed_spec()}
         how = f"{sha256(path)} {loss.model_dump_json()} {augment.model_dump_json()}"
-        return cls(arrays, loss, augment, how)
+        return cls(arrays, loss, augment, how, resample)
 
     def __len__(self) -> int:
-        """Number of sets."""
-        return len(self.start) - 1
+        """Number of samples: of sets, where they are not resampled."""
+        return len(self.samples)
 
     def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
         """Sets padded to one size, with truth and weights.
@@ -141,12 +162,14 @@ class EventSets:
             event_weight, cluster_weight (n, k); frame_class, frame_weight, size, id (n,).
         """
         a = self.arrays
-        rows, present = ragged(self.start, np.asarray(indices))
+        sets = self.samples[indices]
+        counts = self.counts[sets]
+        rows, present = ragged(self.start, sets)
         feature = a["feature"][rows]
         patch, place = a["patch"][rows].astype(np.float32), a["place"][rows]
-        of_event = self.event_weight[rows] * present
-        of_cluster = self.cluster_weight[rows] * present
-        of_frame = self.frame_weight[indices]
+        of_event = self.event_weight[rows] * present * counts[:, None]
+        of_cluster = self.cluster_weight[rows] * present * counts[:, None]
+        of_frame = self.frame_weight[sets] * counts
         if augment:
             s = self.augment
             self._move_xrays(rows, present, feature, place, rng)
@@ -165,9 +188,9 @@ class EventSets:
             "label": a["label"][rows].astype(np.float32),
             "event_weight": of_event,
             "cluster_weight": of_cluster,
-            "frame_class": np.minimum(a["frame_class"][self.start[indices]], 2).astype(np.int64),
+            "frame_class": np.minimum(a["frame_class"][self.start[sets]], 2).astype(np.int64),
             "frame_weight": of_frame.astype(np.float32),
-            "id": np.asarray(indices, np.int64),
+            "id": sets,
         }
         return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
 

@@ -278,6 +278,22 @@ def test_gain_moves_energies_and_patches_together(sets):
     assert 0.05 < float(shift.std() * np.log(10)) < 0.2
 
 
+def test_resampling_changes_no_mean(sets):
+    arrays = sets.arrays | {"weight": sets.arrays["weight"].copy()}
+    arrays["weight"][arrays["set"] % 5 == 0] = 40
+    plain, often = EventSets(arrays), EventSets(arrays, resample=True)
+    assert len(often) == pytest.approx(len(plain), rel=0.3)
+    rng = np.random.default_rng(0)
+    one, two = (d.batch(np.arange(len(d)), rng, False) for d in (plain, often))
+    # What is not resampled by its own weight has more of the noise of rounding.
+    for name, noise in (("event_weight", 0.03), ("cluster_weight", 0.3), ("frame_weight", 0.2)):
+        means = [float(b[name].sum()) / len(b["id"]) for b in (one, two)]
+        assert means[0] == pytest.approx(means[1], rel=noise)
+    # Where weights are large they become the same for all.
+    spread = [b["event_weight"].sum(1)[b["event_weight"].sum(1) > 0] for b in (one, two)]
+    assert spread[1].std() < 0.5 * spread[0].std()
+
+
 def test_xrays_move_and_nothing_else(sets):
     how = AugmentSettings(move=1, rate=0, gain=0, thin=0, drop=0, alone=0)
     moving = EventSets(sets.arrays, augment=how)
