@@ -250,6 +250,7 @@ def set_metrics(
     nearest = min(gone, key=lambda r: abs(r - KEPT_AT))
     out["bias"] = bias(judged, gone[nearest], resampling) | {"retention": nearest}
     out["origins"] = by_origin(events, gone[nearest], resampling)
+    out["companions"] = by_companion(judged, gone[nearest], resampling)
     return out
 
 
@@ -322,6 +323,42 @@ def by_origin(
     out = {}
     for k, name in enumerate(ORIGINS):
         mine = weight * (events.origin == k)
+        out[name] = {
+            "share": metrics.summarise(resampling.ratio(mine, weight)),
+            "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),
+        }
+    return out
+
+
+def by_companion(
+    judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling
+) -> dict[str, dict[str, Any]]:
+    """Whether the background's own primaries left a track in the frame (0.3-10 keV).
+
+    What came alone has no context that could tell it: the share with a track bounds what any use
+    of context can remove at no loss.
+
+    Returns
+    -------
+    dict
+        ``track`` (a cluster above the upper limit by the same primary) and ``alone``: ``share`` of
+        the background, ``removed`` of it.
+    """
+    from .events import truth
+
+    events, pixels = judged.events, judged.frames.pixels
+    cluster = judged.found.pixel_cluster
+    in_track = np.zeros(len(pixels), bool)
+    on = cluster >= 0
+    in_track[on] = judged.found.clusters["particle"][cluster[on]]
+    # Sources are rows of the table of particles: each belongs to one frame.
+    tracks = np.unique(pixels["source"][in_track & (pixels["source"] >= 0)])
+    source = truth(judged.found, judged.frames)["source"][events.row]
+    with_track = np.isin(source, tracks)
+    weight = events.weight * (events.background & events.within(BANDS[WIDE]))
+    out = {}
+    for name, which in (("track", with_track), ("alone", ~with_track)):
+        mine = weight * which
         out[name] = {
             "share": metrics.summarise(resampling.ratio(mine, weight)),
             "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),

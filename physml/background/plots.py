@@ -169,20 +169,46 @@ def plot_reliability(ax: Axes, sets: Mapping[str, Mapping[str, Any]]) -> Axes:
         )
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set(xlabel="P(background)", ylabel="share that is background")
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right", fontsize=8)
     return ax
 
 
-def plot_bins(ax: Axes, bins: Sequence[Mapping[str, Any]], label: str, *, log: bool = True) -> Axes:
-    """Photons kept (left scale) in bins of some quantity, at the fixed cut."""
+def plot_bins(
+    ax: Axes,
+    bins: Sequence[Mapping[str, Any]],
+    label: str,
+    *,
+    promised: float,
+    removed: bool = False,
+) -> Axes:
+    """X-rays kept by the fixed cut in bins of some quantity.
+
+    Parameters
+    ----------
+    ax : Axes
+    bins : sequence
+        From `metrics.kept_in_bins`.
+    label : str
+        Of the quantity.
+    promised : float
+        Retention, drawn as a line.
+    removed : bool
+        Show the background removed as well, on a scale from 0 to 1.
+    """
     edges = np.array([b["low"] for b in bins] + [bins[-1]["high"]], float)
-    if log and edges[0] <= 0:
+    if edges[0] <= 0:  # the axis is logarithmic
         edges[0] = 0.4 * edges[1]
-    centre = np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2
-    for name, colour, marker in (("retention", "blue", "o"), ("removed", "vermilion", "s")):
+    centre = np.sqrt(edges[1:] * edges[:-1])
+    shown = [("retention", "blue", "o", "X-rays kept")]
+    if removed:
+        shown.append(("removed", "vermilion", "s", "background removed"))
+    lowest = 1.0
+    for name, colour, marker, text in shown:
         value, low, high = (
             np.array([_or_nan(b[name][n]) for b in bins]) for n in ("value", "low", "high")
         )
+        if np.isfinite(low).any():
+            lowest = min(lowest, float(np.nanmin(low)))
         ax.errorbar(
             centre,
             value,
@@ -192,11 +218,12 @@ def plot_bins(ax: Axes, bins: Sequence[Mapping[str, Any]], label: str, *, log: b
             marker=marker,
             ls="none",
             capsize=2,
-            label="X-rays kept" if name == "retention" else "background removed",
+            label=text,
         )
-    if log:
-        ax.set_xscale("log")
-    ax.set(xlabel=label, ylim=(0, 1.03))
+    ax.axhline(promised, color=GREY, ls=":", lw=1)
+    ax.set_xscale("log")
+    margin = 0.1 * (1 - lowest) + 1e-3
+    ax.set(xlabel=label, ylim=(0, 1.03) if removed else (lowest - margin, 1 + margin))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     return ax
 
@@ -379,11 +406,19 @@ def bias_figure(numbers: Mapping[str, Any], shape: tuple[int, int]) -> Figure:
     """Which X-rays are kept: by energy, distance from the border and from particles, and place."""
     figure, axes = new_figure(2, 2, size=(4.6, 3.5))
     found = numbers["bias"]
-    plot_bins(axes[0, 0], found["energy"], "energy [keV]")
-    plot_bins(axes[0, 1], found["border"], "distance from the border [pixel]")
-    plot_bins(axes[1, 0], found["particle_distance"], "distance from the nearest particle [pixel]")
+    promised = found["retention"]
+    plot_bins(axes[0, 0], found["energy"], "energy [keV]", promised=promised)
+    plot_bins(axes[0, 1], found["border"], "distance from the border [pixel]", promised=promised)
+    plot_bins(
+        axes[1, 0],
+        found["particle_distance"],
+        "distance from the nearest particle [pixel]",
+        promised=promised,
+        removed=True,
+    )
     plot_map(axes[1, 1], found["map"], shape)
-    axes[0, 0].legend(loc="center left")
+    axes[0, 0].set_ylabel("X-rays kept")
+    axes[1, 0].legend(loc="center right")
     return figure
 
 

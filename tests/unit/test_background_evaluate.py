@@ -140,6 +140,15 @@ def test_numbers_of_a_set_are_consistent(judged, numbers):
     assert numbers["origins"]["primary"]["share"]["value"] < 0.05
 
 
+def test_background_with_its_track_in_the_frame_is_told_from_what_came_alone(numbers, judged):
+    """In the toy every electron has a track; only where that is faint does it pass for none."""
+    found = numbers["companions"]
+    assert found["track"]["share"]["value"] > 0.9
+    total = found["track"]["share"]["value"] + found["alone"]["share"]["value"]
+    assert total == pytest.approx(1)
+    assert found["track"]["removed"]["value"] > 0.5
+
+
 def test_frames_with_a_particle_are_found_by_grading(numbers):
     found = numbers["frames_with_particle"]
     assert found["grading"]["found"]["value"] > 0.95

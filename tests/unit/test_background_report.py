@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -259,3 +260,128 @@ def test_frames_of_several_exposures_have_one_live_time():
     one = evaluate.Judged(frames, None, None, None)
     assert one.live_s == pytest.approx(2 * 50 * 5e-3)
     assert one.area_cm2 == pytest.approx(44.3)
+
+
+# ------------------------------------------------------------------------------------- benchmark
+
+
+@pytest.fixture
+def benchmark(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "background_vs_rivals", raising=False)
+    import background_vs_rivals
+
+    return background_vs_rivals
+
+
+def benchmark_result(evaluated):
+    """What `evaluate_all` would give for the toy."""
+    judged, result = evaluated
+    summary = {"value": 0.4, "low": 0.3, "high": 0.5}
+    sets_ = {}
+    for name, part in result["sets"].items():
+        methods = {}
+        for method, found in part["methods"].items():
+            methods[method] = dict(found)
+            for kind in ("at_retention", "fixed"):
+                if kind in found:
+                    methods[method][kind] = dict(found[kind])
+            if "at_retention" in found:
+                methods[method]["at_retention"] = {
+                    band: dict(by) | {"0.99": by["0.98"]}
+                    for band, by in found["at_retention"].items()
+                }
+            if "fixed" in found:
+                methods[method]["fixed"]["0.99"] = found["fixed"]["0.98"]
+        strangers = dict.fromkeys(("own", "strangers", "local", "difference"), summary)
+        rates = {b: dict(by) | {"0.99": by["0.98"]} for b, by in part["rates"].items()}
+        sets_[name] = part | {
+            "methods": methods,
+            "rates": rates,
+            "strangers": strangers | {"retention": 0.98},
+        }
+    return judged, {
+        **result,
+        "retention": [0.99, 0.98, 0.9],
+        "sets": sets_,
+        "border": {},
+        "stress": {
+            name: {
+                "fixed": dict.fromkeys(("0.98", "0.99"), part["fixed"]["0.98"]),
+                "calibration_error": summary,
+            }
+            for name, part in result["stress"].items()
+        },
+        "source_method": {},
+        "sensitivity": result["sensitivity"] | {"set": "far"},
+        "timing": {"all": 0.5, "events": 0.1, "network": 0.4},
+        "replicas": 60,
+        "simulator_version": 1,
+        "weights_sha256": "0" * 64,
+    }
+
+
+def test_goals_are_met_or_missed_by_what_was_measured(benchmark, evaluated):
+    _, result = benchmark_result(evaluated)
+    rows = {row[0]: row for row in benchmark.goal_rows(result)}
+    near = rows["removed at 98 %, near wall 5 mm, simulated, 0.3-10 keV"]
+    value = result["sets"]["close"]["methods"]["network"]["at_retention"][WIDE]["0.98"]["value"]
+    assert near[1] == ">= 0.50"
+    assert near[2].startswith(f"{value:.3f} (")
+    assert near[3] == ("met" if value >= 0.5 else "missed")
+    assert rows["CPU time of a sparse frame, one core, all steps"][3] == "met"
+    assert rows["loss when the geometry is the other one"][3] == "not measured"
+    # 0.97 were kept: 1 point off at 98 %, 2 at 99 %.
+    stress = rows["kept against promised under stress, worst: noise x2"]
+    assert "of 99 %" in stress[2]
+    assert stress[3] == "missed"
+
+
+def test_nothing_measured_meets_no_goal(benchmark, evaluated):
+    import copy
+
+    _, result = benchmark_result(evaluated)
+    result = copy.deepcopy(result)
+    nothing = {"value": None, "low": None, "high": None}
+    for part in result["sets"].values():
+        part["calibration"]["error"] = nothing
+        for by in part["methods"]["network"]["fixed"].values():
+            by[WIDE]["retention"] = nothing
+    rows = benchmark.goal_rows(result)
+    met = [r for r in rows if r[0].startswith(("calibration", "kept against promised, "))]
+    assert len(met) == 4
+    assert all(r[3] == "missed" for r in met)
+
+
+def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, evaluated):
+    judged, _ = benchmark_result(evaluated)
+
+    class Noise(Compass):
+        def classify(self, frames, found=None, **_):
+            made = super().classify(frames, found)
+            made.p_bkg = np.random.default_rng(0).random(len(made.p_bkg))
+            return made
+
+    found = benchmark.geometry_loss(judged, {"close": Compass(), "far": Noise()}, 60)
+    assert found["close"]["0.98"]["shipped"]["value"] == pytest.approx(0)
+    assert found["close"]["0.98"]["other"]["value"] > 0.1
+    assert found["far"]["0.98"]["other"]["value"] < -0.1
+
+
+def test_the_whole_report_is_printed(benchmark, evaluated):
+    _, result = benchmark_result(evaluated)
+    text = benchmark.report(result)
+    assert text.count("\n### ") == 10
+    assert "| goal | wanted | measured |  |" in text
+    assert "nan" not in text.lower().replace("nan-", "")
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+def test_specialists_are_named_by_geometry(benchmark):
+    name, path = benchmark.specialist("close=a=b.safetensors")
+    assert (name, str(path)) == ("close", "a=b.safetensors")
+    for text in ("near=x", "close", "=x"):
+        with pytest.raises(benchmark.argparse.ArgumentTypeError):
+            benchmark.specialist(text)
