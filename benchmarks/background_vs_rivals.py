@@ -363,6 +363,22 @@ def origin_table(result: Mapping[str, Any]) -> str:
     return table(["set", "the background's", "share", "removed by the cut for 98 %"], rows)
 
 
+def geometry_table(result: Mapping[str, Any]) -> str:
+    """Points that trees lose when they learnt behind the other wall."""
+    rows = [
+        [
+            TITLES[name],
+            *(
+                show({k: None if v is None else 100 * v for k, v in by[r].items()}, ".1f")
+                for r in map(metrics.key, result["retention"])
+            ),
+        ]
+        for name, by in result["cross_geometry"].items()
+    ]
+    header = ["points lost", *(f"{100 * r:g} % kept" for r in result["retention"])]
+    return table(header, rows)
+
+
 def stress_table(result: Mapping[str, Any]) -> str:
     """Promises and removal under each condition."""
     rows = []
@@ -471,6 +487,8 @@ def report(result: Mapping[str, Any]) -> str:
         "### Background after grading and after the cuts [1e-3 counts /cm2/s/keV]\n\n"
         + rate_table(result),
         "### Context\n\n" + context_table(result),
+        "### Boosted trees that learnt behind the other wall, 0.3-10 keV\n\n"
+        + geometry_table(result),
         "### Origin\n\n" + origin_table(result),
         "### Bias of what is kept\n\n" + bias_lines(result),
     ]

@@ -305,6 +305,7 @@ def benchmark_result(evaluated):
         "retention": [0.99, 0.98, 0.9],
         "sets": sets_,
         "border": {},
+        "cross_geometry": {"far": dict.fromkeys(("0.99", "0.98", "0.9"), summary)},
         "stress": {
             name: {
                 "fixed": dict.fromkeys(("0.98", "0.99"), part["fixed"]["0.98"]),
@@ -371,7 +372,7 @@ def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, eva
 def test_the_whole_report_is_printed(benchmark, evaluated):
     _, result = benchmark_result(evaluated)
     text = benchmark.report(result)
-    assert text.count("\n### ") == 10
+    assert text.count("\n### ") == 11
     assert "| goal | wanted | measured |  |" in text
     assert "nan" not in text.lower().replace("nan-", "")
     for line in text.splitlines():
