@@ -19,6 +19,7 @@ READ = tuple(
     FEATURES.index(n) for n in ("event", "particle", "log_energy", "log_length", "log_rate")
 )
 READER = tuple(FEATURES.index(n) for n in ("event", "log_energy"))
+EVENT = FEATURES.index("event")
 PAIR_INPUTS = len(RINGS) + 6 + len(READ) + len(READER)
 PATCH_SCALE = 5.0  # keV
 HIGHEST = 4.0  # in units of it: what is brighter is no X-ray in any case
@@ -114,7 +115,10 @@ class EventNet(nn.Module):
         n, k = present.shape
         seen = self.patch(patch.reshape(n * k, SIDE, SIDE)).view(n, k, -1)
         own = self.mix(self.member(feature) + seen)
-        around = self.set(own, pairs(feature, place), present)
+        # What may be an X-ray is held against nobody: else a bright source would look like
+        # background, and a cut would keep another share of it than of a faint one.
+        readable = present & (feature[:, :, EVENT] < 0.5)
+        around = self.set(own, pairs(feature, place), readable)
         event = self.head(self.dropout(torch.cat([own, around], 2))).squeeze(2)
         return event, self.frame_head(masked_mean_and_max(around, present))
 

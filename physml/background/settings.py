@@ -103,7 +103,7 @@ class ConditionsPrior(Settings):
 class SimulateSettings(SimulateBase):
     """Simulated exposures: runs of consecutive frames under one set of conditions."""
 
-    n_samples: int = Field(800, description="Number of exposures", gt=0)
+    n_samples: int = Field(2_400, description="Number of exposures", gt=0)
     shard_size: int = Field(40, description="Exposures a shard", gt=0)
     detector: str = Field("wfi", description="Name of a detector, or a YAML file of one")
     hits: int = Field(
