@@ -63,9 +63,11 @@ format: $(VENV)/.stamp-dev ## put everything into style
 generate: $(VENV)/.stamp-workflow ## config.yaml and JSON schemas from the settings models
 	$(BIN)/python workflows/generate.py
 
-bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparison with the rival
+bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with rivals
 	for script in benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python
+	$(BIN)/python benchmarks/background_vs_geant4.py
+	$(BIN)/python benchmarks/background_vs_rivals.py
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -j $(CORES) docs docs/_build/html

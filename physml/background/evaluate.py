@@ -256,6 +256,8 @@ def set_metrics(
 
 def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
     """How many frames with a particle are found, by grading and by the network."""
+    from .preprocess import classes
+
     frames, found = judged.frames, judged.found
     place = frames.position(found.clusters["frame"])
     # An event that is not valid, or too bright: what grading itself calls a particle.
@@ -265,30 +267,13 @@ def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
     p = judged.classified.p_frame
     p = np.where(np.isfinite(p), p, [1.0, 0.0, 0.0])  # an empty frame holds no particle
     return metrics.frame_metrics(
-        frame_classes(frames),
+        classes(frames.position(frames.pixels["frame"]), frames.pixels, len(frames)),
         frames.weight.astype(np.float64),
         graded,
         p,
         replicas=replicas,
         seed=seed,
     )
-
-
-def frame_classes(frames: Frames) -> NDArray[np.uint8]:
-    """What frames truly hold: 0 X-rays only, 1 particles only, 2 both, 3 neither, shape (n,).
-
-    Either is there if it left at least the event threshold in some pixel: noise, of which there
-    is a pixel above the split threshold in every other frame, is nothing.
-    """
-    from .events import EVENT_THRESHOLD
-    from .frames import ORIGINS
-
-    p, n = frames.pixels, len(frames)
-    place = frames.position(p["frame"])
-    left = {name: p[name].astype(np.float64) for name in ORIGINS}
-    xray = np.bincount(place, left.pop("photon") >= EVENT_THRESHOLD, minlength=n) > 0
-    particle = np.bincount(place, sum(left.values()) >= EVENT_THRESHOLD, minlength=n) > 0
-    return np.select([xray & particle, particle, xray], [2, 1, 0], 3).astype(np.uint8)
 
 
 def bias(judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:

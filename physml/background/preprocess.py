@@ -47,20 +47,32 @@ def cluster_truth(found: Found, frames: Frames) -> NDArray[np.uint8]:
     return (by_xray <= by_particle).astype(np.uint8)
 
 
-def classes(frame: NDArray[np.int64], label: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
-    """What frames hold: X-rays only, particles only, both, neither, shape (n,).
+def classes(place: NDArray[np.int64], pixels: NDArray[Any], n: int) -> NDArray[np.uint8]:
+    """What frames, or windows in them, hold: X-rays only, particles only, both, neither.
+
+    Either is there if it left at least the event threshold in some pixel: noise, of which there
+    is a pixel above the split threshold in every other frame, is nothing.
 
     Parameters
     ----------
-    frame : ndarray of int, shape (k,)
-        Place of each cluster's frame.
-    label : ndarray, shape (k,)
-        As from `cluster_truth`.
+    place : ndarray of int, shape (n_pixels,)
+        Number of each pixel's frame or window; -1 for none.
+    pixels : ndarray of `frames.TRUE_PIXEL`, shape (n_pixels,)
     n : int
-        Number of frames.
+        Number of frames or windows.
+
+    Returns
+    -------
+    ndarray of uint8, shape (n,)
+        `XRAY`, `PARTICLE`, `BOTH`, `NEITHER`.
     """
-    xray = np.bincount(frame[label == 0], minlength=n) > 0
-    particle = np.bincount(frame[label == 1], minlength=n) > 0
+    from .events import EVENT_THRESHOLD
+    from .frames import ORIGINS
+
+    on = place >= 0
+    left = {name: pixels[name][on].astype(np.float64) for name in ORIGINS}
+    xray = np.bincount(place[on], left.pop("photon") >= EVENT_THRESHOLD, minlength=n) > 0
+    particle = np.bincount(place[on], sum(left.values()) >= EVENT_THRESHOLD, minlength=n) > 0
     return np.select([xray & particle, particle, xray], [BOTH, PARTICLE, XRAY], NEITHER).astype(
         np.uint8
     )
@@ -88,7 +100,7 @@ def prepare(frames: Frames, found: Found, limit: int) -> dict[str, NDArray]:
     rate = particle_rate(found, frames)
     m = members(found, frames, limit, rate)
     label = cluster_truth(found, frames)
-    of_frame = classes(frames.position(found.clusters["frame"]), label, len(frames))
+    of_frame = classes(frames.position(frames.pixels["frame"]), frames.pixels, len(frames))
     set_of = np.repeat(np.arange(len(m)), m.sizes)
     place = m.frame[set_of]
     exposures = frames.exposures

@@ -78,15 +78,16 @@ def cut_windows(
     image[w, p["y"][lit] - corner[0][w], p["x"][lit] - corner[1][w]] = np.clip(
         p["energy"][lit], -60, 6e4
     )
-    # Also a track that only reaches into the window is in it. A cluster's window is that of its
-    # frame, so that each is held by one at most.
+    # Also a track that only reaches into the window is in it.
+    of_window = classes(window, p, len(chosen))
+    # Grading tells a particle by an event that is not valid, or that is too bright. A cluster's
+    # window is that of its frame, so that each is held by one at most.
     on = lit & (found.pixel_cluster >= 0)
     held, at_pixel = np.unique(found.pixel_cluster[on], return_index=True)
-    of_cluster = window[on][at_pixel]
-    of_window = classes(of_cluster, label[held], len(chosen))
-    # Grading misses a particle that left valid events and nothing else.
-    told = (label[held] == 1) & ~clusters["valid"][held]
-    seen = np.bincount(of_cluster[told], minlength=len(chosen)) > 0
+    rejected = clusters["particle"].copy()
+    rejected[found.events["cluster"][~found.events["valid"]]] = True
+    told = (label[held] == 1) & rejected[held]
+    seen = np.bincount(window[on][at_pixel], told, minlength=len(chosen)) > 0
     keep = of_window != NEITHER
     missed = np.isin(of_window, (PARTICLE, BOTH)) & ~seen
     number = np.full(

@@ -192,9 +192,9 @@ def test_what_is_classified_is_well_formed(detector, fresh):
 def test_frames_with_particles_are_found(detector, fresh):
     frames, found = fresh
     p = detector.classify(frames, found).p_frame
-    label = preprocess.cluster_truth(found, frames)
-    place = frames.position(found.clusters["frame"])
-    of_frame = preprocess.classes(place, label, len(frames))
+    of_frame = preprocess.classes(
+        frames.position(frames.pixels["frame"]), frames.pixels, len(frames)
+    )
     with_particle = np.isin(of_frame, (preprocess.PARTICLE, preprocess.BOTH))
     assert (p[with_particle, 1:].sum(1) > 0.5).mean() > 0.97
     assert (p[of_frame == preprocess.XRAY, 0] > 0.5).mean() > 0.9

@@ -156,15 +156,6 @@ def test_frames_with_a_particle_are_found_by_grading(numbers):
     assert found["most_probable"]["false"]["value"] < 0.05
 
 
-def test_noise_makes_no_particle_of_a_frame():
-    images = np.zeros((4, 9, 9), np.float32)
-    images[0, 4, 4], images[1, 4, 4], images[2, 4, 4] = 2.0, 50.0, 0.06
-    images[3, 2, 2], images[3, 6, 6] = 2.0, 50.0
-    photon = np.where(images == 2.0, images, 0)
-    frames = with_truth(frames_of(images), photon=photon, primary=np.where(images > 9, images, 0))
-    assert evaluate.frame_classes(frames).tolist() == [0, 1, 3, 2]
-
-
 def test_the_loss_is_where_particles_are_near(numbers):
     near, *_, far = numbers["bias"]["particle_distance"]
     assert near["retention"]["value"] == 0

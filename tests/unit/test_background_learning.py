@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from physml.background.events import find_events, truth
-from physml.background.frames import Frames, concatenate
+from physml.background.frames import TRUE_PIXEL, Frames, concatenate
 from physml.background.inputs import FEATURES, group, members, particle_rate, upright
 from physml.background.learning_settings import (
     AugmentSettings,
@@ -181,9 +181,14 @@ def test_truth_of_clusters_is_that_of_their_events(frames, found):
     assert np.array_equal(label[found.events["cluster"]], truth(found, frames)["label"])
 
 
-def test_classes_of_frames():
-    frame, label = np.array([0, 1, 2, 2, 3, 3]), np.array([0, 1, 0, 1, 0, 0], np.uint8)
-    assert classes(frame, label, 5).tolist() == [XRAY, PARTICLE, BOTH, XRAY, NEITHER]
+def test_noise_makes_no_particle_of_a_frame():
+    """Noise above the split threshold is nothing; a pixel may belong to no frame."""
+    pixels = np.zeros(6, TRUE_PIXEL)
+    pixels["photon"] = [2.0, 0, 0, 2.0, 0, 3.0]
+    pixels["primary"] = [0, 30.0, 0.06, 0, 30.0, 0]
+    pixels["outside"] = [0, 20.0, 0, 0, 20.0, 0]
+    place = np.array([0, 1, 2, 3, 3, -1])
+    assert classes(place, pixels, 5).tolist() == [XRAY, PARTICLE, NEITHER, BOTH, NEITHER]
 
 
 def test_exposures_are_taken_apart():
