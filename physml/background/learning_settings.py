@@ -31,12 +31,12 @@ class PreprocessSettings(StageSettings):
 class NetworkSettings(Settings):
     """Patch network and set transformer."""
 
-    width: int = Field(48, description="Features of an event or cluster", ge=4)
-    heads: int = Field(4, description="Attention heads; divides the width", ge=1)
+    width: int = Field(64, description="Features of an event or cluster", ge=4)
+    heads: int = Field(8, description="Attention heads; divides the width", ge=1)
     blocks: int = Field(2, description="Attention blocks", ge=1)
-    pair_width: int = Field(16, description="Features of a pair of clusters", ge=2)
+    pair_width: int = Field(32, description="Features of a pair of clusters", ge=2)
     patch_channels: int = Field(8, description="Channels of the patch network", ge=2)
-    dropout: float = Field(0.1, description="Share of features dropped in training", ge=0, lt=1)
+    dropout: float = Field(0.05, description="Share of features dropped in training", ge=0, lt=1)
 
 
 class LossSettings(Settings):
@@ -106,7 +106,7 @@ class CalibrateSettings(Settings):
 class TrainSettings(TrainBase):
     """Training of the network, then calibration and thresholds, then the source method."""
 
-    epochs: int = Field(12, description="Passes over the training set", gt=0)
+    epochs: int = Field(10, description="Passes over the training set", gt=0)
     batch_size: int = Field(256, description="Frames a step", gt=0)
     learning_rate: float = Field(3e-3, description="Peak learning rate", gt=0)
     channels_last: bool = Field(False, description="Memory order of convolutions")
