@@ -1,0 +1,36 @@
+"""Neural adaptive quantum state tomography: simulate, learn, and steer a laboratory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from physml.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from .povm import Setting as Setting
+    from .tomographer import Tomographer as Tomographer
+
+pipeline = Pipeline(
+    name="tomography",
+    title="Neural adaptive quantum state tomography",
+    settings="physml.tomography.settings:TomographySettings",
+    simulate="physml.tomography.simulate:run",
+    preprocess="physml.tomography.preprocess:run",
+    train="physml.tomography.train:run",
+    evaluate="physml.tomography.evaluate:run",
+    report="physml.tomography.report:run",
+    predictor="physml.tomography.predict:TomographyPredictor",
+    cli="physml.tomography.cli:app",
+    versions={"simulate": 1, "preprocess": 1, "train": 1, "evaluate": 1, "report": 1},
+)
+
+# Found on first use: `import physml.tomography` must not wait for torch.
+_PUBLIC = {"Setting": "povm", "Tomographer": "tomographer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
