@@ -1,4 +1,4 @@
-"""Neural adaptive quantum state tomography: simulate, learn, and steer a laboratory."""
+"""Neural adaptive quantum state tomography: simulate, measure, learn, steer a laboratory."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from physml.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from .povm import Setting as Setting
+    from .records import Records as Records
     from .tomographer import Tomographer as Tomographer
 
 pipeline = Pipeline(
@@ -24,13 +25,17 @@ pipeline = Pipeline(
     versions={"simulate": 1, "preprocess": 1, "train": 1, "evaluate": 1, "report": 1},
 )
 
-# Found on first use: `import physml.tomography` must not wait for torch.
-_PUBLIC = {"Setting": "povm", "Tomographer": "tomographer"}
+_PUBLIC = {
+    "Tomographer": "physml.tomography.tomographer:Tomographer",
+    "Setting": "physml.tomography.povm:Setting",
+    "Records": "physml.tomography.records:Records",
+}
 
 
 def __getattr__(name: str) -> Any:
+    """Import the public classes when they are asked for: they bring torch."""
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from physml.pipeline import load_object
 
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    return load_object(_PUBLIC[name])

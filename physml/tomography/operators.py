@@ -183,7 +183,7 @@ def trace_distance(rho: Tensor, sigma: Tensor) -> Tensor:
 
 
 def purity(rho: Tensor) -> Tensor:
-    """tr rho^2, in [1 / d, 1]."""
+    """Purity tr rho^2, in [1 / d, 1]."""
     return (rho.real.square() + rho.imag.square()).sum((-2, -1))
 
 
