@@ -40,14 +40,16 @@ class LinearInversion(Estimator):
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Add to the normal equations. See `Estimator.update`."""
+        # Shared effects need their products only once, whatever the number of experiments.
+        one = 1 if effects.ndim == 3 else self.n_states
         effects, counts = batched(effects, counts, self.n_states)
-        g = to_coordinates(effects)
+        g = to_coordinates(effects[:one])
         shots = counts.sum(-1, keepdim=True)
         # The trace fixes the first coordinate at 1 / sqrt d.
         rest = counts - shots * g[..., 0] / self.d**0.5
         g = g[..., 1:]
-        self._normal += g.mT @ (g * shots[..., None])
-        self._right += (g * rest[..., None]).sum(-2)
+        self._normal += shots[..., None] * (g.mT @ g)
+        self._right += (rest[:, None] @ g)[:, 0]
 
     def raw(self) -> Tensor:
         """Hermitian matrices (S, d, d) of trace one before the projection: maybe not positive."""

@@ -6,28 +6,35 @@ All methods are judged by this one loop, on the same states and with the same sp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 from physml.tomography import povm
 from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.fixed_povm import mub_bases, pairwise_effects, sic_effects
 from physml.tomography.measure import probabilities, sample_counts
 from physml.tomography.operators import infidelity, random_unitary
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 #: Designs that ask the estimator for its next basis.
 ADAPTIVE = ("global", "product")
 #: Designs that draw a Haar random basis for each block: adaptive designs without the adapting.
 RANDOM = ("random_global", "random_product")
-#: Designs with the same list of measurements for all states.
-STATIC = ("pauli", "mub", "sic", "pairwise")
+#: Designs that do not adapt: effects (k, d, d) of each setting for n qubits.
+STATIC: Mapping[str, Callable[[int], Iterable[Tensor]]] = MappingProxyType(
+    {
+        "pauli": povm.pauli_effects,
+        "mub": lambda n: povm.basis_effects(mub_bases(n)),
+        "sic": lambda n: [sic_effects(n)],
+        "sic_joint": lambda n: [sic_effects(n, joint=True)],
+        "pairwise": lambda n: [pairwise_effects(n)],
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -85,10 +92,10 @@ def experiment(
     rho
         (S, d, d) true states.
     design
-        ``"global"`` or ``"product"`` (the estimator chooses a basis for each block),
-        ``"random_global"`` or ``"random_product"`` (Haar random), ``"pauli"``, ``"mub"``,
-        ``"sic"`` or ``"pairwise"``; or effects (k, d, d); or a list of effects. Of several
-        settings each block measures those that have had the fewest copies.
+        ``"global"`` or ``"product"`` (the estimator chooses a basis for each block);
+        ``"random_global"`` or ``"random_product"`` (Haar random); one of `STATIC`; or effects
+        (k, d, d); or a list of effects. Of several settings each block measures those that have had
+        the fewest copies.
     schedule
         Sizes of the blocks, in copies.
     rng
@@ -198,14 +205,7 @@ def _menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
             known = ", ".join((*ADAPTIVE, *RANDOM, *STATIC))
             raise InputError.expected("design", f"one of {known}, or effects", repr(design))
         n = d.bit_length() - 1
-        found = {
-            "pauli": povm.pauli_settings,
-            "mub": povm.mub,
-            "sic": povm.sic,
-            "pairwise": povm.pairwise,
-        }[design](n)
-        settings = found if isinstance(found, (list, tuple)) else [found]
-        return [torch.as_tensor(setting.effects) for setting in settings]
+        return list(STATIC[design](n))
     return [design] if isinstance(design, torch.Tensor) else [torch.as_tensor(e) for e in design]
 
 

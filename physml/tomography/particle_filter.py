@@ -1,0 +1,216 @@
+"""Adaptive Bayesian estimation by weighted samples of the posterior.
+
+Each experiment has P particles: density matrices rho = A A^+ / tr with Gaussian matrices A, whose
+law is the prior. Counts multiply the weights by the exact likelihood. Where too few particles
+carry the weight, they are drawn anew and moved by Markov steps that leave the exact posterior of
+all data so far invariant; a block of counts too large for one step is taken in by parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+
+from physml.exceptions import InputError
+from physml.tomography.design import expected_infidelity
+from physml.tomography.estimator import Estimator
+from physml.tomography.operators import from_coordinates, to_coordinates
+from physml.tomography.tally import Tally, log_likelihood
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+#: Numbers held at once for the likelihood: what fits into the caches is fastest.
+CHUNK = 2_000_000
+#: Acceptance that the size of the moves is steered to; the optimum of random walks in many
+#: dimensions (Roberts, Gelman, Gilks, Ann. Appl. Probab. 7, 110, 1997).
+ACCEPTANCE = 0.234
+LARGEST_STEP, FIRST_STEP = 0.9, 0.5
+#: Range of tau of the rank-adaptive prior, rho ~ a_0 a_0^+ + exp(-2 tau) sum_k a_k a_k^+.
+TAU_MAX = 5.0
+
+
+class ParticleFilter(Estimator):
+    """Sequential Monte Carlo with the exact likelihood.
+
+    Parameters
+    ----------
+    n_particles
+        P.
+    prior
+        ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
+    moves
+        Markov steps after each resampling.
+    threshold
+        Effective share of the particles below which they are resampled.
+
+    References
+    ----------
+    Huszar, Houlsby, PRA 85, 052120 (2012); Del Moral, Doucet, Jasra, J. R. Statist. Soc. B 68, 411
+    (2006); Cotter, Roberts, Stuart, White, Stat. Sci. 28, 424 (2013) for the moves.
+    """
+
+    name: ClassVar[str] = "particle_filter"
+    order_free: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        n_particles: int = 300,
+        prior: Literal["hs", "rank_adaptive"] = "rank_adaptive",
+        moves: int = 5,
+        threshold: float = 0.5,
+    ) -> None:
+        if prior not in ("hs", "rank_adaptive"):
+            raise InputError.expected("prior", "hs or rank_adaptive", repr(prior))
+        self.n_particles, self.prior = n_particles, prior
+        self.moves, self.threshold = moves, threshold
+
+    def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
+        """Draw the particles from the prior. See `Estimator.start`."""
+        self.n_states, self.d, self._rng = n_states, d, rng
+        self.tally = Tally(n_states, d)
+        shape = (n_states, self.n_particles)
+        self._a = self._gaussian((*shape, d, d))
+        high = TAU_MAX if self.prior == "rank_adaptive" else 0.0
+        self._tau = torch.as_tensor(rng.uniform(0, high, shape))
+        self._x = self._coordinates(self._a, self._tau)
+        self._log_weight = torch.zeros(shape, dtype=torch.float64)
+        self._step = torch.full((n_states,), FIRST_STEP, dtype=torch.float64)
+        self._tau_step = torch.full((n_states,), 1.0, dtype=torch.float64)
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Weigh the particles, moving them where needed. See `Estimator.update`."""
+        g, counts = self.tally.add(effects, counts)
+        value = log_likelihood(g, counts, self._x)
+        done = torch.zeros(self.n_states, dtype=torch.float64)
+        while True:
+            part = self._bearable(value, 1 - done)
+            self._log_weight += part[:, None] * value
+            self._log_weight -= self._log_weight.amax(1, keepdim=True)
+            done = done + part
+            short = torch.nonzero(done < 1)[:, 0]
+            if not len(short):
+                return
+            self._rejuvenate(short, g, counts, done)
+            value[short] = log_likelihood(g[short], counts[short], self._x[short])
+
+    def estimate(self) -> Tensor:
+        """Posterior mean (S, d, d)."""
+        return from_coordinates(self._mean())
+
+    def covariance(self) -> Tensor:
+        """Covariance of the particles; see `Estimator.covariance`."""
+        off = (self._x - self._mean()[:, None])[..., 1:]
+        return off.mT @ (off * self.weights()[..., None])
+
+    def spread(self) -> Tensor:
+        """Expected infidelity (S,) of the posterior mean, to second order."""
+        return expected_infidelity(self.estimate(), self.covariance())
+
+    def weights(self) -> Tensor:
+        """Normalised weights (S, P)."""
+        return torch.softmax(self._log_weight, 1)
+
+    def particles(self) -> Tensor:
+        """Density matrices (S, P, d, d)."""
+        return from_coordinates(self._x)
+
+    def effective_size(self) -> Tensor:
+        """Effective number of particles (S,): 1 / sum of the squared weights."""
+        return _effective(self._log_weight)
+
+    def _mean(self) -> Tensor:
+        return (self.weights()[:, None] @ self._x)[:, 0]
+
+    def _gaussian(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.view_as_complex(torch.as_tensor(self._rng.standard_normal((*shape, 2))))
+
+    @staticmethod
+    def _coordinates(a: Tensor, tau: Tensor) -> Tensor:
+        """Coordinates of the states of matrices (..., d, d) and log ratios (...)."""
+        scale = torch.ones(*tau.shape, a.shape[-1], dtype=torch.float64)
+        scale[..., 1:] = torch.exp(-tau)[..., None]
+        b = a * scale[..., None, :]
+        x = to_coordinates(b @ b.mH)
+        return x / (x[..., :1] * a.shape[-1] ** 0.5)
+
+    def _bearable(self, value: Tensor, left: Tensor) -> Tensor:
+        """Largest parts (S,) <= left of the new log-likelihood that leave enough particles."""
+        enough = self.threshold * self.n_particles
+        part = left.clone()
+        bad = torch.nonzero(_effective(self._log_weight + left[:, None] * value) < enough)[:, 0]
+        if len(bad):
+            weight, worth = self._log_weight[bad], value[bad]
+            low, high = torch.zeros(len(bad), dtype=torch.float64), left[bad]
+            # So many halvings find parts as small as the ones that 1e12 copies at once require.
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                fine = _effective(weight + middle[:, None] * worth) >= enough
+                low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
+            part[bad] = low
+        return part
+
+    def _rejuvenate(self, which: Tensor, g: Tensor, counts: Tensor, done: Tensor) -> None:
+        """Resample the experiments `which`, then move: `done` (S,) of the last block counts."""
+        weights = torch.softmax(self._log_weight[which], 1)
+        start = torch.as_tensor(self._rng.random((len(which), 1)))
+        places = (start + torch.arange(self.n_particles)) / self.n_particles
+        chosen = torch.searchsorted(weights.cumsum(1).contiguous(), places)
+        chosen = chosen.clamp(max=self.n_particles - 1)
+        rows = which[:, None]
+        a, tau, x = self._a[rows, chosen], self._tau[rows, chosen], self._x[rows, chosen]
+        all_g, all_counts, _ = self.tally.stacked()
+        data = all_g[which], all_counts[which]
+        # The tally holds the whole of the block: what is not yet to count is taken off again.
+        extra = g[which], counts[which] * (1 - done[which])[:, None]
+        step, tau_step = self._step[which], self._tau_step[which]
+        value = self._target(data, extra, x)
+        for move in range(self.moves):
+            turn = self.prior == "rank_adaptive" and move % 2 == 1
+            if turn:
+                size = tau_step[:, None] * torch.as_tensor(self._rng.standard_normal(tau.shape))
+                new_a, new_tau = a, _reflect(tau + size, TAU_MAX)
+            else:
+                keep = (1 - step.square()).sqrt()[:, None, None, None]
+                new_a = keep * a + step[:, None, None, None] * self._gaussian(tuple(a.shape))
+                new_tau = tau
+            new_x = self._coordinates(new_a, new_tau)
+            new_value = self._target(data, extra, new_x)
+            log_uniform = torch.as_tensor(self._rng.random(value.shape)).log()
+            accept = log_uniform < new_value - value
+            a = torch.where(accept[..., None, None], new_a, a)
+            tau = torch.where(accept, new_tau, tau)
+            x = torch.where(accept[..., None], new_x, x)
+            value = torch.where(accept, new_value, value)
+            factor = torch.exp(accept.double().mean(1) - ACCEPTANCE)
+            if turn:
+                tau_step = (tau_step * factor).clamp(max=TAU_MAX)
+            else:
+                step = (step * factor).clamp(max=LARGEST_STEP)
+        self._a[which], self._tau[which], self._x[which] = a, tau, x
+        self._step[which], self._tau_step[which] = step, tau_step
+        self._log_weight[which] = 0
+
+    @staticmethod
+    def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
+        """Log-likelihood (S, P) of all data but `extra`, a few experiments at a time."""
+        size = max(1, CHUNK // max(1, x.shape[1] * data[0].shape[1]))
+        parts = [
+            log_likelihood(data[0][i : i + size], data[1][i : i + size], x[i : i + size])
+            for i in range(0, len(x), size)
+        ]
+        return torch.cat(parts) - log_likelihood(*extra, x)
+
+
+def _effective(log_weight: Tensor) -> Tensor:
+    """Effective number of particles (S,) of logarithms of weights (S, P)."""
+    weight = torch.softmax(log_weight, 1)
+    return 1 / weight.square().sum(1)
+
+
+def _reflect(value: Tensor, high: float) -> Tensor:
+    """Fold real numbers into [0, high]: a symmetric walk stays symmetric."""
+    folded = value.remainder(2 * high)
+    return torch.where(folded > high, 2 * high - folded, folded)
