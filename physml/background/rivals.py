@@ -193,7 +193,8 @@ class BoostedTrees:
         table = self.table(frames, found)[used]
         # A feature that no event has, e.g. a second track, has no bins to be sorted into.
         self._columns = np.asarray(np.isfinite(table).any(axis=0))
-        self.model.fit(table[:, self._columns], label[used], weight[used] * scale)
+        with _one_thread():
+            self.model.fit(table[:, self._columns], label[used], weight[used] * scale)
         return self
 
     def score(self, frames: Frames, found: Found) -> NDArray[np.float64]:
@@ -210,8 +211,20 @@ class BoostedTrees:
         valid = found.events["valid"]
         if valid.any():
             table = self.table(frames, found)[valid][:, self._columns]
-            score[valid] = self.model.decision_function(table)
+            with _one_thread():
+                score[valid] = self.model.decision_function(table)
         return score
+
+
+def _one_thread() -> Any:
+    """Context in which OpenMP has one thread.
+
+    On some thousand events more gain nothing, and where another process has their core they wait
+    for each other at every node of every tree: minutes instead of a second.
+    """
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="openmp")
 
 
 def all_rivals(seed: int = 0) -> list[Rival]:
