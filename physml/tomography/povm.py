@@ -247,7 +247,7 @@ def pauli_settings(n: int, shots: int = 1) -> list[Setting]:
     return [product_setting(u, shots, s) for u, s in zip(pauli_local(n), names, strict=True)]
 
 
-def sic(n: int, shots: int, joint: bool = False, id: str = "") -> Setting:
+def sic(n: int, shots: int = 1, joint: bool = False, id: str = "") -> Setting:
     """SIC measurement: a tetrahedron on each qubit, or (joint, n = 2) that of d = 4."""
     return from_effects(sic_effects(n, joint), shots, id or ("SIC4" if joint else "SIC"))
 
@@ -257,7 +257,7 @@ def mub(n: int, shots: int = 1) -> list[Setting]:
     return [global_setting(u, shots, f"MUB{i}") for i, u in enumerate(mub_bases(n))]
 
 
-def pairwise(n: int, shots: int, id: str = "pairwise") -> Setting:
+def pairwise(n: int, shots: int = 1, id: str = "pairwise") -> Setting:
     """Basis states and superpositions of all pairs of them; see `pairwise_effects`."""
     return from_effects(pairwise_effects(n), shots, id)
 

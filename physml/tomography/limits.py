@@ -1,0 +1,183 @@
+"""What physics allows: asymptotic lines of the mean infidelity against the number of copies.
+
+For many copies N an efficient estimate has 1 - F = tr(G I^-1) / N with the Bures metric G and the
+Fisher information I of one copy. Bayesian estimates may be better than the lines at finite N near
+the boundary of the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .operators import hermitian_basis
+
+Floats = NDArray[np.float64]
+
+#: N times the infidelity, median over an ensemble of two-qubit states: the best set of bases, the
+#: best set of product bases (benchmarks of `design_limits`), and two fixed sets, all with the
+#: shares of copies that suit them or, for the fixed ones, equal shares.
+TWO_QUBITS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "hs": {"any basis": 20.6, "product bases": 46.7, "MUB": 46.7, "Pauli": 62.0},
+        "bures": {"any basis": 22.0, "product bases": 302.0, "MUB": 566.0, "Pauli": 795.0},
+        "pure_white_1": {"any basis": 22.5, "product bases": 62.0, "MUB": 658.0, "Pauli": 592.0},
+    }
+)
+
+#: Pure qubits measured along X, Y, Z: the infidelity falls as this over sqrt N.
+STATIC_PURE_QUBIT = 0.21
+
+
+def gill_massar(d: int, copies: ArrayLike) -> Floats:
+    """Least mean infidelity of full-rank states, copies measured one by one.
+
+    (d^2 - 1)(d + 1) / 4N; Gill, Massar, PRA 61, 042312 (2000).
+    """
+    return (d * d - 1) * (d + 1) / (4 * np.asarray(copies, np.float64))
+
+
+def gill_massar_pure(d: int, copies: ArrayLike) -> Floats:
+    """As `gill_massar`, where the state is known to be pure: (d - 1) / N."""
+    return (d - 1) / np.asarray(copies, np.float64)
+
+
+def holevo(rho: Tensor, copies: ArrayLike = 1) -> Floats:
+    """Least infidelity where all copies are measured together.
+
+    [d^2 - 1 + 2 sum_{j<k} |l_j - l_k| / (l_j + l_k)] / 4N with the eigenvalues l.
+
+    Parameters
+    ----------
+    rho : Tensor (S, d, d)
+    copies : array (m,) or number
+
+    Returns
+    -------
+    ndarray (S, m), or (S,)
+    """
+    values = torch.linalg.eigvalsh(rho).clamp(min=0).numpy()
+    d = values.shape[-1]
+    j, k = np.triu_indices(d, 1)
+    total = values[:, j] + values[:, k]
+    gap = np.abs(values[:, j] - values[:, k])
+    # Of two eigenvalues that are both 0 nothing is to be told apart.
+    ratio = np.divide(gap, total, out=np.zeros_like(gap), where=total > 0)
+    least = (d * d - 1 + 2 * ratio.sum(-1)) / 4
+    n = np.asarray(copies, np.float64)
+    return least[:, None] / n if n.ndim else least / n
+
+
+def static_xyz(length: ArrayLike, copies: ArrayLike) -> Floats:
+    """One qubit measured along X, Y, Z with N / 3 copies each, mean over directions.
+
+    (3 / 4N) [3 - r^2 + (r^2 - 3 r^4 / 5) / (1 - r^2)] for Bloch length r < 1; it diverges at r = 1.
+    """
+    r2 = np.asarray(length, np.float64) ** 2
+    with np.errstate(divide="ignore"):
+        pole = (r2 - 0.6 * r2**2) / (1 - r2)
+    return 3 / (4 * np.asarray(copies, np.float64)) * (3 - r2 + pole)
+
+
+def static_pure_qubit(copies: ArrayLike) -> Floats:
+    """Pure qubit measured along X, Y, Z: 0.21 / sqrt N."""
+    return STATIC_PURE_QUBIT / np.sqrt(np.asarray(copies, np.float64))
+
+
+def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
+    """Reference lines of an ensemble for a plot: name -> function of the number of copies.
+
+    For ensembles that are not in `TWO_QUBITS` only the general limits are known.
+    """
+    d = 1 << n_qubits
+    out: dict[str, Callable[[ArrayLike], Floats]] = {}
+    if name in ("pure", "r_1"):
+        out["Gill-Massar, known pure"] = lambda copies: gill_massar_pure(d, copies)
+        if n_qubits == 1:
+            out["static X, Y, Z"] = static_pure_qubit
+        return out
+    out["Gill-Massar"] = lambda copies: gill_massar(d, copies)
+    if n_qubits == 1 and name.startswith("r_"):
+        r = float(name[2:])
+        out["Holevo, collective"] = lambda n: (3 + 2 * r) / (4 * np.asarray(n, np.float64))
+        out["static X, Y, Z"] = lambda copies: static_xyz(r, copies)
+    if n_qubits == 2 and name in TWO_QUBITS:
+        for design, value in TWO_QUBITS[name].items():
+            out[design] = lambda n, v=value: v / np.asarray(n, np.float64)  # type: ignore[misc]
+    return out
+
+
+def bures_metric(rho: Tensor) -> Tensor:
+    """G with 1 - F = x^T G x for small changes x of the coordinates, to second order.
+
+    1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k); Huebner, Phys. Lett. A 163, 239 (1992).
+
+    Parameters
+    ----------
+    rho : Tensor (S, d, d)
+        Full rank.
+
+    Returns
+    -------
+    Tensor (S, d^2 - 1, d^2 - 1)
+        Coordinates of `operators.hermitian_basis` without the first.
+    """
+    values, vectors = torch.linalg.eigh(rho)
+    basis = hermitian_basis(rho.shape[-1])[1:]
+    inside = torch.einsum("sji,ajk,skl->sail", vectors.conj(), basis, vectors)
+    weight = 0.5 / (values[:, :, None] + values[:, None, :])
+    flat = inside.flatten(-2)
+    return ((flat * weight.flatten(-2)[:, None]) @ flat.mH).real
+
+
+def fisher_information(effects: Tensor, rho: Tensor) -> Tensor:
+    """Fisher information of one copy about the coordinates of the state.
+
+    Parameters
+    ----------
+    effects : Tensor (..., k, d, d)
+        Leading axes, if any, (S,) or (S, B): B settings for each state.
+    rho : Tensor (S, d, d)
+
+    Returns
+    -------
+    Tensor (S, [B,] d^2 - 1, d^2 - 1)
+    """
+    d = rho.shape[-1]
+    rows = effects.conj().flatten(-2)
+    basis = hermitian_basis(d)[1:].flatten(-2)
+    slopes = (rows @ basis.mT).real
+    state = rho.flatten(-2)
+    shape = [len(rho), *[1] * (rows.dim() - 2 if rows.dim() > 2 else 1), d * d]
+    p = (rows * state.reshape(shape)).sum(-1).real
+    scaled = slopes / p.clamp(min=1e-300).unsqueeze(-1)
+    return slopes.mT.expand(*scaled.shape[:-2], -1, -1) @ scaled
+
+
+def asymptotic(
+    settings: Sequence[Tensor] | Tensor, rho: Tensor, shares: ArrayLike | None = None
+) -> Tensor:
+    """N times the infidelity, for large N, of a fixed list of settings.
+
+    Parameters
+    ----------
+    settings : sequence of Tensor (k, d, d)
+    rho : Tensor (S, d, d)
+        Full rank.
+    shares : array, optional
+        Shares of the copies of each setting; equal by default.
+
+    Returns
+    -------
+    Tensor (S,)
+    """
+    share = np.full(len(settings), 1 / len(settings)) if shares is None else np.asarray(shares)
+    parts = zip(settings, share / share.sum(), strict=True)
+    total = sum(float(s) * fisher_information(effects, rho) for effects, s in parts)
+    solved = torch.linalg.solve(torch.as_tensor(total), bures_metric(rho))
+    return torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)
