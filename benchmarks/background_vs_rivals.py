@@ -98,7 +98,9 @@ def geometry_loss(
     for name, one in judged.items():
         own = "close" if name == "close" else "far"
         scores = {
-            k: d.classify(one.frames, one.found).p_bkg[one.events.row]
+            k: d.measured(one.frames, one.found)
+            .classify(one.frames, one.found)
+            .p_bkg[one.events.row]
             for k, d in specialists.items()
         }
         resampling = metrics.Resampling(one.events.frame, replicas, np.random.default_rng(SEED))

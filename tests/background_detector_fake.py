@@ -80,6 +80,18 @@ class RuleDetector:
     def retentions(self):
         return RETENTIONS[0], RETENTIONS[-1]
 
+    standoff = 10.0
+
+    @property
+    def standoffs(self):
+        return np.array([self.standoff])
+
+    def at(self, standoff):
+        return self
+
+    def evidence(self, frames, found, rate, standoffs, most):
+        return np.zeros(0), [np.zeros(0)]
+
     def threshold(self, energy, retention, band=None, rate=None):
         return 1 / (1 + np.exp(-self.thresholds.logit(energy, retention, band, rate)))
 

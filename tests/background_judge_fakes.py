@@ -22,6 +22,17 @@ class Compass:
 
     limit = 24
     retentions = (0.8, 0.999)
+    standoff = 10.0
+    standoffs = np.array([10.0])
+
+    def at(self, standoff):
+        return self
+
+    def measured(self, frames, found, rate=None):
+        return self
+
+    def evidence(self, frames, found, rate, standoffs, most):
+        return np.zeros(0), [np.zeros(0)]
 
     def __init__(self, radius: float = 12.0):
         self.radius = radius

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from .event_level import EventLevel, fit_event_level
-from .inputs import FEATURES, Members
-from .thresholds import Scores, Thresholds, fit_thresholds
+from .inputs import FEATURES, STANDOFF, Members
+from .thresholds import CutTables, Scores, Thresholds, fit_thresholds
 
 if TYPE_CHECKING:
     from .detect import BackgroundDetector
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RATE = FEATURES.index("log_rate")
+RATE, LOG_STANDOFF = FEATURES.index("log_rate"), FEATURES.index("log_standoff")
 RATE_BINS = 4  # of the particle rate, at most
+NEAR = 0.2  # of log10(stand-off): exposures from which cuts for a stand-off are made
+FEWEST = 10  # exposures; where fewer are near, all are taken
 LIBRARY = 4096  # X-rays to an energy bin that injections are drawn from
 CHUNK = 20_000  # injected X-rays in memory at once
 
@@ -67,13 +69,11 @@ def calibrate(
     calibration = calibrate_probability(logit, valid)
     detector.card["calibration"] = calibration
     log.info("calibration: %s", calibration)
-    detector.thresholds = make_thresholds(
-        detector, valid, m, settings.train.calibrate, settings.seed
-    )
+    detector.cuts = make_cuts(detector, valid, m, settings.train.calibrate, settings.seed)
     detector.event_level = calibrate_events(valid)
     made = {
         "calibration": calibration,
-        "thresholds": detector.thresholds.as_dict(),
+        "thresholds": detector.cuts.as_dict(),
         "event_level": detector.event_level.as_dict(),
     }
     detector.card |= made
@@ -120,12 +120,43 @@ def calibration_error(logit: NDArray, outcome: NDArray, weight: NDArray, bins: i
 # ------------------------------------------------------------------------------------------ cuts
 
 
-def make_thresholds(
+def make_cuts(
     detector: BackgroundDetector,
     valid: EventSets,
     m: Members,
     settings: CalibrateSettings,
     seed: int,
+) -> CutTables:
+    """Cuts for each stand-off, from validation exposures with about that stand-off.
+
+    The network is told the stand-off that the cuts are for, as it is when they are used.
+    """
+    from dataclasses import replace
+
+    standoffs = np.sort(np.asarray(settings.standoffs, float))
+    true = m.feature[:, LOG_STANDOFF].astype(np.float64)
+    tables = []
+    for k, standoff in enumerate(standoffs):
+        wanted = np.log10(standoff / STANDOFF)
+        near = np.abs(true - wanted) < NEAR
+        if len(np.unique(valid.arrays["exposure"][near])) < FEWEST:
+            near = np.ones(len(true), bool)
+        feature = m.feature.copy()
+        feature[:, LOG_STANDOFF] = wanted
+        log.info("thresholds for a stand-off of %g mm", standoff)
+        told = replace(m, feature=feature)
+        rng = stream(seed, "train", 2**31 + k)  # numbers of epochs are smaller
+        tables.append(make_thresholds(detector, valid, told, near, settings, rng))
+    return CutTables(standoffs, tuple(tables))
+
+
+def make_thresholds(
+    detector: BackgroundDetector,
+    valid: EventSets,
+    m: Members,
+    use: NDArray[np.bool_],
+    settings: CalibrateSettings,
+    rng: np.random.Generator,
 ) -> Thresholds:
     """Cuts by energy and particle rate from X-rays injected into validation frames.
 
@@ -135,11 +166,10 @@ def make_thresholds(
     """
     from .injection import make_library
 
-    rng = stream(seed, "train", 2**31)  # numbers of epochs are smaller
     edges = np.asarray(settings.energies, float)
     library = make_library(valid.arrays, LIBRARY * (len(edges) - 1), edges, rng)
     photon = np.flatnonzero(
-        valid.arrays["event"] & valid.arrays["query"] & (valid.arrays["label"] == 0)
+        valid.arrays["event"] & valid.arrays["query"] & (valid.arrays["label"] == 0) & use
     )
     weight = valid.arrays["weight"][photon].astype(np.float64)
     # Each exposure counts alike: bright sources must not decide for the faint ones.
@@ -220,6 +250,7 @@ def _scores(
             which[part],
             where[part],
             m.feature[chosen[part], RATE],
+            m.feature[chosen[part], LOG_STANDOFF],
         )
         logit[part] = detector.judge_injected(injected)
         free[part] = injected.free

@@ -60,15 +60,20 @@ def describe(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _thresholds(table: dict[str, Any]) -> list[str]:
+def _thresholds(tables: dict[str, Any]) -> list[str]:
     """Cuts at some retentions, and what they kept of X-rays that they were not made from."""
+    lines = ["## Cuts on P(background), and the share of other X-rays that they kept", ""]
+    for standoff, table in zip(tables["standoff"], tables["tables"], strict=True):
+        lines += [f"Housing at {standoff:g} mm", "", *_table(table)]
+    return lines
+
+
+def _table(table: dict[str, Any]) -> list[str]:
     import numpy as np
 
     retention, energy, rate = (np.asarray(table[k]) for k in ("retention", "energy", "rate"))
     cut, measured = np.asarray(table["cut"]), np.asarray(table["measured"])
     lines = [
-        "## Cuts on P(background), and the share of other X-rays that they kept",
-        "",
         "| retention | keV | " + " | ".join(f"{r:.2g} particles a frame" for r in rate) + " |",
         "|---|---|" + "---|" * len(rate),
     ]

@@ -63,6 +63,12 @@ def predict(
         float | None,
         typer.Option(help="Seconds; by default the file's, else the detector's."),
     ] = None,
+    standoff: Annotated[
+        float | None,
+        typer.Option(
+            help="mm from the silicon to the camera's housing; by default measured on the events."
+        ),
+    ] = None,
     split: Annotated[
         float | None,
         typer.Option(help="Split threshold, keV; by default the file's or detector's."),
@@ -107,6 +113,7 @@ def predict(
         "offset": offset,
         "bad": bad,
         "frame_time": frame_time,
+        "standoff": standoff,
         "split": split,
         "event": event,
         "channel": channel,

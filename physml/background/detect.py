@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from .event_level import EventLevel
-from .inputs import Members, members, particle_rate, ragged
+from .inputs import STANDOFF, Members, members, particle_rate, ragged
 from .learning_settings import NetworkSettings
 from .model import EventNet
-from .thresholds import Thresholds
+from .thresholds import CutTables, Thresholds
 from .training_data import BLIND
+from .training_data import STANDOFF as LOG_STANDOFF
 
 if TYPE_CHECKING:
     from .events import Found
@@ -77,15 +78,18 @@ class BackgroundDetector:
     network : EventNet
     card : dict
         Metadata of the weights: network settings, calibration, thresholds, lineage.
+    standoff : float
+        Distance from the silicon to the housing above and below, mm. See `at` and `measure`.
     """
 
-    def __init__(self, network: EventNet, card: dict[str, Any]) -> None:
+    def __init__(self, network: EventNet, card: dict[str, Any], standoff: float = STANDOFF) -> None:
         self.network = network.eval()
         self.card = card
         self.version = str(card.get("version", "untrained"))
         self.limit = int(card.get("limit", 24))
         made = card.get("thresholds")
-        self.thresholds = Thresholds.from_dict(made) if made else None
+        self.cuts = CutTables.from_dict(made) if made else None
+        self.standoff = standoff
         level = card.get("event_level")
         self.event_level = EventLevel.from_dict(level) if level else None
 
@@ -120,7 +124,86 @@ class BackgroundDetector:
             ) from error
         return cls(network, card)
 
+    # ------------------------------------------------------------------------- housing
+
+    @property
+    def standoffs(self) -> NDArray[np.float64]:
+        """Stand-offs that there are cuts for, mm."""
+        return np.array([self.standoff]) if self.cuts is None else self.cuts.standoff
+
+    def at(self, standoff: float) -> BackgroundDetector:
+        """Return the same network for a housing at another distance.
+
+        Parameters
+        ----------
+        standoff : float
+            mm; the nearest of `standoffs` is taken.
+        """
+        from .housing import nearest
+
+        there = self.standoffs
+        return type(self)(self.network, self.card, float(there[nearest(there, standoff)]))
+
+    def measured(
+        self, frames: Frames, found: Found, rate: NDArray[np.float64] | None = None
+    ) -> BackgroundDetector:
+        """Return the same network for the housing that suits these frames best."""
+        from .housing import measure
+
+        if len(self.standoffs) == 1:
+            return self
+        rates = particle_rate(found, frames) if rate is None else rate
+        return self.at(measure(self, [(frames, found, rates)]).standoff)
+
+    def evidence(
+        self,
+        frames: Frames,
+        found: Found,
+        rate: NDArray[np.float64],
+        standoffs: NDArray[np.float64],
+        most: int,
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        """Judge events under several stand-offs.
+
+        Parameters
+        ----------
+        frames : Frames
+        found : Found
+        rate : ndarray
+            Particles a frame by exposure.
+        standoffs : ndarray, shape (s,)
+            mm.
+        most : int
+            Events to judge, at most, and the others of their frames: the first.
+
+        Returns
+        -------
+        energy : ndarray, shape (m,)
+            keV.
+        logit : list of ndarray, shape (m,)
+            Calibrated logits for each stand-off.
+        """
+        valid = found.events["frame"][found.events["valid"]]
+        if len(valid) == 0 or most <= 0:
+            return np.zeros(0), [np.zeros(0) for _ in standoffs]
+        last = valid[min(most, len(valid)) - 1]
+        chosen = np.unique(valid[valid <= last])
+        m = members(found, frames, self.limit, rate)
+        used = np.isin(frames.index[m.frame], chosen)
+        m = some_sets(m, np.flatnonzero(used))
+        query = m.query & (m.event >= 0)
+        logits = []
+        for standoff in standoffs:
+            m.feature[:, LOG_STANDOFF] = np.log10(standoff / STANDOFF)
+            logits.append(self.calibrated(self.judge(m)[0][query]))
+        return found.events["energy"][m.event[query]].astype(np.float64), logits
+
     # ------------------------------------------------------------------------- cuts
+
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """Cuts for the stand-off."""
+        return None if self.cuts is None else self.cuts.at(self.standoff)
 
     @property
     def retentions(self) -> tuple[float, float]:
@@ -208,7 +291,7 @@ class BackgroundDetector:
         if found is None:
             found = find_events(frames)
         rates = np.atleast_1d(particle_rate(found, frames) if rate is None else rate)
-        m = members(found, frames, self.limit, rates)
+        m = members(found, frames, self.limit, rates, self.standoff)
         logit, frame_logit = self.judge(m if context else apart(m), batch, progress)
         p = np.ones(len(found.clusters))
         p[m.cluster[m.query]] = _sigmoid(self.calibrated(logit[m.query]))
@@ -314,10 +397,19 @@ class BackgroundDetector:
         return self.event_level.probability(energy, grade, convention)
 
 
+def some_sets(m: Members, sets: NDArray[np.int64]) -> Members:
+    """Take some sets, with copies of their members."""
+    sizes = m.sizes[sets]
+    start = np.append(0, np.cumsum(sizes))
+    rows = np.repeat(m.start[sets] - start[:-1], sizes) + np.arange(start[-1])
+    each = ("feature", "patch", "place", "event", "cluster", "query")
+    return replace(
+        m, **{name: getattr(m, name)[rows] for name in each}, start=start, frame=m.frame[sets]
+    )
+
+
 def apart(m: Members) -> Members:
     """Each member in a set of its own, told that nothing is known of what lies around it."""
-    from dataclasses import replace
-
     feature = m.feature.copy()
     feature[:, BLIND] = 1
     n = len(feature)

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from . import judges, metrics
+from .housing import Housing, measure
+from .inputs import particle_rate
 from .judges import CONTEXT, KNOWN, LOCAL, MODEL, MODEL_BAND, OTHER, TREES, Cut, Trained
 from .metrics import BANDS, WIDE, Events, Resampling
 
@@ -50,6 +52,10 @@ class Judged:
         Those that passed grading.
     classified : Classified
         The network's answer.
+    detector : BackgroundDetector
+        The network, told the stand-off that it measured.
+    housing : Housing
+        The measurement.
     scores : dict of ndarray, shape (number of events,)
         Method -> score.
     cuts : dict
@@ -62,6 +68,8 @@ class Judged:
     found: Found
     events: Events
     classified: Classified
+    detector: BackgroundDetector
+    housing: Housing
     scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
@@ -118,14 +126,18 @@ def judge(
     began = time.process_time()
     found = find(frames, bad)
     between = time.process_time()
+    housing = measure(detector, [(frames, found, particle_rate(found, frames))])
+    detector = detector.at(housing.standoff)
+    ready = time.process_time()
     classified = detector.classify(frames, found)
     ended = time.process_time()
     events = metrics.valid_events(found, frames)
-    made = Judged(frames, found, events, classified)
+    made = Judged(frames, found, events, classified, detector, housing)
     n = max(len(frames), 1)
     made.milliseconds = {
         "events": 1e3 * (between - began) / n,
-        "network": 1e3 * (ended - between) / n,
+        "housing": 1e3 * (ready - between) / n,
+        "network": 1e3 * (ended - ready) / n,
     }
     made.scores[MODEL] = classified.p_bkg[events.row]
     made.cuts[MODEL], made.cuts[MODEL_BAND] = {}, {}
@@ -139,9 +151,9 @@ def judge(
     return made
 
 
-def add_ablations(judged: Judged, detector: BackgroundDetector, seed: int) -> None:
+def add_ablations(judged: Judged, seed: int) -> None:
     """Judge by the event alone, and by its context alone."""
-    rows = judged.events.row
+    rows, detector = judged.events.row, judged.detector
     alone = detector.classify(judged.frames, judged.found, context=False)
     judged.scores[LOCAL] = alone.p_bkg[rows]
     rng = stream(seed, "evaluate", 0)
@@ -150,7 +162,6 @@ def add_ablations(judged: Judged, detector: BackgroundDetector, seed: int) -> No
 
 def with_strangers(
     judged: Judged,
-    detector: BackgroundDetector,
     trees: Any | None,
     *,
     retention: float,
@@ -163,7 +174,6 @@ def with_strangers(
     ----------
     judged : Judged
         With its ablations.
-    detector : BackgroundDetector
     trees : Rival or None
         Trees on all features, judged alike.
     retention : float
@@ -185,7 +195,7 @@ def with_strangers(
     rows = event_rows(moved, found, events[of], judged.found)
     there = rows >= 0
     events = events[of][there]
-    scores = {"strangers": detector.classify(moved, found).p_bkg[rows[there]]}
+    scores = {"strangers": judged.detector.classify(moved, found).p_bkg[rows[there]]}
     for name, method in (("own", MODEL), ("local", LOCAL)):
         scores[name] = judged.scores[method][alone][of][there]
     if trees is not None:
@@ -227,6 +237,7 @@ def set_metrics(
         "photons": int((inside & ~events.background).sum()),
         "background": int((inside & events.background).sum()),
         "milliseconds_per_frame": judged.milliseconds,
+        "housing": housing_metrics(judged),
         "methods": {},
     }
     for method, score in judged.scores.items():
@@ -252,6 +263,19 @@ def set_metrics(
     out["origins"] = by_origin(events, gone[nearest], resampling)
     out["companions"] = by_companion(judged, gone[nearest], resampling)
     return out
+
+
+def housing_metrics(judged: Judged) -> dict[str, Any]:
+    """Stand-off of a set, true and measured, mm."""
+    assert judged.frames.exposures is not None
+    low, high = judged.housing.interval
+    return {
+        "true": float(np.median(judged.frames.exposures["standoff"])),
+        "measured": judged.housing.standoff,
+        "interval": [low, high],
+        "taken": judged.detector.standoff,
+        "events": judged.housing.events,
+    }
 
 
 def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
@@ -404,6 +428,7 @@ def with_border(
 
     found = find(frames, keep_border=True)
     events = metrics.valid_events(found, frames)
+    detector = detector.measured(frames, found)
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
     teacher = find(learn, keep_border=True)
     rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
@@ -476,11 +501,18 @@ def test_metrics(
 ) -> dict[str, Any]:
     """Calibration and promises on the test split of the training data: all conditions mixed."""
     from .calibrate import as_members
-    from .inputs import FEATURES
+    from .housing import nearest
+    from .inputs import FEATURES, STANDOFF
     from .training_data import EventSets
 
     sets = EventSets.read(Path(data) / "test.h5")
     m = as_members(sets)
+    # The stand-off of each exposure is taken as known, as far as there are cuts for it.
+    column = FEATURES.index("log_standoff")
+    true = STANDOFF * 10.0 ** m.feature[:, column].astype(np.float64)
+    taken = np.array([nearest(detector.standoffs, s) for s in np.unique(true)])
+    taken = taken[np.unique(true, return_inverse=True)[1]]
+    m.feature[:, column] = np.log10(detector.standoffs[taken] / STANDOFF)
     logit, _ = detector.judge(m)
     a = sets.arrays
     use = a["event"] & a["query"]
@@ -497,12 +529,14 @@ def test_metrics(
     p = 1 / (1 + np.exp(-detector.calibrated(logit[use])))
     rate = 10.0 ** a["feature"][use, FEATURES.index("log_rate")].astype(np.float64)
     resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
-    fixed = {
-        metrics.key(r): metrics.at_threshold(
-            events, p > detector.threshold(events.energy, r, rate=rate), resampling
-        )
-        for r in retention
-    }
+    fixed = {}
+    for r in retention:
+        rejected = np.zeros(len(events), bool)
+        for k, standoff in enumerate(detector.standoffs):
+            mine = taken[use] == k
+            cut = detector.at(standoff).threshold(events.energy[mine], r, rate=rate[mine])
+            rejected[mine] = p[mine] > cut
+        fixed[metrics.key(r)] = metrics.at_threshold(events, rejected, resampling)
     inside = events.within(BANDS[WIDE])
     return {
         "exposures": len(np.unique(a["exposure"])),
@@ -557,6 +591,7 @@ def stress_metrics(
             "calibration_error": metrics.calibration(
                 events, judged.scores[MODEL], events.matched(BANDS[WIDE]), resampling
             )["error"],
+            "housing": housing_metrics(judged),
         }
         log.info("%s: kept %s", name, _kept(out[name]["fixed"]))
     return out
@@ -647,14 +682,14 @@ def judge_set(
     seed : int
     """
     judged = judge(frames, detector, trained, retention=settings.retention)
-    add_ablations(judged, detector, seed)
+    add_ablations(judged, seed)
     trees = next((t.rival for t in trained if t.rival.name == TREES), None)
     numbers = set_metrics(
         judged, retention=settings.retention, replicas=settings.bootstrap, seed=seed
     )
     middle = min(settings.retention, key=lambda r: abs(r - KEPT_AT))
     numbers["strangers"] = with_strangers(
-        judged, detector, trees, retention=middle, replicas=settings.bootstrap, seed=seed
+        judged, trees, retention=middle, replicas=settings.bootstrap, seed=seed
     )
     log.info(
         "%s: %d background events, %d photons; removed at %g %%: %s",

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from .inputs import FEATURES, PLACE, SIDE, TOUCH, Members, outline, ragged
 
-ENERGY, RATE, FLAGGED = (FEATURES.index(n) for n in ("log_energy", "log_rate", "flagged"))
+ENERGY, RATE, FLAGGED, STANDOFF = (
+    FEATURES.index(n) for n in ("log_energy", "log_rate", "flagged", "log_standoff")
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Library:
 
     Attributes
     ----------
-    feature : ndarray of float32, shape (m, 11)
+    feature : ndarray of float32, shape (m, 12)
     patch : ndarray of float32, shape (m, 5, 5)
     axis : ndarray of float32, shape (m, 2)
         Last two columns of `inputs.PLACE`.
@@ -102,6 +104,7 @@ def put(
     which: NDArray[np.int64],
     xy: NDArray,
     rate: NDArray,
+    standoff: float | NDArray = 0.0,
     pixel: float = 1.0,
 ) -> Injected:
     """Put X-rays into sets, in a free slot or in the place of a member.
@@ -120,6 +123,8 @@ def put(
         Where to, in units of 130 um.
     rate : ndarray, shape (n,)
         Feature `log_rate`.
+    standoff : float or ndarray of shape (n,)
+        Feature `log_standoff`.
     pixel : float
         Size of the pixels in units of 130 um.
     """
@@ -136,7 +141,7 @@ def put(
     distance = np.hypot(place[..., 0] - xy[:, :1], place[..., 1] - xy[:, 1:])
     free = ~((distance < (outline(feature) + TOUCH) * pixel) & present).any(1)
     feature[n, slot] = library.feature[which]
-    feature[n, slot, RATE] = rate
+    feature[n, slot, RATE], feature[n, slot, STANDOFF] = rate, standoff
     patch[n, slot] = library.patch[which]
     place[n, slot, :2], place[n, slot, 2:] = xy, library.axis[which]
     present[n, slot] = True

@@ -32,6 +32,7 @@ FEATURES = (
     "flagged",
     "log_rate",
     "blind",
+    "log_standoff",
 )
 PLACE = ("x", "y", "cos2", "sin2")
 SIDE = 5
@@ -43,6 +44,7 @@ REFERENCE_PIXEL = 130.0  # um; distances are told in units of it
 FLAGS = 2 | 8  # next to a bad pixel, saturated: bits of an event's flag
 FRAMES_OF_PRIOR = 4.0
 LEAST_RATE = 1e-3  # particles a frame
+STANDOFF = 10.0  # mm; stand-offs are told in units of it, and taken to be it where unknown
 LEAST_ENERGY = 1e-3  # keV; below any threshold, so that logarithms are finite
 
 
@@ -52,7 +54,7 @@ class Members:
 
     Attributes
     ----------
-    feature : ndarray of float32, shape (t, 11)
+    feature : ndarray of float32, shape (t, 12)
         `FEATURES`, of order one.
     patch : ndarray of float32, shape (t, 5, 5)
         Pixels round the peak in standard orientation, keV; zeros for clusters too faint to be
@@ -115,6 +117,7 @@ def members(
     frames: Frames,
     limit: int = 24,
     rate: float | NDArray[np.float64] | None = None,
+    standoff: float | NDArray[np.float64] = STANDOFF,
 ) -> Members:
     """Describe all clusters of frames.
 
@@ -127,6 +130,8 @@ def members(
         Largest number of members of a set.
     rate : float or ndarray of shape (number of exposures,), optional
         As from `particle_rate`, where it is known better than from these frames.
+    standoff : float or ndarray of shape (number of exposures,)
+        Distance from the silicon to the housing above and below, mm.
     """
     events, clusters = found.events, found.clusters
     n = len(clusters)
@@ -140,6 +145,8 @@ def members(
     exposure = frames.frame_exposure[frame]
     every = np.atleast_1d(particle_rate(found, frames) if rate is None else rate)
     rate = np.broadcast_to(every, max(len(every), exposure.max(initial=0) + 1))[exposure]
+    every = np.atleast_1d(np.asarray(standoff, np.float64))
+    far = np.broadcast_to(every, max(len(every), exposure.max(initial=0) + 1))[exposure]
     unit = _pixel(frames)[exposure] / REFERENCE_PIXEL
     stretch = (clusters["length"] - clusters["width"]) / np.maximum(
         clusters["length"] + clusters["width"], 1e-6
@@ -150,7 +157,7 @@ def members(
         frame, clusters["xc"], clusters["yc"], clusters["particle"], limit
     )
     return Members(
-        _features(clusters, flagged, rate)[order],
+        _features(clusters, flagged, rate, far)[order],
         patch[order],
         place.astype(np.float32)[order],
         np.where(clusters["valid"], of_cluster, -1)[order],
@@ -168,7 +175,9 @@ def _pixel(frames: Frames) -> NDArray[np.float64]:
     return np.asarray(frames.exposures["pixel_um"], np.float64)
 
 
-def _features(c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray) -> NDArray[np.float32]:
+def _features(
+    c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray, standoff: NDArray
+) -> NDArray[np.float32]:
     energy, peak = np.maximum(c["energy"], LEAST_ENERGY), np.maximum(c["peak"], LEAST_ENERGY)
     columns = (
         c["valid"],
@@ -183,6 +192,7 @@ def _features(c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray) -> NDA
         flagged,
         np.log10(np.maximum(rate, LEAST_RATE)),
         np.zeros(len(c)),
+        np.log10(standoff / STANDOFF),
     )
     return np.stack([np.asarray(v, np.float32) for v in columns], 1)
 
@@ -332,7 +342,7 @@ def _around(order, number, frame, x, y, particle, crowded, most):
 
 
 def outline(feature: NDArray) -> NDArray:
-    """Half of the length of members' long axes, pixels, from their features (..., 11)."""
+    """Half of the length of members' long axes, pixels, from their features (..., 12)."""
     return 0.5 * (2 * np.exp(feature[..., FEATURES.index("log_length")]) - 1)
 
 

@@ -182,7 +182,8 @@ def context_only(
     from .ablation import exchanged_pixels
     from .inputs import members, particle_rate
 
-    m = members(found, frames, detector.limit, particle_rate(found, frames))
+    rate = particle_rate(found, frames)
+    m = members(found, frames, detector.limit, rate, detector.standoff)
     logit, _ = detector.judge(exchanged_pixels(m, rng))
     score = np.full(len(found.events), np.inf)
     own = m.query & (m.event >= 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from physml.config import ResourceSettings, Settings, StageSettings
 from physml.training.settings import TrainBase
@@ -64,6 +64,9 @@ class AugmentSettings(Settings):
         description="Scatter of the log10 of the particle rate, by which exposures would be known",
         ge=0,
     )
+    standoff: float = Field(
+        0.08, description="Scatter of the log10 of the stand-off: it is measured, not known", ge=0
+    )
     threshold: Range = Field(
         (0.03, 0.4),
         description="Clusters that are no event vanish below an energy from this range, keV",
@@ -98,8 +101,15 @@ class CalibrateSettings(Settings):
         (0.2, 0.4, 0.7, 1.2, 2.0, 3.5, 5.0, 7.0, 10.0, 15.0),
         description="Edges of the energy bins in which a retention is kept, keV",
     )
+    standoffs: tuple[PositiveFloat, ...] = Field(
+        (3.8, 6.0, 9.5, 15.0, 24.0),
+        description="Stand-offs that cuts are made for, mm; that of an observation is one of them",
+        min_length=1,
+    )
     photons: int = Field(
-        20_000, description="Fewest photons to each bin of energy and frame rate", gt=0
+        10_000,
+        description="Fewest photons to each bin of energy and frame rate, for each stand-off",
+        gt=0,
     )
 
 

@@ -16,7 +16,8 @@ RINGS = (0.3, 0.7, 1.1, 1.5, 1.9, 2.3, 2.7)
 RING_WIDTH = 0.25
 #: Members' own features that also describe a pair: those of what is read, and of the reader.
 READ = tuple(
-    FEATURES.index(n) for n in ("event", "particle", "log_energy", "log_length", "log_rate")
+    FEATURES.index(n)
+    for n in ("event", "particle", "log_energy", "log_length", "log_rate", "log_standoff")
 )
 READER = tuple(FEATURES.index(n) for n in ("event", "log_energy"))
 EVENT = FEATURES.index("event")
@@ -98,7 +99,7 @@ class EventNet(nn.Module):
         ----------
         patch : Tensor, shape (n, k, 5, 5)
             keV.
-        feature : Tensor, shape (n, k, 11)
+        feature : Tensor, shape (n, k, 12)
             `inputs.FEATURES`.
         place : Tensor, shape (n, k, 4)
             `inputs.PLACE`.
@@ -128,7 +129,7 @@ def pairs(feature: Tensor, place: Tensor) -> Tensor:
 
     Parameters
     ----------
-    feature : Tensor, shape (n, k, 11)
+    feature : Tensor, shape (n, k, 12)
     place : Tensor, shape (n, k, 4)
 
     Returns

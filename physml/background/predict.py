@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from .domain import outside_training
 from .event_list import EventList, load_events
 from .events import Found, find_events
 from .frames import Frames
+from .housing import ENOUGH, Housing, measure
 from .observation import FrameStream, load_frames
 from .result import BackgroundResult, Example, Tally
 from .rows import CHANNEL_KEV, EXTRAPOLATED, N_CHANNELS, REJECTED, ROW, WEIGHTED_ROW, RowStore
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHIPPED = "weights/background.safetensors"
+HEAD_PIXELS = 4_000_000  # held while the housing is measured
 
 
 class BackgroundPredictor:
@@ -89,6 +92,7 @@ class BackgroundPredictor:
         offset: Any = None,
         bad: Any = None,
         frame_time: float | None = None,
+        standoff: float | None = None,
         split: float | None = None,
         event: float | None = None,
         channel: float | None = None,
@@ -114,6 +118,9 @@ class BackgroundPredictor:
             Pixels to ignore.
         frame_time : float, optional
             Seconds; by default the file's, else the detector's.
+        standoff : float, optional
+            Distance from the silicon to the camera's housing, mm; by default that which suits
+            the first events best (`physml.background.housing`).
         split, event : float, optional
             Thresholds of the event finder, keV.
         channel : float, optional
@@ -136,7 +143,13 @@ class BackgroundPredictor:
         """
         self._check_retention(retention)
         if isinstance(frames, str | PathLike) and is_event_list(Path(frames)):
-            unused = {"gain": gain, "offset": offset, "bad": bad, "detector": detector}
+            unused = {
+                "gain": gain,
+                "offset": offset,
+                "bad": bad,
+                "detector": detector,
+                "standoff": standoff,
+            }
             for name, value in unused.items():
                 if value is not None:
                     raise InputError(
@@ -158,11 +171,17 @@ class BackgroundPredictor:
         wanted = stream.source.path is not None if progress is None else progress
         with show_progress(stream.name, stream.source.length, wanted) as advance:
             return self.predict_stream(
-                stream, retention, start=start, scratch=scratch, advance=advance
+                stream,
+                retention,
+                standoff=standoff,
+                start=start,
+                scratch=scratch,
+                advance=advance,
             )
 
-    def _correction(self, retention: float) -> Correction:
-        table = self.detector.thresholds
+    @staticmethod
+    def _correction(detector: BackgroundDetector, retention: float) -> Correction:
+        table = detector.thresholds
         if table is None:
             raise InputError("these weights have no thresholds: no retention can be promised")
         return Correction.from_thresholds(table, retention)
@@ -181,6 +200,7 @@ class BackgroundPredictor:
         stream: FrameStream,
         retention: float,
         *,
+        standoff: float | None = None,
         start: str | None = None,
         scratch: Path | None = None,
         advance: Callable[[float], None] | None = None,
@@ -189,26 +209,29 @@ class BackgroundPredictor:
         from .ogip import keywords
 
         keywords(None, "", np.empty((0, 2)), 0.0, start)  # refuses nonsense before any work
-        correction = self._correction(retention)
+        if standoff is not None and not (np.isfinite(standoff) and standoff > 0):
+            raise InputError(f"standoff: expected a positive number of mm, found {standoff}")
+        self._correction(self.detector, retention)  # refuses weights without cuts
         c = stream.conditions
         row = WEIGHTED_ROW if stream.source.weighted else ROW
-        store, tally, rates = RowStore(row, scratch), Tally(), Rates()
+        store, tally = RowStore(row, scratch), Tally()
         place = Sky(stream)
         example: Example | None = None
-        for frames, done in stream.blocks():
-            found = find_events(
-                frames,
-                split=c.split,
-                event=c.event,
-                upper=c.upper,
-                bad=stream.bad if stream.bad.any() else None,
-                saturation=stream.inspector.saturation,
-            )
-            stream.inspector.check_events(found.events["frame"])
-            rate = rates.update(found, frames)
-            classified = self.detector.classify(frames, found, rate=rate)
+        blocks = found_blocks(stream)
+        head: list[Block] = []
+        housing = None
+        if standoff is None:
+            head = beginning(blocks)
+            housing = self._housing(head)
+            standoff = housing.standoff
+        detector = self.detector.at(standoff)
+        correction = self._correction(detector, retention)
+        for frames, found, rate, done in chain(head, blocks):
+            classified = detector.classify(frames, found, rate=rate)
             _count(tally, stream, frames, found)
-            rows = self._rows(stream, frames, classified, retention, correction, place, row)
+            rows = self._rows(
+                detector, stream, frames, classified, retention, correction, place, row
+            )
             store.append(rows)
             example = better_example(example, frames, found, rows)
             if advance is not None:
@@ -232,14 +255,27 @@ class BackgroundPredictor:
             start=start,
             columns=frame_columns(stream, place),
             example=example,
+            standoff=detector.standoff,
+            housing=housing,
         )
         result.untrained = outside_training(result)
         for text in result.untrained:
             log.warning("%s: the network was not trained on this: %s", result.name, text)
         return result
 
+    def _housing(self, head: list[Block]) -> Housing:
+        """Measure the stand-off on the first blocks."""
+        housing = measure(self.detector, [block[:3] for block in head])
+        low, high = housing.interval
+        log.info(
+            "housing at %.3g mm (%.3g - %.3g), from %d events",
+            *(housing.standoff, low, high, housing.events),
+        )
+        return housing
+
+    @staticmethod
     def _rows(
-        self,
+        detector: BackgroundDetector,
         stream: FrameStream,
         frames: Frames,
         classified: Classified,
@@ -268,7 +304,7 @@ class BackgroundPredictor:
         rows["P_BKG"] = p
         rows["P_FRAME"] = classified.p_frame[at][:, 1:].sum(axis=1)
         rows["D_MIP"] = classified.d_mip[order]
-        rejected = p > self.detector.threshold(e["energy"], retention, rate=rate)
+        rejected = p > detector.threshold(e["energy"], retention, rate=rate)
         rows["FLAG"] = (
             e["flag"]
             | np.where(rejected, REJECTED, 0)
@@ -339,6 +375,39 @@ def _live_time(events: EventList) -> float:
         )
         return on_time
     return float(told)
+
+
+#: Frames, their events, particles a frame by exposure, and how much of the input is done.
+Block = tuple[Frames, Found, NDArray[np.float64], int]
+
+
+def found_blocks(stream: FrameStream) -> Iterator[Block]:
+    """Find the events of frames, block by block."""
+    c, rates = stream.conditions, Rates()
+    for frames, done in stream.blocks():
+        found = find_events(
+            frames,
+            split=c.split,
+            event=c.event,
+            upper=c.upper,
+            bad=stream.bad if stream.bad.any() else None,
+            saturation=stream.inspector.saturation,
+        )
+        stream.inspector.check_events(found.events["frame"])
+        yield frames, found, rates.update(found, frames), done
+
+
+def beginning(blocks: Iterator[Block]) -> list[Block]:
+    """Take the first blocks: enough events to measure on, or what memory has room for."""
+    head: list[Block] = []
+    events = pixels = 0
+    for block in blocks:
+        head.append(block)
+        events += int(block[1].events["valid"].sum())
+        pixels += len(block[0].pixels)
+        if events >= ENOUGH or pixels >= HEAD_PIXELS:
+            break
+    return head
 
 
 class Rates:

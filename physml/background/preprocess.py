@@ -98,7 +98,8 @@ def prepare(frames: Frames, found: Found, limit: int) -> dict[str, NDArray]:
     from .inputs import members, particle_rate
 
     rate = particle_rate(found, frames)
-    m = members(found, frames, limit, rate)
+    assert frames.exposures is not None
+    m = members(found, frames, limit, rate, frames.exposures["standoff"].astype(np.float64))
     label = cluster_truth(found, frames)
     of_frame = classes(frames.position(frames.pixels["frame"]), frames.pixels, len(frames))
     set_of = np.repeat(np.arange(len(m)), m.sizes)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
 
     from .correction import Correction
+    from .housing import Housing
     from .observation import Conditions
     from .ogip import ColumnCards
 
@@ -106,6 +107,10 @@ class BackgroundResult:
         Whether the probabilities rest on frames, or on energy and grade alone.
     weighted : bool
         Whether frames stand for several (simulations); counts are then not Poisson.
+    standoff : float or None
+        Distance from the silicon to the housing that the network was told, mm.
+    housing : Housing or None
+        How it was measured; None where it was given.
     """
 
     store: RowStore
@@ -127,6 +132,8 @@ class BackgroundResult:
     start: str | None = None
     columns: dict[str, ColumnCards] = field(default_factory=dict)
     example: Example | None = None
+    standoff: float | None = None
+    housing: Housing | None = None
 
     @cached_property
     def counts(self) -> dict[str, int]:

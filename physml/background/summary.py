@@ -22,7 +22,8 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
     dict
         ``summary`` (a sentence), ``input``, ``promise`` (retention asked for; in each band what it
         was measured to be, with its error), ``counts`` and ``bands`` (events by band),
-        ``exposure``, ``model``, ``not_trained_on``, ``remarks``, ``flags``, ``files``.
+        ``exposure``, ``housing`` (stand-off that the network was told), ``model``,
+        ``not_trained_on``, ``remarks``, ``flags``, ``files``.
     """
     c, tally = result.correction, result.tally
     promise: dict[str, Any] = {
@@ -73,6 +74,17 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
             "frame_time_s": result.frame_time,
             "particle_tracks_per_frame": round(tally.mean_rate, 6),
         }
+        out["housing"] = {
+            "standoff_mm": result.standoff,
+            "measured": result.housing is not None,
+        }
+        if result.housing is not None:
+            low, high = result.housing.interval
+            out["housing"] |= {
+                "best_mm": round(result.housing.standoff, 2),
+                "interval_90_mm": [low, high],
+                "events": result.housing.events,
+            }
     return out
 
 

@@ -135,6 +135,42 @@ class Thresholds:
         return 0.5 * (low + high)
 
 
+@dataclass(frozen=True)
+class CutTables:
+    """Tables of cuts, one for each stand-off of the housing.
+
+    Attributes
+    ----------
+    standoff : ndarray, shape (s,)
+        mm, increasing.
+    tables : tuple of Thresholds
+    """
+
+    standoff: NDArray[np.float64]
+    tables: tuple[Thresholds, ...]
+
+    def at(self, standoff: float) -> Thresholds:
+        """Table of the nearest stand-off [mm]."""
+        from .housing import nearest
+
+        return self.tables[nearest(self.standoff, standoff)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for the metadata of a weights file."""
+        return {
+            "standoff": self.standoff.tolist(),
+            "tables": [table.as_dict() for table in self.tables],
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> CutTables:
+        """Take it back."""
+        return cls(
+            np.asarray(content["standoff"], float),
+            tuple(Thresholds.from_dict(table) for table in content["tables"]),
+        )
+
+
 def _logit(p: ArrayLike) -> NDArray[np.float64]:
     q = np.asarray(p, float)
     return np.log(q / (1 - q))

@@ -19,8 +19,9 @@ RAREST = 0.15  # least number of times that a set comes in an epoch
 ENERGY_BINS = 60  # logarithmic, for the matching of spectra
 BAND = (0.2, 15.01)  # keV; up to below
 NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
-EVENT, PARTICLE, ENERGY, RATE, BLIND = (
-    FEATURES.index(n) for n in ("event", "particle", "log_energy", "log_rate", "blind")
+EVENT, PARTICLE, ENERGY, RATE, BLIND, STANDOFF = (
+    FEATURES.index(n)
+    for n in ("event", "particle", "log_energy", "log_rate", "blind", "log_standoff")
 )
 # Sets of very different sizes are not padded to the largest of the batch, but in so many parts.
 PARTS = 5
@@ -158,7 +159,7 @@ class EventSets:
         Returns
         -------
         dict
-            patch (n, k, 5, 5), feature (n, k, 11), place (n, k, 4), present (n, k); label,
+            patch (n, k, 5, 5), feature (n, k, 12), place (n, k, 4), present (n, k); label,
             event_weight, cluster_weight (n, k); frame_class, frame_weight, size, id (n,).
         """
         a = self.arrays
@@ -221,11 +222,12 @@ class EventSets:
         place[sets[free], member[free], :2] = new[free]
 
     def _vary_exposure(self, feature: NDArray, patch: NDArray, rng: np.random.Generator) -> None:
-        """Multiply the energies of each set by one factor, its particle rate by another."""
+        """Multiply energies, particle rate and stand-off of each set by a factor each."""
         factor = np.exp(self.augment.gain * rng.standard_normal(len(feature)))
         patch *= factor[:, None, None, None].astype(np.float32)
         feature[..., ENERGY] += np.log10(factor)[:, None].astype(np.float32)
-        feature[..., RATE] += self.augment.rate * rng.standard_normal((len(feature), 1), np.float32)
+        for column, scatter in ((RATE, self.augment.rate), (STANDOFF, self.augment.standoff)):
+            feature[..., column] += scatter * rng.standard_normal((len(feature), 1), np.float32)
 
 
 def _thinned(

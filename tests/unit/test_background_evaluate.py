@@ -27,7 +27,7 @@ def trained():
 @pytest.fixture(scope="module")
 def judged(trained) -> Judged:
     made = evaluate.judge(toy(2), Compass(), trained, retention=RETENTION)
-    evaluate.add_ablations(made, Compass(), seed=0)
+    evaluate.add_ablations(made, seed=0)
     return made
 
 
@@ -169,7 +169,7 @@ def test_bins_of_calibration_hold_all_events_of_the_band(judged, numbers):
 
 
 def test_context_is_worth_nothing_with_strangers(judged):
-    found = evaluate.with_strangers(judged, Compass(), None, retention=0.9, replicas=100, seed=0)
+    found = evaluate.with_strangers(judged, None, retention=0.9, replicas=100, seed=0)
     assert found["own"]["value"] > 0.5
     assert found["strangers"]["value"] < 0.3
     assert found["difference"]["low"] < 0.08
@@ -197,8 +197,10 @@ def test_pixels_are_exchanged_among_equal_energies(judged):
 
 
 def test_the_loss_with_the_other_geometry_is_paired(judged):
+    from dataclasses import replace
+
     rng = np.random.default_rng(0)
-    one = Judged(judged.frames, judged.found, judged.events, judged.classified)
+    one = replace(judged, scores={}, cuts={})
     one.scores[TREES] = judged.scores["SAC"]
     one.scores[TREES + judges.OTHER] = rng.normal(size=len(judged.events))
     found = evaluate.cross_geometry({"far": one, "bare": judged}, (0.9,), 100, 0)

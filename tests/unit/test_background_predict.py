@@ -29,6 +29,7 @@ from physml.background.frames import PIXEL
 from physml.background.predict import BackgroundPredictor, Rates
 from physml.background.rows import EXTRAPOLATED, REJECTED
 from physml.background.summary import summarise
+from physml.exceptions import InputError
 
 COLUMNS = (
     *("TIME", "FRAME", "RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI", "PATTERN", "FLAG"),
@@ -288,6 +289,7 @@ def weights(tmp_path_factory):
 
     from physml.background.learning_settings import NetworkSettings
     from physml.background.model import EventNet
+    from physml.background.thresholds import CutTables
     from physml.io.weights import save_weights
 
     settings = NetworkSettings(width=8, heads=2, blocks=1, pair_width=2, patch_channels=2)
@@ -297,7 +299,7 @@ def weights(tmp_path_factory):
         **rule.card,
         "pipeline": "background",
         "network": settings.model_dump(mode="json"),
-        "thresholds": rule.thresholds.as_dict(),
+        "thresholds": CutTables(np.array([5.0, 15.0]), (rule.thresholds,) * 2).as_dict(),
         "event_level": rule.event_level.as_dict(),
     }
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
@@ -323,6 +325,21 @@ def test_a_real_network_from_a_file_of_weights(weights, seen, tmp_path):
     np.testing.assert_allclose(again.events["P_BKG"], e["P_BKG"], atol=1e-6)
     listed = made.predict(write_events(tmp_path / "e.fits", event_table(100)))
     assert np.isfinite(listed.events["P_BKG"]).all()
+
+
+def test_the_stand_off_is_measured_or_told(weights, seen):
+    made = BackgroundPredictor.load(weights)
+    told = made.predict(seen.images, 0.9, detector=CAMERA, standoff=6.0)
+    assert told.standoff == 5.0 and told.housing is None
+    assert summarise(told)["housing"] == {"standoff_mm": 5.0, "measured": False}
+    found = made.predict(seen.images, 0.9, detector=CAMERA)
+    assert found.housing is not None and found.standoff in (5.0, 15.0)
+    assert found.housing.events == len(found.events)
+    about = summarise(found)["housing"]
+    assert about["measured"] and about["events"] == len(found.events)
+    for wrong in (0.0, -3.0, np.nan):
+        with pytest.raises(InputError, match="standoff: expected a positive number of mm"):
+            made.predict(seen.images, 0.9, detector=CAMERA, standoff=wrong)
 
 
 # --------------------------------------------------------------------------------- large files

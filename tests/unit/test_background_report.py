@@ -183,7 +183,7 @@ def evaluated():
     judged, numbers = {}, {}
     for name, seed in (("close", 5), ("far", 6)):
         one = evaluate.judge(toy(seed), Compass(), retention=RETENTION)
-        evaluate.add_ablations(one, Compass(), seed=0)
+        evaluate.add_ablations(one, seed=0)
         judged[name] = one
         numbers[name] = evaluate.set_metrics(one, retention=RETENTION, replicas=60, seed=0)
     fixed = {"0.98": {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}}}
@@ -257,7 +257,7 @@ def test_figures_do_without_some_methods(evaluated):
 
 def test_frames_of_several_exposures_have_one_live_time():
     frames = concatenate([toy_exposure(k, 50, rng=np.random.default_rng(k)) for k in range(2)])
-    one = evaluate.Judged(frames, None, None, None)
+    one = evaluate.Judged(frames, None, None, None, None, None)
     assert one.live_s == pytest.approx(2 * 50 * 5e-3)
     assert one.area_cm2 == pytest.approx(44.3)
 
