@@ -398,6 +398,23 @@ def stress_table(result: Mapping[str, Any]) -> str:
     )
 
 
+def housing_table(result: Mapping[str, Any]) -> str:
+    """Stand-off that the network found out by itself, beside the true one."""
+    found = {TITLES[n]: p["housing"] for n, p in result["sets"].items()}
+    found |= {n: p["housing"] for n, p in result.get("stress", {}).items()}
+    rows = [
+        [
+            name,
+            f"{h['true']:.3g}",
+            f"{h['measured']:.3g} ({h['interval'][0]:.3g}-{h['interval'][1]:.3g})",
+            f"{h['taken']:.3g}",
+            f"{h['events']:,}",
+        ]
+        for name, h in found.items()
+    ]
+    return table(["set", "stand-off [mm]", "measured", "taken", "events"], rows)
+
+
 def source_table(result: Mapping[str, Any]) -> str:
     """Headline figures of the source method."""
     rows = [
@@ -491,6 +508,7 @@ def report(result: Mapping[str, Any]) -> str:
         "### Context\n\n" + context_table(result),
         "### Boosted trees that learnt behind the other wall, 0.3-10 keV\n\n"
         + geometry_table(result),
+        "### The housing, from the events themselves\n\n" + housing_table(result),
         "### Origin\n\n" + origin_table(result),
         "### Bias of what is kept\n\n" + bias_lines(result),
     ]

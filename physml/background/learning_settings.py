@@ -116,7 +116,7 @@ class CalibrateSettings(Settings):
 class TrainSettings(TrainBase):
     """Training of the network, then calibration and thresholds, then the source method."""
 
-    epochs: int = Field(10, description="Passes over the training set", gt=0)
+    epochs: int = Field(8, description="Passes over the training set", gt=0)
     batch_size: int = Field(256, description="Frames a step", gt=0)
     learning_rate: float = Field(3e-3, description="Peak learning rate", gt=0)
     channels_last: bool = Field(False, description="Memory order of convolutions")

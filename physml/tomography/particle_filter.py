@@ -42,7 +42,8 @@ class ParticleFilter(Estimator):
     prior
         ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
     moves
-        Markov steps after each resampling.
+        Rounds of Markov steps after each resampling: one step a round with the HS prior, three with
+        the rank-adaptive one.
     threshold
         Effective share of the particles below which they are resampled.
 
@@ -77,8 +78,8 @@ class ParticleFilter(Estimator):
         self._tau = torch.as_tensor(rng.uniform(0, high, shape))
         self._x = self._coordinates(self._a, self._tau)
         self._log_weight = torch.zeros(shape, dtype=torch.float64)
-        self._step = torch.full((n_states,), FIRST_STEP, dtype=torch.float64)
-        self._tau_step = torch.full((n_states,), 1.0, dtype=torch.float64)
+        kinds = 3 if self.prior == "rank_adaptive" else 1
+        self._step = torch.full((n_states, kinds), FIRST_STEP, dtype=torch.float64)
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Weigh the particles, moving them where needed. See `Estimator.update`."""
@@ -165,33 +166,44 @@ class ParticleFilter(Estimator):
         data = all_g[which], all_counts[which]
         # The tally holds the whole of the block: what is not yet to count is taken off again.
         extra = g[which], counts[which] * (1 - done[which])[:, None]
-        step, tau_step = self._step[which], self._tau_step[which]
+        step = self._step[which]
         value = self._target(data, extra, x)
-        for move in range(self.moves):
-            turn = self.prior == "rank_adaptive" and move % 2 == 1
-            if turn:
-                size = tau_step[:, None] * torch.as_tensor(self._rng.standard_normal(tau.shape))
-                new_a, new_tau = a, _reflect(tau + size, TAU_MAX)
-            else:
-                keep = (1 - step.square()).sqrt()[:, None, None, None]
-                new_a = keep * a + step[:, None, None, None] * self._gaussian(tuple(a.shape))
-                new_tau = tau
-            new_x = self._coordinates(new_a, new_tau)
-            new_value = self._target(data, extra, new_x)
-            log_uniform = torch.as_tensor(self._rng.random(value.shape)).log()
-            accept = log_uniform < new_value - value
-            a = torch.where(accept[..., None, None], new_a, a)
-            tau = torch.where(accept, new_tau, tau)
-            x = torch.where(accept[..., None], new_x, x)
-            value = torch.where(accept, new_value, value)
-            factor = torch.exp(accept.double().mean(1) - ACCEPTANCE)
-            if turn:
-                tau_step = (tau_step * factor).clamp(max=TAU_MAX)
-            else:
-                step = (step * factor).clamp(max=LARGEST_STEP)
+        for _ in range(self.moves):
+            for kind in range(step.shape[1]):
+                new_a, new_tau = self._propose(kind, step[:, kind], a, tau)
+                new_x = self._coordinates(new_a, new_tau)
+                new_value = self._target(data, extra, new_x)
+                log_uniform = torch.as_tensor(self._rng.random(value.shape)).log()
+                accept = log_uniform < new_value - value
+                a = torch.where(accept[..., None, None], new_a, a)
+                tau = torch.where(accept, new_tau, tau)
+                x = torch.where(accept[..., None], new_x, x)
+                value = torch.where(accept, new_value, value)
+                factor = torch.exp(accept.double().mean(1) - ACCEPTANCE)
+                step[:, kind] = (step[:, kind] * factor).clamp(max=LARGEST_STEP)
         self._a[which], self._tau[which], self._x[which] = a, tau, x
-        self._step[which], self._tau_step[which] = step, tau_step
+        self._step[which] = step
         self._log_weight[which] = 0
+
+    def _propose(self, kind: int, step: Tensor, a: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
+        """Proposals that the prior does not tell from their origin.
+
+        With the rank-adaptive prior the first column, the others and tau go in turn, each with a
+        step of its own size: the data fix them to very different precision.
+        """
+        if kind == 2:
+            size = TAU_MAX * step[:, None] * torch.as_tensor(self._rng.standard_normal(tau.shape))
+            return a, _reflect(tau + size, TAU_MAX)
+        columns = slice(None)
+        if self.prior == "rank_adaptive":
+            columns = slice(0, 1) if kind == 0 else slice(1, None)
+        old = a[..., columns]
+        keep = (1 - step.square()).sqrt()[:, None, None, None]
+        new = a.clone()
+        new[..., columns] = keep * old + step[:, None, None, None] * self._gaussian(
+            tuple(old.shape)
+        )
+        return new, tau
 
     @staticmethod
     def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:

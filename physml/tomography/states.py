@@ -182,7 +182,8 @@ def _under_local(rho: Tensor, rng: Generator) -> Tensor:
 
 def _log_uniform(n: int, rng: Generator, ends: float | tuple[float, float]) -> Tensor:
     if isinstance(ends, tuple):
-        return torch.from_numpy(np.exp(rng.uniform(*np.log(ends), n)))
+        low, high = np.log(ends)
+        return torch.from_numpy(np.exp(rng.uniform(low, high, n)))
     return torch.full((n,), ends, dtype=torch.float64)
 
 
