@@ -1,0 +1,76 @@
+"""N x infidelity of two-qubit states for many copies: best sets of bases and two fixed ones.
+
+    python benchmarks/tomography_limits.py [--states 160] [--steps 800] [--json FILE]
+
+The medians are the lines of `physml.tomography.limits.TWO_QUBITS`. The floor is what the search
+for a better basis leaves open; means say little, since states near the boundary dominate them.
+About ten minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from physml.random import stream
+from physml.tomography.fixed_povm import mub_bases
+from physml.tomography.limit_designs import best_bases
+from physml.tomography.limits import TWO_QUBITS, asymptotic
+from physml.tomography.povm import basis_effects, pauli_effects
+from physml.tomography.states import draw
+
+BATCH = 40
+
+
+def measure(name: str, n_states: int, steps: int) -> dict[str, dict[str, float]]:
+    """Median, quartiles and floor of each design for an ensemble."""
+    rho = draw(name, n_states, 4, stream(0, "test", list(TWO_QUBITS).index(name)))
+    values: dict[str, torch.Tensor] = {}
+    floors: dict[str, torch.Tensor] = {}
+    for design, kind in (("any basis", "global"), ("product bases", "product")):
+        found = [
+            best_bases(part, kind, stream(0, "test", 1_000 + i), steps=steps)  # type: ignore[arg-type]
+            for i, part in enumerate(rho.split(BATCH))
+        ]
+        values[design] = torch.cat([b.value for b in found])
+        floors[design] = torch.cat([b.floor for b in found])
+    values["MUB"] = asymptotic(basis_effects(mub_bases(2)), rho)
+    values["Pauli"] = asymptotic(pauli_effects(2), rho)
+    return {
+        design: {
+            "median": float(v.median()),
+            "first_quartile": float(v.quantile(0.25)),
+            "third_quartile": float(v.quantile(0.75)),
+            "floor_median": float(floors.get(design, v).median()),
+        }
+        for design, v in values.items()
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--states", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    table = {}
+    for name in TWO_QUBITS:
+        table[name] = measure(name, options.states, options.steps)
+        for design, row in table[name].items():
+            print(
+                f"{name:14s} {design:14s} {row['median']:8.2f}  "
+                f"({row['first_quartile']:.1f} to {row['third_quartile']:.1f}), "
+                f"floor {row['floor_median']:.2f}",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
