@@ -1,0 +1,190 @@
+"""What a tomographer answers: regions, intervals, and the names of functionals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physml.exceptions import InputError
+
+from .operators import concurrence, fidelity, purity
+
+Functional = Callable[[Tensor], Tensor]
+"""From density matrices (M, d, d) to numbers (M,)."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A ball of states about the estimate.
+
+    Attributes
+    ----------
+    level : float
+        Probability that the true state lies in it.
+    infidelity : float
+        Its radius as 1 - F to the estimate.
+    bures : float
+        The same as Bures distance, sqrt(2 (1 - sqrt F)).
+    effective_size : float
+        Independent posterior samples it rests on.
+    complete : bool
+        Whether the measurements determine the state (are informationally complete).
+    notes : list of str
+        What the user has to know about it.
+    """
+
+    level: float
+    infidelity: float
+    bures: float
+    effective_size: float
+    complete: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number that follows from the state, with its interval.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+        Of the estimate.
+    low, high : float
+        Central interval of the posterior.
+    level : float
+        Probability that the true value lies in it.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    level: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Functional]:
+    """Name and function of a functional.
+
+    Parameters
+    ----------
+    given : str, callable, or a state
+        "purity", "concurrence", "fidelity" (needs `target`); a function of density matrices
+        (M, d, d), complex128 tensors, that gives (M,) numbers; or a state, for the fidelity to it.
+    n_qubits : int
+    target : state, optional
+        Density matrix (d, d) or vector (d,): a Qobj, array or tensor.
+
+    Raises
+    ------
+    InputError
+    """
+    if callable(given) and not hasattr(given, "full"):
+        return getattr(given, "__name__", "functional"), given
+    if not isinstance(given, str):
+        return functional("fidelity", n_qubits, given)
+    if given == "purity":
+        return given, purity
+    if given == "concurrence":
+        if n_qubits != 2:
+            raise InputError.expected("concurrence", "2 qubits", str(n_qubits))
+        return given, concurrence
+    if given == "fidelity":
+        if target is None:
+            raise InputError.expected("fidelity", "a target", "none")
+        state = as_density_matrix(target, n_qubits)
+        return given, lambda rho: fidelity(rho, state.expand_as(rho))
+    raise InputError.expected(
+        "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
+    )
+
+
+TOLERANCE = 1e-6
+"""How far a target may be from Hermitian, positive and of trace one."""
+
+
+def as_density_matrix(given: Any, n_qubits: int, place: str = "target") -> Tensor:
+    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length.
+
+    Raises
+    ------
+    InputError
+        It is no state of that many qubits.
+    """
+    if hasattr(given, "full"):  # qutip, without importing it
+        given = given.full()
+    if hasattr(given, "detach"):
+        given = given.detach().cpu().numpy()
+    try:
+        array = np.asarray(given, np.complex128)
+    except (TypeError, ValueError) as error:
+        raise InputError.expected(place, "a state", repr(given)[:60]) from error
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    d = 1 << n_qubits
+    if array.shape not in ((d,), (d, d)):
+        raise InputError.expected(
+            place, f"a state of {n_qubits} qubits, d = {d}", f"shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        raise InputError.expected(place, "finite numbers", "NaN or infinity")
+    if array.ndim == 1:
+        norm = np.linalg.norm(array)
+        if norm == 0:
+            raise InputError.expected(place, "a vector that is not zero", "zero")
+        array = np.outer(array, array.conj()) / norm**2
+    trace = np.trace(array).real
+    if np.abs(array - array.conj().T).max() > TOLERANCE or abs(trace - 1) > TOLERANCE:
+        raise InputError.expected(place, "a Hermitian matrix of trace 1", f"trace {trace:.6g}")
+    if (lowest := np.linalg.eigvalsh(array)[0]) < -TOLERANCE:
+        raise InputError.expected(place, "a positive matrix", f"an eigenvalue of {lowest:.2g}")
+    return torch.from_numpy(0.5 * (array + array.conj().T))
+
+
+NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")
+
+
+def named_state(name: str, n_qubits: int) -> Tensor:
+    """Pure states by name: Bell states, GHZ, W, and |0>, |1>, |+>, |->, |i>, |-i> of each qubit.
+
+    Raises
+    ------
+    InputError
+        No such name, or not of that many qubits.
+    """
+    d = 1 << n_qubits
+    psi: Any = np.zeros(d, np.complex128)
+    key = name.lower()
+    bells = {"phi+": (0, 3, 1), "phi-": (0, 3, -1), "psi+": (1, 2, 1), "psi-": (1, 2, -1)}
+    single = {
+        "0": (1, 0),
+        "1": (0, 1),
+        "+": (1, 1),
+        "-": (1, -1),
+        "i": (1, 1j),
+        "-i": (1, -1j),
+    }
+    if key in bells:
+        if n_qubits != 2:
+            raise InputError.expected(f"state {name}", "2 qubits", str(n_qubits))
+        a, b, sign = bells[key]
+        psi[a], psi[b] = 1, sign
+    elif key == "ghz":
+        psi[0] = psi[-1] = 1
+    elif key == "w":
+        psi[[1 << k for k in range(n_qubits)]] = 1
+    elif key in single:
+        psi = np.ones(1, np.complex128)
+        for _ in range(n_qubits):
+            psi = np.kron(psi, np.array(single[key], np.complex128))
+    else:
+        raise InputError.expected("state", f"one of {', '.join(NAMED)}", repr(name))
+    return as_density_matrix(psi, n_qubits, f"state {name}")
