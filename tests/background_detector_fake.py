@@ -89,9 +89,6 @@ class RuleDetector:
     def at(self, standoff):
         return self
 
-    def evidence(self, frames, found, rate, standoffs, most):
-        return np.zeros(0), [np.zeros(0)]
-
     def threshold(self, energy, retention, band=None, rate=None):
         return 1 / (1 + np.exp(-self.thresholds.logit(energy, retention, band, rate)))
 

@@ -31,9 +31,6 @@ class Compass:
     def measured(self, frames, found, rate=None):
         return self
 
-    def evidence(self, frames, found, rate, standoffs, most):
-        return np.zeros(0), [np.zeros(0)]
-
     def __init__(self, radius: float = 12.0):
         self.radius = radius
         self.card = {"version": "compass"}

@@ -18,7 +18,6 @@ from .learning_settings import NetworkSettings
 from .model import EventNet
 from .thresholds import CutTables, Thresholds
 from .training_data import BLIND
-from .training_data import STANDOFF as LOG_STANDOFF
 
 if TYPE_CHECKING:
     from .events import Found
@@ -154,49 +153,6 @@ class BackgroundDetector:
             return self
         rates = particle_rate(found, frames) if rate is None else rate
         return self.at(measure(self, [(frames, found, rates)]).standoff)
-
-    def evidence(
-        self,
-        frames: Frames,
-        found: Found,
-        rate: NDArray[np.float64],
-        standoffs: NDArray[np.float64],
-        most: int,
-    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-        """Judge events under several stand-offs.
-
-        Parameters
-        ----------
-        frames : Frames
-        found : Found
-        rate : ndarray
-            Particles a frame by exposure.
-        standoffs : ndarray, shape (s,)
-            mm.
-        most : int
-            Events to judge, at most, and the others of their frames: the first.
-
-        Returns
-        -------
-        energy : ndarray, shape (m,)
-            keV.
-        logit : list of ndarray, shape (m,)
-            Calibrated logits for each stand-off.
-        """
-        valid = found.events["frame"][found.events["valid"]]
-        if len(valid) == 0 or most <= 0:
-            return np.zeros(0), [np.zeros(0) for _ in standoffs]
-        last = valid[min(most, len(valid)) - 1]
-        chosen = np.unique(valid[valid <= last])
-        m = members(found, frames, self.limit, rate)
-        used = np.isin(frames.index[m.frame], chosen)
-        m = some_sets(m, np.flatnonzero(used))
-        query = m.query & (m.event >= 0)
-        logits = []
-        for standoff in standoffs:
-            m.feature[:, LOG_STANDOFF] = np.log10(standoff / STANDOFF)
-            logits.append(self.calibrated(self.judge(m)[0][query]))
-        return found.events["energy"][m.event[query]].astype(np.float64), logits
 
     # ------------------------------------------------------------------------- cuts
 
@@ -395,17 +351,6 @@ class BackgroundDetector:
         if self.event_level is None:
             raise ValueError("these weights have no event-level model")
         return self.event_level.probability(energy, grade, convention)
-
-
-def some_sets(m: Members, sets: NDArray[np.int64]) -> Members:
-    """Take some sets, with copies of their members."""
-    sizes = m.sizes[sets]
-    start = np.append(0, np.cumsum(sizes))
-    rows = np.repeat(m.start[sets] - start[:-1], sizes) + np.arange(start[-1])
-    each = ("feature", "patch", "place", "event", "cluster", "query")
-    return replace(
-        m, **{name: getattr(m, name)[rows] for name in each}, start=start, frame=m.frame[sets]
-    )
 
 
 def apart(m: Members) -> Members:

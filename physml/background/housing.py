@@ -4,6 +4,11 @@ Electrons out of the housing land near the track of the cosmic ray that set them
 housing is near, and anywhere if it is far. The network is told how far it is, and so says for each
 event how much more likely its surroundings are for background than for an X-ray, under each of
 some stand-offs. Which of them suits all events best is a question of likelihood.
+
+What an X-ray's surroundings look like is taken from the frames themselves: each event is put into
+other frames as well, of which it knows nothing. Ratios of likelihoods have a mean of one there, and
+are divided by the mean that they have. Without that the stand-off under which a network is wrong
+about the frames as such would win.
 """
 
 from __future__ import annotations
@@ -14,18 +19,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import STANDOFF
+from physml.random import stream
+
+from .injection import Library, put
+from .inputs import FEATURES, STANDOFF, Members, members, some_sets
 
 if TYPE_CHECKING:
     from .detect import BackgroundDetector
     from .events import Found
     from .frames import Frames
+    from .injection import Injected
 
 #: Events whose stand-off has been measured as well as it is needed.
 ENOUGH = 20_000
+ELSEWHERE = 2  # other frames that each event is put into
 ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
 STEPS = 60  # of expectation maximisation
 LEAST = 30  # events in an energy bin
+RATE, LOG_STANDOFF = FEATURES.index("log_rate"), FEATURES.index("log_standoff")
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,30 @@ class Housing:
         return float(chosen.min()), float(chosen.max())
 
 
+@dataclass
+class Evidence:
+    """What events say under several stand-offs, where they are and elsewhere.
+
+    Attributes
+    ----------
+    energy, weight : ndarray, shape (m,)
+        keV; of their frames.
+    here : ndarray, shape (s, m)
+        Logits of background under each stand-off.
+    elsewhere : ndarray, shape (s, m, e)
+        The same in other frames; nan where an event fell onto a cluster.
+    """
+
+    energy: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    here: NDArray[np.float64]
+    elsewhere: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.energy)
+
+
 def measure(
     detector: BackgroundDetector,
     parts: list[tuple[Frames, Found, NDArray[np.float64]]],
@@ -86,25 +121,113 @@ def measure(
     Housing
     """
     standoffs = np.asarray(detector.standoffs, np.float64)
-    logits: list[list[NDArray[np.float64]]] = [[] for _ in standoffs]
-    energies: list[NDArray[np.float64]] = []
-    number = 0
-    for frames, found, rate in parts:
-        made = detector.evidence(frames, found, rate, standoffs, enough - number)
-        energies.append(made[0])
-        for kept, logit in zip(logits, made[1], strict=True):
-            kept.append(logit)
-        number += len(made[0])
-        if number >= enough:
+    nothing = Housing(standoffs, np.zeros(len(standoffs)), 0)
+    if len(standoffs) == 1:
+        return nothing
+    found: list[Evidence] = []
+    for k, (frames, events, rate) in enumerate(parts):
+        left = enough - sum(map(len, found))
+        if left <= 0:
             break
-    if number == 0:
-        return Housing(standoffs, np.zeros(len(standoffs)), 0)
-    energy = np.concatenate(energies)
-    each = [log_likelihood(np.concatenate(kept), energy) for kept in logits]
-    return Housing(standoffs, np.array(each), number)
+        rng = stream(0, "predict", k)  # the same data have the same housing
+        found.append(evidence(detector, frames, events, rate, standoffs, left, rng))
+    if sum(map(len, found)) == 0:
+        return nothing
+    e = Evidence(
+        np.concatenate([f.energy for f in found]),
+        np.concatenate([f.weight for f in found]),
+        np.concatenate([f.here for f in found], 1),
+        np.concatenate([f.elsewhere for f in found], 1),
+    )
+    each = [
+        log_likelihood(e.energy, e.weight, *pair) for pair in zip(e.here, e.elsewhere, strict=True)
+    ]
+    return Housing(standoffs, np.array(each), len(e))
 
 
-def log_likelihood(logit: NDArray[np.float64], energy: NDArray[np.float64]) -> float:
+def evidence(
+    detector: BackgroundDetector,
+    frames: Frames,
+    found: Found,
+    rate: NDArray[np.float64],
+    standoffs: NDArray[np.float64],
+    most: int,
+    rng: np.random.Generator,
+) -> Evidence:
+    """Judge events under several stand-offs, where they are and in other frames.
+
+    Parameters
+    ----------
+    detector : BackgroundDetector
+    frames : Frames
+    found : Found
+    rate : ndarray
+        Particles a frame by exposure.
+    standoffs : ndarray, shape (s,)
+        mm.
+    most : int
+        Events to judge, at most; drawn from all.
+    rng : numpy.random.Generator
+    """
+    m = members(found, frames, detector.limit, rate)
+    rows = np.flatnonzero(m.query & (m.event >= 0))
+    if len(rows) > most:
+        rows = np.sort(rng.choice(rows, most, replace=False))
+    n, s = len(rows), len(standoffs)
+    if n == 0:
+        return Evidence(np.zeros(0), np.zeros(0), np.zeros((s, 0)), np.zeros((s, 0, ELSEWHERE)))
+    set_of = np.repeat(np.arange(len(m)), m.sizes)[rows]
+    sets, place = np.unique(set_of, return_inverse=True)
+    here = some_sets(m, sets)
+    at = here.start[place] + rows - m.start[set_of]
+    moved = [_elsewhere(m, frames, rows, set_of, rng) for _ in range(ELSEWHERE)]
+    out = Evidence(
+        found.events["energy"][m.event[rows]].astype(np.float64),
+        frames.weight[m.frame[set_of]].astype(np.float64),
+        np.empty((s, n)),
+        np.full((s, n, ELSEWHERE), np.nan),
+    )
+    for k, standoff in enumerate(standoffs):
+        told = np.float32(np.log10(standoff / STANDOFF))
+        here.feature[:, LOG_STANDOFF] = told
+        out.here[k] = detector.calibrated(detector.judge(here)[0][at])
+        for j, injected in enumerate(moved):
+            injected.feature[..., LOG_STANDOFF] = told
+            logit = detector.judge_injected(injected)
+            out.elsewhere[k, :, j] = np.where(injected.free, logit, np.nan)
+    return out
+
+
+def _elsewhere(
+    m: Members,
+    frames: Frames,
+    rows: NDArray[np.int64],
+    set_of: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> Injected:
+    """Put events into other frames of their exposures, at the places of other events."""
+    first_set = np.full(len(frames), -1)
+    first_set[m.frame[::-1]] = np.arange(len(m))[::-1]
+    exposure = frames.frame_exposure
+    own = exposure[m.frame[set_of]]
+    other = np.empty(len(rows), np.int64)
+    for number in np.unique(own):
+        pool, mine = np.flatnonzero(exposure == number), np.flatnonzero(own == number)
+        share = frames.weight[pool].astype(np.float64)
+        other[mine] = rng.choice(pool, len(mine), p=share / share.sum())
+    sets = first_set[other]
+    slot = np.where(sets >= 0, m.sizes[np.maximum(sets, 0)], 0)
+    library = Library(m.feature[rows], m.patch[rows], m.place[rows, 2:])
+    where = m.place[rng.permutation(rows), :2]
+    return put(m, sets, slot, library, np.arange(len(rows)), where, m.feature[rows, RATE])
+
+
+def log_likelihood(
+    energy: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    here: NDArray[np.float64],
+    elsewhere: NDArray[np.float64],
+) -> float:
     """Log-likelihood of events under a mixture of background and X-rays.
 
     In each bin of energy the share of background is that which suits the events best
@@ -112,28 +235,34 @@ def log_likelihood(logit: NDArray[np.float64], energy: NDArray[np.float64]) -> f
 
     Parameters
     ----------
-    logit : ndarray, shape (m,)
-        Log of the likelihood ratio of background to X-rays.
-    energy : ndarray, shape (m,)
-        keV.
+    energy, weight : ndarray, shape (m,)
+        keV; how many events each stands for.
+    here : ndarray, shape (m,)
+        Logs of the likelihood ratios of background to X-rays.
+    elsewhere : ndarray, shape (m, e)
+        The same of events that are X-rays for certain, or as good as.
     """
     total = 0.0
     place = np.searchsorted(ENERGIES, energy, side="right")
-    ratio = np.exp(np.clip(logit, -30, 30))
+    ratio, null = (np.exp(np.clip(v, -30, 30)) for v in (here, elsewhere))
     for k in np.unique(place):
-        r = ratio[place == k]
-        if len(r) < LEAST:
+        mine = place == k
+        if mine.sum() < LEAST:
             continue
-        share = 0.5
+        w = weight[mine]
+        known = np.isfinite(null[mine])
+        mean = np.average(
+            null[mine][known], weights=np.broadcast_to(w[:, None], known.shape)[known]
+        )
+        r, share = ratio[mine] / mean, 0.5
         for _ in range(STEPS):
-            share = float(np.mean(share * r / (share * r + 1 - share)))
-        total += float(np.log(share * r + 1 - share).sum())
+            share = float(np.average(share * r / (share * r + 1 - share), weights=w))
+        # Kish's effective number: weights of different size say less than their sum.
+        number = w.sum() ** 2 / (w**2).sum()
+        total += float(number * np.average(np.log(share * r + 1 - share), weights=w))
     return total
 
 
 def nearest(standoffs: NDArray[np.float64], standoff: float) -> int:
     """Which of some stand-offs is nearest, by its logarithm."""
     return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))
-
-
-__all__ = ["ENOUGH", "STANDOFF", "Housing", "log_likelihood", "measure", "nearest"]

@@ -10,7 +10,7 @@ orientation, and pairs of members are told by distances and relative angles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +90,17 @@ class Members:
     def sizes(self) -> NDArray[np.int64]:
         """Members of each set, shape (g,)."""
         return np.diff(self.start)
+
+
+def some_sets(m: Members, sets: NDArray[np.int64]) -> Members:
+    """Take some sets, with copies of their members."""
+    sizes = m.sizes[sets]
+    start = np.append(0, np.cumsum(sizes))
+    rows = np.repeat(m.start[sets] - start[:-1], sizes) + np.arange(start[-1])
+    each = ("feature", "patch", "place", "event", "cluster", "query")
+    return replace(
+        m, **{name: getattr(m, name)[rows] for name in each}, start=start, frame=m.frame[sets]
+    )
 
 
 def particle_rate(found: Found, frames: Frames) -> NDArray[np.float64]:

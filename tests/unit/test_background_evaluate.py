@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from background_event_fakes import frames_of, with_truth
 from background_judge_fakes import RETENTION, Compass, toy
 
 from physml.background import evaluate, judges, metrics, sets, stress

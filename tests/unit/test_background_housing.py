@@ -2,88 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 
-from physml.background.housing import Housing, log_likelihood, measure, nearest
+from physml.background.housing import Housing, log_likelihood, nearest
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 
 
 def mixture(share, m, rng):
-    """Log-likelihood ratios of N(1, 1) to N(-1, 1) for a mixture of both."""
+    """Log-likelihood ratios of N(1, 1) to N(-1, 1) for a mixture of both, and for the second."""
     x = rng.normal(np.where(rng.random(m) < share, 1.0, -1.0))
-    return 2 * x
+    return 2 * x, 2 * rng.normal(-1.0, size=(m, 2))
+
+
+def of(energy, here, elsewhere, weight=None):
+    return log_likelihood(
+        energy, np.ones(len(energy)) if weight is None else weight, here, elsewhere
+    )
 
 
 def test_the_likelihood_is_that_of_the_best_share():
-    logit = mixture(0.3, 4000, np.random.default_rng(0))
+    here, elsewhere = mixture(0.3, 4000, np.random.default_rng(0))
     shares = np.linspace(0, 1, 401)[1:-1]
-    each = [np.log(p * np.exp(logit) + 1 - p).sum() for p in shares]
-    assert log_likelihood(logit, np.full(4000, 3.0)) == pytest.approx(max(each), abs=0.2)
+    ratio = np.exp(here) / np.exp(elsewhere).mean()
+    each = [np.log(p * ratio + 1 - p).sum() for p in shares]
+    assert of(np.full(4000, 3.0), here, elsewhere) == pytest.approx(max(each), abs=0.2)
     assert shares[int(np.argmax(each))] == pytest.approx(0.3, abs=0.05)
 
 
 def test_each_energy_has_its_own_share():
     rng = np.random.default_rng(1)
     low, high = mixture(0.05, 3000, rng), mixture(0.9, 3000, rng)
-    both = np.concatenate([low, high])
+    here, elsewhere = (np.concatenate(v) for v in zip(low, high, strict=True))
     energy = np.repeat([0.5, 6.0], 3000)
-    apart = log_likelihood(low, energy[:3000]) + log_likelihood(high, energy[3000:])
-    assert log_likelihood(both, energy) == pytest.approx(apart)
-    assert log_likelihood(both, np.full(6000, 3.0)) < apart - 50
+    apart = of(energy[:3000], *low) + of(energy[3000:], *high)
+    assert of(energy, here, elsewhere) == pytest.approx(apart)
+    assert of(np.full(6000, 3.0), here, elsewhere) < apart - 50
+
+
+def test_a_ratio_that_is_wrong_about_xrays_wins_nothing():
+    """Ratios that are too large by a factor say what they say without it."""
+    here, elsewhere = mixture(0.3, 2000, np.random.default_rng(2))
+    energy = np.full(2000, 3.0)
+    assert of(energy, here + 1.5, elsewhere + 1.5) == pytest.approx(of(energy, here, elsewhere))
+
+
+def test_events_of_a_frame_that_stands_for_two_count_twice():
+    here, elsewhere = mixture(0.3, 500, np.random.default_rng(3))
+    twice = of(np.full(1000, 3.0), np.tile(here, 2), np.tile(elsewhere, (2, 1)))
+    assert twice == pytest.approx(2 * of(np.full(500, 3.0), here, elsewhere))
+    weighted = of(np.full(500, 3.0), here, elsewhere, np.full(500, 2.0))
+    assert weighted == pytest.approx(of(np.full(500, 3.0), here, elsewhere))
+
+
+def test_events_that_fell_onto_a_cluster_are_no_xrays():
+    here, elsewhere = mixture(0.3, 500, np.random.default_rng(4))
+    some = elsewhere.copy()
+    some[::2, 0] = np.nan
+    energy = np.full(500, 3.0)
+    assert of(energy, here, some) == pytest.approx(of(energy, here, elsewhere), rel=0.15)
 
 
 def test_few_events_say_nothing():
-    assert log_likelihood(np.full(20, 5.0), np.full(20, 3.0)) == 0
-
-
-@dataclass
-class Told:
-    """Detector whose logits are right for one stand-off and noise for the others."""
-
-    true: float
-    standoffs: np.ndarray = field(default_factory=lambda: STANDOFFS)
-
-    def evidence(self, frames, found, rate, standoffs, most):
-        rng = np.random.default_rng(int(frames))
-        m = min(500, most)
-        right = mixture(0.5, m, rng)
-        return np.full(m, 3.0), [
-            right if s == self.true else rng.permutation(right) for s in standoffs
-        ]
-
-
-def test_the_stand_off_that_suits_the_events_is_found():
-    class Shifted(Told):
-        def evidence(self, frames, found, rate, standoffs, most):
-            energy, logits = super().evidence(frames, found, rate, standoffs, most)
-            # Under a wrong stand-off the ratios say less than they claim.
-            noise = np.random.default_rng(9).normal(0, 1.5, len(energy))
-            pairs = zip(standoffs, logits, strict=True)
-            return energy, [v if s == self.true else v + noise - 1.1 for s, v in pairs]
-
-    for true in STANDOFFS:
-        parts = [(k, None, np.zeros(1)) for k in range(8)]
-        found = measure(Shifted(true), parts)
-        assert found.events == 4000
-        assert found.standoff == pytest.approx(true, rel=0.05)
-        assert found.interval == (true, true)
-
-
-def test_no_more_events_are_judged_than_needed():
-    parts = [(k, None, np.zeros(1)) for k in range(8)]
-    assert measure(Told(8.0), parts, enough=1200).events == 1200
+    assert of(np.full(20, 3.0), np.full(20, 5.0), np.zeros((20, 2))) == 0
 
 
 def test_without_events_it_is_the_middle():
-    housing = measure(Told(8.0), [])
-    assert housing.events == 0
+    housing = Housing(STANDOFFS, np.zeros(3), 0)
     assert housing.standoff == pytest.approx(8.0)
     assert housing.interval == (4.0, 16.0)
-    assert Housing(STANDOFFS, np.zeros(3), 0).probability.tolist() == pytest.approx([1 / 3] * 3)
+    assert housing.probability.tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_the_likeliest_is_taken():
+    housing = Housing(STANDOFFS, np.array([-3.0, 0.0, -9.0]), 100)
+    assert housing.interval == (8.0, 8.0)
+    assert 7 < housing.standoff < 8
+    assert Housing(STANDOFFS, np.array([0.0, -0.5, -9.0]), 100).interval == (4.0, 8.0)
 
 
 def test_the_nearest_is_told_by_its_logarithm():

@@ -272,7 +272,8 @@ def test_augmented_batches_follow_from_their_random_stream(sets):
 
 def test_gain_moves_energies_and_patches_together(sets):
     varied = EventSets(
-        sets.arrays, augment=AugmentSettings(move=0, rate=0, standoff=0, gain=0.1, thin=0, drop=0, alone=0)
+        sets.arrays,
+        augment=AugmentSettings(move=0, rate=0, standoff=0, gain=0.1, thin=0, drop=0, alone=0),
     )
     plain = varied.batch(np.arange(50), np.random.default_rng(0), False)
     other = varied.batch(np.arange(50), np.random.default_rng(0), True)
@@ -319,7 +320,9 @@ def test_xrays_move_and_nothing_else(sets):
 
 
 def test_thinning_spares_events_and_particles(sets):
-    how = AugmentSettings(move=0, rate=0, standoff=0, gain=0, thin=1, threshold=(14.0, 15.0), drop=0.5, alone=0)
+    how = AugmentSettings(
+        move=0, rate=0, standoff=0, gain=0, thin=1, threshold=(14.0, 15.0), drop=0.5, alone=0
+    )
     arrays = sets.arrays | {"feature": sets.arrays["feature"].copy()}
     arrays["feature"][::3, FEATURES.index("event")] = 0
     thinned = EventSets(arrays, augment=how)

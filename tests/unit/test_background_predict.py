@@ -330,13 +330,16 @@ def test_a_real_network_from_a_file_of_weights(weights, seen, tmp_path):
 def test_the_stand_off_is_measured_or_told(weights, seen):
     made = BackgroundPredictor.load(weights)
     told = made.predict(seen.images, 0.9, detector=CAMERA, standoff=6.0)
-    assert told.standoff == 5.0 and told.housing is None
+    assert told.standoff == 5.0
+    assert told.housing is None
     assert summarise(told)["housing"] == {"standoff_mm": 5.0, "measured": False}
     found = made.predict(seen.images, 0.9, detector=CAMERA)
-    assert found.housing is not None and found.standoff in (5.0, 15.0)
+    assert found.housing is not None
+    assert found.standoff in (5.0, 15.0)
     assert found.housing.events == len(found.events)
     about = summarise(found)["housing"]
-    assert about["measured"] and about["events"] == len(found.events)
+    assert about["measured"]
+    assert about["events"] == len(found.events)
     for wrong in (0.0, -3.0, np.nan):
         with pytest.raises(InputError, match="standoff: expected a positive number of mm"):
             made.predict(seen.images, 0.9, detector=CAMERA, standoff=wrong)

@@ -191,7 +191,10 @@ def evaluated():
     result = {
         "retention": list(RETENTION),
         "sets": numbers,
-        "stress": {name: {"fixed": fixed} for name in ("nominal", "noise x2")},
+        "stress": {
+            name: {"fixed": fixed, "housing": evaluate.housing_metrics(judged["far"])}
+            for name in ("nominal", "noise x2")
+        },
         "sensitivity": evaluate.sensitivity(numbers["far"]),
     }
     return judged, result
@@ -310,6 +313,7 @@ def benchmark_result(evaluated):
             name: {
                 "fixed": dict.fromkeys(("0.98", "0.99"), part["fixed"]["0.98"]),
                 "calibration_error": summary,
+                "housing": part["housing"],
             }
             for name, part in result["stress"].items()
         },
@@ -372,7 +376,7 @@ def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, eva
 def test_the_whole_report_is_printed(benchmark, evaluated):
     _, result = benchmark_result(evaluated)
     text = benchmark.report(result)
-    assert text.count("\n### ") == 11
+    assert text.count("\n### ") == 12
     assert "| goal | wanted | measured |  |" in text
     assert "nan" not in text.lower().replace("nan-", "")
     for line in text.splitlines():

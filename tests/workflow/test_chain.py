@@ -243,7 +243,9 @@ def test_unregistered_pipeline(snakemake: Run, toy: Path, tmp_path: Path) -> Non
     (tmp_path / "config.yaml").write_text("{}")
     (tmp_path / "Snakefile").write_text(text)
     out = snakemake("-n", cwd=tmp_path, rc=1).stdout
-    assert "expected one of the pipelines cavities, toy, twin, found 'tory'" in out
+    known = re.search(r"expected one of the pipelines (.*), found 'tory'", out)
+    assert known is not None
+    assert {"cavities", "toy", "twin"} <= set(known[1].split(", "))
 
 
 # --------------------------------------------------------------------------------- what is killed
