@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from physml.exceptions import InputError
@@ -107,46 +106,31 @@ def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Func
     )
 
 
-TOLERANCE = 1e-6
-"""How far a target may be from Hermitian, positive and of trace one."""
-
-
 def as_density_matrix(given: Any, n_qubits: int, place: str = "target") -> Tensor:
-    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length.
+    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length but zero.
 
     Raises
     ------
     InputError
         It is no state of that many qubits.
     """
+    from .bridge import check_state, from_qutip
+
+    d = 1 << n_qubits
     if hasattr(given, "full"):  # qutip, without importing it
-        given = given.full()
+        return from_qutip(given, d, place)
     if hasattr(given, "detach"):
         given = given.detach().cpu().numpy()
     try:
         array = np.asarray(given, np.complex128)
     except (TypeError, ValueError) as error:
         raise InputError.expected(place, "a state", repr(given)[:60]) from error
-    if array.ndim == 2 and 1 in array.shape:
-        array = array.reshape(-1)
-    d = 1 << n_qubits
-    if array.shape not in ((d,), (d, d)):
-        raise InputError.expected(
-            place, f"a state of {n_qubits} qubits, d = {d}", f"shape {array.shape}"
-        )
-    if not np.isfinite(array).all():
-        raise InputError.expected(place, "finite numbers", "NaN or infinity")
-    if array.ndim == 1:
+    if array.ndim == 1 and np.isfinite(array).all():
         norm = np.linalg.norm(array)
         if norm == 0:
             raise InputError.expected(place, "a vector that is not zero", "zero")
-        array = np.outer(array, array.conj()) / norm**2
-    trace = np.trace(array).real
-    if np.abs(array - array.conj().T).max() > TOLERANCE or abs(trace - 1) > TOLERANCE:
-        raise InputError.expected(place, "a Hermitian matrix of trace 1", f"trace {trace:.6g}")
-    if (lowest := np.linalg.eigvalsh(array)[0]) < -TOLERANCE:
-        raise InputError.expected(place, "a positive matrix", f"an eigenvalue of {lowest:.2g}")
-    return torch.from_numpy(0.5 * (array + array.conj().T))
+        array = array / norm
+    return check_state(array, d, place)
 
 
 NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")

@@ -75,6 +75,11 @@ class Knowledge:
         return sum(int(m.counts.sum()) for m in self._measured.values())
 
     @property
+    def measured(self) -> int:
+        """Measurements so far."""
+        return len(self._measured)
+
+    @property
     def records(self) -> Records:
         """Everything measured so far."""
         return Records(self.n_qubits, list(self._measured.values()), self.readout)
@@ -110,12 +115,12 @@ class Knowledge:
         PhysmlError
             qutip is not installed; `density_matrix` does without.
         """
+        from .bridge import to_qutip
+
         try:
-            import qutip
+            return to_qutip(self.density_matrix)
         except ModuleNotFoundError as error:
             raise PhysmlError("qutip is needed: pip install 'physml[tomography]'") from error
-        dims = [[2] * self.n_qubits] * 2
-        return qutip.Qobj(self.density_matrix, dims=dims)
 
     @property
     def unmeasured(self) -> int:

@@ -242,8 +242,19 @@ def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
     return values.astype(np.int64)
 
 
-def load_records(path: str | PathLike[str]) -> Records:
+def load_records(
+    path: str | PathLike[str], kind: str = "auto", repeats: int = 1, rounded: bool = False
+) -> Records:
     """Read measurements from a JSON, CSV, HDF5 or session file, told apart by their content.
+
+    Parameters
+    ----------
+    path : path
+    kind : str
+        "records" for files of our own forms, "qiskit" for its counts, "photonic" for coincidence
+        tables; "auto" finds out.
+    repeats, rounded
+        Of a coincidence table: its counts are means of so many runs; means are to be rounded.
 
     Raises
     ------
@@ -266,6 +277,13 @@ def load_records(path: str | PathLike[str]) -> Records:
         return records_of_session(read_session(source), source)
     if (size := source.stat().st_size) > MAX_BYTES:
         raise InputError.expected(source, f"at most {MAX_BYTES} bytes", f"{size} bytes")
+    from .records_foreign import KINDS, kind_of, read_foreign
+
+    if kind not in KINDS:
+        raise InputError.expected("kind of file", f"one of {', '.join(KINDS)}", repr(kind))
+    whose = kind_of(source) if kind == "auto" else kind
+    if whose != "records":
+        return read_foreign(source, whose, repeats, rounded)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return records_from(read_strict_json(source), str(source), {"records": source})
     from .records_csv import read_csv
