@@ -136,7 +136,7 @@ class Knowledge:
     def _posterior(self) -> Any:
         """Posterior of the data so far, sampled once."""
         if self._posterior_cache is None or self._posterior_cache[0] != len(self._measured):
-            from .regions import posterior
+            from .posterior import posterior
 
             n, size = len(self._measured), self.dimension
             effects = [*self._effects.values()]
