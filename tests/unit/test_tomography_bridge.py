@@ -1,0 +1,285 @@
+"""Tables of other programs and laboratories."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from physml.exceptions import InputError
+from physml.random import stream
+from physml.tomography import bridge, states
+from physml.tomography.fixed_povm import BASES
+from physml.tomography.measure import probabilities, sample_counts
+from physml.tomography.operators import kron_all
+from physml.tomography.photonic import read_coincidences
+
+
+def rng() -> np.random.Generator:
+    return stream(9, "test", 0)
+
+
+# ------------------------------------------------------------------------------------------- qutip
+
+
+def test_qutip_and_back():
+    qutip = pytest.importorskip("qutip")
+    rho = states.hilbert_schmidt(1, 8, rng())[0]
+    q = bridge.to_qutip(rho)
+    assert q.dims == [[2, 2, 2], [2, 2, 2]]
+    assert q.isherm
+    assert torch.equal(bridge.from_qutip(q), rho)
+    ket = qutip.tensor(qutip.basis(2, 0), qutip.basis(2, 1))
+    expected = torch.zeros(4, 4, dtype=torch.complex128)
+    expected[1, 1] = 1
+    assert torch.equal(bridge.from_qutip(ket, d=4), expected)
+    complex_ket = (qutip.basis(2, 0) + 1j * qutip.basis(2, 1)).unit()
+    assert torch.allclose(bridge.from_qutip(complex_ket), bridge.from_qutip(complex_ket.dag()))
+    with pytest.raises(InputError, match="a ket, a bra or a density matrix"):
+        bridge.from_qutip(3)
+    with pytest.raises(InputError, match=r"1 qubits \(d = 2\)"):
+        bridge.from_qutip(q, d=2)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (np.eye(3) / 3, "2\\^n rows"),
+        (np.eye(2), "trace 1"),
+        (np.diag([1.5, -0.5]), "positive"),
+        (np.array([[0.5, 0.2], [0, 0.5]]), "Hermitian"),
+        (np.array([np.nan, 1]), "finite"),
+        (np.ones((2, 2, 2)), "rows"),
+        (np.array(["a", "b"]), "numbers"),
+        (np.array([1.0, 1.0]), "trace 1"),
+    ],
+)
+def test_what_is_no_state_is_refused(state, message):
+    with pytest.raises(InputError, match=message):
+        bridge.check_state(state)
+
+
+# ------------------------------------------------------------------------------------------ qiskit
+
+
+def test_qiskit_bits_are_turned_round():
+    # Qubit 0 gave 1 in all runs: the last bit in qiskit, the first digit here.
+    expected = [0, 0, 7, 0]
+    for key in ("01", "0 1", "0x1", 1):
+        assert bridge.qiskit_counts({key: 7}, 2).tolist() == expected
+    both = bridge.qiskit_counts({"011": 5, "110": 2, "0 11": 1}, 3)
+    assert both[0b110] == 6
+    assert both[0b011] == 2
+
+
+def test_qiskit_results_give_the_state_that_was_prepared():
+    # |+> on qubit 0, |1> on qubit 1; the label XZ of qiskit is Z on qubit 0.
+    results = {"ZX": {"10": 100}, "XZ": {"10": 52, "11": 48}}
+    (first, a), (second, b) = bridge.from_qiskit(results)
+    assert (first.id, second.id) == ("XZ", "ZX")
+    assert first.shots == 100
+    psi = kron_all([BASES[0][:, :1], torch.tensor([[0], [1]], dtype=torch.complex128)])
+    rho = states.projector(psi[:, 0])[None]
+    p = probabilities(torch.from_numpy(first.effects), rho)[0]
+    assert p[int(a.argmax())] == pytest.approx(1)
+    assert a.max() == 100
+    # Qubit 0 in Z is random, qubit 1 in X too: our outcomes are digits of qubit 0, then 1.
+    assert b.tolist() == [0, 52, 0, 48]
+    ours = bridge.from_qiskit({"ZX": {"10": 100}}, order="ours")
+    assert ours[0][0].id == "ZX"
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ({}, "counts by label"),
+        ({"XQ": {"00": 1}}, "labels"),
+        ({"X": {"0": 1}, "XX": {"00": 1}}, "one length"),
+        ({"XX": {"0": 1}}, "2 bits"),
+        ({"XX": {"00": -1}}, "whole number"),
+        ({"XX": {"00": 0.5}}, "whole number"),
+        ({"XX": {"00": True}}, "whole number"),
+        ({"XX": {"0a": 1}}, "2 bits"),
+        ({"XX": {"0x4": 1}}, "2 bits"),
+        ({"XX": {}}, "at least one"),
+        ({"XX": [1, 2]}, "a mapping"),
+    ],
+)
+def test_bad_qiskit_results_are_refused(results, message):
+    with pytest.raises(InputError, match=message):
+        bridge.from_qiskit(results)
+
+
+def test_tables_of_labels():
+    made = bridge.from_labels(["XZ", "ZZ"], [[1, 2, 3, 4], [4, 0, 0, 0]])
+    assert [(s.id, s.shots, c.tolist()) for s, c in made] == [
+        ("XZ", 10, [1, 2, 3, 4]),
+        ("ZZ", 4, [4, 0, 0, 0]),
+    ]
+    for labels, counts in ((["X"], [[1, 2, 3]]), (["X"], [[1, -2]]), (["X"], [[1.5, 2]]), ([], 3)):
+        with pytest.raises(InputError):
+            bridge.from_labels(labels, counts)
+
+
+# ---------------------------------------------------------------------------------------- photonic
+
+
+def cells(vector: torch.Tensor) -> list[str]:
+    return [f"{v.real:+.15g}{v.imag:+.15g}j".replace("j", "i") for v in vector.tolist()]
+
+
+def projector_table(rho: torch.Tensor, bases: torch.Tensor, counts: bool = True) -> str:
+    """Rows of one projector each, of a two-qubit state in all pairs of the bases."""
+    lines = []
+    for a in bases:
+        for b in bases:
+            p = probabilities(
+                torch.stack(
+                    [states.projector(torch.kron(a[:, i], b[:, j])) for i in (0, 1) for j in (0, 1)]
+                ),
+                rho,
+            )
+            n = sample_counts(p, 1000, rng())[0]
+            for k, (i, j) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+                row = ["1", "9", "8", str(int(n[k])), *cells(a[:, i]), *cells(b[:, j])]
+                lines.append(",".join(row))
+    return "\n".join(lines) + "\n"
+
+
+def test_projectors_are_grouped_into_measurements(tmp_path):
+    rho = states.pure(1, 4, rng())
+    axes = torch.cat([BASES, states.random_unitary(1, 2, rng())])
+    file = tmp_path / "table.csv"
+    text = projector_table(rho, axes)
+    # The order of rows must not matter.
+    lines = text.splitlines()
+    rng().shuffle(lines)
+    file.write_text("# a comment\n" + "\n".join(lines) + "\n")
+    found = read_coincidences(file)
+    assert len(found.measurements) == 16
+    assert {"XX", "XY", "ZZ"} <= {s.id for s, _ in found.measurements}
+    assert found.readout is None
+    assert set(found.seconds) == {4.0}
+    for setting, counts in found.measurements:
+        assert counts.sum() == setting.shots == 1000
+        p = 1000 * probabilities(torch.from_numpy(setting.effects), rho)[0].numpy()
+        # The right outcome has the right count: within six sigma.
+        assert (np.abs(counts - p) < 6 * np.sqrt(p + 1)).all()
+
+
+def test_two_detectors_a_photon(tmp_path):
+    file = tmp_path / "conf.txt"
+    file.write_text(
+        "tomo_input=[[10,1,2,3,4,40,3,2,55,1,0,1,0],"
+        "[10,1,2,3,4,7,8,9,1,0.707107,0+0.707107j,0.6,-0.8]]\nintensity=[1,1]"
+    )
+    found = read_coincidences(file)
+    (first, a), (second, b) = found.measurements
+    assert first.id == "ZZ"
+    assert a.tolist() == [40, 3, 2, 55]
+    assert second.id == "row1"
+    assert b.tolist() == [7, 8, 9, 1]
+    assert second.local is not None
+    # The first columns are the named states, up to a phase.
+    assert abs(np.vdot(second.local[0][:, 0], [2**-0.5, 2**-0.5 * 1j])) == pytest.approx(1)
+    assert abs(np.vdot(second.local[1][:, 0], [0.6, -0.8])) == pytest.approx(1)
+    assert found.seconds == (10.0, 10.0)
+
+
+def kwiat(counts, **more):
+    letters = {"H": [1, 0], "V": [0, 1], "R": [1, "1j"], "L": [1, "-1j"]}
+    data = [
+        {"basis": [a, b], "counts": counts[k], "integration_time": 2}
+        for k, (a, b) in enumerate([("H", "R"), ("H", "L"), ("V", "R"), ("V", "L")])
+    ]
+    return json.dumps(
+        {"n_qubits": 2, "n_detectors_per_qubit": 1, "measurement_states": letters, "data": data}
+        | more
+    )
+
+
+def test_json_with_named_states(tmp_path):
+    file = tmp_path / "table.json"
+    file.write_text(kwiat([[0, 0, 10], [0, 0, 20], [0, 0, 30], [0, 0, 40]]))
+    ((setting, counts),) = read_coincidences(file).measurements
+    assert setting.id == "ZY"
+    assert counts.tolist() == [10, 20, 30, 40]
+    crosstalk = [[[0.9, 0], [0.1, 1]], [[0.8, 0.1], [0.2, 0.9]]]
+    file.write_text(kwiat([[1], [2], [3], [4]], crosstalk=crosstalk))
+    found = read_coincidences(file)
+    assert found.readout is not None
+    assert np.array_equal(found.readout.confusion, crosstalk)
+
+
+def test_means_need_a_word_from_the_user(tmp_path):
+    file = tmp_path / "table.json"
+    file.write_text(kwiat([[0.5], [2], [3.25], [4]]))
+    with pytest.raises(InputError, match="whole counts"):
+        read_coincidences(file)
+    assert read_coincidences(file, repeats=4).measurements[0][1].tolist() == [2, 8, 13, 16]
+    assert read_coincidences(file, rounded=True).measurements[0][1].tolist() == [0, 2, 3, 4]
+    with pytest.raises(InputError, match="repeats"):
+        read_coincidences(file, repeats=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "measurements"),
+        ("1,2,3\n", "columns"),
+        ("1,5,5,x,1,0,1,0\n", "finite"),
+        ("1,5,5,nan,1,0,1,0\n", "finite"),
+        ("1,5,5,-3,1,0,1,0\n", "counts >= 0"),
+        ("0,5,5,3,1,0,1,0\n", "time > 0"),
+        ("1,5,5,3,0,0,1,0\n", "length > 0"),
+        ("1,5,5,3,1,0,1,0\n", "all 4 orthogonal projectors along ZZ"),
+        ("1,5,5,3,1,0,1,0\n1,2,3,4,5\n", "one kind"),
+        ("1,5,3,1,0\n2,5,3,0,1\n", "equal times"),
+        ("1,5,0,1,0\n1,5,0,0,1\n", "coincidences in Z"),
+        ("tomo_input=[[1,5,3,1,0],[1,5,3,0,1]]\nintensity=[1,2]", "equal intensities"),
+        ("{", "measurement_states"),
+        ("{}", "measurement_states"),
+        (kwiat([[1], [2], [3], [4]], relative_efficiency=[1, 0.5]), "equal efficiency"),
+        (kwiat([[1], [2], [3], [4]], n_qubits=9), "1 to 5 qubits"),
+        (kwiat([[1, 2], [2, 2], [3, 2], [4, 2]]), "singles and coincidences"),
+        (kwiat([[1], [2], [3], "x"]), "finite"),
+        (kwiat([[1], [2], [3], [4]], crosstalk=[[[0.9, 0], [0.2, 1]]]), "columns sum to 1"),
+        (kwiat([[1], [2], [3], [4]], measurement_states={"H": [1]}), "two amplitudes"),
+        (kwiat([[1], [2], [3], [4]], measurement_states={"H": [1, 0]}), "basis and counts"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, text, message):
+    file = tmp_path / "table.csv"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_coincidences(file)
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_coincidences(tmp_path / "none.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(InputError, match="text"):
+        read_coincidences(tmp_path / "binary.csv")
+
+
+def test_real_tables(shared_data):
+    """Both public sets hold what their papers count; nine settings each."""
+    folder = shared_data / "quantum"
+    twin = read_coincidences(folder / "twin_photons_MIT" / "counts.csv", rounded=True)
+    bell = read_coincidences(folder / "kwiat_examples_MIT" / "bell_psi_data.txt")
+    for found, pairs in ((twin, 21_649), (bell, 59_843)):
+        assert sorted(s.id for s, _ in found.measurements) == sorted(
+            a + b for a in "XYZ" for b in "XYZ"
+        )
+        # Rounding of 36 means.
+        assert abs(sum(int(c.sum()) for _, c in found.measurements) - pairs) < 4
+    counts = {s.id: c for s, c in twin.measurements}
+    assert counts["ZZ"].tolist() == [1214, 1, 2, 1182]
+    assert (counts["YY"][[1, 2]] > 1000).all()  # Phi+ is anticorrelated along Y
+    with pytest.raises(InputError, match="whole counts"):
+        read_coincidences(folder / "twin_photons_MIT" / "counts.csv")
+    exact = read_coincidences(folder / "twin_photons_MIT" / "counts.csv", repeats=50)
+    assert exact.measurements[0][1].tolist() == [60_701, 54, 124, 59_106]
