@@ -8,6 +8,8 @@ all data so far invariant; a block of counts too large for one step is taken in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
@@ -15,7 +17,14 @@ import torch
 from physml.exceptions import InputError
 from physml.tomography.design import expected_infidelity
 from physml.tomography.estimator import Estimator
-from physml.tomography.operators import from_coordinates, to_coordinates
+from physml.tomography.operators import from_coordinates
+from physml.tomography.particle_moves import (
+    MOVES,
+    TAU_MAX,
+    coordinates_of,
+    gaussian,
+    principal_logarithms,
+)
 from physml.tomography.tally import Tally, log_likelihood
 
 if TYPE_CHECKING:
@@ -24,12 +33,10 @@ if TYPE_CHECKING:
 
 #: Numbers held at once for the likelihood: what fits into the caches is fastest.
 CHUNK = 2_000_000
-#: Acceptance that the size of the moves is steered to; the optimum of random walks in many
-#: dimensions (Roberts, Gelman, Gilks, Ann. Appl. Probab. 7, 110, 1997).
-ACCEPTANCE = 0.234
-LARGEST_STEP, FIRST_STEP = 0.9, 0.5
-#: Range of tau of the rank-adaptive prior, rho ~ a_0 a_0^+ + exp(-2 tau) sum_k a_k a_k^+.
-TAU_MAX = 5.0
+#: Moves of one round.
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"hs": ("stretch", "mix"), "rank_adaptive": ("stretch", "slide", "turn", "mix")}
+)
 
 
 class ParticleFilter(Estimator):
@@ -42,8 +49,7 @@ class ParticleFilter(Estimator):
     prior
         ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
     moves
-        Rounds of Markov steps after each resampling: one step a round with the HS prior, three with
-        the rank-adaptive one.
+        Rounds of Markov steps after each resampling: `KINDS`.
     threshold
         Effective share of the particles below which they are resampled.
 
@@ -73,13 +79,13 @@ class ParticleFilter(Estimator):
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)
         shape = (n_states, self.n_particles)
-        self._a = self._gaussian((*shape, d, d))
+        self._a = gaussian((*shape, d, d), rng)
         high = TAU_MAX if self.prior == "rank_adaptive" else 0.0
         self._tau = torch.as_tensor(rng.uniform(0, high, shape))
-        self._x = self._coordinates(self._a, self._tau)
+        self._x = coordinates_of(self._a, self._tau)
         self._log_weight = torch.zeros(shape, dtype=torch.float64)
-        kinds = 3 if self.prior == "rank_adaptive" else 1
-        self._step = torch.full((n_states, kinds), FIRST_STEP, dtype=torch.float64)
+        first = torch.tensor([MOVES[name].first for name in KINDS[self.prior]]).double()
+        self._step = first.expand(n_states, -1).clone()
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Weigh the particles, moving them where needed. See `Estimator.update`."""
@@ -125,18 +131,6 @@ class ParticleFilter(Estimator):
     def _mean(self) -> Tensor:
         return (self.weights()[:, None] @ self._x)[:, 0]
 
-    def _gaussian(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.view_as_complex(torch.as_tensor(self._rng.standard_normal((*shape, 2))))
-
-    @staticmethod
-    def _coordinates(a: Tensor, tau: Tensor) -> Tensor:
-        """Coordinates of the states of matrices (..., d, d) and log ratios (...)."""
-        scale = torch.ones(*tau.shape, a.shape[-1], dtype=torch.float64)
-        scale[..., 1:] = torch.exp(-tau)[..., None]
-        b = a * scale[..., None, :]
-        x = to_coordinates(b @ b.mH)
-        return x / (x[..., :1] * a.shape[-1] ** 0.5)
-
     def _bearable(self, value: Tensor, left: Tensor) -> Tensor:
         """Largest parts (S,) <= left of the new log-likelihood that leave enough particles."""
         enough = self.threshold * self.n_particles
@@ -167,43 +161,28 @@ class ParticleFilter(Estimator):
         # The tally holds the whole of the block: what is not yet to count is taken off again.
         extra = g[which], counts[which] * (1 - done[which])[:, None]
         step = self._step[which]
+        mean = from_coordinates(self._mean()[which])
+        directions = principal_logarithms(mean, self.covariance()[which])
         value = self._target(data, extra, x)
         for _ in range(self.moves):
-            for kind in range(step.shape[1]):
-                new_a, new_tau = self._propose(kind, step[:, kind], a, tau)
-                new_x = self._coordinates(new_a, new_tau)
-                new_value = self._target(data, extra, new_x)
-                log_uniform = torch.as_tensor(self._rng.random(value.shape)).log()
-                accept = log_uniform < new_value - value
-                a = torch.where(accept[..., None, None], new_a, a)
-                tau = torch.where(accept, new_tau, tau)
+            for kind, name in enumerate(KINDS[self.prior]):
+                move = MOVES[name]
+                new = move.propose(a, tau, step[:, kind], directions, self._rng)
+                new_x, new_value = x, value
+                if not move.keeps_state:
+                    new_x = coordinates_of(new.a, new.tau)
+                    new_value = self._target(data, extra, new_x)
+                luck = torch.as_tensor(self._rng.random(value.shape)).log()
+                accept = luck < new_value - value + new.log_ratio
+                a = torch.where(accept[..., None, None], new.a, a)
+                tau = torch.where(accept, new.tau, tau)
                 x = torch.where(accept[..., None], new_x, x)
                 value = torch.where(accept, new_value, value)
-                factor = torch.exp(accept.double().mean(1) - ACCEPTANCE)
-                step[:, kind] = (step[:, kind] * factor).clamp(max=LARGEST_STEP)
+                factor = torch.exp(accept.double().mean(1) - move.acceptance)
+                step[:, kind] = (step[:, kind] * factor).clamp(max=move.largest)
         self._a[which], self._tau[which], self._x[which] = a, tau, x
         self._step[which] = step
         self._log_weight[which] = 0
-
-    def _propose(self, kind: int, step: Tensor, a: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """Proposals that the prior does not tell from their origin.
-
-        With the rank-adaptive prior the first column, the others and tau go in turn, each with a
-        step of its own size: the data fix them to very different precision.
-        """
-        if kind == 2:
-            size = TAU_MAX * step[:, None] * torch.as_tensor(self._rng.standard_normal(tau.shape))
-            return a, _reflect(tau + size, TAU_MAX)
-        columns = slice(None)
-        if self.prior == "rank_adaptive":
-            columns = slice(0, 1) if kind == 0 else slice(1, None)
-        old = a[..., columns]
-        keep = (1 - step.square()).sqrt()[:, None, None, None]
-        new = a.clone()
-        new[..., columns] = keep * old + step[:, None, None, None] * self._gaussian(
-            tuple(old.shape)
-        )
-        return new, tau
 
     @staticmethod
     def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
@@ -220,9 +199,3 @@ def _effective(log_weight: Tensor) -> Tensor:
     """Effective number of particles (S,) of logarithms of weights (S, P)."""
     weight = torch.softmax(log_weight, 1)
     return 1 / weight.square().sum(1)
-
-
-def _reflect(value: Tensor, high: float) -> Tensor:
-    """Fold real numbers into [0, high]: a symmetric walk stays symmetric."""
-    folded = value.remainder(2 * high)
-    return torch.where(folded > high, 2 * high - folded, folded)

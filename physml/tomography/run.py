@@ -126,20 +126,20 @@ def experiment(
     update_seconds = np.zeros(len(ends))
     infidelities, estimates, spreads, estimate_seconds = [], [], [], []
     for block, (size, end) in enumerate(zip(schedule, ends, strict=True)):
-        began = time.perf_counter()
+        began = time.thread_time()
         settings = ask(int(size), n_states)
-        elapsed = time.perf_counter() - began
+        elapsed = time.thread_time() - began
         for ideal, shots in settings:
             effects = ideal if readout is None else readout(ideal)
             counts = torch.as_tensor(sample_counts(probabilities(effects, rho), shots, luck))
-            began = time.perf_counter()
+            began = time.thread_time()
             estimator.update(effects, counts)
-            elapsed += time.perf_counter() - began
+            elapsed += time.thread_time() - began
         update_seconds[block] = elapsed
         if int(end) in wanted:
-            began = time.perf_counter()
+            began = time.thread_time()
             estimate = estimator.estimate()
-            estimate_seconds.append(time.perf_counter() - began)
+            estimate_seconds.append(time.thread_time() - began)
             estimates.append(estimate)
             infidelities.append(torch.as_tensor(infidelity(rho, estimate)).numpy())
             spread = estimator.spread()
