@@ -277,7 +277,7 @@ def _row(
 def _number(cell: Any, source: Path, line: int) -> complex:
     try:
         value = complex(cell.strip().replace("i", "j") if isinstance(cell, str) else cell)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = complex("nan")
     if isinstance(cell, bool) or not (math.isfinite(value.real) and math.isfinite(value.imag)):
         where = f" in row {line}" if line else ""
@@ -294,7 +294,14 @@ def _json_rows(text: str, source: Path) -> tuple[list[_Row], Readout | None]:
         states = {name: _pair(v, source) for name, v in data["measurement_states"].items()}
         n, detectors = int(data["n_qubits"]), int(data.get("n_detectors_per_qubit", 1))
         entries = list(data["data"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise InputError.expected(
             source, "measurement_states, n_qubits and data", f"something else ({error!r})"
         ) from error
@@ -308,7 +315,14 @@ def _json_rows(text: str, source: Path) -> tuple[list[_Row], Readout | None]:
         raise InputError.expected(source, "detectors of equal efficiency", "different ones")
     rows = [_json_row(entry, states, n, source, i) for i, entry in enumerate(entries, 1)]
     crosstalk = data.get("crosstalk")
-    return rows, None if crosstalk is None else Readout(check_confusion(crosstalk))
+    if crosstalk is None:
+        return rows, None
+    readout = Readout(check_confusion(crosstalk))
+    if len(readout.confusion) != n:
+        raise InputError.expected(
+            source, f"the crosstalk of {n} photons", f"that of {len(readout.confusion)}"
+        )
+    return rows, readout
 
 
 def _json_row(entry: Any, states: dict[str, Complex], n: int, source: Path, line: int) -> _Row:

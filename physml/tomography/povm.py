@@ -27,6 +27,9 @@ Complex = NDArray[np.complex128]
 #: More are refused: the effects of a product basis are 8^n numbers.
 LARGEST_QUBITS = 6
 
+#: Counts up to here are exact as float64.
+LARGEST_SHOTS = 1 << 53
+
 #: How far effects may be from Hermitian, positive and complete.
 TOLERANCE = 1e-8
 
@@ -95,8 +98,9 @@ class Setting:
         if not isinstance(name, str):
             raise InputError.expected("setting", "a string as id", repr(name))
         place = f"setting {name!r}"
-        if isinstance(shots, bool) or not isinstance(shots, int) or shots < 0:
-            raise InputError.expected(place, "shots, a whole number >= 0", repr(shots))
+        if not isinstance(shots, int):
+            raise InputError.expected(place, "shots, a whole number", repr(shots)[:80])
+        shots = _shots(shots, place)
         local = basis = None
         if "local" in data:
             local = check_unitary(_complex(data["local"], 3, place), place)
@@ -113,11 +117,12 @@ class Setting:
         outcomes = data.get("outcomes") or outcome_names(*effects.shape[:2])
         if (
             not isinstance(outcomes, (list, tuple))
-            or len(outcomes) != len(effects)
             or not all(isinstance(o, str) for o in outcomes)
+            or len(set(outcomes)) != len(effects)
+            or len(outcomes) != len(effects)
         ):
             raise InputError.expected(
-                place, f"names of {len(effects)} outcomes", f"{str(outcomes)[:80]!r}"
+                place, f"different names of {len(effects)} outcomes", f"{str(outcomes)[:80]!r}"
             )
         return cls(effects, shots, name, local, tuple(outcomes), basis)
 
@@ -154,8 +159,9 @@ def check(effects: ArrayLike, place: str = "effects") -> Complex:
             "positive effects",
             f"an eigenvalue of {lowest.min():.2g} in effect {int(lowest.argmin())}",
         )
-    gap = np.abs(array.sum(0) - np.eye(d)).max()
-    if gap > TOLERANCE:
+    with np.errstate(over="ignore", invalid="ignore"):
+        gap = np.abs(array.sum(0) - np.eye(d)).max()
+    if not gap <= TOLERANCE:
         raise InputError.expected(
             place, "effects that sum to the identity", f"a sum that is off by {gap:.2g}"
         )
@@ -170,7 +176,8 @@ def check_unitary(matrices: ArrayLike, place: str = "basis") -> Complex:
         raise InputError.expected(place, "square matrices of 2, 4, 8, ...", f"shape {array.shape}")
     if m > 1 << LARGEST_QUBITS:
         raise InputError.expected(place, f"at most {LARGEST_QUBITS} qubits", f"d = {m}")
-    gap = np.abs(array.conj().swapaxes(-1, -2) @ array - np.eye(m)).max()
+    with np.errstate(over="ignore", invalid="ignore"):
+        gap = np.abs(array.conj().swapaxes(-1, -2) @ array - np.eye(m)).max()
     if not gap <= TOLERANCE:
         raise InputError.expected(place, "orthonormal columns", f"products off by {gap:.2g}")
     return array
@@ -280,9 +287,12 @@ def _array(x: ArrayLike | Tensor) -> NDArray[Any]:
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
 
 
-def _shots(shots: int) -> int:
-    if isinstance(shots, bool) or int(shots) != shots or shots < 0:
-        raise InputError.expected("shots", "a whole number >= 0", repr(shots))
+def _shots(shots: Any, place: str = "shots") -> int:
+    whole = isinstance(shots, (int, float, np.integer, np.floating)) and shots == shots // 1
+    if isinstance(shots, bool) or not whole or not 0 <= shots <= LARGEST_SHOTS:
+        raise InputError.expected(
+            place, f"shots, a whole number from 0 to {LARGEST_SHOTS}", repr(shots)[:80]
+        )
     return int(shots)
 
 
@@ -293,7 +303,7 @@ def _pairs(x: Complex) -> list[Any]:
 def _complex(data: Any, ndim: int, place: str) -> Complex:
     try:
         array = np.asarray(data, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.zeros(())
     if array.ndim != ndim + 1 or array.shape[-1] != 2 or not array.size:
         raise InputError.expected(

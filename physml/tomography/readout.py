@@ -87,6 +87,8 @@ class Readout:
             raise InputError.expected("readout", "known to be true or false", repr(known))
         if error is not None:
             error = _numbers(error)
+            if error.shape != np.shape(data["confusion"]) or error.min() < 0:
+                raise InputError.expected("readout", "an error >= 0 for each number", "others")
         return cls(check_confusion(data["confusion"]), known, error)
 
 
@@ -191,7 +193,7 @@ def estimate_confusion(counts: ArrayLike) -> Readout:
 def _numbers(x: ArrayLike) -> NDArray[np.float64]:
     try:
         array = np.asarray(x, np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError.expected("confusion", "numbers", str(error)) from error
     if not array.size or not np.isfinite(array).all():
         raise InputError.expected("confusion", "finite numbers", "none, NaN or infinity")
