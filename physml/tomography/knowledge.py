@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .goodness import GoodnessOfFit
+    from .posterior import Posterior
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Knowledge:
         self._estimator.start(1, self.dimension, stream(self.seed, "predict", START))
         self._measured: dict[str, Measurement] = {}
         self._effects: dict[str, Tensor] = {}
-        self._posterior_cache: tuple[int, Any] | None = None
+        self._posterior_cache: tuple[int, Posterior] | None = None
 
     @property
     def dimension(self) -> int:
@@ -133,7 +134,8 @@ class Knowledge:
             rank = int(torch.linalg.matrix_rank(torch.cat([first, rows]), rtol=RANK))
         return self.dimension**2 - rank
 
-    def _posterior(self) -> Any:
+    @property
+    def posterior(self) -> Posterior:
         """Posterior of the data so far, sampled once."""
         if self._posterior_cache is None or self._posterior_cache[0] != len(self._measured):
             from .posterior import posterior
@@ -172,7 +174,7 @@ class Knowledge:
             Between 0 and 1.
         """
         level = check_probability(level, "level")
-        found = self._posterior().region(level)
+        found = self.posterior.region(level)
         return Region(
             level=level,
             infidelity=float(found.infidelity),
@@ -203,7 +205,7 @@ class Knowledge:
         level = check_probability(level, "level")
         name, function = functional(f, self.n_qubits, target)
         value = float(function(self._estimator.estimate())[0])
-        low, high = self._posterior().interval(function, level)
+        low, high = self.posterior.interval(function, level)
         return Interval(name, value, float(low), float(high), level)
 
     def should_stop(self, infidelity: float = 1e-3, confidence: float = 0.9) -> bool:

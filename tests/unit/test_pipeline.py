@@ -86,11 +86,13 @@ def test_listing_imports_no_pipeline(install) -> None:
 
 
 def test_a_broken_package_does_not_break_the_others(install, caplog) -> None:
+    before = set(pipelines())
     install("broken", "import no_such_dependency\n")
     install("wrong", "pipeline = 3\n")
     install("renamed", MODULE.format(name="other"))
     install("missing", target="nowhere_pkg:pipeline")
-    assert set(pipelines()) == {"cavities"} | (set(pipelines()) & {"toy"})
+    assert "cavities" in before
+    assert set(pipelines()) == before
     assert "no_such_dependency" in caplog.text
     for name, match in {
         "broken": "no_such_dependency",
