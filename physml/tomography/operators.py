@@ -141,11 +141,14 @@ def from_eigen(values: Tensor, vectors: Tensor) -> Tensor:
     return (vectors * values.unsqueeze(-2)) @ vectors.mH
 
 
-def _root(rho: Tensor) -> Tensor:
+def root(rho: Tensor) -> Tensor:
     """A with A A^+ = rho, of exactly the rank of rho."""
     values, vectors = torch.linalg.eigh(rho)
     floor = _ROUNDING * values[..., -1:].clamp(min=0)
     return vectors * torch.where(values > floor, values, 0).sqrt().unsqueeze(-2)
+
+
+_root = root
 
 
 def fidelity(rho: Tensor, sigma: Tensor) -> Tensor:
@@ -163,7 +166,7 @@ def fidelity(rho: Tensor, sigma: Tensor) -> Tensor:
     -------
     Tensor (...), float64, in [0, 1]
     """
-    product = _root(rho).mH @ _root(sigma)
+    product = root(rho).mH @ root(sigma)
     return torch.linalg.svdvals(product).sum(-1).square().clamp(max=1)
 
 
@@ -196,7 +199,7 @@ def concurrence(rho: Tensor) -> Tensor:
     if rho.shape[-1] != 4:
         raise ValueError(f"concurrence is of two qubits (d = 4), got d = {rho.shape[-1]}")
     flip = kron_all([PAULI[2], PAULI[2]]).to(rho.device)
-    a = _root(rho)
+    a = root(rho)
     values = torch.linalg.svdvals(a.mT @ flip @ a)
     return (2 * values[..., 0] - values.sum(-1)).clamp(0, 1)
 

@@ -98,7 +98,7 @@ def read_coincidences(
     if isinstance(repeats, bool) or repeats < 1 or int(repeats) != repeats:
         raise InputError.expected("repeats", "a whole number from 1 on", repr(repeats))
     try:
-        text = source.read_text(encoding="utf-8")
+        text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError.expected(source, "text", "another kind of file") from error
     readout = None

@@ -206,6 +206,9 @@ def test_json_with_named_states(tmp_path):
     ((setting, counts),) = read_coincidences(file).measurements
     assert setting.id == "ZY"
     assert counts.tolist() == [10, 20, 30, 40]
+    # As some programs write files: with a byte-order mark.
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read_coincidences(file).measurements[0][1].tolist() == [10, 20, 30, 40]
     crosstalk = [[[0.9, 0], [0.1, 1]], [[0.8, 0.1], [0.2, 0.9]]]
     file.write_text(kwiat([[1], [2], [3], [4]], crosstalk=crosstalk))
     found = read_coincidences(file)

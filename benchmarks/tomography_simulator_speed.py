@@ -1,0 +1,73 @@
+"""States and counts a second of the tomography simulator, on one thread.
+
+    python benchmarks/tomography_simulator_speed.py [--states 20000] [--json FILE]
+
+states
+    Two-qubit states of each ensemble, drawn in one batch.
+counts
+    Blocks of 1,000 copies, each state in a basis of its own: Born's rule and shot noise.
+fidelity
+    Pairs of two-qubit states.
+samples
+    Samples of a shard, one and two qubits in turns, each with its own random stream.
+
+CPU time of this process, the best of three rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from physml.random import stream
+from physml.tomography.measure import probabilities, sample_counts
+from physml.tomography.operators import fidelity, random_unitary
+from physml.tomography.povm import basis_effects
+from physml.tomography.settings import SimulateSettings
+from physml.tomography.simulate import simulate_batch
+from physml.tomography.states import ENSEMBLES
+
+
+def rate(work: Callable[[], object], n: int) -> float:
+    """How many a second."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        best = min(best, time.process_time() - began)
+    return n / best
+
+
+def main() -> None:
+    """Print the rates."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--states", type=int, default=20_000)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    n = options.states
+    rng = stream(0, "test", 0)
+    rates = {name: rate(lambda draw=draw: draw(n, 4, rng), n) for name, draw in ENSEMBLES.items()}
+    rho, sigma = ENSEMBLES["hs"](n, 4, rng), ENSEMBLES["bures"](n, 4, rng)
+    bases = random_unitary(n, 4, rng)
+
+    def measure() -> None:
+        sample_counts(probabilities(basis_effects(bases), rho), 1_000, rng)
+
+    rates["counts"] = rate(measure, n)
+    rates["fidelity"] = rate(lambda: fidelity(rho, sigma), n)
+    samples = max(1, n // 40)
+    rates["samples"] = rate(lambda: simulate_batch(SimulateSettings(), 0, range(samples)), samples)
+    for name, value in rates.items():
+        print(f"{name:14s} {value:12,.0f} /s")
+    if options.json:
+        options.json.write_text(json.dumps(rates, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
