@@ -78,8 +78,8 @@ class MixtureSettings(Settings):
 class SimulateSettings(SimulateBase):
     """Random states, and the counts that a laboratory would get with Pauli settings."""
 
-    n_samples: int = Field(60_000, description="Number of states", gt=0)
-    shard_size: int = Field(10_000, description="States in a file; changes no state", gt=0)
+    n_samples: int = Field(24_000, description="Number of states", gt=0)
+    shard_size: int = Field(6_000, description="States in a file; changes no state", gt=0)
     n_qubits: Annotated[tuple[Qubits, ...], Len(1), AfterValidator(_once)] = Field(
         (1, 2), description="Numbers of qubits; the states take turns"
     )
