@@ -1,0 +1,92 @@
+"""Settings of the training: histories of experiments, the network, calibration, the cell."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Len
+from pydantic import Field, model_validator
+
+from physml.config import ResourceSettings, Settings
+from physml.training.settings import TrainBase
+
+__all__ = [
+    "CalibrateSettings",
+    "CellSettings",
+    "HistorySettings",
+    "NetworkSettings",
+    "TrainSettings",
+]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class NetworkSettings(Settings):
+    """Size of the corrector (corrector.py)."""
+
+    width: int = Field(96, description="Numbers in a layer", ge=8)
+    blocks: int = Field(2, description="Residual blocks", ge=1)
+
+
+class HistorySettings(Settings):
+    """Simulated experiments that the network learns from."""
+
+    rounds: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Len(1)] = Field(
+        (400, 1_200, 4_800),
+        description="Experiments a round; each is measured as the network of the last one designs",
+    )
+    valid: int = Field(400, description="Experiments for validation", gt=0)
+    copies: int = Field(1_000_000, description="Copies of an experiment", ge=100)
+    product: Fraction = Field(0.30, description="Share of experiments with product bases")
+    random: Fraction = Field(0.05, description="Share with random bases of all qubits")
+    pauli: Fraction = Field(0.10, description="Share with static Pauli settings")
+    first: int = Field(10, description="Copies before which nothing is learned", ge=0)
+
+    @model_validator(mode="after")
+    def _some_left(self) -> HistorySettings:
+        if self.product + self.random + self.pauli > 1:
+            raise ValueError("the shares of the designs add up to more than 1")
+        return self
+
+
+class CalibrateSettings(Settings):
+    """Conformal scales of regions (calibrate.py)."""
+
+    histories: int = Field(1_500, description="Experiments to calibrate with", gt=0)
+    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.68, 0.8, 0.9, 0.95, 0.99), description="Levels of the regions"
+    )
+    bins: int = Field(6, description="Bins of purity at each number of copies", ge=1)
+
+
+class CellSettings(TrainBase):
+    """The particle cell of the source paper (cell.py)."""
+
+    epochs: int = Field(12, description="Passes over its states; 0 leaves the cell out", ge=0)
+    batch_size: int = Field(64, description="Experiments a step", gt=0)
+    learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
+    weight_decay: float = Field(1e-4, description="AdamW's weight decay", ge=0)
+    channels_last: bool = Field(False, description="Memory order of convolutions")
+    states: int = Field(1_500, description="States it is trained on, for each number of qubits")
+    particles: int = Field(64, description="Particles", ge=2)
+    turns: int = Field(12, description="Turns of the cell: measurements with as many copies", ge=2)
+    copies: int = Field(100_000, description="Copies of an experiment, at most", ge=100)
+    width: int = Field(48, description="Numbers in a layer of its networks", ge=4)
+
+
+class TrainSettings(TrainBase):
+    """Training of the corrector on histories, round by round; then calibration; then the cell."""
+
+    epochs: int = Field(24, description="Passes over the last round", gt=0)
+    first_epochs: int = Field(6, description="Passes over each round before", gt=0)
+    batch_size: int = Field(1_024, description="Moments of experiments a step", gt=0)
+    learning_rate: float = Field(3e-3, description="Peak learning rate", gt=0)
+    weight_decay: float = Field(1e-4, description="AdamW's weight decay", ge=0)
+    warmup_epochs: float = Field(0.3, description="Length of the linear warm-up [epochs]", ge=0)
+    ema_decay: float = Field(0.998, description="Decay per step of the averaged weights", ge=0)
+    channels_last: bool = Field(False, description="Memory order of convolutions")
+    network: NetworkSettings = NetworkSettings()
+    histories: HistorySettings = HistorySettings()
+    calibrate: CalibrateSettings = CalibrateSettings()
+    cell: CellSettings = CellSettings()
+    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=2500, runtime_min=120, gpu=0)

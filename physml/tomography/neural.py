@@ -1,0 +1,179 @@
+"""The learned estimator: information filter, eigenframe corrector, adaptive design."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from physml.exceptions import InputError
+from physml.tomography import frame_design
+from physml.tomography.corrector import Correction, Corrector, Outlook, correct, features
+from physml.tomography.eigenframe import scales
+from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.information import InformationFilter, inverse, scaled_information
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+    import numpy as np
+    from torch import Tensor
+
+
+SHIPPED = "weights/tomography.safetensors"
+
+#: Newton decrement at which one experiment alone counts as converged: its estimate is then a
+#: function of the data, whatever their order and grouping.
+EXACT = 1e-5
+EXACT_STEPS = 40
+
+
+class NeuralEstimator(Estimator):
+    """Information filter with a learned correction in the eigenframe of its estimate.
+
+    Parameters
+    ----------
+    networks
+        Corrector of each dimension; None: the shipped ones.
+    window, tolerance, steps
+        See `InformationFilter`. A batch of one is followed to the maximum after each update, and
+        all of its measurements are kept.
+    card
+        Metadata of the weights, with the calibration of the regions.
+    """
+
+    name: ClassVar[str] = "neural"
+
+    def __init__(
+        self,
+        networks: Mapping[int, Corrector] | None = None,
+        *,
+        card: Mapping[str, Any] | None = None,
+        window: int = 96,
+        tolerance: float = 0.5,
+        steps: int = 1,
+    ) -> None:
+        if networks is None:
+            networks, card = load_networks()
+        self.networks, self.card = dict(networks), dict(card or {})
+        self.window, self.tolerance, self.steps = window, tolerance, steps
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None, **arguments: Any) -> NeuralEstimator:
+        """Estimator with the weights of a file, or with the shipped ones.
+
+        Raises
+        ------
+        InputError
+            Not weights of this pipeline.
+        """
+        networks, card = load_networks(path)
+        return cls(networks, card=card, **arguments)
+
+    def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
+        """Forget everything. See `Estimator.start`.
+
+        Raises
+        ------
+        InputError
+            There is no network for this dimension.
+        """
+        if d not in self.networks:
+            known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.networks))
+            raise InputError.expected(
+                "number of qubits",
+                f"one that there are weights for ({known})",
+                str(d.bit_length() - 1),
+                "Train others with `physml tomography train`, or choose another estimator.",
+            )
+        self.n_states, self.d = n_states, d
+        self._network = self.networks[d]
+        alone = n_states == 1
+        self.filter = InformationFilter(
+            n_states,
+            d,
+            window=self.window,
+            tolerance=EXACT if alone else self.tolerance,
+            steps=EXACT_STEPS if alone else self.steps,
+        )
+        self._state: tuple[Tensor, Correction] | None = None
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Take in counts. See `Estimator.update`."""
+        self.filter.add(effects, counts)
+        self._state = None
+
+    def correction(self) -> tuple[Tensor, Correction]:
+        """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
+        if self._state is None:
+            f = self.filter
+            covariance = self.covariance_in_frame()
+            with torch.no_grad():
+                x = features(f.values, covariance, f.copies)
+                made = correct(self._network(x), Outlook.of(f.values, covariance))
+            self._state = covariance, made
+        return self._state
+
+    def covariance_in_frame(self) -> Tensor:
+        """Scaled covariance of the filter in its eigenframe."""
+        f = self.filter
+        return inverse(
+            scaled_information(f.information(), f.frame, scales(f.values), f.beta)
+        )
+
+    def estimate(self) -> Tensor:
+        """Density matrices (S, d, d). See `Estimator.estimate`."""
+        inside = self.correction()[1].estimate()
+        return self.filter.vectors @ inside @ self.filter.vectors.mH
+
+    def spread(self) -> Tensor:
+        """Expected infidelity (S,)."""
+        return self.correction()[1].log_infidelity.exp().clamp(max=1.0)
+
+    def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
+        """Basis to measure next. See `Estimator.next_basis`."""
+        f = self.filter
+        values = self.correction()[1].values
+        return frame_design.choose(kind, f, values, rng, shots)
+
+
+def prefix(d: int) -> str:
+    """Beginning of the names of a dimension's tensors in a weights file."""
+    return f"{d.bit_length() - 1}_qubits.{Corrector.part}"
+
+
+def load_networks(
+    path: str | PathLike[str] | None = None,
+) -> tuple[dict[int, Corrector], dict[str, Any]]:
+    """Correctors by dimension, and the card, of a weights file.
+
+    Raises
+    ------
+    InputError
+        Not weights of this pipeline.
+    """
+    from importlib.resources import as_file, files
+
+    from physml.io.weights import load_weights
+
+    if path is None:
+        with as_file(files("physml") / SHIPPED) as shipped:
+            return load_networks(shipped)
+    tensors, card = load_weights(path)
+    if card.get("pipeline") != "tomography" or "networks" not in card:
+        raise InputError.expected(
+            path, "weights of the pipeline tomography", repr(card.get("pipeline"))
+        )
+    networks = {}
+    for qubits, sizes in card["networks"].items():
+        d = 1 << int(qubits)
+        network = Corrector(d, **sizes)
+        own = prefix(d)
+        part = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
+        try:
+            network.load_state_dict(part)
+        except RuntimeError as error:
+            raise InputError.expected(path, f"a corrector of {qubits} qubits", str(error)) from None
+        networks[d] = network.eval().requires_grad_(False)
+    return networks, card
