@@ -1,0 +1,316 @@
+"""`physml tomography run | next | estimate | benchmark`: from a laboratory's counts to a state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+
+if TYPE_CHECKING:
+    from .result import TomographyResult
+
+app = typer.Typer(no_args_is_help=True)
+
+Qubits = Annotated[
+    int | None, typer.Option("--qubits", "-n", min=1, help="Of a new session; by default 2.")
+]
+DesignName = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a new session: global (default) or product, which adapt; pauli, mub, sic, "
+        "pairwise; or a JSON file with a list of settings."
+    ),
+]
+EstimatorName = Annotated[
+    str | None,
+    typer.Option(help="neural (default), particle_filter, maximum_likelihood, two_stage, linear."),
+]
+ReadoutFile = Annotated[
+    str | None,
+    typer.Option(
+        "--readout",
+        help="Readout errors: a probability to misread a qubit, or a JSON file with 'confusion' "
+        "(n x 2 x 2, P(read | true)) or 'calibration' (counts, a row for each prepared state).",
+    ),
+]
+Shots = Annotated[
+    int | None, typer.Option(min=1, help="Copies; by default a tenth of those so far.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Of a new session; by default 0.")]
+Answers = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--add",
+        help='Counts to record first: JSON {"id": ..., "counts": [...]}, or a list of such.',
+    ),
+]
+
+RUN_EPILOG = (
+    "Examples: a simulated laboratory [bold]physml tomography run bell.jsonl --simulate phi+ "
+    "--design product --infidelity 0.005[/]; one that listens on a port [bold]run bell.jsonl "
+    "--connect 127.0.0.1:7001 --copies 20000[/]; one that reads files [bold]run bell.jsonl "
+    "--folder exchange --copies 20000[/]. Killed, the same command carries on."
+)
+NEXT_EPILOG = (
+    "Examples: begin [bold]physml tomography next bell.jsonl --qubits 2 --design product --shots "
+    "200 > setting.json[/]; hand in its counts and get the next one [bold]next bell.jsonl --add "
+    "counts.json > setting.json[/]."
+)
+ESTIMATE_EPILOG = (
+    "Examples: [bold]physml tomography estimate bell.jsonl --target phi+ -o out[/]; a spreadsheet "
+    "[bold]estimate counts.csv --estimator maximum_likelihood[/]; qiskit's counts [bold]estimate "
+    "counts.json --readout 0.02[/]; coincidences, means of 50 runs [bold]estimate table.csv "
+    "--kind photonic --repeats 50[/]."
+)
+BENCHMARK_EPILOG = (
+    "Examples: [bold]physml tomography benchmark[/]; [bold]benchmark --ensemble pure --design "
+    "product --copies 10000 --states 40 --estimators neural,particle_filter[/]."
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Find out the state of qubits from as few copies as possible."""
+
+
+@app.command(epilog=RUN_EPILOG)
+def run(
+    ctx: typer.Context,
+    session: Annotated[Path, typer.Argument(help="Session file; made where it is missing.")],
+    simulate: Annotated[
+        str | None,
+        typer.Option(help="Measure a simulated state: phi+, psi-, ghz, w, 0, +, ..."),
+    ] = None,
+    noise: Annotated[
+        float, typer.Option(help="White noise of the simulated state.", min=0, max=1)
+    ] = 0.0,
+    connect: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="A laboratory that listens there.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="A laboratory that reads and writes files there.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds to wait for counts; then exit code 75.")
+    ] = 3600.0,
+    copies: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
+    infidelity: Annotated[
+        float | None, typer.Option(help="Stop when the state is known so well.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.9,
+    shots: Shots = None,
+    qubits: Qubits = None,
+    design: DesignName = None,
+    estimator: EstimatorName = None,
+    readout: ReadoutFile = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Steer a laboratory until enough is known; everything is in the session file at once."""
+    adjust_logging(ctx, verbose, quiet)
+    from .commands import open_session, reach_laboratory
+    from .steering import Stop, steer
+
+    _threads(threads)
+    stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
+    given = {"n_qubits": qubits, "design": design, "estimator": estimator, "seed": seed}
+    with open_session(session, given, readout) as tomographer:
+        laboratory = reach_laboratory(tomographer, simulate, noise, connect, folder, timeout)
+        why = steer(tomographer, laboratory, stop, shots)
+        region = tomographer.credible_region(confidence)
+        typer.echo(
+            f"{session}: {tomographer.copies} copies in {tomographer.measured} measurements; "
+            f"stopped at {why}; infidelity below {region.infidelity:.2g} at {confidence:.0%}"
+        )
+
+
+@app.command("next", epilog=NEXT_EPILOG)
+def next_(
+    ctx: typer.Context,
+    session: Annotated[Path, typer.Argument(help="Session file; made where it is missing.")],
+    shots: Shots = None,
+    add: Answers = None,
+    new: Annotated[
+        bool, typer.Option("--new", help="Even if a setting waits for its counts.")
+    ] = False,
+    qubits: Qubits = None,
+    design: DesignName = None,
+    estimator: EstimatorName = None,
+    readout: ReadoutFile = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Print what to measure next, as JSON; a setting that waits for its counts is given again."""
+    import json
+
+    adjust_logging(ctx, verbose, quiet)
+    from .commands import add_answers, open_session, read_answers
+
+    _threads(threads)
+    answers = [answer for path in add or [] for answer in read_answers(path)]
+    given = {"n_qubits": qubits, "design": design, "estimator": estimator, "seed": seed}
+    with open_session(session, given, readout) as tomographer:
+        add_answers(tomographer, answers)
+        waiting = [] if new else tomographer.pending
+        setting = waiting[0] if waiting else tomographer.next_measurement(shots)
+        typer.echo(json.dumps(setting.to_dict()))
+
+
+@app.command(epilog=ESTIMATE_EPILOG)
+def estimate(
+    ctx: typer.Context,
+    records: Annotated[
+        Path,
+        typer.Argument(help="Counts: JSON, CSV, HDF5, a session, of qiskit, or coincidences."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Output folder, written as a whole.")
+    ] = None,
+    estimator: EstimatorName = None,
+    level: Annotated[float, typer.Option(help="Of the region and of the intervals.")] = 0.9,
+    target: Annotated[
+        str | None,
+        typer.Option(help="For the fidelity: phi+, ghz, ...; or a JSON or CSV file of a state."),
+    ] = None,
+    readout: ReadoutFile = None,
+    kind: Annotated[
+        str, typer.Option(help="Of the file: auto, records, qiskit or photonic.")
+    ] = "auto",
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Counts of a coincidence table are means of so many runs.")
+    ] = 1,
+    rounded: Annotated[
+        bool, typer.Option("--rounded", help="Round the means of a coincidence table.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without goodness of fit and history.")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate the state of a file of counts, with its region and a test whether they fit.
+
+    Writes estimate.json, density_matrix.csv, records.h5 and overview.png.
+    """
+    from physml import provenance
+    from physml.io.atomic import refuse_existing, refuse_foreign
+
+    adjust_logging(ctx, verbose, quiet)
+    if output is not None:  # before any work: is there a place for the result?
+        (refuse_foreign if overwrite else refuse_existing)(output)
+    with provenance.run():
+        from .commands import estimator_of, read_readout, read_target
+        from .predict import TomographyPredictor
+        from .records import load_records
+
+        _threads(threads)
+        predictor = TomographyPredictor.load(weights)
+        data = load_records(records, kind, repeats, rounded)
+        arguments: dict[str, Any] = {
+            "estimator": estimator or estimator_of(records),
+            "level": level,
+            "seed": seed,
+        }
+        result = predictor.predict(
+            data,
+            target=read_target(target, data.n_qubits),
+            readout=read_readout(readout, data.n_qubits),
+            goodness=not quick,
+            history=not quick,
+            **arguments,
+        )
+        if output is not None:
+            settings = {**arguments, "records": records, "weights": weights, "target": target}
+            result.write(output, overwrite=overwrite, settings=settings)
+    show(result, output, as_json)
+
+
+@app.command(epilog=BENCHMARK_EPILOG)
+def benchmark(
+    ctx: typer.Context,
+    ensemble: Annotated[str, typer.Option(help="hs, pure, pure_white_5, bures, ghz, ...")] = "hs",
+    qubits: Annotated[int, typer.Option("--qubits", "-n", min=1)] = 2,
+    design: Annotated[
+        str, typer.Option(help="global, product, pauli, mub, sic or pairwise.")
+    ] = "global",
+    copies: Annotated[int, typer.Option(min=1, help="Of each state.")] = 10_000,
+    states: Annotated[int, typer.Option(min=1, max=160, help="Of the frozen list.")] = 20,
+    estimators: Annotated[
+        str, typer.Option(help="Separated by commas.")
+    ] = "neural,particle_filter,maximum_likelihood,linear",
+    seed: Annotated[int, typer.Option(min=0, help="Of the counts.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    threads: Threads = None,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Compare estimators on the same simulated states: infidelity against copies, and time."""
+    adjust_logging(ctx, verbose, quiet)
+    from .commands import compare, show_comparison
+
+    _threads(threads)
+    names = [name.strip() for name in estimators.split(",") if name.strip()]
+    rows = compare(names, ensemble, qubits, design, copies, states, seed)
+    show_comparison(rows, f"{ensemble}, {qubits} qubits, {design}, {states} states", as_json)
+
+
+def _threads(threads: int | None) -> None:
+    """One thread by default: more make small matrices slower."""
+    import torch
+
+    limit_threads(threads or 1)
+    torch.set_num_threads(threads or 1)
+
+
+def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
+    """Print the result in short."""
+    import json
+    import sys
+
+    from physml.provenance import jsonable
+
+    if as_json:
+        typer.echo(json.dumps(jsonable(result.to_dict()), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    # In a pipe there is no terminal whose width would have to be kept.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    region = result.region
+    number = len(result.records.measurements)
+    title = (
+        f"{result.records.name}: {result.records.n_qubits} qubits, {result.records.copies} copies "
+        f"in {number} measurements, {result.estimator}"
+    )
+    view = Table(title=title, title_justify="left", box=None)
+    for name in ("", "estimate", "low", "high"):
+        view.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for interval in [*result.functionals, *result.eigenvalues]:
+        numbers = (interval.value, interval.low, interval.high)
+        view.add_row(interval.name, *(f"{x:.4f}" for x in numbers))
+    console.print(view)
+    console.print(
+        f"The true state lies within an infidelity of {region.infidelity:.2g} (at "
+        f"{region.level:.0%})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for text in result.warnings:
+        console.print(f"Note: {text}", highlight=False, soft_wrap=True, markup=False)
+    if folder is not None:
+        console.print(f"Written to {folder}", highlight=False, soft_wrap=True)

@@ -1,0 +1,236 @@
+"""From a file of counts to a state with its region: the Python interface.
+
+>>> result = physml.Model.load("tomography").predict("counts.csv")            # doctest: +SKIP
+>>> result.state, result.region, result.functionals                           # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from physml.exceptions import InputError
+
+from .answers import Interval, as_density_matrix
+from .checks import check_probability
+from .estimator import Estimator
+from .operators import infidelity
+from .parts import make_estimator
+from .records import Records, load_records
+from .result import Step, TomographyResult
+from .tomographer import Tomographer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+SHIPPED = "weights/tomography.safetensors"
+STEPS = 6
+"""Numbers of copies, evenly spaced in their logarithm, of the history."""
+
+
+class TomographyPredictor:
+    """Estimates states from counts.
+
+    Parameters
+    ----------
+    weights : path, optional
+        Of the neural estimator; those shipped with the package by default.
+    """
+
+    def __init__(self, weights: str | PathLike[str] | None = None):
+        self.weights = None if weights is None else Path(weights)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None) -> TomographyPredictor:
+        """Predictor with trained weights.
+
+        Parameters
+        ----------
+        path : path, optional
+            Weights (safetensors); those shipped with the package by default.
+
+        Raises
+        ------
+        InputError
+            No such file, or weights of something else.
+        """
+        made = cls(path)
+        if made.weights is not None:
+            made.card  # noqa: B018 - reads and checks the file
+        return made
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Metadata of the weights, with their hash.
+
+        Raises
+        ------
+        InputError
+            They are of another pipeline, or no weights.
+        """
+        from importlib.resources import as_file, files
+
+        from physml import provenance
+        from physml.io.weights import read_metadata
+
+        def read(path: Path) -> dict[str, Any]:
+            metadata = read_metadata(path)
+            if metadata.get("pipeline") != "tomography":
+                raise InputError.expected(
+                    path, "weights of the pipeline tomography", repr(metadata.get("pipeline"))
+                )
+            return {**metadata, "sha256": provenance.sha256(path)}
+
+        if self.weights is not None:
+            return read(self.weights)
+        with as_file(files("physml") / SHIPPED) as shipped:
+            return read(shipped)
+
+    def estimator(self, name: str | Estimator) -> str | Estimator:
+        """The estimator meant: the neural one with the weights of this predictor."""
+        if name == "neural" and self.weights is not None:
+            from .neural import NeuralEstimator
+
+            return NeuralEstimator.load(self.weights)  # type: ignore[attr-defined]
+        return name
+
+    def predict(
+        self,
+        records: Records | str | PathLike[str],
+        *,
+        estimator: str | Estimator = "neural",
+        level: float = 0.9,
+        target: Any = None,
+        readout: Any = None,
+        seed: int = 0,
+        goodness: bool = True,
+        history: bool = True,
+        kind: str = "auto",
+        repeats: int = 1,
+        rounded: bool = False,
+    ) -> TomographyResult:
+        """Estimate the state that counts were taken of.
+
+        Parameters
+        ----------
+        records : Records or path
+            Measurements; of files, JSON, CSV, HDF5, a session, qiskit's counts or a coincidence
+            table.
+        estimator : str or Estimator
+            "neural", "particle_filter", "maximum_likelihood", "two_stage" or "linear".
+        level : float
+            Of the region and of the intervals.
+        target : Qobj, array or tensor, optional
+            State to which the fidelity is given.
+        readout : Readout or ndarray (n, 2, 2), optional
+            P(read | true) of each qubit; by default that of the file.
+        seed : int
+            Of what is sampled.
+        goodness : bool
+            Test whether the data fit a state; takes seconds where there are many settings.
+        history : bool
+            Follow estimate and region as the copies come in; takes seconds.
+        kind, repeats, rounded
+            Of the file; see `records.load_records`.
+
+        Returns
+        -------
+        TomographyResult
+
+        Raises
+        ------
+        InputError
+            For data or arguments that cannot be.
+        """
+        level = check_probability(level, "level")
+        data = (
+            records
+            if isinstance(records, Records)
+            else load_records(records, kind, repeats, rounded)
+        )
+        if not data.measurements:
+            raise InputError.expected(data.name, "counts of at least one setting", "none")
+        wanted = None
+        if target is not None:
+            wanted = as_density_matrix(target, data.n_qubits)
+        arguments: dict[str, Any] = {"seed": seed}
+        if readout is not None:
+            arguments["readout"] = readout
+        tomographer = Tomographer.from_records(
+            data, estimator=self.estimator(estimator), **arguments
+        )
+        names = ["purity"] + ["concurrence"] * (data.n_qubits == 2)
+        functionals = [tomographer.functional(name, level) for name in names]
+        if wanted is not None:
+            functionals.insert(0, tomographer.functional("fidelity", level, wanted))
+        name = tomographer.estimator.name
+        return TomographyResult(
+            records=data,
+            estimator=name,
+            seed=seed,
+            density_matrix=tomographer.density_matrix,
+            region=tomographer.credible_region(level),
+            functionals=functionals,
+            eigenvalues=_eigenvalues(tomographer, level),
+            posterior=tomographer.posterior,
+            goodness=tomographer.goodness_of_fit() if goodness else None,
+            history=self._history(data, estimator, level, tomographer, arguments)
+            if history
+            else [],
+            target=None if wanted is None else wanted.numpy(),
+            card=self.card if name == "neural" else {},
+            remarks=list(data.remarks),
+        )
+
+    def _history(
+        self,
+        data: Records,
+        estimator: str | Estimator,
+        level: float,
+        last: Tomographer,
+        arguments: dict[str, Any],
+    ) -> list[Step]:
+        """Follow the measurements in their order; the last step is the result itself."""
+        final = torch.from_numpy(last.density_matrix)
+        steps = []
+        if not isinstance(estimator, Estimator):  # one of the caller's holds all data already
+            growing = Tomographer.from_records(
+                Records(data.n_qubits, [], data.readout),
+                estimator=make_estimator(self.estimator(estimator)),
+                **arguments,
+            )
+            marks = _marks([int(m.counts.sum()) for m in data.measurements])
+            for number, measurement in enumerate(data.measurements[:-1], start=1):
+                growing.add([measurement])
+                if number in marks:
+                    here = torch.from_numpy(growing.density_matrix)
+                    radius = growing.credible_region(level).infidelity
+                    steps.append(Step(growing.copies, radius, float(infidelity(here, final))))
+        return [*steps, Step(last.copies, last.credible_region(level).infidelity, 0.0)]
+
+
+def _marks(copies: list[int]) -> set[int]:
+    """Numbers of measurements whose copies are about evenly spaced in their logarithm."""
+    total = np.cumsum(np.asarray(copies, np.float64))
+    wanted = np.geomspace(total[0], total[-1], STEPS)
+    return {int(np.argmin(np.abs(np.log(total / w)))) + 1 for w in wanted}
+
+
+def _eigenvalues(tomographer: Tomographer, level: float) -> list[Interval]:
+    """Eigenvalues with their intervals, the largest first."""
+
+    def place(k: int) -> Any:
+        def value(rho: Tensor) -> Tensor:
+            return torch.linalg.eigvalsh(rho).flip(-1)[..., k]
+
+        value.__name__ = f"eigenvalue {k + 1}"
+        return value
+
+    return [tomographer.functional(place(k), level) for k in range(tomographer.dimension)]
