@@ -63,9 +63,7 @@ def choose(
     values = values + DOUBT * posterior.values + least
     values = values / values.sum(-1, keepdim=True)
     scale = scales(values)
-    covariance = inverse(
-        scaled_information(posterior.information(), posterior.frame, scale, HEDGE)
-    )
+    covariance = inverse(scaled_information(posterior.information(), posterior.frame, scale, HEDGE))
     if kind == "global":
         bases = torch.cat([fixed_bases(posterior.d), flat_bases(FLAT, posterior.d, rng)])
         rows = vec(_effects(bases)).flatten(0, 1)[None]
@@ -80,9 +78,7 @@ def choose(
     return Basis(basis[at, best], local[at, best])
 
 
-def gains(
-    rows: Tensor, values: Tensor, scale: Tensor, covariance: Tensor, shots: float
-) -> Tensor:
+def gains(rows: Tensor, values: Tensor, scale: Tensor, covariance: Tensor, shots: float) -> Tensor:
     """Expected fall of the infidelity by each candidate, (S, m).
 
     Parameters

@@ -180,9 +180,7 @@ class InformationFilter:
             active = left if len(left) < self.n_states else None
 
     def _step(self, active: Tensor | None) -> None:
-        values, frame, vectors = (
-            _take(t, active) for t in (self.values, self.frame, self.vectors)
-        )
+        values, frame, vectors = (_take(t, active) for t in (self.values, self.frame, self.vectors))
         d = self.d
         # Coordinates of the estimate: in its own frame only the diagonal is not zero.
         x = _apply(frame[..., :d], values)

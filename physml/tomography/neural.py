@@ -118,9 +118,7 @@ class NeuralEstimator(Estimator):
     def covariance_in_frame(self) -> Tensor:
         """Scaled covariance of the filter in its eigenframe."""
         f = self.filter
-        return inverse(
-            scaled_information(f.information(), f.frame, scales(f.values), f.beta)
-        )
+        return inverse(scaled_information(f.information(), f.frame, scales(f.values), f.beta))
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""

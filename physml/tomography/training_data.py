@@ -78,9 +78,7 @@ class CorrectorLoss:
 
 def judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Infidelity (S,) of the estimates, and the logarithm of what the network expects of it."""
-    outlook = Outlook(
-        *(batch[k].double() for k in ("values", "deviation", "binding", "level"))
-    )
+    outlook = Outlook(*(batch[k].double() for k in ("values", "deviation", "binding", "level")))
     made = correct(model(batch["feature"]), outlook)
     truth = torch.view_as_complex(batch["truth"].double().contiguous())
     # Rounding to float32 must not look like an infidelity.
@@ -102,7 +100,11 @@ def designs(n: int, settings: HistorySettings) -> dict[str, int]:
 
 
 def simulate_histories(
-    network: Corrector, states: Tensor, settings: HistorySettings, rng: np.random.Generator
+    network: Corrector,
+    states: Tensor,
+    settings: HistorySettings,
+    rng: np.random.Generator,
+    marks: list[int] | None = None,
 ) -> Moments:
     """Measure states with adaptive and static designs and keep what the filter knew on the way.
 
@@ -113,6 +115,8 @@ def simulate_histories(
     states : Tensor (S, d, d)
     settings : HistorySettings
     rng : Generator
+    marks : list of int, optional
+        Copies at which moments are kept; the ends of all blocks by default.
     """
     from physml.tomography.neural import NeuralEstimator
     from physml.tomography.run import experiment
@@ -120,7 +124,8 @@ def simulate_histories(
     d = states.shape[-1]
     blocks = schedule(settings.copies)
     ends = np.cumsum(blocks)
-    marks = [int(end) for end in ends if end >= settings.first]
+    if marks is None:
+        marks = [int(end) for end in ends if end >= settings.first]
     parts: list[dict[str, NDArray]] = []
     first = 0
     for design, number in designs(len(states), settings).items():
@@ -161,4 +166,3 @@ def _moment(estimator: NeuralEstimator, root: Tensor) -> dict[str, NDArray]:
         "copies": f.copies,
     }
     return {name: value.to(torch.float32).numpy() for name, value in tensors.items()}
-

@@ -1,0 +1,68 @@
+"""The card of trained weights: what they are, how they were made, how good they seemed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def describe(card: dict[str, Any]) -> str:
+    """Weights' metadata as a page of Markdown.
+
+    Parameters
+    ----------
+    card : dict
+        Metadata of a weights file of this pipeline.
+    """
+    record = card["provenance"]
+    lines = [
+        f"# Weights of the tomography pipeline, {card['version']}",
+        "",
+        "Generated with the weights; `physml info` on them prints all of it.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| made | {record['ended']} |",
+        f"| seed | {record['seed']} |",
+        f"| training | {card['seconds'] / 60:.0f} minutes on one CPU thread |",
+        "",
+        "The networks correct the hedged maximum-likelihood estimate of an information filter in "
+        "its own eigenframe, towards the mean over the training prior, and say what infidelity to "
+        "expect.",
+        "",
+    ]
+    for qubits, network in card["networks"].items():
+        lines += _of_qubits(qubits, network, card["training"][qubits], card["regions"][qubits])
+    if card.get("cell"):
+        lines += ["## Particle cell of the source paper", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {value} |" for name, value in card["cell"]["settings"].items()]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def _of_qubits(
+    qubits: str, network: dict[str, Any], training: dict[str, Any], regions: dict[str, Any]
+) -> list[str]:
+    rounds = ", ".join(f"{n:,}" for n in training["experiments"])
+    return [
+        f"## {qubits} qubit{'' if qubits == '1' else 's'}",
+        "",
+        f"Width {network['width']}, {network['blocks']} residual blocks. Rounds of {rounds} "
+        f"simulated experiments, {training['moments']:,} moments in the last; best epoch "
+        f"{training['best_epoch']}, validation loss {training['valid_loss']:.4f}.",
+        "",
+        "Coverage of 90 % regions, scaled on one half of the calibration experiments, on the other "
+        "half:",
+        "",
+        "| copies | coverage |",
+        "|---|---|",
+        *(f"| {float(n):,.0f} | {value:.3f} |" for n, value in regions["coverage"].items()),
+        "",
+        "| epoch | training loss | validation loss | mean log infidelity |",
+        "|---|---|---|---|",
+        *(
+            f"| {h['epoch']:.0f} | {h['train_loss']:.4f} | {h['valid_loss']:.4f} "
+            f"| {h['valid_log_infidelity']:.4f} |"
+            for h in training["history"]
+        ),
+        "",
+    ]
