@@ -66,7 +66,7 @@ class ParticleFilter(Estimator):
         self,
         n_particles: int = 300,
         prior: Literal["hs", "rank_adaptive"] = "rank_adaptive",
-        moves: int = 3,
+        moves: int = 10,
         threshold: float = 0.5,
     ) -> None:
         if prior not in ("hs", "rank_adaptive"):

@@ -1,0 +1,119 @@
+"""Infidelity of the methods that others use, on the frozen lists of states.
+
+    python benchmarks/tomography_baselines.py [--states 160] [--lists hs pure pure_white_5]
+                                              [--methods "linear, pauli" ...] [--json FILE]
+
+Each method of `physml.tomography.baselines` measures the same states with the same schedule. For
+each number of copies: the mean infidelity with its standard error, the median, the 95th percentile;
+then the CPU time of an update and of an estimate, per state, when all states are done in a batch.
+With --json the results are kept after each row, and rows found there are not run again.
+
+`--single` runs one particle filter by itself, a block at a time and copy by copy, and prints its
+CPU time: what a laboratory would wait for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from physml.io.atomic import atomic_path
+from physml.random import stream
+from physml.tomography.baselines import BASELINES, run_baseline
+from physml.tomography.particle_filter import ParticleFilter
+from physml.tomography.run import Experiment, experiment
+from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
+
+
+def row(result: Experiment) -> dict[str, list[float]]:
+    """Numbers of one method on one list."""
+    values, number = result.infidelity, len(result.infidelity)
+    return {
+        "mean": values.mean(0).tolist(),
+        "standard_error": (values.std(0, ddof=1) / number**0.5).tolist(),
+        "median": np.median(values, 0).tolist(),
+        "percentile_95": np.percentile(values, 95, axis=0).tolist(),
+        "expected_by_itself": result.spread.mean(0).tolist(),
+        "update_ms": [1e3 * float(result.update_seconds.mean()) / number],
+        "estimate_ms": [1e3 * float(result.estimate_seconds.mean()) / number],
+    }
+
+
+def show(name: str, states: str, numbers: dict[str, list[float]]) -> None:
+    """Print one row."""
+    cells = [
+        f"{mean:.2e} ± {error:.0e} ({median:.1e}, {high:.1e})"
+        for mean, error, median, high in zip(
+            numbers["mean"],
+            numbers["standard_error"],
+            numbers["median"],
+            numbers["percentile_95"],
+            strict=True,
+        )
+    ]
+    times = f"{numbers['update_ms'][0]:.2f} / {numbers['estimate_ms'][0]:.2f} ms"
+    print(f"{name:30s} {states:13s} {' | '.join(cells)} | {times}", flush=True)
+
+
+def single(seed: int) -> None:
+    """CPU time of the particle filter for one experiment, by number of particles and blocking."""
+    rho = evaluation_list("hs", 2, 1)
+    for particles in (100, 300, 1000):
+        result = experiment(
+            ParticleFilter(particles), rho, "global", schedule(MARKS[-1]), stream(seed, "test", 0)
+        )
+        total, each = result.update_seconds.sum(), result.update_seconds.mean()
+        print(
+            f"{particles} particles: {total:.2f} s to 1e5 copies in "
+            f"{len(result.update_seconds)} growing blocks, {1e3 * each:.1f} ms an update"
+        )
+    result = experiment(ParticleFilter(300), rho, "global", [1] * 1000, stream(seed, "test", 0))
+    print(f"300 particles, copy by copy: {result.update_seconds.sum():.2f} s to 1e3 copies")
+
+
+def main() -> int:
+    """Run and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--qubits", type=int, default=2, choices=sorted(LISTS))
+    parser.add_argument("--states", type=int, default=160, help="of each list")
+    parser.add_argument("--lists", nargs="+", help="all by default")
+    parser.add_argument("--methods", nargs="+", default=list(BASELINES), choices=list(BASELINES))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="keep the numbers here")
+    parser.add_argument("--single", action="store_true", help="times of one experiment")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.single:
+        single(arguments.seed)
+        return 0
+    kept = json.loads(arguments.json.read_text()) if _exists(arguments.json) else {}
+    print(
+        f"mean ± error (median, 95th percentile) at {', '.join(f'{n:.0e}' for n in MARKS)} copies"
+    )
+    for name in arguments.methods:
+        for number, states in enumerate(arguments.lists or LISTS[arguments.qubits]):
+            key = f"{name} | {states} | {arguments.qubits} | {arguments.states}"
+            if key not in kept:
+                rho = evaluation_list(states, arguments.qubits, arguments.states)
+                rng = stream(arguments.seed, "test", number)
+                kept[key] = row(run_baseline(BASELINES[name], rho, rng))
+                if arguments.json:
+                    with atomic_path(arguments.json, overwrite=True) as temporary:
+                        Path(temporary).write_text(json.dumps(kept, indent=1))
+            show(name, states, kept[key])
+    return 0
+
+
+def _exists(path: Path | None) -> bool:
+    return path is not None and path.exists()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
