@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from . import judges, metrics
-from .housing import Housing, measure
+from .housing import ENOUGH, Housing, measure
 from .inputs import particle_rate
 from .judges import CONTEXT, KNOWN, LOCAL, MODEL, MODEL_BAND, OTHER, TREES, Cut, Trained
 from .metrics import BANDS, WIDE, Events, Resampling
@@ -108,6 +108,7 @@ def judge(
     *,
     retention: Sequence[float],
     bad: NDArray[np.bool_] | None = None,
+    housing_events: int = ENOUGH,
 ) -> Judged:
     """Let the network and all rivals judge the events of a set.
 
@@ -122,11 +123,14 @@ def judge(
         For which cuts are applied.
     bad : ndarray of bool, shape (ny, nx), optional
         Pixels to ignore.
+    housing_events : int
+        Events that the stand-off is measured on, at most.
     """
     began = time.process_time()
     found = find(frames, bad)
     between = time.process_time()
-    housing = measure(detector, [(frames, found, particle_rate(found, frames))])
+    rate = particle_rate(found, frames)
+    housing = measure(detector, [(frames, found, rate)], housing_events)
     detector = detector.at(housing.standoff)
     ready = time.process_time()
     classified = detector.classify(frames, found)
@@ -428,7 +432,6 @@ def with_border(
 
     found = find(frames, keep_border=True)
     events = metrics.valid_events(found, frames)
-    detector = detector.measured(frames, found)
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
     teacher = find(learn, keep_border=True)
     rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
@@ -556,6 +559,7 @@ def stress_metrics(
     retention: Sequence[float],
     replicas: int,
     seed: int,
+    housing_events: int = ENOUGH,
 ) -> dict[str, Any]:
     """Promises under each condition of the stress list.
 
@@ -574,7 +578,9 @@ def stress_metrics(
         if name == BAD_COLUMNS:
             bad = bad_columns(frames.shape, stream(seed, "evaluate", 2))
             frames = without(frames, bad)
-        judged = judge(frames, detector, retention=retention, bad=bad)
+        judged = judge(
+            frames, detector, retention=retention, bad=bad, housing_events=housing_events
+        )
         events = judged.events
         resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
         inside = events.within(BANDS[WIDE])
@@ -681,7 +687,13 @@ def judge_set(
     settings : EvaluateSettings
     seed : int
     """
-    judged = judge(frames, detector, trained, retention=settings.retention)
+    judged = judge(
+        frames,
+        detector,
+        trained,
+        retention=settings.retention,
+        housing_events=settings.housing_events,
+    )
     add_ablations(judged, seed)
     trees = next((t.rival for t in trained if t.rival.name == TREES), None)
     numbers = set_metrics(
@@ -758,7 +770,7 @@ def evaluate_all(
             }
         result["border"][name] = with_border(
             part,
-            detector,
+            judged[name].detector,
             learn["far" if name == GEANT4 else name],
             retention=s.retention,
             replicas=s.bootstrap,
@@ -777,6 +789,7 @@ def evaluate_all(
             retention=s.retention,
             replicas=s.bootstrap,
             seed=seed,
+            housing_events=s.housing_events,
         )
     best = GEANT4 if GEANT4 in judged else "far"
     result["sensitivity"] = sensitivity(result["sets"][best]) | {"set": best}
