@@ -77,8 +77,13 @@ def _count(value: Any, where: str) -> int:
     number = isinstance(value, int | float | np.integer | np.floating)
     if not number or isinstance(value, bool):
         raise InputError.expected(where, "whole numbers", repr(value)[:80])
-    if not math.isfinite(value):
+    # Integers of Python may be too large for a float: they are compared as they are.
+    if isinstance(value, float | np.floating) and not math.isfinite(value):
         raise InputError.expected(where, "whole numbers", "NaN or infinity")
+    if value < 0:
+        raise InputError.expected(where, "counts of 0 or more", str(value)[:40])
+    if value > MAX_COUNT:
+        raise InputError.expected(where, f"at most {MAX_COUNT} counts", str(value)[:40])
     if value != int(value):
         raise InputError.expected(
             where,
@@ -86,10 +91,6 @@ def _count(value: Any, where: str) -> int:
             f"{value:g}",
             "Rates and averages are no counts: multiply by the time or the repetitions.",
         )
-    if value < 0:
-        raise InputError.expected(where, "counts of 0 or more", f"{value:g}")
-    if value > MAX_COUNT:
-        raise InputError.expected(where, f"at most {MAX_COUNT} counts", f"{value:g}")
     return int(value)
 
 
@@ -126,7 +127,7 @@ def check_time(value: Any, place: str = "time") -> float | None:
     if value is None:
         return None
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool) or not math.isfinite(value):
+    if not number or isinstance(value, bool) or not abs(value) < 1e300:  # nor NaN
         raise InputError.expected(place, "a time in seconds", repr(value)[:80])
     return float(value)
 
@@ -153,10 +154,12 @@ def check_shots(value: Any, place: str = "shots") -> int:
     InputError
     """
     number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool) or not math.isfinite(value) or value != int(value):
+    if not number or isinstance(value, bool) or value != value:
         raise InputError.expected(place, "a whole number of copies", repr(value)[:80])
     if not 1 <= value <= MAX_COUNT:
-        raise InputError.expected(place, f"1 to {MAX_COUNT} copies", f"{value:g}")
+        raise InputError.expected(place, f"1 to {MAX_COUNT} copies", str(value)[:40])
+    if value != int(value):
+        raise InputError.expected(place, "a whole number of copies", f"{value:g}")
     return int(value)
 
 

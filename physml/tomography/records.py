@@ -86,22 +86,23 @@ class Records:
     remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_qubits(self.n_qubits, self.name)
+        place = str(self.files.get("records", self.name))
+        check_qubits(self.n_qubits, place)
+        if self.calibration is not None and len(self.calibration) != 1 << self.n_qubits:
+            raise InputError.expected(
+                place,
+                f"calibration counts of {1 << self.n_qubits} states",
+                str(len(self.calibration)),
+            )
         if self.calibration is not None and self.readout is None:
             object.__setattr__(self, "readout", estimate_confusion(self.calibration))
         if self.readout is not None and len(self.readout.confusion) != self.n_qubits:
             raise InputError.expected(
-                self.name,
+                place,
                 f"readout errors of {self.n_qubits} qubits",
                 f"of {len(self.readout.confusion)}",
             )
-        if self.calibration is not None and len(self.calibration) != 1 << self.n_qubits:
-            raise InputError.expected(
-                self.name,
-                f"calibration counts of {1 << self.n_qubits} states",
-                str(len(self.calibration)),
-            )
-        check_dimensions(self.n_qubits, [m.setting for m in self.measurements], self.name)
+        check_dimensions(self.n_qubits, [m.setting for m in self.measurements], place)
 
     @property
     def copies(self) -> int:

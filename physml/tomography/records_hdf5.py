@@ -99,7 +99,10 @@ def read_hdf5(path: Path) -> Records:
     # The dimension first: it says what the other columns have to look like.
     size = read_shard(path, {"effects": Spec("c16", (None, None, None))}, max_bytes=MAX_BYTES)
     d = size["effects"].shape[-1]
-    n = check_qubits(max(d.bit_length() - 1, 0), f"{path}, effects of dimension {d}")
+    n = d.bit_length() - 1
+    if d < 2 or d != 1 << n:
+        raise InputError.expected(path, "effects of qubits, d = 2, 4, 8, ...", f"d = {d}")
+    check_qubits(n, str(path))
     shard = read_shard(
         path,
         {
