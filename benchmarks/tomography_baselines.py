@@ -18,11 +18,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from physml.io.atomic import atomic_path
+from physml.io.atomic import write_json
 from physml.random import stream
 from physml.tomography.baselines import BASELINES, run_baseline
 from physml.tomography.particle_filter import ParticleFilter
@@ -30,7 +31,7 @@ from physml.tomography.run import Experiment, experiment
 from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
 
 
-def row(result: Experiment) -> dict[str, list[float]]:
+def row(result: Experiment) -> dict[str, list[Any]]:
     """Numbers of one method on one list."""
     values, number = result.infidelity, len(result.infidelity)
     return {
@@ -38,13 +39,16 @@ def row(result: Experiment) -> dict[str, list[float]]:
         "standard_error": (values.std(0, ddof=1) / number**0.5).tolist(),
         "median": np.median(values, 0).tolist(),
         "percentile_95": np.percentile(values, 95, axis=0).tolist(),
-        "expected_by_itself": result.spread.mean(0).tolist(),
+        # Some methods have no opinion: JSON has no NaN.
+        "expected_by_itself": [
+            x if np.isfinite(x) else None for x in result.spread.mean(0).tolist()
+        ],
         "update_ms": [1e3 * float(result.update_seconds.mean()) / number],
         "estimate_ms": [1e3 * float(result.estimate_seconds.mean()) / number],
     }
 
 
-def show(name: str, states: str, numbers: dict[str, list[float]]) -> None:
+def show(name: str, states: str, numbers: dict[str, list[Any]]) -> None:
     """Print one row."""
     cells = [
         f"{mean:.2e} ± {error:.0e} ({median:.1e}, {high:.1e})"
@@ -105,8 +109,7 @@ def main() -> int:
                 rng = stream(arguments.seed, "test", number)
                 kept[key] = row(run_baseline(BASELINES[name], rho, rng))
                 if arguments.json:
-                    with atomic_path(arguments.json, overwrite=True) as temporary:
-                        Path(temporary).write_text(json.dumps(kept, indent=1))
+                    write_json(arguments.json, kept, overwrite=True)
             show(name, states, kept[key])
     return 0
 

@@ -157,12 +157,21 @@ def slide(
 def turn(
     a: Tensor, tau: Tensor, step: Tensor, directions: Tensor, rng: np.random.Generator
 ) -> Proposal:
-    """Multiply B from the right by a unitary matrix, which keeps rho."""
+    """Turn the first column of B and a random mixture of the others into each other; rho stays.
+
+    The angle is in proportion to exp(-tau): what a turn brings into the small columns of B has to
+    be small, as those of A are blown up by exp(tau). Turns among the small ones change nothing.
+    """
     d = a.shape[-1]
-    k = gaussian((len(a), d, d), rng)
-    unitary = torch.linalg.matrix_exp(step[:, None, None] * (k - k.mH))
     scale = _scale(tau, d)[..., None, :]
-    new = (a * scale) @ unitary[:, None] / scale
+    mixture = gaussian((*tau.shape, d - 1, 1), rng)
+    mixture = mixture / mixture.abs().square().sum(-2, keepdim=True).sqrt()
+    angle = step[:, None] * torch.exp(-tau) * torch.as_tensor(rng.standard_normal(tau.shape))
+    cos, sin = angle.cos()[..., None, None], angle.sin()[..., None, None]
+    b = a * scale
+    first, other = b[..., :1], b[..., 1:] @ mixture
+    change = (cos - 1) * other - sin * first
+    new = torch.cat([cos * first + sin * other, b[..., 1:] + change @ mixture.mH], -1) / scale
     return Proposal(new, tau, 0.5 * (_norm_squared(a) - _norm_squared(new)))
 
 
@@ -172,7 +181,7 @@ MOVES: Mapping[str, Move] = MappingProxyType(
         "mix": Move(mix, False, 0.234, 0.5, 0.9),
         "stretch": Move(stretch, False, 0.44, 2.0, 4.0),
         "slide": Move(slide, True, 0.44, 0.5, 2.5),
-        "turn": Move(turn, True, 0.234, 0.3, 1.0),
+        "turn": Move(turn, True, 0.44, 0.5, 2.0),
     }
 )
 
