@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,14 +71,21 @@ class Interval:
         return f"{self.name} {self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
-def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Functional]:
-    """Name and function of a functional.
+Bounds = tuple[float, float]
+"""Least and largest value of a functional."""
+
+ANY: Bounds = (-math.inf, math.inf)
+
+
+def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Functional, Bounds]:
+    """Name, function and bounds of a functional.
 
     Parameters
     ----------
     given : str, callable, or a state
         "purity", "concurrence", "fidelity" (needs `target`); a function of density matrices
-        (M, d, d), complex128 tensors, that gives (M,) numbers; or a state, for the fidelity to it.
+        (M, d, d), complex128 tensors, that gives (M,) numbers, with its `bounds` as an attribute
+        where it has any; or a state, for the fidelity to it.
     n_qubits : int
     target : state, optional
         Density matrix (d, d) or vector (d,): a Qobj, array or tensor.
@@ -87,20 +95,20 @@ def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Func
     InputError
     """
     if callable(given) and not hasattr(given, "full"):
-        return getattr(given, "__name__", "functional"), given
+        return getattr(given, "__name__", "functional"), given, getattr(given, "bounds", ANY)
     if not isinstance(given, str):
         return functional("fidelity", n_qubits, given)
     if given == "purity":
-        return given, purity
+        return given, purity, (0.5**n_qubits, 1.0)
     if given == "concurrence":
         if n_qubits != 2:
             raise InputError.expected("concurrence", "2 qubits", str(n_qubits))
-        return given, concurrence
+        return given, concurrence, (0.0, 1.0)
     if given == "fidelity":
         if target is None:
             raise InputError.expected("fidelity", "a target", "none")
         state = as_density_matrix(target, n_qubits)
-        return given, lambda rho: fidelity(rho, state.expand_as(rho))
+        return given, lambda rho: fidelity(rho, state.expand_as(rho)), (0.0, 1.0)
     raise InputError.expected(
         "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
     )

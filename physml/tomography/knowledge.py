@@ -203,10 +203,11 @@ class Knowledge:
             No such functional, or a target that is no state of these qubits.
         """
         level = check_probability(level, "level")
-        name, function = functional(f, self.n_qubits, target)
+        name, function, (least, most) = functional(f, self.n_qubits, target)
         value = float(function(self._estimator.estimate())[0])
         low, high = self.posterior.interval(function, level)
-        return Interval(name, value, float(low), float(high), level)
+        # Stretched intervals may pass what the functional can be.
+        return Interval(name, value, max(float(low), least), min(float(high), most), level)
 
     def should_stop(self, infidelity: float = 1e-3, confidence: float = 0.9) -> bool:
         """Whether the state is known to an infidelity, with a confidence.

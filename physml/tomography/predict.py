@@ -98,7 +98,7 @@ class TomographyPredictor:
         if name == "neural" and self.weights is not None:
             from .neural import NeuralEstimator
 
-            return NeuralEstimator.load(self.weights)  # type: ignore[attr-defined]
+            return NeuralEstimator.load(self.weights)
         return name
 
     def predict(
@@ -231,6 +231,7 @@ def _eigenvalues(tomographer: Tomographer, level: float) -> list[Interval]:
             return torch.linalg.eigvalsh(rho).flip(-1)[..., k]
 
         value.__name__ = f"eigenvalue {k + 1}"
+        value.bounds = (0.0, 1.0)  # type: ignore[attr-defined]
         return value
 
     return [tomographer.functional(place(k), level) for k in range(tomographer.dimension)]
