@@ -1,0 +1,69 @@
+"""Goodness of fit: silent for data of a state, loud for what no state gives, and for drift."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+
+from physml.tomography import measure, povm, states
+from physml.tomography.goodness import ALARM, goodness_of_fit
+
+
+def simulate(rho_of, settings, shots, rng):
+    """Effects, counts and names; `rho_of(k)` is the state of setting k."""
+    counts = []
+    for k, setting in enumerate(settings):
+        p = measure.probabilities(torch.from_numpy(setting.effects), rho_of(k)[None])
+        counts.append(measure.sample_counts(p, shots, rng)[0].numpy().astype(np.int64))
+    return [s.effects for s in settings], counts, [f"{k}" for k in range(len(settings))]
+
+
+@pytest.mark.parametrize("ensemble", ["hs", "pure"])
+def test_p_values_of_good_data_are_uniform_enough(ensemble):
+    """Pauli data of 12 two-qubit states: for pure ones the estimate lies on the border."""
+    found = []
+    for k in range(12):
+        rng = np.random.default_rng(k)
+        rho = states.draw(ensemble, 1, 4, rng)[0]
+        data = simulate(lambda _, rho=rho: rho, povm.pauli_settings(2) * 2, 300, rng)
+        fit = goodness_of_fit(*data, rng, replicates=30)
+        assert fit.passed
+        found.append((fit.p_value, fit.drift_p_value))
+    for values in zip(*found, strict=True):
+        # The bootstrap at an estimated state is a little cautious: 1e-3 allows for that.
+        assert kstest(values, "uniform").pvalue > 1e-3
+
+
+def test_degrees_of_freedom_inside_the_ball():
+    """Mixed states, many copies: chi-squared of 36 outcomes - 9 settings - 15 parameters."""
+    rng = np.random.default_rng(1)
+    rho = torch.diag(torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.complex128))
+    data = simulate(lambda _: rho, povm.pauli_settings(2), 4000, rng)
+    fit = goodness_of_fit(*data, rng, replicates=200)
+    # The mean of 200 values of variance 24: error 0.35.
+    assert fit.degrees_of_freedom == pytest.approx(36 - 9 - 15, abs=1.5)
+
+
+def test_drift_is_told_from_misfit():
+    rng = np.random.default_rng(3)
+    a, b = states.draw("hs", 2, 4, rng)
+    settings = povm.pauli_settings(2) * 4
+    drifting = simulate(lambda k: a + (b - a) * (k // 9) / 6, settings, 1000, rng)
+    fit = goodness_of_fit(*drifting, rng)
+    assert fit.drift_p_value < ALARM
+    assert "drifted" in fit.warnings[0]
+    still = simulate(lambda _: a, settings, 1000, rng)
+    swapped = [np.roll(c, 1) if k % 9 == 4 else c for k, c in enumerate(still[1])]
+    wrong = goodness_of_fit(still[0], swapped, still[2], rng)
+    assert wrong.p_value < ALARM
+    assert "no state gives" in wrong.warnings[0]
+    assert max(wrong.residuals, key=wrong.residuals.get) == "4"  # and which setting it was
+
+
+def test_one_setting_fits_always_and_tells_nothing_of_drift():
+    setting = povm.pauli_settings(1)[0]
+    fit = goodness_of_fit([setting.effects], [np.array([90, 10])], ["X"], np.random.default_rng(0))
+    assert fit.drift_p_value is None
+    assert fit.passed
