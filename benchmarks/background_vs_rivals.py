@@ -35,6 +35,7 @@ import numpy as np
 from physml.background import evaluate, metrics
 from physml.background.evaluate import GEANT4, Judged
 from physml.background.evaluation_settings import EvaluateSettings
+from physml.background.inputs import particle_rate
 from physml.background.judges import MODEL, MODEL_BAND
 from physml.background.metrics import WIDE
 from physml.background.stress import NOMINAL
@@ -97,12 +98,11 @@ def geometry_loss(
     out: dict[str, Any] = {}
     for name, one in judged.items():
         own = "close" if name == "close" else "far"
-        scores = {
-            k: d.measured(one.frames, one.found)
-            .classify(one.frames, one.found)
-            .p_bkg[one.events.row]
-            for k, d in specialists.items()
-        }
+        rate = particle_rate(one.found, one.frames)
+        scores = {}
+        for k, specialist in specialists.items():
+            told, _ = specialist.settled([(one.frames, one.found, rate)])
+            scores[k] = told.classify(one.frames, one.found).p_bkg[one.events.row]
         resampling = metrics.Resampling(one.events.frame, replicas, np.random.default_rng(SEED))
         band = REMOVED[name][0]
         other = next(k for k in scores if k != own)

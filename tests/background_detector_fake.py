@@ -16,6 +16,7 @@ from physml.background.detectors import DetectorSettings
 from physml.background.event_level import EventLevel
 from physml.background.events import find_events
 from physml.background.frames import EXPOSURE, PIXEL
+from physml.background.housing import Housing
 from physml.background.inputs import particle_rate
 from physml.background.thresholds import Thresholds
 
@@ -88,6 +89,9 @@ class RuleDetector:
 
     def at(self, standoff):
         return self
+
+    def settled(self, parts, *, standoff=None, enough=None):
+        return self, Housing(self.standoffs, np.zeros(1), 0)
 
     def threshold(self, energy, retention, band=None, rate=None):
         return 1 / (1 + np.exp(-self.thresholds.logit(energy, retention, band, rate)))

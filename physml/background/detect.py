@@ -22,6 +22,7 @@ from .training_data import BLIND
 if TYPE_CHECKING:
     from .events import Found
     from .frames import Frames
+    from .housing import Housing
     from .injection import Injected
 
 SHIPPED = "weights/background.safetensors"
@@ -78,10 +79,18 @@ class BackgroundDetector:
     card : dict
         Metadata of the weights: network settings, calibration, thresholds, lineage.
     standoff : float
-        Distance from the silicon to the housing above and below, mm. See `at` and `measure`.
+        Distance from the silicon to the housing above and below, mm. See `at` and `settled`.
+    thresholds : Thresholds, optional
+        Cuts; by default those of the card for the stand-off.
     """
 
-    def __init__(self, network: EventNet, card: dict[str, Any], standoff: float = STANDOFF) -> None:
+    def __init__(
+        self,
+        network: EventNet,
+        card: dict[str, Any],
+        standoff: float = STANDOFF,
+        thresholds: Thresholds | None = None,
+    ) -> None:
         self.network = network.eval()
         self.card = card
         self.version = str(card.get("version", "untrained"))
@@ -89,6 +98,7 @@ class BackgroundDetector:
         made = card.get("thresholds")
         self.cuts = CutTables.from_dict(made) if made else None
         self.standoff = standoff
+        self._thresholds = thresholds
         level = card.get("event_level")
         self.event_level = EventLevel.from_dict(level) if level else None
 
@@ -143,23 +153,48 @@ class BackgroundDetector:
         there = self.standoffs
         return type(self)(self.network, self.card, float(there[nearest(there, standoff)]))
 
-    def measured(
-        self, frames: Frames, found: Found, rate: NDArray[np.float64] | None = None
-    ) -> BackgroundDetector:
-        """Return the same network for the housing that suits these frames best."""
-        from .housing import measure
+    def settled(
+        self,
+        parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+        *,
+        standoff: float | None = None,
+        enough: int | None = None,
+    ) -> tuple[BackgroundDetector, Housing]:
+        """Return the same network for some frames: their housing, and cuts that hold on them.
 
-        if len(self.standoffs) == 1:
-            return self
-        rates = particle_rate(found, frames) if rate is None else rate
-        return self.at(measure(self, [(frames, found, rates)]).standoff)
+        Parameters
+        ----------
+        parts : list of (Frames, Found, ndarray)
+            Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+        standoff : float, optional
+            mm, where it is known; measured by default.
+        enough : int, optional
+            Events to look at, at most.
+
+        Returns
+        -------
+        detector : BackgroundDetector
+        housing : Housing
+            What was measured.
+        """
+        from .adapt import adapt
+        from .housing import ENOUGH, measure
+
+        tried = self.standoffs if standoff is None else np.array([self.at(standoff).standoff])
+        housing = measure(self, parts, ENOUGH if enough is None else enough, tried)
+        there = self.at(housing.standoff)
+        if housing.xrays is not None and there.thresholds is not None:
+            there._thresholds = adapt(there.thresholds, housing.xrays)
+        return there, housing
 
     # ------------------------------------------------------------------------- cuts
 
     @property
     def thresholds(self) -> Thresholds | None:
-        """Cuts for the stand-off."""
-        return None if self.cuts is None else self.cuts.at(self.standoff)
+        """Cuts for the stand-off, or for the frames that it is settled for."""
+        if self._thresholds is not None or self.cuts is None:
+            return self._thresholds
+        return self.cuts.at(self.standoff)
 
     @property
     def retentions(self) -> tuple[float, float]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from . import judges, metrics
-from .housing import ENOUGH, Housing, measure
+from .housing import ENOUGH, Housing
 from .inputs import particle_rate
 from .judges import CONTEXT, KNOWN, LOCAL, MODEL, MODEL_BAND, OTHER, TREES, Cut, Trained
 from .metrics import BANDS, WIDE, Events, Resampling
@@ -130,8 +130,7 @@ def judge(
     found = find(frames, bad)
     between = time.process_time()
     rate = particle_rate(found, frames)
-    housing = measure(detector, [(frames, found, rate)], housing_events)
-    detector = detector.at(housing.standoff)
+    detector, housing = detector.settled([(frames, found, rate)], enough=housing_events)
     ready = time.process_time()
     classified = detector.classify(frames, found)
     ended = time.process_time()

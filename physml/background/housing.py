@@ -13,7 +13,7 @@ about the frames as such would win.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from physml.random import stream
 
+from .adapt import Xrays
 from .injection import Library, put
 from .inputs import FEATURES, STANDOFF, Members, members, some_sets
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 #: Events whose stand-off has been measured as well as it is needed.
 ENOUGH = 20_000
-ELSEWHERE = 2  # other frames that each event is put into
+ELSEWHERE = 1  # other frames that each event is put into, to tell stand-offs apart
+DRAWS = 6  # the same, under the one that is taken
 ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
 STEPS = 60  # of expectation maximisation
 LEAST = 30  # events in an energy bin
@@ -51,11 +53,15 @@ class Housing:
         Of all events, against that of X-rays only.
     events : int
         Number of events that were used.
+    xrays : Xrays or None
+        The events in other frames than their own, under the stand-off that is nearest to what
+        was found.
     """
 
     standoffs: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     events: int
+    xrays: Xrays | None = None
 
     @property
     def probability(self) -> NDArray[np.float64]:
@@ -83,8 +89,8 @@ class Evidence:
 
     Attributes
     ----------
-    energy, weight : ndarray, shape (m,)
-        keV; of their frames.
+    energy, rate, weight : ndarray, shape (m,)
+        keV; particles a frame; of their frames.
     here : ndarray, shape (s, m)
         Logits of background under each stand-off.
     elsewhere : ndarray, shape (s, m, e)
@@ -92,6 +98,7 @@ class Evidence:
     """
 
     energy: NDArray[np.float64]
+    rate: NDArray[np.float64]
     weight: NDArray[np.float64]
     here: NDArray[np.float64]
     elsewhere: NDArray[np.float64]
@@ -105,6 +112,7 @@ def measure(
     detector: BackgroundDetector,
     parts: list[tuple[Frames, Found, NDArray[np.float64]]],
     enough: int = ENOUGH,
+    standoffs: NDArray[np.float64] | None = None,
 ) -> Housing:
     """Measure the stand-off.
 
@@ -115,34 +123,53 @@ def measure(
         Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
     enough : int
         Events to use, at most.
+    standoffs : ndarray, shape (s,), optional
+        Those to try, mm; by default those that the detector has cuts for.
 
     Returns
     -------
     Housing
     """
-    standoffs = np.asarray(detector.standoffs, np.float64)
-    nothing = Housing(standoffs, np.zeros(len(standoffs)), 0)
-    if len(standoffs) == 1:
-        return nothing
+    standoffs = detector.standoffs if standoffs is None else standoffs
+    e = _collect(detector, parts, standoffs, enough, ELSEWHERE)
+    if len(e) == 0:
+        return Housing(standoffs, np.zeros(len(standoffs)), 0)
+    pairs = zip(e.here, e.elsewhere, strict=True)
+    each = np.array([mixture(e.energy, e.weight, *pair)[0] for pair in pairs])
+    made = Housing(standoffs, each, len(e))
+    taken = standoffs[[nearest(standoffs, made.standoff)]]
+    e = _collect(detector, parts, taken, enough, DRAWS)
+    _, xray = mixture(e.energy, e.weight, e.here[0], e.elsewhere[0])
+    return replace(made, xrays=Xrays(e.elsewhere[0], e.energy, e.rate, e.weight * xray))
+
+
+def _collect(
+    detector: BackgroundDetector,
+    parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+    standoffs: NDArray[np.float64],
+    enough: int,
+    draws: int,
+) -> Evidence:
+    """Evidence of the first parts, until there is enough."""
     found: list[Evidence] = []
     for k, (frames, events, rate) in enumerate(parts):
         left = enough - sum(map(len, found))
         if left <= 0:
             break
         rng = stream(0, "predict", k)  # the same data have the same housing
-        found.append(evidence(detector, frames, events, rate, standoffs, left, rng))
-    if sum(map(len, found)) == 0:
-        return nothing
-    e = Evidence(
+        found.append(evidence(detector, frames, events, rate, standoffs, left, draws, rng))
+    s = len(standoffs)
+    none = Evidence(
+        np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((s, 0)), np.zeros((s, 0, draws))
+    )
+    found = found or [none]
+    return Evidence(
         np.concatenate([f.energy for f in found]),
+        np.concatenate([f.rate for f in found]),
         np.concatenate([f.weight for f in found]),
         np.concatenate([f.here for f in found], 1),
         np.concatenate([f.elsewhere for f in found], 1),
     )
-    each = [
-        log_likelihood(e.energy, e.weight, *pair) for pair in zip(e.here, e.elsewhere, strict=True)
-    ]
-    return Housing(standoffs, np.array(each), len(e))
 
 
 def evidence(
@@ -152,6 +179,7 @@ def evidence(
     rate: NDArray[np.float64],
     standoffs: NDArray[np.float64],
     most: int,
+    draws: int,
     rng: np.random.Generator,
 ) -> Evidence:
     """Judge events under several stand-offs, where they are and in other frames.
@@ -167,6 +195,8 @@ def evidence(
         mm.
     most : int
         Events to judge, at most; drawn from all.
+    draws : int
+        Other frames that each is put into.
     rng : numpy.random.Generator
     """
     m = members(found, frames, detector.limit, rate)
@@ -175,17 +205,19 @@ def evidence(
         rows = np.sort(rng.choice(rows, most, replace=False))
     n, s = len(rows), len(standoffs)
     if n == 0:
-        return Evidence(np.zeros(0), np.zeros(0), np.zeros((s, 0)), np.zeros((s, 0, ELSEWHERE)))
+        none, nowhere = np.zeros(0), np.zeros((s, 0, draws))
+        return Evidence(none, none, none, np.zeros((s, 0)), nowhere)
     set_of = np.repeat(np.arange(len(m)), m.sizes)[rows]
     sets, place = np.unique(set_of, return_inverse=True)
     here = some_sets(m, sets)
     at = here.start[place] + rows - m.start[set_of]
-    moved = [_elsewhere(m, frames, rows, set_of, rng) for _ in range(ELSEWHERE)]
+    moved = [_elsewhere(m, frames, rows, set_of, rng) for _ in range(draws)]
     out = Evidence(
         found.events["energy"][m.event[rows]].astype(np.float64),
+        10.0 ** m.feature[rows, RATE].astype(np.float64),
         frames.weight[m.frame[set_of]].astype(np.float64),
         np.empty((s, n)),
-        np.full((s, n, ELSEWHERE), np.nan),
+        np.full((s, n, draws), np.nan),
     )
     for k, standoff in enumerate(standoffs):
         told = np.float32(np.log10(standoff / STANDOFF))
@@ -222,12 +254,12 @@ def _elsewhere(
     return put(m, sets, slot, library, np.arange(len(rows)), where, m.feature[rows, RATE])
 
 
-def log_likelihood(
+def mixture(
     energy: NDArray[np.float64],
     weight: NDArray[np.float64],
     here: NDArray[np.float64],
     elsewhere: NDArray[np.float64],
-) -> float:
+) -> tuple[float, NDArray[np.float64]]:
     """Log-likelihood of events under a mixture of background and X-rays.
 
     In each bin of energy the share of background is that which suits the events best
@@ -241,8 +273,14 @@ def log_likelihood(
         Logs of the likelihood ratios of background to X-rays.
     elsewhere : ndarray, shape (m, e)
         The same of events that are X-rays for certain, or as good as.
+
+    Returns
+    -------
+    total : float
+    xray : ndarray, shape (m,)
+        Probability of each event to be an X-ray; 1 where events of its energy are too few.
     """
-    total = 0.0
+    total, xray = 0.0, np.ones(len(energy))
     place = np.searchsorted(ENERGIES, energy, side="right")
     ratio, null = (np.exp(np.clip(v, -30, 30)) for v in (here, elsewhere))
     for k in np.unique(place):
@@ -260,7 +298,8 @@ def log_likelihood(
         # Kish's effective number: weights of different size say less than their sum.
         number = w.sum() ** 2 / (w**2).sum()
         total += float(number * np.average(np.log(share * r + 1 - share), weights=w))
-    return total
+        xray[mine] = (1 - share) / (share * r + 1 - share)
+    return total, xray
 
 
 def nearest(standoffs: NDArray[np.float64], standoff: float) -> int:

@@ -26,7 +26,7 @@ from .domain import outside_training
 from .event_list import EventList, load_events
 from .events import Found, find_events
 from .frames import Frames
-from .housing import ENOUGH, Housing, measure
+from .housing import ENOUGH, Housing
 from .observation import FrameStream, load_frames
 from .result import BackgroundResult, Example, Tally
 from .rows import CHANNEL_KEV, EXTRAPOLATED, N_CHANNELS, REJECTED, ROW, WEIGHTED_ROW, RowStore
@@ -218,13 +218,8 @@ class BackgroundPredictor:
         place = Sky(stream)
         example: Example | None = None
         blocks = found_blocks(stream)
-        head: list[Block] = []
-        housing = None
-        if standoff is None:
-            head = beginning(blocks)
-            housing = self._housing(head)
-            standoff = housing.standoff
-        detector = self.detector.at(standoff)
+        head = beginning(blocks)
+        detector, housing = self._settled(head, standoff)
         correction = self._correction(detector, retention)
         for frames, found, rate, done in chain(head, blocks):
             classified = detector.classify(frames, found, rate=rate)
@@ -256,22 +251,25 @@ class BackgroundPredictor:
             columns=frame_columns(stream, place),
             example=example,
             standoff=detector.standoff,
-            housing=housing,
+            housing=housing if standoff is None else None,
         )
         result.untrained = outside_training(result)
         for text in result.untrained:
             log.warning("%s: the network was not trained on this: %s", result.name, text)
         return result
 
-    def _housing(self, head: list[Block]) -> Housing:
-        """Measure the stand-off on the first blocks."""
-        housing = measure(self.detector, [block[:3] for block in head])
+    def _settled(
+        self, head: list[Block], standoff: float | None
+    ) -> tuple[BackgroundDetector, Housing]:
+        """Measure the housing, and make the cuts hold, on the first blocks."""
+        parts = [block[:3] for block in head]
+        detector, housing = self.detector.settled(parts, standoff=standoff)
         low, high = housing.interval
         log.info(
             "housing at %.3g mm (%.3g - %.3g), from %d events",
             *(housing.standoff, low, high, housing.events),
         )
-        return housing
+        return detector, housing
 
     @staticmethod
     def _rows(

@@ -5,25 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.housing import Housing, log_likelihood, nearest
+from physml.background.housing import Housing, nearest
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 
 
-def mixture(share, m, rng):
+def sample(share, m, rng):
     """Log-likelihood ratios of N(1, 1) to N(-1, 1) for a mixture of both, and for the second."""
     x = rng.normal(np.where(rng.random(m) < share, 1.0, -1.0))
     return 2 * x, 2 * rng.normal(-1.0, size=(m, 2))
 
 
 def of(energy, here, elsewhere, weight=None):
-    return log_likelihood(
-        energy, np.ones(len(energy)) if weight is None else weight, here, elsewhere
-    )
+    weight = np.ones(len(energy)) if weight is None else weight
+    return mixture(energy, weight, here, elsewhere)[0]
 
 
 def test_the_likelihood_is_that_of_the_best_share():
-    here, elsewhere = mixture(0.3, 4000, np.random.default_rng(0))
+    here, elsewhere = sample(0.3, 4000, np.random.default_rng(0))
     shares = np.linspace(0, 1, 401)[1:-1]
     ratio = np.exp(here) / np.exp(elsewhere).mean()
     each = [np.log(p * ratio + 1 - p).sum() for p in shares]
@@ -33,7 +32,7 @@ def test_the_likelihood_is_that_of_the_best_share():
 
 def test_each_energy_has_its_own_share():
     rng = np.random.default_rng(1)
-    low, high = mixture(0.05, 3000, rng), mixture(0.9, 3000, rng)
+    low, high = sample(0.05, 3000, rng), sample(0.9, 3000, rng)
     here, elsewhere = (np.concatenate(v) for v in zip(low, high, strict=True))
     energy = np.repeat([0.5, 6.0], 3000)
     apart = of(energy[:3000], *low) + of(energy[3000:], *high)
@@ -43,13 +42,13 @@ def test_each_energy_has_its_own_share():
 
 def test_a_ratio_that_is_wrong_about_xrays_wins_nothing():
     """Ratios that are too large by a factor say what they say without it."""
-    here, elsewhere = mixture(0.3, 2000, np.random.default_rng(2))
+    here, elsewhere = sample(0.3, 2000, np.random.default_rng(2))
     energy = np.full(2000, 3.0)
     assert of(energy, here + 1.5, elsewhere + 1.5) == pytest.approx(of(energy, here, elsewhere))
 
 
 def test_events_of_a_frame_that_stands_for_two_count_twice():
-    here, elsewhere = mixture(0.3, 500, np.random.default_rng(3))
+    here, elsewhere = sample(0.3, 500, np.random.default_rng(3))
     twice = of(np.full(1000, 3.0), np.tile(here, 2), np.tile(elsewhere, (2, 1)))
     assert twice == pytest.approx(2 * of(np.full(500, 3.0), here, elsewhere))
     weighted = of(np.full(500, 3.0), here, elsewhere, np.full(500, 2.0))
@@ -57,11 +56,23 @@ def test_events_of_a_frame_that_stands_for_two_count_twice():
 
 
 def test_events_that_fell_onto_a_cluster_are_no_xrays():
-    here, elsewhere = mixture(0.3, 500, np.random.default_rng(4))
+    here, elsewhere = sample(0.3, 500, np.random.default_rng(4))
     some = elsewhere.copy()
     some[::2, 0] = np.nan
     energy = np.full(500, 3.0)
     assert of(energy, here, some) == pytest.approx(of(energy, here, elsewhere), rel=0.15)
+
+
+def test_xrays_are_told_from_background_by_their_share():
+    rng = np.random.default_rng(5)
+    background = rng.random(20_000) < 0.3
+    here = 2 * rng.normal(np.where(background, 1.0, -1.0))
+    _, xray = mixture(
+        np.full(20_000, 3.0), np.ones(20_000), here, 2 * rng.normal(-1, 1, (20_000, 1))
+    )
+    for low, high in ((0.1, 0.4), (0.4, 0.8), (0.8, 1.0)):
+        inside = (xray >= low) & (xray < high)
+        assert (~background[inside]).mean() == pytest.approx(xray[inside].mean(), abs=0.03)
 
 
 def test_few_events_say_nothing():
