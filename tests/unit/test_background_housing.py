@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.housing import Housing, nearest
+from physml.background.housing import Housing, mixture, nearest
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 
