@@ -247,7 +247,7 @@ def plot_retention(result: BackgroundResult, ax: Axes) -> Axes:
         marker="o",
         linestyle="none",
         capsize=2,
-        label="measured on simulated X-rays",
+        label="measured in these frames",
     )
     reach = max(0.004, 1.6 * float(np.max(np.abs(value - result.retention) + error)))
     ax.set(
@@ -328,6 +328,12 @@ def _notes(result: BackgroundResult) -> list[str]:
             + ", ".join(f"{v:.2%} in {a:g}-{b:g} keV" for (a, b), v, _ in bands)
             + "."
         )
+        if result.housing is not None and result.housing.events:
+            low, high = result.housing.interval
+            lines.append(
+                f"Housing at {result.standoff:g} mm ({low:g}-{high:g}), measured on "
+                f"{result.housing.events:,} events."
+            )
     else:
         lines.append(
             f"{result.live_time:,.4g} s. Without frames P(background) rests on energy and grade "

@@ -31,7 +31,8 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
         "holds": result.with_frames and not result.untrained,
         "energies_keV": [float(c.energy[0]), float(c.energy[-1])] if result.with_frames else None,
         "events_outside_of_them": outside_energies(result) if result.with_frames else None,
-        "meaning": "share of X-rays that stay, at each energy, measured on simulated X-rays"
+        "meaning": "share of X-rays that stay, at each energy; measured on events put into other "
+        "frames of these data"
         if result.with_frames
         else "none: without frames nothing is cut",
         "bands": [],
