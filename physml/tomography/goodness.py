@@ -35,6 +35,9 @@ REPLICATES = 60
 LIKELIHOOD_TOLERANCE = 0.02
 """Log-likelihood that a fit may miss: little against the 1 that matters."""
 
+ITERATIONS = 1000
+"""Most steps of a fit. The few that would take more miss the same for data and replicates."""
+
 WHITE = 1e-3
 """White part of the state at which a fit begins: fits need full rank."""
 
@@ -176,7 +179,9 @@ def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tenso
     values = torch.from_numpy(counts.astype(np.float64))
     wide = coordinates.expand(s, *coordinates.shape)
     d = start.shape[-1]
-    states, _ = maximum_likelihood(wide, values, start.expand(s, d, d), LIKELIHOOD_TOLERANCE)
+    states, _ = maximum_likelihood(
+        wide, values, start.expand(s, d, d), LIKELIHOOD_TOLERANCE, ITERATIONS
+    )
     return states
 
 
