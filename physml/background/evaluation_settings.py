@@ -26,7 +26,7 @@ class EvaluateSettings(StageSettings):
     )
     hits: int = Field(4_000, description="Cosmic rays through the silicon in an exposure", ge=50)
     housing_events: int = Field(
-        20_000, description="Events of a set that the stand-off is measured on, at most", ge=1
+        15_000, description="Events of a set that the stand-off is measured on, at most", ge=1
     )
     geant4: bool = Field(
         True, description="Use the Geant4 set too, where it is found in the shared data"

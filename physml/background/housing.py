@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .injection import Injected
 
 #: Events whose stand-off has been measured as well as it is needed.
-ENOUGH = 20_000
-ELSEWHERE = 1  # other frames that each event is put into, to tell stand-offs apart
+ENOUGH = 15_000
+ELSEWHERE = 4  # other frames that each event is put into, to tell stand-offs apart
 DRAWS = 6  # the same, under the one that is taken
 ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
 STEPS = 60  # of expectation maximisation
