@@ -169,9 +169,10 @@ def test_moves_keep_the_prior() -> None:
     for name in ("mix", "stretch", "slide", "turn"):
         a, tau = gaussian((*shape, 4, 4), rng), torch.as_tensor(rng.uniform(0, 5, shape))
         before = coordinates_of(a, tau)
-        mean = from_coordinates(before.mean(1))
+        # Directions from elsewhere: around the white state none of them has a trace.
+        mean = draw("hs", 2, 4, rng)
         off = (before - before.mean(1, keepdim=True))[..., 1:]
-        directions = principal_logarithms(mean, off.mT @ off / shape[1])
+        directions = 0.2 * principal_logarithms(mean, off.mT @ off / shape[1])
         move = MOVES[name]
         step = torch.full((2,), move.first, dtype=torch.float64)
         accepted = 0.0
@@ -190,6 +191,10 @@ def test_moves_keep_the_prior() -> None:
             assert abs(float(old.mean() - now.mean())) < 4 * float(error) + 1e-9, name
         error = 4 * (5 / 12**0.5) * (2 / tau.numel()) ** 0.5
         assert abs(float(tau.mean()) - 2.5) < error, name
+        # 2 d^2 real numbers of unit variance: their sum of squares has mean 32 and variance 64.
+        norm = torch.view_as_real(a).square().sum((-1, -2, -3))
+        assert abs(float(norm.mean()) - 32) < 4 * 8 / norm.numel() ** 0.5, name
+        assert abs(float(norm.var()) - 64) < 8, name
         if move.keeps_state:
             torch.testing.assert_close(after, before, rtol=0, atol=1e-9)
         else:
