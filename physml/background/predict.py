@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,7 +262,7 @@ class BackgroundPredictor:
         self, head: list[Block], standoff: float | None
     ) -> tuple[BackgroundDetector, Housing]:
         """Measure the housing, and make the cuts hold, on the first blocks."""
-        parts = [block[:3] for block in head]
+        parts = [(block.frames, block.found, block.rate) for block in head]
         detector, housing = self.detector.settled(parts, standoff=standoff)
         low, high = housing.interval
         log.info(
@@ -375,8 +375,13 @@ def _live_time(events: EventList) -> float:
     return float(told)
 
 
-#: Frames, their events, particles a frame by exposure, and how much of the input is done.
-Block = tuple[Frames, Found, NDArray[np.float64], int]
+class Block(NamedTuple):
+    """Frames of a block, their events, particles a frame by exposure, and how much is done."""
+
+    frames: Frames
+    found: Found
+    rate: NDArray[np.float64]
+    done: int
 
 
 def found_blocks(stream: FrameStream) -> Iterator[Block]:
@@ -392,7 +397,7 @@ def found_blocks(stream: FrameStream) -> Iterator[Block]:
             saturation=stream.inspector.saturation,
         )
         stream.inspector.check_events(found.events["frame"])
-        yield frames, found, rates.update(found, frames), done
+        yield Block(frames, found, rates.update(found, frames), done)
 
 
 def beginning(blocks: Iterator[Block]) -> list[Block]:
@@ -401,8 +406,8 @@ def beginning(blocks: Iterator[Block]) -> list[Block]:
     events = pixels = 0
     for block in blocks:
         head.append(block)
-        events += int(block[1].events["valid"].sum())
-        pixels += len(block[0].pixels)
+        events += int(block.found.events["valid"].sum())
+        pixels += len(block.frames.pixels)
         if events >= ENOUGH or pixels >= HEAD_PIXELS:
             break
     return head
