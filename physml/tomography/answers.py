@@ -56,7 +56,7 @@ class Interval:
     value : float
         Of the estimate.
     low, high : float
-        Central interval of the posterior.
+        Shortest interval of the posterior, long enough to contain the estimate.
     level : float
         Probability that the true value lies in it.
     """
@@ -145,7 +145,7 @@ NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-
 
 
 def named_state(name: str, n_qubits: int) -> Tensor:
-    """Pure states by name: Bell states, GHZ, W, and |0>, |1>, |+>, |->, |i>, |-i> of each qubit.
+    """Pure states by name: Bell states, GHZ, W, and ``0 1 + - i -i`` of each qubit.
 
     Raises
     ------

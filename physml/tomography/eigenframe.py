@@ -51,7 +51,8 @@ def _units(d: int) -> Tensor:
     at = torch.arange(m)
     half = math.sqrt(0.5)
     units[d + at, j, k] = units[d + at, k, j] = half
-    units[d + m + at, j, k], units[d + m + at, k, j] = 1j * half, -1j * half
+    turned = torch.tensor(1j * half, dtype=units.dtype)
+    units[d + m + at, j, k], units[d + m + at, k, j] = turned, -turned
     return units.flatten(1)
 
 
@@ -84,7 +85,7 @@ def scales(values: Tensor) -> Tensor:
 def scaled_metric(values: Tensor) -> Tensor:
     """Diagonal of the metric: 1 - F = sum_a h_a y_a^2, to second order; (..., d * d).
 
-    In the eigenframe the infidelity is sum_jk |delta_jk|^2 / (2 (l_j + l_k)); see Huebner, Phys.
+    In the eigenframe the infidelity is ``sum_jk |delta_jk|^2 / (2 (l_j + l_k))``; see Huebner, Phys.
     Lett. A 163, 239 (1992).
     """
     j, k = pairs(values.shape[-1])

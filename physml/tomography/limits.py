@@ -51,7 +51,7 @@ def gill_massar_pure(d: int, copies: ArrayLike) -> Floats:
 def holevo(rho: Tensor, copies: ArrayLike = 1) -> Floats:
     """Least infidelity where all copies are measured together.
 
-    [d^2 - 1 + 2 sum_{j<k} |l_j - l_k| / (l_j + l_k)] / 4N with the eigenvalues l.
+    ``[d^2 - 1 + 2 sum_{j<k} |l_j - l_k| / (l_j + l_k)] / 4N`` with the eigenvalues l.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
 def bures_metric(rho: Tensor) -> Tensor:
     """G with 1 - F = x^T G x for small changes x of the coordinates, to second order.
 
-    1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k); Huebner, Phys. Lett. A 163, 239 (1992).
+    ``1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k)``; Huebner, Phys. Lett. A 163, 239 (1992).
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def normalised(a: Tensor) -> Tensor:
 
 
 def projector(psi: Tensor) -> Tensor:
-    """|psi><psi| / <psi|psi> for vectors (..., d)."""
+    """``|psi><psi| / <psi|psi>`` for vectors (..., d)."""
     return normalised(psi.unsqueeze(-1))
 
 
@@ -105,14 +105,14 @@ def thermal(
 
 
 def ghz(n: int, d: int, rng: Generator) -> Tensor:
-    """(|0...0> + |1...1>) / sqrt 2 under random local unitaries and white noise up to 30 %."""
+    """``(|0...0> + |1...1>) / sqrt 2`` under random local unitaries and white noise up to 30 %."""
     psi = torch.zeros(d, dtype=torch.complex128)
     psi[0] = psi[-1] = 0.5**0.5
     return _family(psi, n, d, rng)
 
 
 def w(n: int, d: int, rng: Generator) -> Tensor:
-    """Equal sum of all basis states with one qubit in |1>, as `ghz` otherwise."""
+    """Equal sum of all basis states with one qubit in ``|1>``, as `ghz` otherwise."""
     psi = torch.zeros(d, dtype=torch.complex128)
     psi[[1 << q for q in range(n_qubits(d))]] = n_qubits(d) ** -0.5
     return _family(psi, n, d, rng)
