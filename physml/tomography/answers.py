@@ -71,13 +71,12 @@ class Interval:
         return f"{self.name} {self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
 
-Bounds = tuple[float, float]
-"""Least and largest value of a functional."""
-
-ANY: Bounds = (-math.inf, math.inf)
+ANY: tuple[float, float] = (-math.inf, math.inf)
 
 
-def functional(given: Any, n_qubits: int, target: Any = None) -> tuple[str, Functional, Bounds]:
+def functional(
+    given: Any, n_qubits: int, target: Any = None
+) -> tuple[str, Functional, tuple[float, float]]:
     """Name, function and bounds of a functional.
 
     Parameters

@@ -38,7 +38,8 @@ FLOOR = 1e-12
 def infidelity_metric(rho: Tensor) -> Tensor:
     """Metric G with 1 - F(rho, rho + delta) = delta^T G delta, to second order.
 
-    In the eigenframe of rho the infidelity is the sum over j, k of ``|delta_jk|^2 / (2 (l_j + l_k))``.
+    In the eigenframe of rho the infidelity is the sum over j, k of
+    ``|delta_jk|^2 / (2 (l_j + l_k))``.
 
     Parameters
     ----------

@@ -85,8 +85,8 @@ def scales(values: Tensor) -> Tensor:
 def scaled_metric(values: Tensor) -> Tensor:
     """Diagonal of the metric: 1 - F = sum_a h_a y_a^2, to second order; (..., d * d).
 
-    In the eigenframe the infidelity is ``sum_jk |delta_jk|^2 / (2 (l_j + l_k))``; see Huebner, Phys.
-    Lett. A 163, 239 (1992).
+    In the eigenframe the infidelity is ``sum_jk |delta_jk|^2 / (2 (l_j + l_k))``; see
+    Huebner, Phys. Lett. A 163, 239 (1992).
     """
     j, k = pairs(values.shape[-1])
     one, other = values[..., j], values[..., k]

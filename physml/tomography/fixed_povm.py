@@ -121,8 +121,8 @@ def pairwise_effects(n: int) -> Tensor:
     """Basis states and their superpositions in pairs, as one measurement of 2 d^2 - d outcomes.
 
     The effects are ``|j><j|`` (d of them), then for each pair j < k the projectors onto
-    ``(|j> + s |k>) / sqrt 2`` with s = 1, -1, i, -i, all over 2 d - 1. For one qubit these are the six
-    outcomes of X, Y and Z chosen at random. Do not change them in place.
+    ``(|j> + s |k>) / sqrt 2`` with s = 1, -1, i, -i, all over 2 d - 1. For one qubit these are the
+    six outcomes of X, Y and Z chosen at random. Do not change them in place.
 
     Returns
     -------

@@ -8,8 +8,8 @@ and its curvature there. This is a concave function, whose maximum is of full ra
 function of the data alone: the order and the grouping of counts leave no trace. Newton steps in
 coordinates scaled by the state itself follow it from block to block; the function is
 self-concordant (Nesterov & Nemirovskii 1994). A step Y changes no probability by more than the
-share ``|Y|``, as ``tr(A Y) <= |Y| tr A`` for a positive A: steps shorter than one stay among the positive
-matrices, and short ones see a curvature that hardly changes. Hedging: Blume-Kohout, PRL 105, 200504
+share ``|Y|``, as ``tr(A Y) <= |Y| tr A`` for a positive A: steps shorter than one stay among
+the positive matrices, and short ones see a curvature that hardly changes. Hedging: Blume-Kohout, PRL 105, 200504
 (2010).
 
 Memory: measurements that all experiments share are merged. Of the others a window is kept in full;

@@ -117,7 +117,8 @@ def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
 def bures_metric(rho: Tensor) -> Tensor:
     """G with 1 - F = x^T G x for small changes x of the coordinates, to second order.
 
-    ``1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k)``; Huebner, Phys. Lett. A 163, 239 (1992).
+    ``1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k)``;
+    Huebner, Phys. Lett. A 163, 239 (1992).
 
     Parameters
     ----------
