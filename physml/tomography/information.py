@@ -9,8 +9,8 @@ function of the data alone: the order and the grouping of counts leave no trace.
 coordinates scaled by the state itself follow it from block to block; the function is
 self-concordant (Nesterov & Nemirovskii 1994). A step Y changes no probability by more than the
 share ``|Y|``, as ``tr(A Y) <= |Y| tr A`` for a positive A: steps shorter than one stay among
-the positive matrices, and short ones see a curvature that hardly changes. Hedging: Blume-Kohout, PRL 105, 200504
-(2010).
+the positive matrices, and short ones see a curvature that hardly changes. Hedging:
+Blume-Kohout, PRL 105, 200504 (2010).
 
 Memory: measurements that all experiments share are merged. Of the others a window is kept in full;
 what leaves it is replaced by its second-order expansion where the estimate is then. By that time it

@@ -21,8 +21,8 @@ class LinearInversion(Estimator):
     """Least squares of the frequencies, then the nearest density matrix.
 
     Minimises sum over settings of ``n_s |f_s - tr(E_s rho)|^2`` over Hermitian matrices of
-    trace one; unbiased where the design is fixed and complete. Directions that nothing has measured stay at
-    those of the maximally mixed state. The memory does not grow with the data.
+    trace one; unbiased where the design is fixed and complete. Directions that nothing has
+    measured stay at those of the maximally mixed state. The memory does not grow with the data.
 
     References
     ----------

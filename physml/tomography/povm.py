@@ -1,8 +1,8 @@
 """Measurements: what a laboratory is told to do, and the effects that follow from it.
 
 Functions that end in `effects` or `basis` work on complex128 tensors and are batched; the others
-make instances of `Setting`. Outcome k of a product measurement has the outcomes of the qubits as its
-binary digits, qubit 0 first.
+make instances of `Setting`. Outcome k of a product measurement has the outcomes of the qubits as
+its binary digits, qubit 0 first.
 """
 
 from __future__ import annotations
