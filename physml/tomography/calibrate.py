@@ -168,8 +168,8 @@ def judged(network: Corrector, moments: Moments) -> tuple[NDArray, NDArray, NDAr
             )
             made = correct(network(batch["feature"]), outlook)
             parts.append((infidelity, expected.exp().clamp(max=1), made.values))
-    infidelity, expected, values = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
-    return infidelity, expected, values
+    found = [torch.cat(p).numpy() for p in zip(*parts, strict=True)]
+    return found[0], found[1], found[2]
 
 
 def fit_regions(

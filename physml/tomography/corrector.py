@@ -144,6 +144,8 @@ class Corrector(nn.Module):
     """
 
     part = "corrector."
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, d: int, width: int = 96, blocks: int = 2) -> None:
         super().__init__()

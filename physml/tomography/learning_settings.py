@@ -32,11 +32,17 @@ class HistorySettings(Settings):
     """Simulated experiments that the network learns from."""
 
     rounds: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Len(1)] = Field(
-        (400, 1_200, 4_800),
+        (500, 1_500, 12_000),
         description="Experiments a round; each is measured as the network of the last one designs",
     )
     valid: int = Field(400, description="Experiments for validation", gt=0)
-    copies: int = Field(1_000_000, description="Copies of an experiment", ge=100)
+    copies: int = Field(300_000, description="Copies of an experiment", ge=100)
+    thin: int = Field(
+        3,
+        description="One of so many moments of an experiment is learned from: those of one share "
+        "their truth, which a network learns by heart",
+        ge=1,
+    )
     product: Fraction = Field(0.30, description="Share of experiments with product bases")
     random: Fraction = Field(0.05, description="Share with random bases of all qubits")
     pauli: Fraction = Field(0.10, description="Share with static Pauli settings")
@@ -77,8 +83,8 @@ class CellSettings(TrainBase):
 class TrainSettings(TrainBase):
     """Training of the corrector on histories, round by round; then calibration; then the cell."""
 
-    epochs: int = Field(24, description="Passes over the last round", gt=0)
-    first_epochs: int = Field(6, description="Passes over each round before", gt=0)
+    epochs: int = Field(3, description="Passes over the last round", gt=0)
+    first_epochs: int = Field(2, description="Passes over each round before", gt=0)
     batch_size: int = Field(1_024, description="Moments of experiments a step", gt=0)
     learning_rate: float = Field(3e-3, description="Peak learning rate", gt=0)
     weight_decay: float = Field(1e-4, description="AdamW's weight decay", ge=0)

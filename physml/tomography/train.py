@@ -216,7 +216,7 @@ def read_states(path: Path, qubits: int) -> Tensor:
     from .simulate import states_of
 
     arrays = read_shard(path, processed_spec(), max_bytes=8 << 30)
-    found = states_of(arrays, qubits)
+    found = states_of({name: arrays[name] for name in processed_spec()}, qubits)
     if not len(found):
         raise InputError.expected(path, f"states of {qubits} qubits", "none")
     return found

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: A moment this many times worse than expected counts as such: one outlier must not be a batch.
 WORST = 50.0
 #: Experiments followed at once.
-BATCH = 600
+BATCH = 300
 
 
 @dataclass
@@ -124,12 +124,11 @@ def simulate_histories(
     d = states.shape[-1]
     blocks = schedule(settings.copies)
     ends = np.cumsum(blocks)
-    if marks is None:
-        marks = [int(end) for end in ends if end >= settings.first]
+    every = [int(end) for end in ends if end >= settings.first]
     parts: list[dict[str, NDArray]] = []
     first = 0
     for design, number in designs(len(states), settings).items():
-        for start in range(first, first + number, BATCH):
+        for turn, start in enumerate(range(first, first + number, BATCH)):
             rho = states[start : min(start + BATCH, first + number)]
             # The root of a state of any rank, so that fidelities are exact.
             values, vectors = torch.linalg.eigh(rho)
@@ -144,7 +143,7 @@ def simulate_histories(
                 design,
                 blocks,
                 rng,
-                marks=marks,
+                marks=every[turn % settings.thin :: settings.thin] if marks is None else marks,
                 observe=keep,  # type: ignore[arg-type]
             )
         first += number
