@@ -38,7 +38,8 @@ class EvaluateSettings(StageSettings):
         (0.99, 0.98, 0.95, 0.90), description="Shares of X-rays that are promised to stay"
     )
     bootstrap: int = Field(400, description="Resamples of frames for the intervals", ge=50)
-    resources: ResourceSettings = ResourceSettings(threads=2, mem_mb=6000, runtime_min=120, gpu=0)
+    # Matrices are small: a second thread waits more than it works.
+    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=6000, runtime_min=120, gpu=0)
 
 
 class ReportSettings(StageSettings):
