@@ -30,8 +30,9 @@ class Region:
         Its radius as 1 - F to the estimate.
     bures : float
         The same as Bures distance, sqrt(2 (1 - sqrt F)).
-    effective_size : float
-        Independent posterior samples it rests on.
+    effective_size : float or None
+        Independent posterior samples it rests on; None where it is calibrated instead: its radius
+        then was measured on simulated experiments.
     complete : bool
         Whether the measurements determine the state (are informationally complete).
     notes : list of str
@@ -41,7 +42,7 @@ class Region:
     level: float
     infidelity: float
     bures: float
-    effective_size: float
+    effective_size: float | None
     complete: bool
     notes: list[str] = field(default_factory=list)
 

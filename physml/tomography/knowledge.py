@@ -173,14 +173,20 @@ class Knowledge:
         level : float
             Between 0 and 1.
         """
+        from .posterior import Ball, calibrated_radius
+
         level = check_probability(level, "level")
-        found = self.posterior.region(level)
+        estimate = self._estimator.estimate()[0]
+        complete = self.unmeasured == 0
+        # Calibrated on experiments whose settings determine the state, and only for such.
+        radius = calibrated_radius(self._estimator, estimate) if complete else None
+        found = self.posterior.region(level) if radius is None else Ball.of(radius(level))
         return Region(
             level=level,
-            infidelity=float(found.infidelity),
-            bures=float(found.bures),
-            effective_size=float(found.ess),
-            complete=self.unmeasured == 0,
+            infidelity=found.infidelity,
+            bures=found.bures,
+            effective_size=found.ess,
+            complete=complete,
             notes=self._notes(),
         )
 
@@ -203,11 +209,11 @@ class Knowledge:
             No such functional, or a target that is no state of these qubits.
         """
         level = check_probability(level, "level")
-        name, function, (least, most) = functional(f, self.n_qubits, target)
+        name, function, bounds = functional(f, self.n_qubits, target)
         value = float(function(self._estimator.estimate())[0])
-        low, high = self.posterior.interval(function, level)
-        # Stretched intervals may pass what the functional can be.
-        return Interval(name, value, max(float(low), least), min(float(high), most), level)
+        low, high = self.posterior.interval(function, level, bounds)
+        # An estimate that minimises the infidelity may lie outside; then the interval is too short.
+        return Interval(name, value, min(low, value), max(high, value), level)
 
     def should_stop(self, infidelity: float = 1e-3, confidence: float = 0.9) -> bool:
         """Whether the state is known to an infidelity, with a confidence.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
+from .answers import ANY
 from .operators import fidelity
 from .particle_filter import ParticleFilter
 
@@ -32,11 +33,20 @@ PARTICLES = 600
 
 @dataclass(frozen=True)
 class Ball:
-    """Radius of a region about the estimate, as infidelity and as Bures distance."""
+    """Radius of a region about the estimate, as infidelity and as Bures distance.
+
+    `ess` is the effective number of samples; None where it rests on a calibration, not on samples.
+    """
 
     infidelity: float
     bures: float
-    ess: float
+    ess: float | None = None
+
+    @classmethod
+    def of(cls, infidelity: float, ess: float | None = None) -> Ball:
+        """Ball of an infidelity: both distances grow with each other, so that it is the same."""
+        bures = np.sqrt(2 * (1 - np.sqrt(max(0.0, 1 - infidelity))))
+        return cls(infidelity, float(bures), ess)
 
 
 @dataclass(frozen=True)
@@ -67,29 +77,63 @@ class Posterior:
 
     def region(self, level: float) -> Ball:
         """Ball about the estimate in which the true state lies with that probability."""
-        radius = self._share(level) if self.calibrated is None else self.calibrated(level)
-        # Both distances grow with each other: the ball is the same.
-        return Ball(radius, float(np.sqrt(2 * (1 - np.sqrt(max(0.0, 1 - radius))))), self.ess)
+        if self.calibrated is not None:
+            return Ball.of(self.calibrated(level))
+        return Ball.of(self._share(level), self.ess)
 
     def _share(self, level: float) -> float:
         """Infidelity to the estimate within which that share of the samples lies."""
         far = 1 - fidelity(self.particles, self.estimate.expand_as(self.particles))
         return quantile(far, self.weights, level)
 
-    def interval(self, function: Functional, level: float) -> tuple[float, float]:
-        """Interval of a functional, from the samples.
+    def interval(
+        self, function: Functional, level: float, bounds: tuple[float, float] = ANY
+    ) -> tuple[float, float]:
+        """Shortest interval of a functional with that share of the samples.
 
-        Where regions are calibrated, both sides of the median are stretched as the radius is, which
-        as a distance is the root of the infidelity.
+        A pure state has the purity 1, which no sample reaches: an interval that begins or ends at
+        the outermost sample goes on to the bound, if that is no further than the interval is long.
+        Where regions are calibrated to be larger than those of the samples, both sides of the
+        median are stretched as the radius is, which as a distance is the root of the infidelity.
+
+        Parameters
+        ----------
+        function : callable
+            From density matrices (M, d, d) to numbers (M,).
+        level : float
+        bounds : tuple of float
+            Least and largest value of the function.
         """
         values = function(self.particles)
-        low, middle, high = (
-            quantile(values, self.weights, q) for q in ((1 - level) / 2, 0.5, (1 + level) / 2)
-        )
-        stretch = 1.0
+        low, high = shortest(values, self.weights, level, bounds)
         if self.calibrated is not None:
-            stretch = float(np.sqrt(self.calibrated(level) / max(self._share(level), 1e-300)))
-        return middle - stretch * (middle - low), middle + stretch * (high - middle)
+            stretch = np.sqrt(self.calibrated(level) / max(self._share(level), 1e-300))
+            middle = quantile(values, self.weights, 0.5)
+            if stretch > 1:
+                low = middle - stretch * (middle - low)
+                high = middle + stretch * (high - middle)
+        return max(float(low), bounds[0]), min(float(high), bounds[1])
+
+
+def shortest(
+    values: Tensor, weights: Tensor, level: float, bounds: tuple[float, float] = ANY
+) -> tuple[float, float]:
+    """Shortest interval that holds a share of weighted values (M,); see `Posterior.interval`."""
+    order = torch.argsort(values)
+    x = values[order].detach().numpy()
+    total = np.concatenate([[0.0], np.cumsum(weights[order].numpy())])
+    # For each beginning the first end that holds enough; rounding must not lose the last.
+    end = np.searchsorted(total[1:], np.minimum(total[:-1] + level, total[-1] * (1 - 1e-12)))
+    width = np.where(total[end + 1] - total[:-1] >= level - 1e-9, x[end] - x, np.inf)
+    first = int(np.argmin(width))
+    last = int(end[first])
+    low, high = float(x[first]), float(x[last])
+    length = high - low
+    if first == 0 and low - bounds[0] <= length:
+        low = bounds[0]
+    if last == len(x) - 1 and bounds[1] - high <= length:
+        high = bounds[1]
+    return low, high
 
 
 def quantile(values: Tensor, weights: Tensor, level: float) -> float:
@@ -137,19 +181,27 @@ def posterior(
 
 def _of_network(estimator: NeuralEstimator, estimate: Tensor, rng: Generator) -> Posterior:
     """Samples and calibration of a neural estimator with data of one experiment."""
-    from .calibrate import Regions
     from .regions import sample
 
     found = sample(estimator, rng)
-    calibration = estimator.card.get("regions", {}).get(str(estimate.shape[-1].bit_length() - 1))
-    calibrated = None
-    if calibration is not None:
-        regions = Regions.from_dict(calibration)
-        spread = estimator.spread().numpy()
-        copies = estimator.filter.copies.numpy()
-        values = torch.linalg.eigvalsh(estimate)[None].numpy()
+    return Posterior(
+        found.states[0], found.weights[0], estimate, calibrated_radius(estimator, estimate)
+    )
 
-        def calibrated(level: float) -> float:
-            return float(regions.radius(level, spread, copies, values)[0])
 
-    return Posterior(found.states[0], found.weights[0], estimate, calibrated)
+def calibrated_radius(estimator: Estimator, estimate: Tensor) -> Callable[[float], float] | None:
+    """Infidelity of the region of a level as the weights of a neural estimator were calibrated.
+
+    It takes no samples. None for other estimators, and for weights without calibration.
+    """
+    card = getattr(estimator, "card", {})
+    calibration = card.get("regions", {}).get(str(estimate.shape[-1].bit_length() - 1))
+    if estimator.name != "neural" or calibration is None:
+        return None
+    from .calibrate import Regions
+
+    regions = Regions.from_dict(calibration)
+    network = cast("NeuralEstimator", estimator)
+    spread, copies = network.spread().numpy(), network.filter.copies.numpy()
+    values = torch.linalg.eigvalsh(estimate)[None].numpy()
+    return lambda level: float(regions.radius(level, spread, copies, values)[0])
