@@ -58,14 +58,11 @@ class Outcome:
         """Outcomes of parts of a list, in their order."""
         share = np.array([len(p.infidelity) for p in parts], np.float64)
         return cls(
-            *(
-                np.concatenate([getattr(p, name) for p in parts])
-                for name in ("infidelity", "radius", "spread")
-            ),
-            *(
-                float(np.average([getattr(p, name) for p in parts], weights=share))
-                for name in ("update_ms", "estimate_ms")
-            ),
+            infidelity=np.concatenate([p.infidelity for p in parts]),
+            radius=np.concatenate([p.radius for p in parts]),
+            spread=np.concatenate([p.spread for p in parts]),
+            update_ms=float(np.average([p.update_ms for p in parts], weights=share)),
+            estimate_ms=float(np.average([p.estimate_ms for p in parts], weights=share)),
         )
 
 

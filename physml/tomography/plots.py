@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from physml.evaluation.figures import COLOURS, MARKERS, curve_with_band, new_figure
+from physml.evaluation.figures import COLOURS, MARKERS, new_figure
 
 from . import limits
 
@@ -82,8 +82,15 @@ def plot_infidelity(
         rows = part["methods"][method][statistic]
         colour, marker, line = style_of(method, k)
         value, low, high = (np.array([r[name] for r in rows]) for name in ("value", "low", "high"))
-        curve_with_band(
-            ax, n, value, low, high, label=method, colour=colour, marker=marker, line=line
+        ax.errorbar(
+            n,
+            value,
+            yerr=np.clip([value - low, high - value], 0, None),
+            color=COLOURS[colour],
+            marker=marker,
+            ls=line,
+            capsize=2,
+            label=method,
         )
     ax.set(xscale="log", yscale="log")
     # Limits may be off the scale of what was measured, and should not widen it.
@@ -154,8 +161,6 @@ def plot_coverage(
     ax.set(xscale="log", xlabel="copies", ylabel=f"truth inside the {level:.0%} region [%]")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title(method)
-    if shown:
-        ax.legend(title="qubits: states", ncols=2, fontsize=8)
     return ax
 
 
@@ -182,9 +187,9 @@ def plot_slopes(ax: Axes, lists: Mapping[str, Any], methods: Sequence[str] | Non
             label=f"{part['n_qubits']}: {title_of(part['name'])}",
         )
     ax.axvspan(-1 - SLOPE_WITHIN, -1 + SLOPE_WITHIN, color="0.92", zorder=0)
-    for value, text in ((-1.0, "1/N"), (-0.5, "1/√N")):
-        ax.axvline(value, color=GREY, lw=1, ls="--")
-        ax.text(value, len(names) - 0.35, text, color=GREY, ha="center", fontsize=9)
+    for power, text in ((-1.0, "1/N"), (-0.5, "1/√N")):
+        ax.axvline(power, color=GREY, lw=1, ls="--")
+        ax.text(power, len(names) - 0.35, text, color=GREY, ha="center", fontsize=9)
     ax.set_yticks(rows, names)
     ax.set(ylim=(-0.6, len(names) - 0.1), xlabel="slope of log infidelity against log copies")
     if ax.get_legend_handles_labels()[1]:
@@ -237,10 +242,7 @@ def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
         m for p in lists.values() for m, v in p["methods"].items() if v["coverage"]
     )
     if covered:
-        figure, axes = new_figure(1, len(covered), size=(5.2, 4.2))
-        for ax, method in zip(axes[0], covered, strict=True):
-            plot_coverage(ax, lists, copies, result["level"], method)
-        made["coverage"] = figure
+        made["coverage"] = coverage_figure(lists, copies, result["level"], list(covered))
     if any(v["slope"] for p in judged.values() for v in p["methods"].values()):
         figure, axes = new_figure(1, 1, size=(7.5, 5.5))
         plot_slopes(axes[0, 0], judged)
@@ -256,16 +258,39 @@ def infidelity_figure(
 ) -> Figure:
     """One panel a list, one legend for all."""
     figure, axes = new_figure(1, len(parts), size=(4.6, 4.4))
-    entries: dict[str, Any] = {}
     for ax, part in zip(axes[0], parts, strict=True):
         plot_infidelity(ax, part, copies, statistic)
         ax.set_title(title_of(part["name"]))
+    _legend_below(figure)
+    return figure
+
+
+def coverage_figure(
+    lists: Mapping[str, Any], copies: Sequence[int], level: float, methods: Sequence[str]
+) -> Figure:
+    """One panel a method, all on one scale."""
+    columns = min(len(methods), 3)
+    figure, axes = new_figure(-(-len(methods) // columns), columns, size=(4.6, 3.6))
+    for ax, method in zip(axes.flat, methods, strict=False):
+        plot_coverage(ax, lists, copies, level, method)
+        ax.set_ylim(-3, 103)
+    for ax in axes.flat[len(methods) :]:
+        ax.set_axis_off()
+    _legend_below(figure, "qubits: states")
+    return figure
+
+
+def _legend_below(figure: Figure, title: str | None = None) -> None:
+    """One legend for all panels."""
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
         handles, labels = ax.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-        legend = ax.get_legend()
-        if legend is not None:
-            legend.remove()
     figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=4, fontsize=8
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        title=title,
     )
-    return figure
