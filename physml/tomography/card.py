@@ -32,10 +32,6 @@ def describe(card: dict[str, Any]) -> str:
     ]
     for qubits, network in card["networks"].items():
         lines += _of_qubits(qubits, network, card["training"][qubits], card["regions"][qubits])
-    if card.get("cell"):
-        lines += ["## Particle cell of the source paper", "", "| | |", "|---|---|"]
-        lines += [f"| {name} | {value} |" for name, value in card["cell"]["settings"].items()]
-        lines += [""]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Settings of the training: histories of experiments, the network, calibration, the cell."""
+"""Settings of the training: histories of experiments, the network, calibration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from physml.training.settings import TrainBase
 
 __all__ = [
     "CalibrateSettings",
-    "CellSettings",
     "HistorySettings",
     "NetworkSettings",
     "TrainSettings",
@@ -65,23 +64,8 @@ class CalibrateSettings(Settings):
     bins: int = Field(6, description="Bins of purity at each number of copies", ge=1)
 
 
-class CellSettings(TrainBase):
-    """The particle cell of the source paper (cell.py)."""
-
-    epochs: int = Field(12, description="Passes over its states; 0 leaves the cell out", ge=0)
-    batch_size: int = Field(64, description="Experiments a step", gt=0)
-    learning_rate: float = Field(2e-3, description="Peak learning rate", gt=0)
-    weight_decay: float = Field(1e-4, description="AdamW's weight decay", ge=0)
-    channels_last: bool = Field(False, description="Memory order of convolutions")
-    states: int = Field(1_500, description="States it is trained on, for each number of qubits")
-    particles: int = Field(64, description="Particles", ge=2)
-    turns: int = Field(12, description="Turns of the cell: measurements with as many copies", ge=2)
-    copies: int = Field(100_000, description="Copies of an experiment, at most", ge=100)
-    width: int = Field(48, description="Numbers in a layer of its networks", ge=4)
-
-
 class TrainSettings(TrainBase):
-    """Training of the corrector on histories, round by round; then calibration; then the cell."""
+    """Training of the corrector on histories, round by round; then calibration."""
 
     epochs: int = Field(3, description="Passes over the last round", gt=0)
     first_epochs: int = Field(2, description="Passes over each round before", gt=0)
@@ -94,5 +78,4 @@ class TrainSettings(TrainBase):
     network: NetworkSettings = NetworkSettings()
     histories: HistorySettings = HistorySettings()
     calibrate: CalibrateSettings = CalibrateSettings()
-    cell: CellSettings = CellSettings()
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=2500, runtime_min=120, gpu=0)

@@ -129,6 +129,29 @@ class NeuralEstimator(Estimator):
         """Expected infidelity (S,)."""
         return self.correction()[1].log_infidelity.exp().clamp(max=1.0)
 
+    def radius(self, level: float) -> Tensor:
+        """Infidelity (S,) from the estimate that truth does not exceed with this probability.
+
+        The expectation of the network times the conformal quantile of its number of copies and its
+        purity; see `calibrate`.
+
+        Raises
+        ------
+        InputError
+            The weights were not calibrated.
+        """
+        from physml.tomography.calibrate import Regions
+
+        table = self.card.get("regions", {}).get(str(self.d.bit_length() - 1))
+        if table is None:
+            raise InputError.expected("weights", "a calibration of regions", "none")
+        copies, values = self.filter.copies, self.correction()[1].values
+        return torch.from_numpy(
+            Regions.from_dict(table).radius(
+                level, self.spread().numpy(), copies.numpy(), values.numpy()
+            )
+        )
+
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Basis to measure next. See `Estimator.next_basis`."""
         f = self.filter

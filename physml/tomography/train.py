@@ -1,4 +1,4 @@
-"""Train the correctors, calibrate their regions, train the particle cell, write the weights."""
+"""Train the correctors, calibrate their regions, write the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Numbers of the random streams: histories of each round, then of validation and calibration.
-VALID, CALIBRATE, CELL = 2**31, 2**31 + 1_000, 2**31 + 2_000
+VALID, CALIBRATE = 2**31, 2**31 + 1_000
 
 
 def loop_settings(settings: TrainBase, epochs: int) -> TrainBase:
