@@ -297,7 +297,8 @@ def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
         f"{result.records.name}: {result.records.n_qubits} qubits, {result.records.copies} copies "
         f"in {number} measurements, {result.estimator}"
     )
-    view = Table(title=title, title_justify="left", box=None)
+    console.print(title, highlight=False, soft_wrap=True, markup=False)
+    view = Table(box=None)
     for name in ("", "estimate", "low", "high"):
         view.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for interval in [*result.functionals, *result.eigenvalues]:
