@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHIPPED = "weights/background.safetensors"
-HEAD_PIXELS = 4_000_000  # held while the housing is measured
+HEAD_PIXELS = 1_000_000  # held while the housing is measured
 
 
 class BackgroundPredictor:
