@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,11 @@ log = logging.getLogger(__name__)
 TEST = "test"
 #: Random streams set apart for each list.
 _STRIDE = 1_000
+
+
+def list_number(place: str) -> int:
+    """Place of a list among the random streams: by its name, whichever others there are."""
+    return zlib.crc32(place.encode())
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,12 @@ def jobs_of(
     """
     marks, size = marks_of(settings.copies), settings.batch
     made = [
-        Job(place, name, k, part, marks, seed, number * _STRIDE + k, settings.level, weights)
-        for number, (place, rho) in enumerate(lists.items())
+        Job(
+            *(place, name, k, part, marks, seed, list_number(place) * _STRIDE + k),
+            settings.level,
+            weights,
+        )
+        for place, rho in lists.items()
         for name in settings.methods
         if name in NEURAL or place not in only_ours
         for k, part in enumerate(rho.split(size))
@@ -185,7 +195,7 @@ def compare(
     log.info("%d experiments in %.0f s", len(jobs), time.monotonic() - began)
     marks = marks_of(settings.copies)
     out: dict[str, Any] = {}
-    for number, (place, rho) in enumerate(lists.items()):
+    for place, rho in lists.items():
         methods = {}
         for name in settings.methods:
             found = parts.get((place, name))
@@ -193,7 +203,7 @@ def compare(
                 continue
             whole = Outcome.join([found[k] for k in sorted(found)])
             # The same resamples for all methods.
-            rng = stream(seed, "bootstrap", number)
+            rng = stream(seed, "bootstrap", list_number(place))
             methods[name] = scores(whole, marks, replicas=settings.bootstrap, rng=rng)
         out[place] = {
             "name": place.partition(", ")[2],

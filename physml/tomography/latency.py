@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .estimator import BasisKind, Estimator
 
 STEPS = ("choose", "update", "estimate")
+STREAM = 1 << 50  # place of the random streams of timed experiments
 FIRST = 3  # updates that are not counted: memory and kernels are made ready
 
 
@@ -112,7 +113,7 @@ def latency(
         blocks = schedule(copies)
 
         def timed(estimator: Estimator, sizes: Sequence[int], n_states: int = 1) -> dict[str, Any]:
-            rng = stream(seed, "evaluate", 1_000_000 + n_qubits)
+            rng = stream(seed, "evaluate", STREAM + n_qubits)
             return time_steps(estimator, sizes, rng, n_qubits, n_states=n_states)
 
         ours = NeuralEstimator.load(weights)
