@@ -290,3 +290,19 @@ def test_static_counts_are_kept_together() -> None:
     assert (counts == 5).all()
     assert (shots == 20).all()
     assert (tally.copies() == 180).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", ["hs", "rank_adaptive"])
+def test_filter_is_calibrated_on_states_of_its_prior(prior: str) -> None:
+    """Over draws from the prior an exact posterior expects of itself what it achieves."""
+    number = 100
+    rho = draw(prior, number, 4, stream(13, "test", 0))
+    estimator = ParticleFilter(300, prior=prior)  # type: ignore[arg-type]
+    experiment(estimator, rho, "global", [20] * 25, stream(13, "test", 1), marks=[500])
+    estimate = estimator.estimate()
+    each = infidelity(estimator.particles(), estimate[:, None])
+    expected = (each * estimator.weights()).sum(1)
+    off = infidelity(rho, estimate) - expected
+    assert abs(float(off.mean())) < 4 * float(off.std()) / number**0.5
+    assert 0.75 < float(infidelity(rho, estimate).mean() / expected.mean()) < 1.33
