@@ -1,0 +1,131 @@
+"""Design in the eigenframe, moments of experiments, calibration, weights files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physml.exceptions import InputError
+from physml.io.weights import save_weights
+from physml.random import stream
+from physml.tomography import frame_design, states
+from physml.tomography.calibrate import Regions, conformal_quantile, fit_regions
+from physml.tomography.corrector import Corrector
+from physml.tomography.estimator import Basis
+from physml.tomography.learning_settings import CalibrateSettings, HistorySettings
+from physml.tomography.neural import NeuralEstimator, prefix
+from physml.tomography.operators import infidelity
+from physml.tomography.run import experiment
+from physml.tomography.sets import schedule
+from physml.tomography.training_data import CorrectorLoss, designs, judge, simulate_histories
+
+
+@pytest.mark.parametrize("d", [2, 4, 8])
+def test_candidates_are_orthonormal_bases(d: int) -> None:
+    bases = torch.cat(
+        [frame_design.fixed_bases(d), frame_design.flat_bases(3, d, stream(0, "test", 0))]
+    )
+    one = torch.eye(d, dtype=torch.complex128).expand(len(bases), -1, -1)
+    torch.testing.assert_close(bases.mH @ bases, one)
+    flat = bases[-3:].abs()
+    torch.testing.assert_close(flat, torch.full_like(flat, d**-0.5))
+
+
+def test_the_gain_prefers_what_is_not_known() -> None:
+    values = torch.tensor([[0.6, 0.4]], dtype=torch.float64)
+    rows = frame_design.vec(Basis(frame_design.fixed_bases(2)).effects).flatten(0, 1)[None]
+    scale = frame_design.scales(values)
+    known = torch.diag(torch.tensor([1e-6, 1e-6, 1e-6, 0.5], dtype=torch.float64))[None]
+    gains = frame_design.gains(rows, values, scale, known, 100.0)[0]
+    # Only the imaginary part of the coherence is open: the basis with the phase i measures it.
+    assert gains.argmax() == 2
+    assert gains[2] > 100 * gains[:2].max()
+
+
+def test_product_designs_are_products() -> None:
+    estimator = NeuralEstimator({4: Corrector(4, 8, 1)})
+    estimator.start(3, 4, stream(0, "test", 1))
+    basis = estimator.next_basis("product", stream(0, "test", 2), 10)
+    assert basis.local is not None
+    torch.testing.assert_close(Basis.product(basis.local).unitary, basis.unitary)
+
+
+def test_moments_hold_what_the_estimator_would_say() -> None:
+    d, size = 2, HistorySettings(copies=100, thin=1, product=0, random=0, pauli=0)
+    rho = states.draw("mixture", 6, d, stream(0, "test", 3))
+    torch.manual_seed(0)
+    network = Corrector(d, 8, 1)
+    torch.nn.init.normal_(network.leave.weight, std=0.1)
+    moments = simulate_histories(network, rho, size, stream(0, "test", 4), marks=[100])
+    batch = moments.batch(np.arange(6), np.random.default_rng(0), augment=False)
+    found, expected = judge(network, batch)
+    estimator = NeuralEstimator({d: network})
+    experiment(estimator, rho, "global", schedule(100), stream(0, "test", 4), marks=[100])
+    exact = infidelity(estimator.estimate(), rho)
+    torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(expected.exp().clamp(max=1), estimator.spread(), rtol=1e-3, atol=0)
+    loss = CorrectorLoss()(network, batch)["loss"]
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_every_experiment_has_one_design() -> None:
+    for n in (1, 7, 100):
+        assert sum(designs(n, HistorySettings()).values()) == n
+
+
+def test_regions_cover_what_they_promise() -> None:
+    rng = np.random.default_rng(0)
+    copies = np.repeat([100.0, 1e4], 4_000)
+    values = rng.dirichlet(np.ones(4) * 0.3, 8_000)
+    expected = 1 / copies * rng.uniform(0.5, 2, 8_000)
+    # Truth is further off than expected, the more so for pure states.
+    width = np.where(values.max(-1) > 0.9, 3.0, 1.5)
+    error = expected * width * rng.exponential(size=8_000)
+    s = CalibrateSettings()
+    made = fit_regions(s, copies[::2], error[::2], expected[::2], values[::2])
+    made = Regions.from_dict(made.as_dict())
+    test = slice(1, None, 2)
+    for level in (0.5, 0.9):
+        radius = made.radius(level, expected[test], copies[test], values[test])
+        assert abs(np.mean(error[test] <= radius) - level) < 0.03
+    pure = values[test].max(-1) > 0.9
+    radius = made.radius(0.9, expected[test], copies[test], values[test])
+    assert abs(np.mean(error[test][pure] <= radius[pure]) - 0.9) < 0.05
+
+
+def test_the_conformal_quantile_is_an_order_statistic() -> None:
+    assert conformal_quantile(np.arange(1.0, 10.0), 0.9) == 9
+    assert conformal_quantile(np.arange(1.0, 10.0), 0.5) == 5
+
+
+def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
+    network = Corrector(2, 8, 1)
+    tensors = {prefix(2) + k: v for k, v in network.state_dict().items()}
+    card = {"pipeline": "tomography", "networks": {"1": {"width": 8, "blocks": 1}}}
+    save_weights(tmp_path / "good.safetensors", tensors, card)
+    made = NeuralEstimator.load(tmp_path / "good.safetensors")
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, made.networks[2].state_dict()[name])
+    with pytest.raises(InputError, match="number of qubits"):
+        made.start(1, 8, stream(0, "test", 5))
+    made.start(1, 2, stream(0, "test", 5))
+    with pytest.raises(InputError, match="calibration"):
+        made.radius(0.9)
+    save_weights(tmp_path / "other.safetensors", tensors, {"pipeline": "cavities"})
+    with pytest.raises(InputError, match="tomography"):
+        NeuralEstimator.load(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("name", ["hs", "pure"])
+def test_shipped_weights_beat_the_filter_alone(name: str) -> None:
+    rho = states.draw(name, 60, 4, stream(0, "test", 6))
+    found = {}
+    plain = NeuralEstimator({4: Corrector(4)})
+    for key, made in (("learned", NeuralEstimator()), ("filter", plain)):
+        run = experiment(made, rho, "global", schedule(1_000), stream(0, "test", 7))
+        found[key] = run.infidelity[:, -1].mean()
+    assert found["learned"] < found["filter"] * (0.6 if name == "pure" else 1.1)
