@@ -1,11 +1,11 @@
 """Particles of the exact posterior, proposed by the learned estimate and its covariance.
 
-A particle is rho = A S^2 A^+ / tr with positive S = 1 + Y / 2, where A A^+ is the estimate and the
-scaled coordinates y of Y are Gaussian with the covariance of the filter. Its importance weight is the
-exact likelihood times the prior over the density of the proposal. At few copies weights alone would
-leave few particles, so they are taken in by powers, with resampling and preconditioned
-Crank-Nicolson (pCN) moves in between: a step y' = sqrt(1 - b^2) y + b xi keeps the proposal and is
-accepted by the ratio of the weights.
+A particle is rho = A S^2 A^+ / tr with positive S = 1 + Y / 2, where A A^+ is the estimate and
+the scaled coordinates y of Y are Gaussian with the covariance of the filter. Its importance
+weight is the exact likelihood times the prior over the density of the proposal. At few copies
+weights alone would leave few particles, so they are taken in by powers, with resampling and
+preconditioned Crank-Nicolson (pCN) moves in between: a step y' = sqrt(1 - b^2) y + b xi keeps the
+proposal and is accepted by the ratio of the weights.
 
 The prior depends on the spectrum only: equal parts of three densities relative to the
 Hilbert-Schmidt measure, prod l_j^(a-1) prod_{j<k} (l_j + l_k)^-b, which are the Hilbert-Schmidt
