@@ -149,7 +149,8 @@ def work(jobs: Sequence[Job], threads: int, mem_mb: int) -> Iterator[tuple[Job, 
             workers.submit(job, key=f"{job.place}, {job.method}, {job.batch}", pure=False): job
             for job in jobs
         }
-        for future, outcome in as_completed(list(futures), with_results=True):
+        # The client is nobody's default, so its loop has to be named.
+        for future, outcome in as_completed(list(futures), loop=workers.loop, with_results=True):
             yield futures[future], outcome
 
 
