@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from physml import provenance
 from physml.io.atomic import write_json, write_text
 from physml.tomography import evaluate
 from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
@@ -77,6 +78,8 @@ def kept_row(
             threads=threads,
             mem_mb=1000 * threads,
         )
+        if provenance.sha256(weights) != sha:
+            raise RuntimeError(f"{weights} changed while it was being judged; run again")
         kept[key] = found[place]["methods"][name]
         log.info("%s: %s: %s", place, name, [f"{x['value']:.3g}" for x in kept[key]["mean"]])
     row: dict[str, Any] = kept[key]
@@ -325,7 +328,6 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     import torch
 
-    from physml import provenance
     from physml.tomography.neural import SHIPPED
 
     a = arguments_of(argv)
