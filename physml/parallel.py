@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 #: A worker process with less than this cannot import what it needs.
 MIN_WORKER_MB = 200
+MEMORY_ACTIONS = ("target", "spill", "pause", "terminate")
 
 
 @contextlib.contextmanager
@@ -79,6 +80,10 @@ def client(
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
+    if kind == "threads":
+        # They live in the calling process, which may be large for reasons of its own: a pause would
+        # free nothing, and would never end.
+        options |= {f"distributed.worker.memory.{what}": False for what in MEMORY_ACTIONS}
     # `LocalCluster` would bind those HTTP servers to all interfaces, so it is put together here.
     local: dict[str, Any] = {
         "host": "127.0.0.1" if kind == "processes" else None,

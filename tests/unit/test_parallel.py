@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from physml.exceptions import SettingsError
-from physml.parallel import client
+from physml.parallel import MIN_WORKER_MB, client
 from physml.random import stream
 
 
@@ -48,6 +49,14 @@ def children(process: int) -> list[int]:
     text = Path(f"/proc/{process}/task/{process}/children").read_text()
     own = [int(n) for n in text.split()]
     return own + [grandchild for child in own for grandchild in children(child)]
+
+
+def test_threads_work_in_a_process_that_is_larger_than_their_memory() -> None:
+    ballast = np.ones(50_000_000)  # 400 MB
+    with client(2, MIN_WORKER_MB) as dask:
+        assert ballast.nbytes > 1e6 * MIN_WORKER_MB
+        time.sleep(0.5)  # the worker looks at its memory five times a second
+        assert dask.gather(dask.map(draw, range(6))) == [draw(i) for i in range(6)]
 
 
 def test_threads(caplog) -> None:
