@@ -12,6 +12,7 @@ from physml.training.settings import TrainBase
 
 __all__ = [
     "CalibrateSettings",
+    "CellSettings",
     "HistorySettings",
     "NetworkSettings",
     "TrainSettings",
@@ -64,6 +65,21 @@ class CalibrateSettings(Settings):
     bins: int = Field(6, description="Bins of purity at each number of copies", ge=1)
 
 
+class CellSettings(Settings):
+    """The particle cell (cell.py) and its training (cell_training.py)."""
+
+    width: int = Field(32, description="Numbers in a layer of both networks", ge=4)
+    rounds: int = Field(2, description="Rounds of moves a block", ge=1)
+    proposals: int = Field(3, description="Moves of each of two kinds a round", ge=1)
+    n_particles: int = Field(60, description="Particles while training", ge=2)
+    experiments: int = Field(32, description="Experiments followed at once", gt=0)
+    runs: int = Field(24, description="Batches of experiments that are learned from", gt=0)
+    copies: int = Field(30_000, description="Largest number of copies of an experiment", ge=100)
+    window: int = Field(3, description="Blocks through which gradients go back", ge=1)
+    learning_rate: float = Field(3e-3, description="Peak learning rate of Adam", gt=0)
+    valid: int = Field(64, description="Experiments for validation", gt=0)
+
+
 class TrainSettings(TrainBase):
     """Training of the corrector on histories, round by round; then calibration."""
 
@@ -78,4 +94,5 @@ class TrainSettings(TrainBase):
     network: NetworkSettings = NetworkSettings()
     histories: HistorySettings = HistorySettings()
     calibrate: CalibrateSettings = CalibrateSettings()
+    cell: CellSettings = CellSettings()
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=2500, runtime_min=120, gpu=0)
