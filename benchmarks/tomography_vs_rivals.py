@@ -286,7 +286,13 @@ def report(result: Mapping[str, Any]) -> str:
         "## Tomography: goals and rivals on identical lists",
         f"Weights `{result['weights_sha256'][:12]}`, frozen lists. In the tables of infidelities: "
         "mean (95 % interval from resampling states); median, 95th percentile.",
-        table(["goal", "wanted", "measured", ""], infidelity_goals(result) + other_goals(result)),
+        table(
+            ["goal", "wanted", "measured", ""],
+            [
+                [goal, f"**{wanted}**", *rest]
+                for goal, wanted, *rest in infidelity_goals(result) + other_goals(result)
+            ],
+        ),
         rival_tables(result),
         f"### Truth inside the {result['level']:.0%} region\n\n" + coverage_table(result),
         "### What the measurements are worth: one estimator, mean infidelity\n\n"

@@ -189,7 +189,7 @@ def plot_slopes(ax: Axes, lists: Mapping[str, Any], methods: Sequence[str] | Non
     ax.axvspan(-1 - SLOPE_WITHIN, -1 + SLOPE_WITHIN, color="0.92", zorder=0)
     for power, text in ((-1.0, "1/N"), (-0.5, "1/√N")):
         ax.axvline(power, color=GREY, lw=1, ls="--")
-        ax.text(power, len(names) - 0.35, text, color=GREY, ha="center", fontsize=9)
+        ax.text(power + 0.01, len(names) - 0.35, text, color=GREY, fontsize=9)
     ax.set_yticks(rows, names)
     ax.set(ylim=(-0.6, len(names) - 0.1), xlabel="slope of log infidelity against log copies")
     if ax.get_legend_handles_labels()[1]:
