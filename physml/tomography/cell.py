@@ -110,13 +110,10 @@ class ParticleNetwork(nn.Module):
     ----------
     width
         Numbers in a layer.
-    freedom
-        Real numbers that a state has, d^2 - 1.
     """
 
-    def __init__(self, width: int, freedom: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.freedom = freedom
         self.outcome = nn.Sequential(nn.Linear(OUTCOME, width), nn.GELU(), nn.Linear(width, width))
         self.whole = nn.Sequential(
             nn.Linear(width + SUMMARY, width), nn.GELU(), nn.Linear(width, 3)
@@ -144,8 +141,8 @@ class ParticleNetwork(nn.Module):
         """
         inside = self.outcome(outcome).mean(-2)
         power, prior, size = self.whole(torch.cat([inside, summary], -1)).unbind(-1)
-        # A particle far off needs long moves: so many units away it is on average along a line.
-        log_size = 0.5 * torch.log1p(-2 * gap / self.freedom) + size.clamp(-6, 3)
+        # A particle far off needs long moves: one unit changes the likelihood by about one half.
+        log_size = 0.5 * torch.log1p(-gap) + size.clamp(-6, 3)
         log_weight = torch.log_softmax(power.clamp(-3, 3).exp() * gap + prior, -1)
         return log_weight, log_size
 
@@ -179,8 +176,6 @@ class Cell(nn.Module):
 
     Parameters
     ----------
-    d
-        Dimension of the Hilbert space.
     width
         Numbers in a layer of both networks.
     rounds
@@ -189,9 +184,9 @@ class Cell(nn.Module):
         Moves of each of two kinds among which a particle chooses in each round.
     """
 
-    def __init__(self, d: int, width: int = 32, rounds: int = 2, proposals: int = 3) -> None:
+    def __init__(self, width: int = 32, rounds: int = 2, proposals: int = 3) -> None:
         super().__init__()
-        self.particle, self.head = ParticleNetwork(width, d * d - 1), Head(width)
+        self.particle, self.head = ParticleNetwork(width), Head(width)
         self.rounds, self.proposals = rounds, proposals
 
     def forward(

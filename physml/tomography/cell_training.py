@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -15,7 +16,7 @@ from physml.random import stream
 from physml.tomography.cell import Cell, Outlook
 from physml.tomography.cell_estimator import CellEstimator, whole_measurement
 from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import fidelity, infidelity, root
+from physml.tomography.operators import fidelity, root
 from physml.tomography.run import experiment
 from physml.tomography.sets import schedule
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from physml.tomography.estimator import BasisKind
     from physml.tomography.learning_settings import CellSettings
 
 log = logging.getLogger(__name__)
@@ -81,7 +83,7 @@ def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
     from physml.training.initialise import initialise
 
     return initialise(
-        lambda: Cell(d, settings.width, settings.rounds, settings.proposals), seed, replica=1_000 + d
+        lambda: Cell(settings.width, settings.rounds, settings.proposals), seed, replica=1_000 + d
     )
 
 
@@ -120,30 +122,37 @@ def train_cell(
     -------
     cell
     history
-        For each batch its loss; for the first and the last state of the network also the mean
-        infidelity of validation.
+        For each batch its loss; where it was validated, the value of `validate`.
     """
     d = states.shape[-1]
     cell = make_cell(settings, seed, d)
     optimiser = torch.optim.Adam(cell.parameters(), settings.learning_rate)
-    before = validate(cell, settings, valid_states, seed)
-    history = [{"run": 0.0, "valid_infidelity": before}]
+    # Gradients reach a few blocks back only, so that the loss may fall while long experiments get
+    # worse: what is kept is what validates best, the cell before training included.
+    best = validate(cell, settings, valid_states, seed)
+    kept = copy.deepcopy(cell.state_dict())
+    history = [{"run": 0.0, "valid": best}]
     for run in range(settings.runs):
         began = time.monotonic()
-        rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * run / settings.runs))
+        rate = 0.5 * (1 + math.cos(math.pi * run / settings.runs))
         for group in optimiser.param_groups:
-            group["lr"] = max(rate, 0.05 * settings.learning_rate)
+            group["lr"] = max(rate, 0.05) * settings.learning_rate
         rng = stream(seed, "train", RUNS * d + run)
         rho = states[torch.from_numpy(rng.integers(0, len(states), settings.experiments))]
         value = _follow(cell, optimiser, settings, rho, DESIGNS[run % len(DESIGNS)], rng)
-        took = time.monotonic() - began
-        log.info("d = %d, batch %d of %d: loss %.3f", d, run + 1, settings.runs, value)
         history.append({"run": run + 1.0, "loss": value})
         remaining = left()
-        if remaining is not None and remaining < 2 * took:
+        last = remaining is not None and remaining < 3 * (time.monotonic() - began)
+        if last or (run + 1) % settings.validate_every == 0 or run + 1 == settings.runs:
+            found = validate(cell, settings, valid_states, seed)
+            history[-1]["valid"] = found
+            if found < best:
+                best, kept = found, copy.deepcopy(cell.state_dict())
+        log.info("d = %d, batch %d of %d: %s", d, run + 1, settings.runs, history[-1])
+        if last:
             log.warning("no time for more than %d batches", run + 1)
             break
-    history[-1]["valid_infidelity"] = validate(cell, settings, valid_states, seed)
+    cell.load_state_dict(kept)
     return cell.eval(), history
 
 
@@ -166,7 +175,7 @@ def _follow(
     blocks = schedule(copies)
     for number, shots in enumerate(blocks, 1):
         with torch.no_grad():
-            kind = "product" if design == "product" else "global"
+            kind: BasisKind = "product" if design == "product" else "global"
             effects = estimator.next_basis(kind, choice, shots).effects
             counts = sample_counts(probabilities(effects, rho), shots, luck)
         estimator.update(effects, counts)
@@ -186,19 +195,17 @@ def _follow(
 
 @torch.no_grad()
 def validate(cell: Cell, settings: CellSettings, states: Tensor, seed: int) -> float:
-    """Mean infidelity after all copies, adaptive global bases, in units of Gill and Massar's."""
+    """Mean infidelity in units of Gill and Massar's, over the decades of copies; global bases."""
     d = states.shape[-1]
-    rho = states[: settings.valid]
     result = experiment(
         CellEstimator(cell, settings.n_particles),
-        rho,
+        states[: settings.valid],
         "global",
         schedule(settings.copies),
         stream(seed, "train", VALID * d),
-        marks=[settings.copies],
     )
-    unit = (d * d - 1) * (d + 1) / (4 * settings.copies)
-    return float(infidelity(rho, result.estimates[:, -1]).mean()) / unit
+    units = (d * d - 1) * (d + 1) / (4 * (result.marks + d * d))
+    return float((result.infidelity / units).mean())
 
 
 def save_cell(
@@ -240,7 +247,7 @@ def load_cell(path: str | PathLike[str], d: int) -> tuple[Cell, dict[str, Any]]:
     if card.get("pipeline") != "tomography_cell" or d not in card.get("dimensions", []):
         raise InputError.expected(path, f"a particle cell of dimension {d}", "none")
     settings = CellSettings.model_validate(card["settings"])
-    cell = Cell(d, settings.width, settings.rounds, settings.proposals)
+    cell = Cell(settings.width, settings.rounds, settings.proposals)
     own = f"{d}."
     part = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
     try:
