@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import yaml
 from tomography_evaluation_fakes import a_result
 
 from physml.exceptions import InputError
@@ -134,6 +135,15 @@ def test_measured_pairs_agree_with_maximum_likelihood(shared_data, monkeypatch):
 
 def _phi():
     return np.array([1, 0, 0, 1]) / np.sqrt(2)
+
+
+def test_smoke_settings_are_settings(root):
+    """What is named in the file exists, and the smoke run is small."""
+    text = (root / "pipelines" / "tomography" / "smoke.yaml").read_text()
+    settings = TomographySettings.model_validate(yaml.safe_load(text))
+    full = TomographySettings()
+    assert settings.simulate.n_samples * 10 < full.simulate.n_samples
+    assert settings.evaluate.copies < full.evaluate.copies
 
 
 # ------------------------------------------------------------------------------------- the page
