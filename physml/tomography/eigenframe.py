@@ -64,15 +64,34 @@ def rotation(vectors: Tensor) -> Tensor:
     vectors : Tensor (..., d, d)
         Unitary U; its columns are the vectors of the frame.
     """
-    j, k = pairs(vectors.shape[-1])
-    columns = vectors.mT
-    own = columns[..., :, :, None] * columns[..., :, None, :].conj()
-    cross = columns[..., j, :, None] * columns[..., k, None, :].conj()
-    # vec is real-linear in Hermitian matrices only: real and imaginary unit are made first.
-    half = math.sqrt(0.5)
-    real = (cross + cross.mH) * half
-    imaginary = (cross - cross.mH) * (1j * half)
-    return vec(torch.cat([own, real, imaginary], -3)).mT
+    d = vectors.shape[-1]
+    first, second, weight, units = _turned(d)
+    # Elements on and above the diagonal of U H U^+, for all matrix units H that are not Hermitian.
+    left = vectors.index_select(-2, first)
+    right = vectors.index_select(-2, second).conj() * weight[:, None]
+    product = torch.view_as_real(left[..., :, None] * right[..., None, :]).flatten(-3)
+    out = (product @ units).unflatten(-1, (2, d * d))
+    return torch.cat([out[..., 0, :], out[..., d:, 1, :]], -2)
+
+
+@lru_cache(maxsize=16)
+def _turned(d: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Constants of `rotation`.
+
+    Rows and columns of the elements on, then above the diagonal; their factors in `vec`; and the
+    matrix (2 d * d, 2 d * d) from the (re, im) pairs of ``U_ia U*_jb`` to the real, then the
+    imaginary parts of element i, j of U H U^+ for the unit H of each coordinate.
+    """
+    j, k = pairs(d)
+    one = torch.arange(d)
+    first, second = torch.cat([one, j]), torch.cat([one, k])
+    weight = torch.full((len(first),), math.sqrt(2), dtype=torch.complex128)
+    weight[:d] = 1
+    units = _units(d).T
+    # re = z_re h_re - z_im h_im; im = z_re h_im + z_im h_re
+    of_real = torch.cat([units.real, units.imag], 1)
+    of_imaginary = torch.cat([-units.imag, units.real], 1)
+    return first, second, weight, torch.stack([of_real, of_imaginary], 1).flatten(0, 1)
 
 
 def scales(values: Tensor) -> Tensor:

@@ -22,17 +22,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from physml.tomography import alone
+from physml.tomography.alone import LONGEST, SMALLEST
 from physml.tomography.eigenframe import rotation, scales, unvec, vec
 from physml.tomography.estimator import batched
 
 #: Strength of the hedge; one half is between the Jeffreys-like and the flat choice.
 BETA = 0.5
-#: Longest step in scaled coordinates: no probability then changes by more than this share.
-LONGEST = 0.7
 #: Outcomes of shared measurements that are kept in full.
 MOST_SHARED = 4096
-#: Eigenvalues are kept above this share of the trace: far below what 1e12 copies could tell.
-SMALLEST = 1e-15
 
 
 class InformationFilter:
@@ -76,7 +74,7 @@ class InformationFilter:
         f64 = torch.float64
         self.values = torch.full((n_states, d), 1 / d, dtype=f64)
         self.vectors = torch.eye(d, dtype=torch.complex128).repeat(n_states, 1, 1)
-        self.frame = rotation(self.vectors)
+        self._frame: Tensor | None = None
         self.copies = torch.zeros(n_states, dtype=f64)
         self.decrement = torch.zeros(n_states, dtype=f64)
         self._places: dict[bytes, tuple[int, int]] = {}
@@ -85,27 +83,43 @@ class InformationFilter:
         self._rows = torch.zeros(n_states, 0, d * d, dtype=f64)
         self._counts = torch.zeros(n_states, 0, dtype=f64)
         self._sizes: list[int] = []
+        # One experiment alone keeps its data here, and nothing in the tensors above.
+        self._record = alone.Record(d) if n_states == 1 else None
         # Second-order expansion of what left the window: gradient at 0, and information.
         self._folded_score = torch.zeros(n_states, d * d, dtype=f64)
         self._folded = torch.zeros(n_states, d * d, d * d, dtype=f64)
+        self._has_folded = False
         self._information = torch.zeros_like(self._folded)
 
     # ------------------------------------------------------------------------------------- data
 
     def add(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts (S, k) of effects (S, k, d, d) or (k, d, d), and follow the maximum."""
-        # One experiment alone shares its measurements with nobody: all are kept, and merged.
-        shared = effects.ndim == 3 or self.n_states == 1
-        effects, counts = batched(effects, counts, self.n_states)
-        self.copies = self.copies + counts.sum(-1)
-        if shared:
-            self._merge(vec(effects[0]), counts)
+        if self._record is not None:
+            self._add_alone(effects, counts)
         else:
-            self._rows = torch.cat([self._rows, vec(effects)], 1)
-            self._counts = torch.cat([self._counts, counts], 1)
-            self._sizes.append(counts.shape[1])
-            self._fold()
+            shared = effects.ndim == 3
+            effects, counts = batched(effects, counts, self.n_states)
+            self.copies = self.copies + counts.sum(-1)
+            if shared:
+                self._merge(vec(effects[0]), counts)
+            else:
+                self._rows = torch.cat([self._rows, vec(effects)], 1)
+                self._counts = torch.cat([self._counts, counts], 1)
+                self._sizes.append(counts.shape[1])
+                self._fold()
         self.follow(self.steps)
+
+    def _add_alone(self, effects: Tensor, counts: Tensor) -> None:
+        """One experiment alone shares its measurements with nobody: all are kept, and merged."""
+        assert self._record is not None
+        effects, counts = alone.checked(effects, counts) or batched(effects, counts, 1)
+        n = counts[0].numpy()
+        self.copies = self.copies + float(n.sum())
+        self._record.add(alone.vec(effects[0].resolve_conj().numpy()), n)
+        if self._record.size > MOST_SHARED:
+            self._let_go(*self.record())
+            self._record.clear()
 
     def _merge(self, rows: Tensor, counts: Tensor) -> None:
         """Add counts of a measurement that all experiments share to those of the same before."""
@@ -139,12 +153,16 @@ class InformationFilter:
         x = vec(self.matrix())
         score, information = _expand(rows, counts, x)
         self._folded = self._folded + information
+        self._has_folded = True
         self._folded_score = self._folded_score + score + _apply(information, x)
 
     def record(self) -> tuple[Tensor, Tensor]:
         """Rows (S, m, d * d) and counts (S, m) that are kept in full."""
-        rows = torch.cat([self._shared.expand(self.n_states, -1, -1), self._rows], 1)
-        return rows, torch.cat([self._shared_counts, self._counts], 1)
+        if self._record is not None:
+            rows, counts = self._record.rows, self._record.counts
+            return torch.from_numpy(rows)[None], torch.from_numpy(counts)[None]
+        wide = torch.cat([self._shared.expand(self.n_states, -1, -1), self._rows], 1)
+        return wide, torch.cat([self._shared_counts, self._counts], 1)
 
     def log_likelihood(self, x: Tensor) -> Tensor:
         """Log-likelihood (S, P) of states with coordinates (S, P, d * d), without constants.
@@ -169,8 +187,33 @@ class InformationFilter:
         """
         return self._information
 
+    @property
+    def frame(self) -> Tensor:
+        """Rotations (S, d * d, d * d) from the eigenframe to fixed coordinates."""
+        if self._frame is None:
+            if self.n_states == 1:
+                self._frame = torch.from_numpy(alone.congruence(self.vectors[0].numpy()))[None]
+            else:
+                self._frame = rotation(self.vectors)
+        return self._frame
+
+    def covariance(self) -> Tensor:
+        """Inverse (S, d * d, d * d) of the scaled information with its hedge, in the eigenframe."""
+        information, values, frame = self._information, self.values, self.frame
+        if self.n_states > 1:
+            return inverse(scaled_information(information, frame, scales(values), self.beta))
+        one = alone.covariance(
+            values[0].numpy(), frame[0].numpy(), information[0].numpy(), self.beta
+        )
+        return torch.from_numpy(one)[None]
+
     def follow(self, steps: int) -> None:
         """At most so many Newton steps, where the tolerance is not reached yet."""
+        if steps < 1:
+            return
+        if self.n_states == 1:
+            self._follow_alone(steps)
+            return
         active: Tensor | None = None
         for _ in range(steps):
             self._step(active)
@@ -178,6 +221,25 @@ class InformationFilter:
             if len(left) == 0:
                 return
             active = left if len(left) < self.n_states else None
+
+    def _follow_alone(self, steps: int) -> None:
+        """All steps of one experiment."""
+        assert self._record is not None
+        data = alone.Data(
+            self._record.rows,
+            self._record.counts,
+            self._folded_score[0].numpy() if self._has_folded else None,
+            self._folded[0].numpy() if self._has_folded else None,
+            float(self.copies),
+            self.beta,
+        )
+        values, vectors, information, left = alone.follow(
+            data, self.values[0].numpy(), self.vectors[0].numpy(), steps, self.tolerance
+        )
+        self.values = torch.from_numpy(values)[None]
+        self.vectors = torch.from_numpy(vectors)[None]
+        self._information = torch.from_numpy(information)[None]
+        self._frame, self.decrement = None, torch.tensor([left], dtype=torch.float64)
 
     def _step(self, active: Tensor | None) -> None:
         values, frame, vectors = (_take(t, active) for t in (self.values, self.frame, self.vectors))
@@ -205,22 +267,20 @@ class InformationFilter:
         new = new.flip(-1).clamp(min=SMALLEST)
         new = new / new.sum(-1, keepdim=True)
         vectors = vectors @ turn.flip(-1)
+        frame = rotation(vectors)
         if active is None:
-            self.values, self.vectors, self.frame = new, vectors, rotation(vectors)
+            self.values, self.vectors, self._frame = new, vectors, frame
             self._information, self.decrement = information, left
         else:
             self.values[active], self.vectors[active] = new, vectors
-            self.frame[active] = rotation(vectors)
+            self.frame[active] = frame
             self._information[active], self.decrement[active] = information, left
 
     def _expansion(self, active: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and curvature of the log-likelihood of all data at coordinates x."""
-        folded = _take(self._folded, active)
-        score = _take(self._folded_score, active) - _apply(folded, x)
-        information = folded
+        score, information = torch.zeros_like(x), torch.zeros_like(x[:, :, None] * x[:, None])
         if self._rows.shape[1]:
-            more = _expand(_take(self._rows, active), _take(self._counts, active), x)
-            score, information = score + more[0], information + more[1]
+            score, information = _expand(_take(self._rows, active), _take(self._counts, active), x)
         if len(self._shared):
             rows, counts = self._shared, _take(self._shared_counts, active)
             p = x @ rows.mT
@@ -229,6 +289,10 @@ class InformationFilter:
             # One product for all experiments.
             outer = (rows[:, :, None] * rows[:, None, :]).flatten(1)
             information = information + ((weight / p) @ outer).reshape(information.shape)
+        if self._has_folded:
+            folded = _take(self._folded, active)
+            score = score + _take(self._folded_score, active) - _apply(folded, x)
+            information = information + folded
         return score, information
 
 
@@ -241,14 +305,19 @@ def scaled_information(information: Tensor, frame: Tensor, scale: Tensor, hedge:
 
 def inverse(positive: Tensor) -> Tensor:
     """Inverse of symmetric positive matrices (S, m, m)."""
-    return torch.cholesky_inverse(torch.linalg.cholesky(positive))
+    # Sooner in a batch than `torch.cholesky_inverse`.
+    factor = torch.linalg.cholesky(positive)
+    one = torch.eye(positive.shape[-1], dtype=positive.dtype).expand_as(positive)
+    half = torch.linalg.solve_triangular(factor, one, upper=False)
+    return half.mT @ half
 
 
 def _expand(rows: Tensor, counts: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient and negative second derivative of sum n log(rows x)."""
     p = _apply(rows, x)
-    weight = counts / p
-    return _apply(rows.mT, weight), rows.mT @ (rows * (weight / p)[..., None])
+    information = rows.mT @ (rows * (counts / (p * p))[..., None])
+    # As p is linear in x.
+    return _apply(information, x), information
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:

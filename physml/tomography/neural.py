@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from physml.exceptions import InputError
-from physml.tomography import frame_design
+from physml.tomography import alone, frame_design
 from physml.tomography.corrector import Correction, Corrector, Outlook, correct, features
-from physml.tomography.eigenframe import scales
 from physml.tomography.estimator import Basis, BasisKind, Estimator
-from physml.tomography.information import InformationFilter, inverse, scaled_information
+from physml.tomography.information import InformationFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
-    import numpy as np
     from torch import Tensor
 
 
@@ -89,13 +88,14 @@ class NeuralEstimator(Estimator):
             )
         self.n_states, self.d = n_states, d
         self._network = self.networks[d]
-        alone = n_states == 1
+        single = n_states == 1
+        self._small = alone.Network(self._network)
         self.filter = InformationFilter(
             n_states,
             d,
             window=self.window,
-            tolerance=EXACT if alone else self.tolerance,
-            steps=EXACT_STEPS if alone else self.steps,
+            tolerance=EXACT if single else self.tolerance,
+            steps=EXACT_STEPS if single else self.steps,
         )
         self._state: tuple[Tensor, Correction] | None = None
 
@@ -107,23 +107,40 @@ class NeuralEstimator(Estimator):
     def correction(self) -> tuple[Tensor, Correction]:
         """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
         if self._state is None:
-            f = self.filter
             covariance = self.covariance_in_frame()
-            with torch.no_grad():
-                x = features(f.values, covariance, f.copies)
-                made = correct(self._network(x), Outlook.of(f.values, covariance))
+            made = self._alone(covariance) if self.n_states == 1 else self._together(covariance)
             self._state = covariance, made
         return self._state
 
+    def _together(self, covariance: Tensor) -> Correction:
+        f = self.filter
+        with torch.no_grad():
+            raw = self._network(features(f.values, covariance, f.copies))
+            return correct(raw, Outlook.of(f.values, covariance))
+
+    def _alone(self, covariance: Tensor) -> Correction:
+        f = self.filter
+        values, inside = f.values[0].numpy(), covariance[0].numpy()
+        raw = self._small(alone.features(values, inside, float(f.copies)))
+        new, root, level = alone.correct(raw, values, inside)
+        return Correction(
+            torch.from_numpy(new)[None],
+            torch.from_numpy(root)[None],
+            torch.tensor([level], dtype=torch.float64),
+        )
+
     def covariance_in_frame(self) -> Tensor:
         """Scaled covariance of the filter in its eigenframe."""
-        f = self.filter
-        return inverse(scaled_information(f.information(), f.frame, scales(f.values), f.beta))
+        return self.filter.covariance()
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""
-        inside = self.correction()[1].estimate()
-        return self.filter.vectors @ inside @ self.filter.vectors.mH
+        made = self.correction()[1]
+        if self.n_states == 1:
+            half = self.filter.vectors[0].numpy() @ made.root[0].numpy()
+            half /= np.sqrt(np.vdot(half, half).real)
+            return torch.from_numpy(half @ half.conj().T)[None]
+        return self.filter.vectors @ made.estimate() @ self.filter.vectors.mH
 
     def spread(self) -> Tensor:
         """Expected infidelity (S,)."""
