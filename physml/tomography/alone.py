@@ -1,8 +1,8 @@
-"""One experiment alone: steps of the filter and the correction, in numpy and LAPACK.
+"""One experiment alone: the filter's data and steps in numpy and LAPACK.
 
 A laboratory that waits for the next basis has one experiment, and matrices of 4 x 4 and 16 x 16.
-There a call of torch costs more than what it computes. The formulas are those of `information`,
-`eigenframe` and `corrector`, without the axis of the experiments; tests hold the two together.
+There a call of torch costs more than what it computes. The formulas are those of `information`
+and `eigenframe` without the axis of the experiments; tests hold the two together.
 
 Newton steps go without eigenvectors here: a scaled increment Y may be taken to any factor A of the
 state A A^+, not only to the one of the eigenframe, and the next factor is A chol(1 + Y).
@@ -12,24 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from scipy.linalg import lapack
 
-from physml.tomography.corrector import (
-    FLOOR,
-    LARGEST_SHIFT,
-    LARGEST_TURN,
-    MOST_COPIES,
-    Corrector,
-)
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -188,7 +178,7 @@ class Record:
     def __init__(self, d: int) -> None:
         self._rows, self._counts = np.zeros((64, d * d)), np.zeros(64)
         self._places: dict[bytes, slice] = {}
-        self.size = 0
+        self.size, self.copies = 0, 0.0
 
     @property
     def rows(self) -> NDArray:
@@ -202,6 +192,7 @@ class Record:
 
     def add(self, rows: NDArray, counts: NDArray) -> None:
         """Take in a measurement."""
+        self.copies += float(counts.sum())
         key = rows.tobytes()
         place = self._places.get(key)
         if place is None:
@@ -216,14 +207,41 @@ class Record:
         self._counts[place] += counts
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all but the number of copies."""
         self._places.clear()
         self.size = 0
 
 
-def follow(
-    data: Data, values: NDArray, vectors: NDArray, steps: int, tolerance: float
-) -> tuple[NDArray, NDArray, NDArray, float]:
+@dataclass
+class State:
+    """What the filter says of one experiment.
+
+    Attributes
+    ----------
+    values, vectors : ndarray (d,), (d, d)
+        Eigenframe of the estimate.
+    information : ndarray (d * d, d * d)
+        At the estimate before the last step, in fixed coordinates.
+    left : ndarray (1,)
+        Bound of the decrement.
+    """
+
+    values: NDArray
+    vectors: NDArray
+    information: NDArray
+    left: NDArray
+
+    @cached_property
+    def frame(self) -> NDArray:
+        """Rotation (d * d, d * d) from the eigenframe to fixed coordinates."""
+        return congruence(self.vectors)
+
+    def covariance(self, hedge: float) -> NDArray:
+        """Inverse (d * d, d * d) of the scaled information with its hedge, in the eigenframe."""
+        return covariance(self.values, self.frame, self.information, hedge)
+
+
+def follow(data: Data, values: NDArray, vectors: NDArray, steps: int, tolerance: float) -> State:
     """Newton steps until the decrement is within the tolerance, or so many.
 
     Parameters
@@ -236,15 +254,6 @@ def follow(
         Most steps, at least one.
     tolerance
         Newton decrement that will do.
-
-    Returns
-    -------
-    values, vectors
-        Eigenframe of the new estimate.
-    information
-        (d * d, d * d) at the estimate before the last step, in fixed coordinates.
-    left
-        Bound of the decrement.
 
     Raises
     ------
@@ -279,7 +288,8 @@ def follow(
             break
     new, turn, _ = lapack.zheevd(inner @ inner.conj().T)
     new = np.maximum(new[::-1], SMALLEST)
-    return new / new.sum(), vectors @ turn[:, ::-1], information, left
+    new /= new.sum()
+    return State(new, vectors @ turn[:, ::-1], information, np.array([left]))
 
 
 def covariance(values: NDArray, frame: NDArray, information: NDArray, hedge: float) -> NDArray:
@@ -297,91 +307,3 @@ def covariance(values: NDArray, frame: NDArray, information: NDArray, hedge: flo
     half = half + half.T
     half.ravel("K")[:: size + 1] *= 0.5
     return half
-
-
-def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:
-    """Inputs of the network, float32; see `corrector.features`."""
-    d = len(values)
-    at = layout(d)
-    j, k = at.j, at.k
-    logs = np.log(np.maximum(values, FLOOR))
-    size = math.log1p(min(copies, MOST_COPIES))
-    variance = np.maximum(covariance.diagonal(), FLOOR)
-    own, real, imaginary = variance[:d], variance[at.real], variance[at.imaginary]
-    mutual = covariance[j, k] / np.sqrt(own[j] * own[k])
-    both = real + imaginary
-    skew = np.hypot(real - imaginary, 2 * covariance[at.real, at.imaginary]) / both
-    square = np.square(covariance[d:, :d])
-    coupling = (square[: len(j)] + square[len(j) :]) @ (1 / own) / both
-    return np.concatenate(
-        [
-            0.25 * logs,
-            0.2 * (logs + size),
-            0.5 * np.log(own) + 0.2 * size,
-            (0.2 * size, 3 / math.sqrt(copies + 10)),
-            mutual,
-            0.5 * np.log(both) + 0.2 * size,
-            skew,
-            np.sqrt(coupling),
-        ],
-        dtype=np.float32,
-    )
-
-
-class Network:
-    """A `Corrector` in numpy; it shares the memory of its weights."""
-
-    def __init__(self, network: Corrector) -> None:
-        def pair(layer: object) -> tuple[NDArray, NDArray]:
-            return layer.weight.detach().numpy(), layer.bias.detach().numpy()  # type: ignore[attr-defined]
-
-        self.shift, self.scale = network.shift.numpy(), network.scale.numpy()
-        self.enter, self.leave = pair(network.enter), pair(network.leave)
-        self.inner: Sequence[tuple[NDArray, NDArray]] = [pair(layer) for layer in network.inner]
-
-    def __call__(self, x: NDArray) -> NDArray:
-        """Raw outputs (2 d + 1,) of the inputs."""
-        x = np.minimum(np.maximum((x - self.shift) / self.scale, -6), 6)
-        x = _linear(self.enter, x)
-        for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
-            x = x + _linear(second, _silu(_linear(first, _silu(x))))
-        return _linear(self.leave, _silu(x))
-
-
-def _linear(layer: tuple[NDArray, NDArray], x: NDArray) -> NDArray:
-    return layer[0] @ x + layer[1]
-
-
-def _silu(x: NDArray) -> NDArray:
-    half = 0.5 * x
-    return half + half * np.tanh(half)
-
-
-def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray, NDArray, float]:
-    """Apply the raw outputs; see `corrector.Outlook` and `corrector.correct`.
-
-    Returns
-    -------
-    values, root
-        (d,), (d, d): see `corrector.Correction`.
-    log_infidelity
-        Logarithm of the infidelity to be expected.
-    """
-    d = len(values)
-    at = layout(d)
-    raw = raw.astype(float)
-    variance = covariance.diagonal()
-    deviation = np.sqrt(np.maximum(variance[:d], FLOOR))
-    one, other = values[at.j], values[at.k]
-    above = one * other / (one + other) / 2
-    open_ = variance[:d] @ values / 4 + (variance[at.real] + variance[at.imaginary]) @ above
-    level = math.log(max(float(open_), FLOOR))
-    shift = deviation * LARGEST_SHIFT * np.tanh(raw[:d] / LARGEST_SHIFT)
-    logs = np.log(np.maximum(values, FLOOR)) + shift
-    new = np.exp(logs - logs.max())
-    new /= new.sum()
-    turn = covariance[:, :d] @ (raw[d : 2 * d] / deviation)
-    turn[:d] = 0
-    turn *= 0.5 * LARGEST_TURN / (LARGEST_TURN + math.sqrt(float(turn @ turn)))
-    root = np.sqrt(new)[:, None] * (at.eye + unvec(turn))
-    return new, root, level + float(raw[2 * d])

@@ -19,6 +19,7 @@ is a small part of the data, so that this costs next to nothing.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,6 +86,7 @@ class InformationFilter:
         self._sizes: list[int] = []
         # One experiment alone keeps its data here, and nothing in the tensors above.
         self._record = alone.Record(d) if n_states == 1 else None
+        self._now: alone.State | None = None
         # Second-order expansion of what left the window: gradient at 0, and information.
         self._folded_score = torch.zeros(n_states, d * d, dtype=f64)
         self._folded = torch.zeros(n_states, d * d, d * d, dtype=f64)
@@ -96,7 +98,7 @@ class InformationFilter:
     def add(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts (S, k) of effects (S, k, d, d) or (k, d, d), and follow the maximum."""
         if self._record is not None:
-            self._add_alone(effects, counts)
+            self._add_alone(self._record, effects, counts)
         else:
             shared = effects.ndim == 3
             effects, counts = batched(effects, counts, self.n_states)
@@ -110,16 +112,15 @@ class InformationFilter:
                 self._fold()
         self.follow(self.steps)
 
-    def _add_alone(self, effects: Tensor, counts: Tensor) -> None:
+    def _add_alone(self, record: alone.Record, effects: Tensor, counts: Tensor) -> None:
         """One experiment alone shares its measurements with nobody: all are kept, and merged."""
-        assert self._record is not None
         effects, counts = alone.checked(effects, counts) or batched(effects, counts, 1)
-        n = counts[0].numpy()
-        self.copies = self.copies + float(n.sum())
-        self._record.add(alone.vec(effects[0].resolve_conj().numpy()), n)
-        if self._record.size > MOST_SHARED:
+        rows = alone.vec(effects.resolve_conj().numpy()[0])
+        record.add(rows, counts.numpy()[0])
+        self.copies = torch.from_numpy(np.array([record.copies]))
+        if record.size > MOST_SHARED:
             self._let_go(*self.record())
-            self._record.clear()
+            record.clear()
 
     def _merge(self, rows: Tensor, counts: Tensor) -> None:
         """Add counts of a measurement that all experiments share to those of the same before."""
@@ -159,8 +160,8 @@ class InformationFilter:
     def record(self) -> tuple[Tensor, Tensor]:
         """Rows (S, m, d * d) and counts (S, m) that are kept in full."""
         if self._record is not None:
-            rows, counts = self._record.rows, self._record.counts
-            return torch.from_numpy(rows)[None], torch.from_numpy(counts)[None]
+            rows, counts = torch.tensor(self._record.rows), torch.tensor(self._record.counts)
+            return rows[None], counts[None]
         wide = torch.cat([self._shared.expand(self.n_states, -1, -1), self._rows], 1)
         return wide, torch.cat([self._shared_counts, self._counts], 1)
 
@@ -191,28 +192,31 @@ class InformationFilter:
     def frame(self) -> Tensor:
         """Rotations (S, d * d, d * d) from the eigenframe to fixed coordinates."""
         if self._frame is None:
-            if self.n_states == 1:
-                self._frame = torch.from_numpy(alone.congruence(self.vectors[0].numpy()))[None]
+            if self._now is not None:
+                self._frame = torch.from_numpy(self._now.frame[None])
             else:
                 self._frame = rotation(self.vectors)
         return self._frame
 
     def covariance(self) -> Tensor:
         """Inverse (S, d * d, d * d) of the scaled information with its hedge, in the eigenframe."""
-        information, values, frame = self._information, self.values, self.frame
-        if self.n_states > 1:
-            return inverse(scaled_information(information, frame, scales(values), self.beta))
-        one = alone.covariance(
-            values[0].numpy(), frame[0].numpy(), information[0].numpy(), self.beta
+        if self._now is not None:
+            return torch.from_numpy(self._now.covariance(self.beta)[None])
+        return inverse(
+            scaled_information(self._information, self.frame, scales(self.values), self.beta)
         )
-        return torch.from_numpy(one)[None]
+
+    @property
+    def now(self) -> alone.State | None:
+        """The state of one experiment alone in numpy; None before the first update."""
+        return self._now
 
     def follow(self, steps: int) -> None:
         """At most so many Newton steps, where the tolerance is not reached yet."""
         if steps < 1:
             return
-        if self.n_states == 1:
-            self._follow_alone(steps)
+        if self._record is not None:
+            self._follow_alone(self._record, steps)
             return
         active: Tensor | None = None
         for _ in range(steps):
@@ -222,24 +226,26 @@ class InformationFilter:
                 return
             active = left if len(left) < self.n_states else None
 
-    def _follow_alone(self, steps: int) -> None:
+    def _follow_alone(self, record: alone.Record, steps: int) -> None:
         """All steps of one experiment."""
-        assert self._record is not None
         data = alone.Data(
-            self._record.rows,
-            self._record.counts,
+            record.rows,
+            record.counts,
             self._folded_score[0].numpy() if self._has_folded else None,
             self._folded[0].numpy() if self._has_folded else None,
-            float(self.copies),
+            record.copies,
             self.beta,
         )
-        values, vectors, information, left = alone.follow(
-            data, self.values[0].numpy(), self.vectors[0].numpy(), steps, self.tolerance
-        )
-        self.values = torch.from_numpy(values)[None]
-        self.vectors = torch.from_numpy(vectors)[None]
-        self._information = torch.from_numpy(information)[None]
-        self._frame, self.decrement = None, torch.tensor([left], dtype=torch.float64)
+        before = self._now
+        if before is None:
+            values, vectors = self.values[0].numpy(), self.vectors[0].numpy()
+        else:
+            values, vectors = before.values, before.vectors
+        now = self._now = alone.follow(data, values, vectors, steps, self.tolerance)
+        self.values = torch.from_numpy(now.values[None])
+        self.vectors = torch.from_numpy(now.vectors[None])
+        self._information = torch.from_numpy(now.information[None])
+        self._frame, self.decrement = None, torch.from_numpy(now.left)
 
     def _step(self, active: Tensor | None) -> None:
         values, frame, vectors = (_take(t, active) for t in (self.values, self.frame, self.vectors))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from physml.exceptions import InputError
-from physml.tomography import alone, frame_design
+from physml.tomography import alone_corrector, frame_design
 from physml.tomography.corrector import Correction, Corrector, Outlook, correct, features
 from physml.tomography.estimator import Basis, BasisKind, Estimator
 from physml.tomography.information import InformationFilter
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -89,7 +90,7 @@ class NeuralEstimator(Estimator):
         self.n_states, self.d = n_states, d
         self._network = self.networks[d]
         single = n_states == 1
-        self._small = alone.Network(self._network)
+        self._small = alone_corrector.Network(self._network)
         self.filter = InformationFilter(
             n_states,
             d,
@@ -108,7 +109,11 @@ class NeuralEstimator(Estimator):
         """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
         if self._state is None:
             covariance = self.covariance_in_frame()
-            made = self._alone(covariance) if self.n_states == 1 else self._together(covariance)
+            now = self.filter.now
+            if now is None:
+                made = self._together(covariance)
+            else:
+                made = self._alone(now.values, covariance)
             self._state = covariance, made
         return self._state
 
@@ -118,15 +123,14 @@ class NeuralEstimator(Estimator):
             raw = self._network(features(f.values, covariance, f.copies))
             return correct(raw, Outlook.of(f.values, covariance))
 
-    def _alone(self, covariance: Tensor) -> Correction:
-        f = self.filter
-        values, inside = f.values[0].numpy(), covariance[0].numpy()
-        raw = self._small(alone.features(values, inside, float(f.copies)))
-        new, root, level = alone.correct(raw, values, inside)
+    def _alone(self, values: NDArray, covariance: Tensor) -> Correction:
+        inside = covariance.numpy()[0]
+        raw = self._small(alone_corrector.features(values, inside, float(self.filter.copies)))
+        new, root, level = alone_corrector.correct(raw, values, inside)
         return Correction(
-            torch.from_numpy(new)[None],
-            torch.from_numpy(root)[None],
-            torch.tensor([level], dtype=torch.float64),
+            torch.from_numpy(new[None]),
+            torch.from_numpy(root[None]),
+            torch.from_numpy(np.array([level])),
         )
 
     def covariance_in_frame(self) -> Tensor:
@@ -136,10 +140,11 @@ class NeuralEstimator(Estimator):
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""
         made = self.correction()[1]
-        if self.n_states == 1:
-            half = self.filter.vectors[0].numpy() @ made.root[0].numpy()
-            half /= np.sqrt(np.vdot(half, half).real)
-            return torch.from_numpy(half @ half.conj().T)[None]
+        now = self.filter.now
+        if now is not None:
+            half = now.vectors @ made.root.numpy()[0]
+            rho = half @ half.conj().T
+            return torch.from_numpy(rho[None] / np.trace(rho).real)
         return self.filter.vectors @ made.estimate() @ self.filter.vectors.mH
 
     def spread(self) -> Tensor:

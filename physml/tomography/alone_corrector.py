@@ -1,0 +1,112 @@
+"""The correction of one experiment alone in numpy, with the formulas of `corrector`."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physml.tomography.alone import layout, unvec
+from physml.tomography.corrector import (
+    FLOOR,
+    LARGEST_SHIFT,
+    LARGEST_TURN,
+    MOST_COPIES,
+    Corrector,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:
+    """Inputs of the network, float32; see `corrector.features`."""
+    d = len(values)
+    at = layout(d)
+    j, k = at.j, at.k
+    logs = np.log(np.maximum(values, FLOOR))
+    size = math.log1p(min(copies, MOST_COPIES))
+    variance = np.maximum(covariance.diagonal(), FLOOR)
+    own, real, imaginary = variance[:d], variance[at.real], variance[at.imaginary]
+    mutual = covariance[j, k] / np.sqrt(own[j] * own[k])
+    both = real + imaginary
+    skew = np.hypot(real - imaginary, 2 * covariance[at.real, at.imaginary]) / both
+    square = np.square(covariance[d:, :d])
+    coupling = (square[: len(j)] + square[len(j) :]) @ (1 / own) / both
+    return np.concatenate(
+        [
+            0.25 * logs,
+            0.2 * (logs + size),
+            0.5 * np.log(own) + 0.2 * size,
+            (0.2 * size, 3 / math.sqrt(copies + 10)),
+            mutual,
+            0.5 * np.log(both) + 0.2 * size,
+            skew,
+            np.sqrt(coupling),
+        ],
+        dtype=np.float32,
+    )
+
+
+class Network:
+    """A `Corrector` in numpy; it shares the memory of its weights."""
+
+    def __init__(self, network: Corrector) -> None:
+        def pair(layer: nn.Module) -> tuple[NDArray, NDArray]:
+            weight, bias = layer.parameters()
+            return weight.detach().numpy(), bias.detach().numpy()
+
+        self.shift, self.scale = network.shift.numpy(), network.scale.numpy()
+        self.enter, self.leave = pair(network.enter), pair(network.leave)
+        self.inner: Sequence[tuple[NDArray, NDArray]] = [pair(layer) for layer in network.inner]
+
+    def __call__(self, x: NDArray) -> NDArray:
+        """Raw outputs (2 d + 1,) of the inputs."""
+        x = np.minimum(np.maximum((x - self.shift) / self.scale, -6), 6)
+        x = _linear(self.enter, x)
+        for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
+            x = x + _linear(second, _silu(_linear(first, _silu(x))))
+        return _linear(self.leave, _silu(x))
+
+
+def _linear(layer: tuple[NDArray, NDArray], x: NDArray) -> NDArray:
+    return layer[0] @ x + layer[1]
+
+
+def _silu(x: NDArray) -> NDArray:
+    half = 0.5 * x
+    return half + half * np.tanh(half)
+
+
+def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray, NDArray, float]:
+    """Apply the raw outputs; see `corrector.Outlook` and `corrector.correct`.
+
+    Returns
+    -------
+    values, root
+        (d,), (d, d): see `corrector.Correction`.
+    log_infidelity
+        Logarithm of the infidelity to be expected.
+    """
+    d = len(values)
+    at = layout(d)
+    raw = raw.astype(float)
+    variance = covariance.diagonal()
+    deviation = np.sqrt(np.maximum(variance[:d], FLOOR))
+    one, other = values[at.j], values[at.k]
+    above = one * other / (one + other) / 2
+    open_ = variance[:d] @ values / 4 + (variance[at.real] + variance[at.imaginary]) @ above
+    level = math.log(max(float(open_), FLOOR))
+    shift = deviation * LARGEST_SHIFT * np.tanh(raw[:d] / LARGEST_SHIFT)
+    logs = np.log(np.maximum(values, FLOOR)) + shift
+    new = np.exp(logs - logs.max())
+    new /= new.sum()
+    turn = covariance[:, :d] @ (raw[d : 2 * d] / deviation)
+    turn[:d] = 0
+    turn *= 0.5 * LARGEST_TURN / (LARGEST_TURN + math.sqrt(float(turn @ turn)))
+    root = np.sqrt(new)[:, None] * (at.eye + unvec(turn))
+    return new, root, level + float(raw[2 * d])
