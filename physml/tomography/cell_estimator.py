@@ -73,15 +73,24 @@ class CellEstimator(Estimator):
         P; any number, as the networks look at one particle at a time.
     povm
         None: `next_basis` gives bases. Effects (k, d, d): it turns these.
+    learning
+        Whether gradients are kept, block after block, until the bank is detached.
     """
 
     name: ClassVar[str] = "particle_cell"
     order_free: ClassVar[bool] = False
 
-    def __init__(self, cell: Cell, n_particles: int = 100, povm: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        n_particles: int = 100,
+        povm: Tensor | None = None,
+        learning: bool = False,
+    ) -> None:
         if n_particles < 2:
             raise InputError.expected("n_particles", "at least 2", str(n_particles))
         self.cell, self.n_particles, self.povm = cell, n_particles, povm
+        self.learning = learning
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Draw the particles. See `Estimator.start`."""
@@ -93,7 +102,8 @@ class CellEstimator(Estimator):
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts. See `Estimator.update`."""
         block = self.tally.add(effects, counts)
-        self.bank = self.cell(self.bank, self.tally, block, self._rng)
+        with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+            self.bank = self.cell(self.bank, self.tally, block, self._rng)
         self._outlook = None
 
     def forget_outlook(self) -> None:
@@ -101,9 +111,10 @@ class CellEstimator(Estimator):
         self._outlook = None
 
     def outlook(self) -> Outlook:
-        """Estimate and confidence, with their gradients."""
+        """Estimate and confidence, with their gradients where it is learning."""
         if self._outlook is None:
-            self._outlook = self.cell.outlook(self.bank, self.tally)
+            with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+                self._outlook = self.cell.outlook(self.bank, self.tally)
         return self._outlook
 
     def estimate(self) -> Tensor:

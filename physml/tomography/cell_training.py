@@ -87,12 +87,14 @@ def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
     )
 
 
-def estimator_for(cell: Cell, design: str, d: int, n_particles: int) -> CellEstimator:
+def estimator_for(
+    cell: Cell, design: str, d: int, n_particles: int, learning: bool = False
+) -> CellEstimator:
     """Estimator that adapts bases (``"global"``, ``"product"``) or turns a fixed measurement."""
     povm = None
     if design not in ("global", "product"):
         povm = whole_measurement(design, d.bit_length() - 1)
-    return CellEstimator(cell, n_particles, povm)
+    return CellEstimator(cell, n_particles, povm, learning)
 
 
 def train_cell(
@@ -166,7 +168,7 @@ def _follow(
 ) -> float:
     """Learn from one batch of experiments; the mean of the loss."""
     d = rho.shape[-1]
-    estimator = estimator_for(cell, design, d, settings.n_particles)
+    estimator = estimator_for(cell, design, d, settings.n_particles, learning=True)
     own, choice, luck = rng.spawn(3)
     estimator.start(len(rho), d, own)
     copies = round(math.exp(luck.uniform(math.log(100), math.log(settings.copies))))
