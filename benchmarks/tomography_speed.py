@@ -1,10 +1,10 @@
-"""Seconds an update of the learned estimator, alone and in batch, beside the particle filter's.
+"""Microseconds a step of the learned estimator, alone and in batch, beside the particle filter's.
 
-An update is: counts into the filter, and the corrected estimate. The choice of the next basis is
-timed by itself. Times are those of this process on one thread, so that other processes on the
-machine do not count.
+Steps: counts into the filter (update), the corrected estimate, the choice of the next basis. Times
+are medians over the blocks of one run, of CPU time of this thread, so that other processes on the
+machine count little; means are shown beside. The ratio is that of update and estimate together.
 
-    python benchmarks/tomography_speed.py [--rival]
+    python benchmarks/tomography_speed.py [--copies 100000] [--batch 1024] [--no-rival]
 """
 
 from __future__ import annotations
@@ -23,47 +23,69 @@ from physml.tomography.neural import NeuralEstimator
 from physml.tomography.particle_filter import ParticleFilter
 from physml.tomography.sets import schedule, validation_list
 
+STEPS = ("update", "estimate", "next_basis")
+FIRST = 3  # updates that are not counted: memory and kernels are made ready
 
-def timed(
-    make: Callable[[], Estimator], n_states: int, copies: int, qubits: int = 2
-) -> tuple[np.ndarray, np.ndarray]:
-    """CPU seconds (blocks,) of each update with estimate, and of each choice of a basis."""
+
+def timed(make: Callable[[], Estimator], n_states: int, copies: int, qubits: int = 2) -> np.ndarray:
+    """Thread seconds (blocks, 3) of each step of one run, a state."""
     rho = validation_list("hs", qubits, min(n_states, 160)).repeat(-(-n_states // 160), 1, 1)
     rho = rho[:n_states]
     rng = stream(0, "test", 0)
     estimator = make()
     estimator.start(n_states, rho.shape[-1], rng)
-    update, design = [], []
+    out = []
     for shots in schedule(copies):
-        began = time.process_time()
+        began = time.thread_time()
         effects = estimator.next_basis("global", rng, shots).effects
-        design.append(time.process_time() - began)
-        counts = sample_counts(probabilities(effects, rho), shots, rng)
-        began = time.process_time()
-        estimator.update(effects, torch.as_tensor(counts))
+        chosen = time.thread_time()
+        counts = torch.as_tensor(sample_counts(probabilities(effects, rho), shots, rng))
+        told = time.thread_time()
+        estimator.update(effects, counts)
+        updated = time.thread_time()
         estimator.estimate()
-        update.append(time.process_time() - began)
-    return np.array(update), np.array(design)
+        out.append((updated - told, time.thread_time() - updated, chosen - began))
+    return np.array(out)[FIRST:] / n_states
 
 
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--copies", type=int, default=100_000)
-    parser.add_argument("--rival", action="store_true", help="also time the particle filter")
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--batch-copies", type=int, default=10_000)
+    parser.add_argument("--particles", type=int, default=300)
+    parser.add_argument("--no-rival", action="store_true", help="without the particle filter")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cases: list[tuple[str, Callable[[], Estimator], int]] = [
-        ("neural, one experiment", NeuralEstimator, 1),
-        ("neural, batch of 1024", NeuralEstimator, 1024),
+    cases: list[tuple[str, Callable[[], Estimator], int, int]] = [
+        ("neural, one experiment", NeuralEstimator, 1, arguments.copies),
+        (
+            f"neural, batch of {arguments.batch}",
+            NeuralEstimator,
+            arguments.batch,
+            arguments.batch_copies,
+        ),
     ]
-    if arguments.rival:
-        cases.append(("particle filter, 300 particles", lambda: ParticleFilter(300), 1))
-    print("| method | update with estimate | choice of the basis |\n|---|---|---|")
-    for name, make, n in cases:
+    if not arguments.no_rival:
+        name = f"particle filter, {arguments.particles} particles, one experiment"
+        rival: Callable[[], Estimator] = lambda: ParticleFilter(arguments.particles)  # noqa: E731
+        cases.insert(0, (name, rival, 1, arguments.copies))
+    print("us of CPU time: median (mean)")
+    print(f"| method | {' | '.join(STEPS)} | update + estimate | ratio |")
+    print("|---" * (len(STEPS) + 3) + "|")
+    reference = None
+    for name, make, n, copies in cases:
         timed(make, min(n, 8), 300)  # first calls cost more
-        update, design = (1e6 * t.mean() / n for t in timed(make, n, arguments.copies))
-        print(f"| {name} | {update:,.0f} us | {design:,.0f} us |", flush=True)
+        times = 1e6 * timed(make, n, copies)
+        both = times[:, :2].sum(1)
+        cells = [f"{np.median(t):,.1f} ({t.mean():,.1f})" for t in (*times.T, both)]
+        if name.startswith("particle"):
+            reference = both
+        ratio = "" if reference is None else f"{np.median(reference) / np.median(both):,.1f}"
+        if reference is not None:
+            ratio += f" ({reference.mean() / both.mean():,.1f})"
+        print(f"| {name} | {' | '.join(cells)} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":

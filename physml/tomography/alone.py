@@ -299,11 +299,9 @@ def covariance(values: NDArray, frame: NDArray, information: NDArray, hedge: flo
     q = frame * np.concatenate([values, above, above])
     out = q.T @ information @ q
     out.ravel()[:: size + 1] += hedge
-    factor, bad = lapack.dpotrf(out, lower=1)
+    # Not dpotri, which shares even this size among threads: on a busy machine they wait for long.
+    _, found, bad = lapack.dposv(out, np.eye(size), lower=1)
     if bad:
         raise np.linalg.LinAlgError
-    # Zeros above the diagonal.
-    half, _ = lapack.dpotri(factor, lower=1)
-    half = half + half.T
-    half.ravel("K")[:: size + 1] *= 0.5
-    return half
+    # Symmetric to the last digit, and with rows that follow each other.
+    return np.ascontiguousarray(0.5 * (found + found.T))

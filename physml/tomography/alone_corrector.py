@@ -6,6 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch.nn.functional import linear, silu
 
 from physml.tomography.alone import layout, unvec
 from physml.tomography.corrector import (
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:
@@ -53,33 +55,27 @@ def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:
 
 
 class Network:
-    """A `Corrector` in numpy; it shares the memory of its weights."""
+    """The layers of a `Corrector` without what modules cost; it shares the memory of its weights.
+
+    They stay torch's, so that one experiment and a batch round alike in single precision.
+    """
 
     def __init__(self, network: Corrector) -> None:
-        def pair(layer: nn.Module) -> tuple[NDArray, NDArray]:
+        def pair(layer: nn.Module) -> tuple[Tensor, Tensor]:
             weight, bias = layer.parameters()
-            return weight.detach().numpy(), bias.detach().numpy()
+            return weight.detach(), bias.detach()
 
         self.shift, self.scale = network.shift.numpy(), network.scale.numpy()
         self.enter, self.leave = pair(network.enter), pair(network.leave)
-        self.inner: Sequence[tuple[NDArray, NDArray]] = [pair(layer) for layer in network.inner]
+        self.inner: Sequence[tuple[Tensor, Tensor]] = [pair(layer) for layer in network.inner]
 
-    def __call__(self, x: NDArray) -> NDArray:
+    def __call__(self, inputs: NDArray) -> NDArray:
         """Raw outputs (2 d + 1,) of the inputs."""
-        x = np.minimum(np.maximum((x - self.shift) / self.scale, -6), 6)
-        x = _linear(self.enter, x)
+        inputs = np.minimum(np.maximum((inputs - self.shift) / self.scale, -6), 6)
+        x = linear(torch.from_numpy(inputs[None]), *self.enter)
         for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
-            x = x + _linear(second, _silu(_linear(first, _silu(x))))
-        return _linear(self.leave, _silu(x))
-
-
-def _linear(layer: tuple[NDArray, NDArray], x: NDArray) -> NDArray:
-    return layer[0] @ x + layer[1]
-
-
-def _silu(x: NDArray) -> NDArray:
-    half = 0.5 * x
-    return half + half * np.tanh(half)
+            x = x + linear(silu(linear(silu(x), *first)), *second)
+        return linear(silu(x), *self.leave).numpy()[0]
 
 
 def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray, NDArray, float]:

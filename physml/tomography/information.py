@@ -81,7 +81,8 @@ class InformationFilter:
         self._places: dict[bytes, tuple[int, int]] = {}
         self._shared = torch.zeros(0, d * d, dtype=f64)
         self._shared_counts = torch.zeros(n_states, 0, dtype=f64)
-        self._rows = torch.zeros(n_states, 0, d * d, dtype=f64)
+        # Room for more rows: to copy all at each update would cost as much as the sums.
+        self._room = torch.zeros(n_states, 0, d * d, dtype=f64)
         self._counts = torch.zeros(n_states, 0, dtype=f64)
         self._sizes: list[int] = []
         # One experiment alone keeps its data here, and nothing in the tensors above.
@@ -106,8 +107,7 @@ class InformationFilter:
             if shared:
                 self._merge(vec(effects[0]), counts)
             else:
-                self._rows = torch.cat([self._rows, vec(effects)], 1)
-                self._counts = torch.cat([self._counts, counts], 1)
+                self._keep(vec(effects), counts)
                 self._sizes.append(counts.shape[1])
                 self._fold()
         self.follow(self.steps)
@@ -138,6 +138,22 @@ class InformationFilter:
             self._places.clear()
             self._shared, self._shared_counts = self._shared[:0], self._shared_counts[:, :0]
 
+    @property
+    def _rows(self) -> Tensor:
+        """Rows (S, m, d * d) of own measurements in the window."""
+        return self._room[:, : self._counts.shape[1]]
+
+    def _keep(self, rows: Tensor, counts: Tensor) -> None:
+        """Put own measurements into the window."""
+        held = self._counts.shape[1]
+        size = held + rows.shape[1]
+        if size > self._room.shape[1]:
+            wide = self._room.new_zeros(self.n_states, max(size, 2 * held), rows.shape[2])
+            wide[:, :held] = self._rows
+            self._room = wide
+        self._room[:, held:size] = rows
+        self._counts = torch.cat([self._counts, counts], 1)
+
     def _fold(self) -> None:
         """Let the older half of a window that is too full go, as its expansion."""
         total = sum(self._sizes)
@@ -147,7 +163,9 @@ class InformationFilter:
         while self._sizes and total - gone > self.window // 2 and len(self._sizes) > 1:
             gone += self._sizes.pop(0)
         self._let_go(self._rows[:, :gone], self._counts[:, :gone])
-        self._rows, self._counts = self._rows[:, gone:].clone(), self._counts[:, gone:].clone()
+        kept = self._rows[:, gone:].clone()
+        self._room[:, : kept.shape[1]] = kept
+        self._counts = self._counts[:, gone:].clone()
 
     def _let_go(self, rows: Tensor, counts: Tensor) -> None:
         """Keep the second-order expansion of these data at the estimate."""
@@ -284,9 +302,12 @@ class InformationFilter:
 
     def _expansion(self, active: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and curvature of the log-likelihood of all data at coordinates x."""
-        score, information = torch.zeros_like(x), torch.zeros_like(x[:, :, None] * x[:, None])
-        if self._rows.shape[1]:
-            score, information = _expand(_take(self._rows, active), _take(self._counts, active), x)
+        rows, counts = self._rows, self._counts
+        if active is not None:
+            rows, counts = rows[active], counts[active]
+        score, information = torch.zeros_like(x), x.new_zeros(len(x), x.shape[1], x.shape[1])
+        if rows.shape[1]:
+            score, information = _expand(rows, counts, x)
         if len(self._shared):
             rows, counts = self._shared, _take(self._shared_counts, active)
             p = x @ rows.mT
@@ -304,7 +325,8 @@ class InformationFilter:
 
 def scaled_information(information: Tensor, frame: Tensor, scale: Tensor, hedge: float) -> Tensor:
     """Information in scaled coordinates of a frame, plus the hedge's: (S, d * d, d * d)."""
-    out = scale[:, :, None] * (frame.mT @ information @ frame) * scale[:, None, :]
+    q = frame * scale[:, None, :]
+    out = q.mT @ information @ q
     out.diagonal(dim1=-2, dim2=-1).add_(hedge)
     return out
 
