@@ -516,5 +516,9 @@ def _or_nan(value: float | None) -> float:
 def _ends(
     value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Lengths of error bars; rounding may put an end on the wrong side."""
-    return np.nan_to_num(np.clip(np.stack([value - low, high - value]), 0, None))
+    """Lengths of error bars; rounding may put an end on the wrong side.
+
+    An end that is not known stays NaN, and no bar is drawn: a bar of no length would say that
+    the value is certain.
+    """
+    return np.clip(np.stack([value - low, high - value]), 0, None)

@@ -296,7 +296,9 @@ def _particles(
     distance = g.to_wall(p.position, p.direction)
     with np.errstate(divide="ignore", invalid="ignore"):
         to_plane = (0.5 * g.size[2] - p.position[:, 2]) / p.direction[:, 2]
-    to_plane = np.clip(np.nan_to_num(to_plane), 0.0, distance)
+    # 0 / 0: it starts in that plane and stays in it. Infinite: it never meets it, and is nearest
+    # at an end of its way.
+    to_plane = np.clip(np.where(np.isnan(to_plane), 0.0, to_plane), 0.0, distance)
     place = p.position + to_plane[:, None] * p.direction
     place[first.struck.row] = first.struck.start
     struck = np.zeros(len(frame_of), bool)

@@ -148,9 +148,6 @@ def root(rho: Tensor) -> Tensor:
     return vectors * torch.where(values > floor, values, 0).sqrt().unsqueeze(-2)
 
 
-_root = root
-
-
 def fidelity(rho: Tensor, sigma: Tensor) -> Tensor:
     """Uhlmann-Jozsa fidelity (tr sqrt(sqrt rho sigma sqrt rho))^2.
 
