@@ -7,7 +7,6 @@ counted as well.
 
 from __future__ import annotations
 
-import base64
 import html
 import logging
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from physml.evaluation.page import embedded, whole_page
 
 if TYPE_CHECKING:
     from .frames import Frames
@@ -235,22 +236,6 @@ def summarise(
 
 # ----------------------------------------------------------------- page
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff;
-       max-width: 1100px; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-p.note { color: #5a6675; margin-top: 0; }
-p.warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: .6rem .9rem; }
-img { max-width: 100%; height: auto; }
-div.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #e2e6ec; text-align: right;
-         white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-div.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr));
-              gap: 1rem; align-items: start; }
-div.figures .wide { grid-column: 1 / -1; }
-"""
 WIDE_FIGURES = ("removed", "bands", "stress", "bias", "examples")
 TITLES = {"close": "near wall (5 mm)", "far": "far wall (15 mm)", "geant4": "Geant4, far wall"}
 CAPTIONS = {
@@ -286,7 +271,7 @@ def page(
             f'<p class="warning">Outside of the training: {html.escape(str(text))}</p>'
             for text in summary["cleaned"].get("not_trained_on", [])
         ),
-        _image(overview, "Kept and rejected events, spectra, probabilities, one frame"),
+        embedded(overview, "Kept and rejected events, spectra, probabilities, one frame"),
         '<p class="note">Event list: events.fits. Spectra: spectrum_kept.pha, '
         "spectrum_rejected.pha. Effective area: effective_area_correction.fits. Images: "
         "background.fits. What went in: frames.h5.</p>",
@@ -300,20 +285,10 @@ def page(
     for key, path in pictures.items():
         wide = ' class="wide"' if key in WIDE_FIGURES else ""
         caption = html.escape(CAPTIONS[key])
-        parts.append(f'<div{wide}>{_image(path, caption)}<p class="note">{caption}</p></div>')
+        parts.append(f'<div{wide}>{embedded(path, caption)}<p class="note">{caption}</p></div>')
     parts.append("</div>")
     body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: charged-particle background</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _image(path: Path, text: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+    return whole_page(f"{summary['example']}: charged-particle background", body)
 
 
 def _truth_sentence(truth: Mapping[str, Any]) -> str:

@@ -7,7 +7,6 @@ say so.
 
 from __future__ import annotations
 
-import base64
 import html
 import logging
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from physml.evaluation.page import embedded, whole_page
 from physml.exceptions import InputError, PhysmlError
 
 if TYPE_CHECKING:
@@ -253,22 +253,6 @@ def _value(tree: Any, *keys: str) -> float | None:
 
 # ----------------------------------------------------------------- page
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff;
-       max-width: 1100px; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-p.note { color: #5a6675; margin-top: 0; }
-p.warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: .6rem .9rem; }
-img { max-width: 100%; height: auto; }
-div.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #e2e6ec; text-align: right;
-         white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-div.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr));
-              gap: 1rem; align-items: start; }
-div.figures .wide { grid-column: 1 / -1; }
-"""
 WIDE = ("completeness", "examples")
 CAPTIONS = {
     "completeness": "Completeness at 5 % of cavity-less images alarmed, beside the ideal observer.",
@@ -295,7 +279,7 @@ def page(
     if summary["simulated"]:
         parts.append('<p class="warning">This is a simulated observation, not a real one.</p>')
     parts += [
-        _image(overview, "Counts, residual and probability with the cavities drawn in"),
+        embedded(overview, "Counts, residual and probability with the cavities drawn in"),
         "<h2>Catalogue</h2>",
         _catalogue(summary) if cavities else "<p>No candidate reaches the threshold.</p>",
         '<p class="note">All columns: cavities.ecsv, cavities.fits. Regions for DS9: '
@@ -307,23 +291,13 @@ def page(
     for key, path in pictures.items():
         wide = ' class="wide"' if key in WIDE else ""
         caption = html.escape(CAPTIONS[key])
-        parts.append(f'<div{wide}>{_image(path, caption)}<p class="note">{caption}</p></div>')
+        parts.append(f'<div{wide}>{embedded(path, caption)}<p class="note">{caption}</p></div>')
     parts.append("</div>")
     seconds = measured.get("cpu_seconds_per_image")
     if seconds is not None:
         parts.append(f'<p class="note">{seconds:.2f} s of CPU for an image.</p>')
     body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: X-ray cavities</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _image(path: Path, text: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+    return whole_page(f"{summary['example']}: X-ray cavities", body)
 
 
 def _catalogue(summary: Mapping[str, Any]) -> str:

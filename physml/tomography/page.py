@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; background: #fff;
-       max-width: 1100px; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-p.note { color: #5a6675; margin-top: 0; }
-p.warning { background: #fff4d6; border-left: 4px solid #e69f00; padding: .6rem .9rem; }
-img { max-width: 100%; height: auto; }
-div.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #e2e6ec; text-align: right;
-         white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-"""
+from physml.evaluation.page import embedded, whole_page
+
 CAPTIONS = {
     "infidelity_1": "One qubit: mean infidelity against copies; grey, what physics allows.",
     "infidelity_2": "Two qubits: mean infidelity against copies; grey, what physics allows.",
@@ -58,7 +46,7 @@ def page(summary: Mapping[str, Any], overview: Path, pictures: Mapping[str, Path
     parts.append(f"<p>{html.escape(str(summary['summary']))}. {html.escape(_truth(summary))}</p>")
     parts += [f'<p class="warning">{html.escape(str(w))}</p>' for w in summary["warnings"]]
     parts += [
-        _image(overview, "Density matrix, Bloch spheres, numbers, region against copies, fit"),
+        embedded(overview, "Density matrix, Bloch spheres, numbers, region against copies, fit"),
         "<h2>The same counts, other estimators</h2>",
         _example_table(summary),
         '<p class="note">Density matrix: density_matrix.csv. Counts: records.h5.</p>',
@@ -68,19 +56,9 @@ def page(summary: Mapping[str, Any], overview: Path, pictures: Mapping[str, Path
     ]
     for key, path in pictures.items():
         caption = html.escape(CAPTIONS.get(key, key))
-        parts.append(f'<div>{_image(path, caption)}<p class="note">{caption}</p></div>')
+        parts.append(f'<div>{embedded(path, caption)}<p class="note">{caption}</p></div>')
     body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name}: quantum state tomography</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
-    )
-
-
-def _image(path: Path, text: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data}">'
+    return whole_page(f"{summary['example']}: quantum state tomography", body)
 
 
 def _truth(summary: Mapping[str, Any]) -> str:
