@@ -15,6 +15,7 @@ from physml.tomography.corrector import (
     LARGEST_SHIFT,
     LARGEST_TURN,
     MOST_COPIES,
+    MOST_PART,
     Corrector,
 )
 
@@ -70,7 +71,7 @@ class Network:
         self.inner: Sequence[tuple[Tensor, Tensor]] = [pair(layer) for layer in network.inner]
 
     def __call__(self, inputs: NDArray) -> NDArray:
-        """Raw outputs (2 d + 1,) of the inputs."""
+        """Raw outputs of the inputs."""
         inputs = np.minimum(np.maximum((inputs - self.shift) / self.scale, -6), 6)
         x = linear(torch.from_numpy(inputs[None]), *self.enter)
         for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
@@ -78,7 +79,9 @@ class Network:
         return linear(silu(x), *self.leave).numpy()[0]
 
 
-def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray, NDArray, float]:
+def correct(
+    raw: NDArray, values: NDArray, covariance: NDArray
+) -> tuple[NDArray, NDArray, float, NDArray]:
     """Apply the raw outputs; see `corrector.Outlook` and `corrector.correct`.
 
     Returns
@@ -87,6 +90,8 @@ def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray
         (d,), (d, d): see `corrector.Correction`.
     log_infidelity
         Logarithm of the infidelity to be expected.
+    parts
+        What eigenvalues and pairs contribute to it.
     """
     d = len(values)
     at = layout(d)
@@ -95,8 +100,9 @@ def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray
     deviation = np.sqrt(np.maximum(variance[:d], FLOOR))
     one, other = values[at.j], values[at.k]
     above = one * other / (one + other) / 2
-    open_ = variance[:d] @ values / 4 + (variance[at.real] + variance[at.imaginary]) @ above
-    level = math.log(max(float(open_), FLOOR))
+    own, both = variance[:d] * values / 4, (variance[at.real] + variance[at.imaginary]) * above
+    parts = np.maximum(np.concatenate([own, both]), FLOOR)
+    level = math.log(float(parts.sum()))
     shift = deviation * LARGEST_SHIFT * np.tanh(raw[:d] / LARGEST_SHIFT)
     logs = np.log(np.maximum(values, FLOOR)) + shift
     new = np.exp(logs - logs.max())
@@ -105,4 +111,5 @@ def correct(raw: NDArray, values: NDArray, covariance: NDArray) -> tuple[NDArray
     turn[:d] = 0
     turn *= 0.5 * LARGEST_TURN / (LARGEST_TURN + math.sqrt(float(turn @ turn)))
     root = np.sqrt(new)[:, None] * (at.eye + unvec(turn))
-    return new, root, level + float(raw[2 * d])
+    parts *= np.exp(np.clip(raw[2 * d + 1 :], -MOST_PART, MOST_PART))
+    return new, root, level + float(raw[2 * d]), parts

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from physml.tomography.corrector import Corrector, Outlook, correct
 from physml.tomography.sets import schedule
-from physml.tomography.training_data import Moments, judge, simulate_histories
+from physml.tomography.training_data import OUTLOOK, Moments, judge, simulate_histories
 
 if TYPE_CHECKING:
     from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
@@ -163,9 +163,7 @@ def judged(network: Corrector, moments: Moments) -> tuple[NDArray, NDArray, NDAr
             index = np.arange(start, min(start + CHUNK, len(moments)))
             batch = moments.batch(index, np.random.default_rng(0), augment=False)
             infidelity, expected = judge(network, batch)
-            outlook = Outlook(
-                *(batch[k].double() for k in ("values", "deviation", "binding", "level"))
-            )
+            outlook = Outlook(*(batch[k].double() for k in OUTLOOK))
             made = correct(network(batch["feature"]), outlook)
             parts.append((infidelity, expected.exp().clamp(max=1), made.values))
     found = [torch.cat(p).numpy() for p in zip(*parts, strict=True)]

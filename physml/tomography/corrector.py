@@ -4,7 +4,8 @@ Input: what the hedged maximum and its curvature say, in the eigenframe of the e
 by it, so that numbers are of order one for any state and any number of copies. All inputs are
 invariant under unitaries and under the free phases of the eigenvectors, so the estimate turns with
 the state. Output: new eigenvalues, a rotation of the eigenvectors along the covariance between
-coherences and eigenvalues, and the infidelity to be expected.
+coherences and eigenvalues, the infidelity to be expected, and what each eigenvalue and each pair of
+eigenvectors will contribute to it: the design measures where most is left to gain.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ FLOOR = 1e-14
 LARGEST_TURN = 0.5
 #: Largest change of an eigenvalue's logarithm, in standard deviations.
 LARGEST_SHIFT = 10.0
+#: Largest logarithm of a part over what the covariance lets expect.
+MOST_PART = 12.0
 #: Numbers of copies above which the inputs say so many.
 MOST_COPIES = 1e6
 
@@ -30,6 +33,11 @@ def n_features(d: int) -> int:
     """Number of inputs."""
     m = d * (d - 1) // 2
     return 3 * d + 2 + 4 * m
+
+
+def n_outputs(d: int) -> int:
+    """Number of raw outputs."""
+    return 3 * d + 1 + d * (d - 1) // 2
 
 
 def features(values: Tensor, covariance: Tensor, copies: Tensor) -> Tensor:
@@ -89,14 +97,14 @@ class Outlook:
         Standard deviations of their logarithms.
     binding : Tensor (S, d * d - d, d)
         Mean shift of the scaled coherences for an eigenvalue one standard deviation higher.
-    level : Tensor (S,)
-        Logarithm of the infidelity that the covariance alone lets expect.
+    parts : Tensor (S, d + d * (d - 1) / 2)
+        Infidelity that the covariance alone lets expect of each eigenvalue, then of each pair.
     """
 
     values: Tensor
     deviation: Tensor
     binding: Tensor
-    level: Tensor
+    parts: Tensor
 
     @classmethod
     def of(cls, values: Tensor, covariance: Tensor) -> Outlook:
@@ -104,8 +112,11 @@ class Outlook:
         d = values.shape[-1]
         variance = covariance.diagonal(dim1=-2, dim2=-1)
         deviation = variance[:, :d].clamp(min=FLOOR).sqrt()
-        level = (variance * scaled_metric(values)).sum(-1).clamp(min=FLOOR).log()
-        return cls(values, deviation, covariance[:, d:, :d] / deviation[:, None], level)
+        own, real, imaginary = (variance * scaled_metric(values)).split(
+            [d, *[d * (d - 1) // 2] * 2], -1
+        )
+        parts = torch.cat([own, real + imaginary], -1).clamp(min=FLOOR)
+        return cls(values, deviation, covariance[:, d:, :d] / deviation[:, None], parts)
 
 
 @dataclass(frozen=True)
@@ -120,11 +131,15 @@ class Correction:
         A with estimate A A^+ / tr, in the eigenframe of the filter.
     log_infidelity : Tensor (S,)
         Logarithm of the infidelity to be expected.
+    parts : Tensor (S, d + d * (d - 1) / 2)
+        What each eigenvalue, then each pair of eigenvectors, is expected to contribute; see
+        `contributions`.
     """
 
     values: Tensor
     root: Tensor
     log_infidelity: Tensor
+    parts: Tensor
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d) in the eigenframe of the filter."""
@@ -152,7 +167,7 @@ class Corrector(nn.Module):
         self.d, self.width, self.blocks = d, width, blocks
         self.enter = nn.Linear(n_features(d), width)
         self.inner = nn.ModuleList(nn.Linear(width, width) for _ in range(2 * blocks))
-        self.leave = nn.Linear(width, 2 * d + 1)
+        self.leave = nn.Linear(width, n_outputs(d))
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
         self.register_buffer("shift", torch.zeros(n_features(d)))
@@ -164,7 +179,7 @@ class Corrector(nn.Module):
         self.scale.copy_(x.std(0).clamp(min=1e-2))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw outputs (S, 2 d + 1)."""
+        """Raw outputs (S, n_outputs)."""
         x = self.enter(((x - self.shift) / self.scale).clamp(-6, 6))
         for first, second in zip(self.inner[::2], self.inner[1::2], strict=True):
             x = x + second(nn.functional.silu(first(nn.functional.silu(x))))
@@ -172,13 +187,13 @@ class Corrector(nn.Module):
 
 
 def correct(raw: Tensor, outlook: Outlook) -> Correction:
-    """Apply the raw outputs (S, 2 d + 1).
+    """Apply the raw outputs (S, n_outputs).
 
     All changes are in units of what the data leave open, so that they fade as copies come in,
     whatever the network says about numbers of copies that it never saw.
     """
     d = outlook.values.shape[-1]
-    shift, push, level = raw.double().split([d, d, 1], -1)
+    shift, push, level, more = raw.double().split([d, d, 1, raw.shape[-1] - 2 * d - 1], -1)
     shift = outlook.deviation * LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
     new = torch.softmax(outlook.values.clamp(min=FLOOR).log() + shift, -1)
     # A push on the eigenvalues moves coherences as far as the data have bound them together.
@@ -187,7 +202,36 @@ def correct(raw: Tensor, outlook: Outlook) -> Correction:
     above = unvec(torch.cat([torch.zeros_like(new), turn], -1))
     one = torch.eye(d, dtype=torch.complex128)
     root = new.sqrt()[:, :, None].to(torch.complex128) * (one + 0.5 * above)
-    return Correction(new, root, outlook.level + level[..., 0])
+    log_infidelity = outlook.parts.sum(-1).log() + level[..., 0]
+    parts = outlook.parts * more.clamp(-MOST_PART, MOST_PART).exp()
+    return Correction(new, root, log_infidelity, parts)
+
+
+def contributions(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Parts of the infidelity by eigenvalues and pairs, (S, d + d * (d - 1) / 2).
+
+    To second order the infidelity is a sum over elements, ``|delta_jk|^2 / (2 (l_j + l_k))``. Where
+    eigenvalues are nearly zero the order does not hold: a pure state that is turned by a small
+    angle has, by the angle's square, other elements too. So matrices are taken apart as
+    ``L D L^+``, from the largest eigenvalue down: each step takes away what the turn of one vector
+    brings into the rest. D stands for the eigenvalues, L D for the elements beside the diagonal.
+    Parts are then exact in both limits, full rank and pure.
+
+    Parameters
+    ----------
+    estimate, truth : Tensor (S, d, d)
+        In a frame where both are nearly diagonal, the largest element first.
+    """
+    d = estimate.shape[-1]
+    j, k = pairs(d)
+    whole = torch.linalg.cholesky(torch.stack([estimate, truth]) + 1e-12 * torch.eye(d))
+    roots = whole.diagonal(dim1=-2, dim2=-1).real
+    one, other = roots
+    both = one.square() + other.square()
+    off = whole[..., k, j] * roots[..., j]
+    away = off[0] - off[1]
+    mixed = 2 * (away.real.square() + away.imag.square())
+    return torch.cat([(one - other).square(), mixed / (both[..., j] + both[..., k])], -1)
 
 
 def root_fidelity(root: Tensor, truth_root: Tensor) -> Tensor:

@@ -101,6 +101,13 @@ def scales(values: Tensor) -> Tensor:
     return torch.cat([values, above, above], -1)
 
 
+def metric(values: Tensor) -> Tensor:
+    """As `scaled_metric`, for coordinates that are not scaled."""
+    j, k = pairs(values.shape[-1])
+    above = 0.5 / (values[..., j] + values[..., k])
+    return torch.cat([0.25 / values, above, above], -1)
+
+
 def scaled_metric(values: Tensor) -> Tensor:
     """Diagonal of the metric: 1 - F = sum_a h_a y_a^2, to second order; (..., d * d).
 

@@ -1,24 +1,25 @@
 """Adaptive bases chosen in the eigenframe of the filter, by what they leave of the infidelity.
 
-Candidates are judged as in `design`, by the fall of tr(G C), with two differences. The covariance
-has the hedge's curvature at the corrected eigenvalues, which says that elements of a positive
-matrix cannot be larger than its eigenvalues let them: for pure states nothing is then spent on what
-positivity tells already. And the outcomes of a candidate are taken one by one, so that all the
+Candidates are judged as in `design`, by the fall of tr(G C), with two differences. What is left to
+gain in each eigenvalue and each pair of eigenvectors is what the corrector expects: it has learned
+what positivity and the prior tell already, so that nothing is spent on that; the correlations are
+those of the filter. And the outcomes of a candidate are taken one by one, so that all the
 candidates of all experiments are judged by one product of matrices.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 
+from physml.tomography.corrector import Outlook
 from physml.tomography.design import product_candidates
-from physml.tomography.eigenframe import scaled_metric, scales, vec
+from physml.tomography.eigenframe import metric, vec
 from physml.tomography.estimator import Basis, BasisKind
-from physml.tomography.information import inverse, scaled_information
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,21 +27,25 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from physml.tomography.corrector import Correction
     from physml.tomography.information import InformationFilter
 
 #: Unbiased bases with random phases among the global candidates.
 FLAT = 8
-#: Strength of the hedge in the covariance of the design.
-HEDGE = 1.0
-#: Eigenvalues to design for are raised by this share of the hedged ones, and by that of one copy:
-#: an expectation close to zero is no reason not to look.
-DOUBT, FEWEST = 0.1, 0.1
+#: Eigenvalues to design for are raised by that of so many copies: an expectation close to zero is
+#: no reason not to look.
+FEWEST = 0.05
+#: Copies at which the corrector has as much of a say in what is left to gain as the covariance has.
+#: A design for the likeliest kind of state alone is a poor one for the others, and early on any
+#: state may be of any kind.
+EARLY = 200.0
 
 
 def choose(
     kind: BasisKind,
     posterior: InformationFilter,
-    values: Tensor,
+    covariance: Tensor,
+    made: Correction,
     rng: np.random.Generator,
     shots: float,
 ) -> Basis:
@@ -51,52 +56,76 @@ def choose(
     kind
         ``"global"`` or ``"product"``.
     posterior
-        Its eigenvectors, information and copies are used.
-    values
-        (S, d) eigenvalues to expect, in the order of the filter's eigenvectors.
+        Its eigenvectors and copies are used.
+    covariance
+        (S, d * d, d * d) of the filter in its eigenframe, scaled.
+    made
+        Eigenvalues to expect, in the order of the filter's eigenvectors, and parts of the
+        infidelity.
     rng
         Randomness of the candidates, the same for all experiments where they are global.
     shots
         Copies to be measured.
     """
-    least = FEWEST / (posterior.copies[:, None] + 10)
-    values = values + DOUBT * posterior.values + least
+    copies = posterior.copies[:, None]
+    values = made.values + FEWEST / (copies + 10)
     values = values / values.sum(-1, keepdim=True)
-    scale = scales(values)
-    covariance = inverse(scaled_information(posterior.information(), posterior.frame, scale, HEDGE))
+    alone = Outlook.of(posterior.values, covariance).parts
+    say = copies / (copies + EARLY)
+    prospect = expected_covariance(covariance, made.parts**say * alone ** (1 - say))
+    unit = metric(values).rsqrt()
     if kind == "global":
         bases = torch.cat([fixed_bases(posterior.d), flat_bases(FLAT, posterior.d, rng)])
         rows = vec(_effects(bases)).flatten(0, 1)[None]
-        best = gains(rows, values, scale, covariance, shots).argmax(-1)
+        best = gains(rows, values, unit, prospect, shots).argmax(-1)
         return Basis(posterior.vectors @ bases[best])
     local = product_candidates(posterior.matrix(), rng)
     n_states, m = local.shape[:2]
     basis = Basis.product(local.flatten(0, 1)).unitary.reshape(n_states, m, *values.shape[1:] * 2)
     rows = vec(_effects(posterior.vectors.mH[:, None] @ basis)).flatten(1, 2)
-    best = gains(rows, values, scale, covariance, shots).argmax(-1)
+    best = gains(rows, values, unit, prospect, shots).argmax(-1)
     at = torch.arange(n_states)
     return Basis(basis[at, best], local[at, best])
 
 
-def gains(rows: Tensor, values: Tensor, scale: Tensor, covariance: Tensor, shots: float) -> Tensor:
+def expected_covariance(covariance: Tensor, parts: Tensor) -> Tensor:
+    """Covariance (S, d * d, d * d) whose trace is the infidelity to be expected.
+
+    The correlations are those given; the variances are the parts of the infidelity, that of a pair
+    shared between its real and its imaginary part as given.
+    """
+    variance = covariance.diagonal(dim1=-2, dim2=-1)
+    d = math.isqrt(variance.shape[-1])
+    own, both = parts.split([d, parts.shape[-1] - d], -1)
+    real, imaginary = variance[..., d:].chunk(2, -1)
+    share = real / (real + imaginary)
+    wanted = torch.cat([own, both * share, both * (1 - share)], -1)
+    stretch = (wanted / variance).sqrt()
+    return covariance * stretch[..., :, None] * stretch[..., None, :]
+
+
+def gains(rows: Tensor, values: Tensor, unit: Tensor, covariance: Tensor, shots: float) -> Tensor:
     """Expected fall of the infidelity by each candidate, (S, m).
 
     Parameters
     ----------
     rows
         (S or 1, m * d, d * d) coordinates of the outcomes in the eigenframe.
-    values, scale, covariance
-        (S, d), (S, d * d), (S, d * d, d * d) of the state in scaled coordinates.
+    values
+        (S, d) eigenvalues of the state.
+    unit
+        (S, d * d) elements per root of infidelity.
+    covariance
+        (S, d * d, d * d) in these units; its trace is the infidelity.
     shots
         Copies to be measured.
     """
     d = values.shape[-1]
     p = (rows[..., :d] @ values[..., None])[..., 0].clamp(min=1e-300)
-    scaled = rows * scale[:, None, :]
+    scaled = rows * unit[:, None, :]
     half = scaled @ covariance
-    fall = (half.square() @ scaled_metric(values)[..., None])[..., 0]
     known = (half * scaled).sum(-1)
-    each = fall / (p / shots + known)
+    each = half.square().sum(-1) / (p / shots + known)
     return each.reshape(len(values), -1, d).sum(-1)
 
 

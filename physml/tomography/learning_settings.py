@@ -24,21 +24,21 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class NetworkSettings(Settings):
     """Size of the corrector (corrector.py)."""
 
-    width: int = Field(96, description="Numbers in a layer", ge=8)
-    blocks: int = Field(2, description="Residual blocks", ge=1)
+    width: int = Field(128, description="Numbers in a layer", ge=8)
+    blocks: int = Field(3, description="Residual blocks", ge=1)
 
 
 class HistorySettings(Settings):
     """Simulated experiments that the network learns from."""
 
     rounds: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Len(1)] = Field(
-        (500, 1_500, 12_000),
+        (500, 2_000, 40_000),
         description="Experiments a round; each is measured as the network of the last one designs",
     )
     valid: int = Field(400, description="Experiments for validation", gt=0)
     copies: int = Field(300_000, description="Copies of an experiment", ge=100)
     thin: int = Field(
-        3,
+        6,
         description="One of so many moments of an experiment is learned from: those of one share "
         "their truth, which a network learns by heart",
         ge=1,

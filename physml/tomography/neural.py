@@ -126,11 +126,12 @@ class NeuralEstimator(Estimator):
     def _alone(self, values: NDArray, covariance: Tensor) -> Correction:
         inside = covariance.numpy()[0]
         raw = self._small(alone_corrector.features(values, inside, float(self.filter.copies)))
-        new, root, level = alone_corrector.correct(raw, values, inside)
+        new, root, level, parts = alone_corrector.correct(raw, values, inside)
         return Correction(
             torch.from_numpy(new[None]),
             torch.from_numpy(root[None]),
             torch.from_numpy(np.array([level])),
+            torch.from_numpy(parts[None]),
         )
 
     def covariance_in_frame(self) -> Tensor:
@@ -176,9 +177,8 @@ class NeuralEstimator(Estimator):
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Basis to measure next. See `Estimator.next_basis`."""
-        f = self.filter
-        values = self.correction()[1].values
-        return frame_design.choose(kind, f, values, rng, shots)
+        covariance, made = self.correction()
+        return frame_design.choose(kind, self.filter, covariance, made, rng, shots)
 
 
 def prefix(d: int) -> str:

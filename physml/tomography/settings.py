@@ -54,11 +54,11 @@ Flips = Annotated[
 class MixtureSettings(Settings):
     """Shares of the ensembles that states are drawn from (states.py); they need not sum to 1."""
 
-    rank_adaptive: Share = Field(0.5, description="From Hilbert-Schmidt to nearly pure states")
-    hs: Share = Field(0.15, description="Hilbert-Schmidt measure")
-    bures: Share = Field(0.1, description="Bures measure")
-    pure: Share = Field(0.1, description="Haar-random pure states")
-    pure_white: Share = Field(0.15, description="Pure states with white noise, log-uniform")
+    rank_adaptive: Share = Field(0.3, description="From Hilbert-Schmidt to nearly pure states")
+    hs: Share = Field(0.2, description="Hilbert-Schmidt measure")
+    bures: Share = Field(0.05, description="Bures measure")
+    pure: Share = Field(0.15, description="Haar-random pure states")
+    pure_white: Share = Field(0.3, description="Pure states with white noise, log-uniform")
     thermal: Share = Field(0.0, description="Gibbs states of random Hamiltonians")
     w: Share = Field(0.0, description="W states, local unitaries, white noise")
     ghz: Share = Field(0.0, description="GHZ states, local unitaries, white noise")
@@ -78,8 +78,8 @@ class MixtureSettings(Settings):
 class SimulateSettings(SimulateBase):
     """Random states, and the counts that a laboratory would get with Pauli settings."""
 
-    n_samples: int = Field(24_000, description="Number of states", gt=0)
-    shard_size: int = Field(6_000, description="States in a file; changes no state", gt=0)
+    n_samples: int = Field(100_000, description="Number of states", gt=0)
+    shard_size: int = Field(10_000, description="States in a file; changes no state", gt=0)
     n_qubits: Annotated[tuple[Qubits, ...], Len(1), AfterValidator(_once)] = Field(
         (1, 2), description="Numbers of qubits; the states take turns"
     )
@@ -101,8 +101,8 @@ class SimulateSettings(SimulateBase):
 class PreprocessSettings(StageSettings):
     """Checks of states and counts, split by state."""
 
-    valid: Fraction = Field(0.1, description="Share of states kept for validation")
-    test: Fraction = Field(0.05, description="Share of states kept for testing")
+    valid: Fraction = Field(0.12, description="Share of states kept for validation")
+    test: Fraction = Field(0.02, description="Share of states kept for testing")
     batch: int = Field(5_000, description="States a task works on; changes no result", gt=0)
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=1500, runtime_min=60, gpu=0)
 

@@ -22,7 +22,7 @@ Draw = Callable[[int, int, Generator], Tensor]
 #: Shares of the parts of the training prior `mixture`. Below 1e3 copies the prior decides; states
 #: of nearly full and of nearly rank one must both be common in it.
 MIXTURE: Mapping[str, float] = MappingProxyType(
-    {"rank_adaptive": 0.5, "hs": 0.15, "bures": 0.1, "pure": 0.1, "pure_white": 0.15}
+    {"rank_adaptive": 0.3, "hs": 0.2, "bures": 0.05, "pure": 0.15, "pure_white": 0.3}
 )
 
 

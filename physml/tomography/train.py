@@ -12,7 +12,6 @@ from physml.random import stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
     from .corrector import Corrector
@@ -41,7 +40,7 @@ def train_corrector(
     seed: int,
     threads: int,
     left: Any,
-) -> tuple[Corrector, FitResult, int]:
+) -> tuple[Corrector, dict[str, Any], bool]:
     """Train in rounds: the network of each designs the measurements that the next learns from.
 
     Parameters
@@ -57,23 +56,33 @@ def train_corrector(
     Returns
     -------
     network : Corrector
-    result : FitResult
-        Of the last round.
-    moments : int
-        That it learned from in that round.
+    learned : dict
+        Of the last round, for the card.
+    is_main : bool
+        This process is the one to write files.
     """
     import torch
 
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
+    from . import finished
     from .corrector import Corrector
     from .training_data import CorrectorLoss, simulate_histories
 
     d, h = states.shape[-1], settings.histories
     network = initialise(lambda: Corrector(d, **settings.network.model_dump()), seed, replica=d)
-    result: FitResult | None = None
+    key = finished.key(settings, seed, threads, states, valid_states)
+    learned: dict[str, Any] = {}
+    is_main = True
     for number, size in enumerate(h.rounds):
+        done = state / f"round_{number + 1}.safetensors"
+        before = finished.load(done, key)
+        if before is not None:
+            log.info("d = %d, round %d: done before", d, number + 1)
+            weights, learned = before
+            network.load_state_dict(weights)
+            continue
         rng = stream(seed, "train", VALID + 100 * d + 2 * number + 1)
         chosen = torch.from_numpy(rng.permutation(len(states))[:size])
         if len(chosen) < size:
@@ -103,8 +112,17 @@ def train_corrector(
             time_limit_s=left(),
         )
         network.load_state_dict(result.weights)
-    assert result is not None
-    return network.eval(), result, len(train)
+        is_main = result.is_main
+        learned = {
+            "moments": len(train),
+            "experiments": list(h.rounds),
+            "best_epoch": result.best_epoch,
+            "valid_loss": result.best_value,
+            "history": result.history,
+        }
+        if is_main:
+            finished.save(done, key, result.weights, learned)
+    return network.eval(), learned, is_main
 
 
 def run(
@@ -172,23 +190,16 @@ def _run(
     for qubits in sorted(settings.simulate.n_qubits):
         d = 1 << qubits
         train, valid = (read_states(data / f"{split}.h5", qubits) for split in ("train", "valid"))
-        network, result, moments = train_corrector(
+        network, learned, main = train_corrector(
             s, train, valid, state / f"{qubits}_qubits", settings.seed, threads, left
         )
-        main = result.is_main
         # Calibration has its own states: those of validation that chose no epoch.
         regions[str(qubits)] = calibrate(
             network, valid[s.histories.valid :], s, stream(settings.seed, "train", CALIBRATE + d)
         )
-        weights |= {prefix(d) + k: v for k, v in result.weights.items()}
+        weights |= {prefix(d) + k: v for k, v in network.state_dict().items()}
         card["networks"][str(qubits)] = s.network.model_dump(mode="json")
-        card["training"][str(qubits)] = {
-            "moments": moments,
-            "experiments": list(s.histories.rounds),
-            "best_epoch": result.best_epoch,
-            "valid_loss": result.best_value,
-            "history": result.history,
-        }
+        card["training"][str(qubits)] = learned
     if not main:
         return
     card |= {

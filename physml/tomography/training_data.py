@@ -11,7 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physml.tomography.corrector import Outlook, correct, features, root_fidelity
+from physml.tomography.corrector import (
+    Correction,
+    Outlook,
+    contributions,
+    correct,
+    features,
+    root_fidelity,
+)
 from physml.tomography.sets import schedule
 
 if TYPE_CHECKING:
@@ -21,6 +28,10 @@ if TYPE_CHECKING:
 
 #: A moment this many times worse than expected counts as such: one outlier must not be a batch.
 WORST = 50.0
+#: Share of the expectation of the parts in the loss: they steer the design only.
+PARTS = 0.5
+#: Arrays that make up an `Outlook`, in its order.
+OUTLOOK = ("values", "deviation", "binding", "parts")
 #: Experiments followed at once.
 BATCH = 300
 
@@ -32,7 +43,7 @@ class Moments:
     Attributes
     ----------
     arrays : dict of ndarray
-        A row for each moment: ``feature``; ``values``, ``deviation``, ``binding``, ``level``
+        A row for each moment: ``feature``; ``values``, ``deviation``, ``binding``, ``parts``
         (`Outlook`); ``truth`` (d, d, 2), B with true state B B^+ in the eigenframe of the filter;
         ``copies``.
     """
@@ -67,22 +78,32 @@ class CorrectorLoss:
 
     def __call__(self, model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """``loss``; ``log_infidelity``, the mean logarithm of the infidelity; ``ratio``."""
-        infidelity, expected = judge(model, batch)
+        made, truth = apply(model, batch)
+        infidelity, expected = 1 - root_fidelity(made.root, truth).square(), made.log_infidelity
         ratio = infidelity * torch.exp(-expected.detach())
         own = expected + infidelity.detach() * torch.exp(-expected)
+        with torch.no_grad():
+            found = contributions(made.estimate(), truth @ truth.mH)
+        parts = made.parts.log() + found / made.parts
         loss = ratio.clamp(max=WORST).mean() + own.clamp(max=WORST).mean()
+        loss = loss + PARTS * parts.clamp(max=WORST).mean()
         with torch.no_grad():
             level = infidelity.clamp(min=1e-12).log().mean()
         return {"loss": loss, "log_infidelity": level, "ratio": ratio.detach().mean()}
 
 
-def judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Infidelity (S,) of the estimates, and the logarithm of what the network expects of it."""
-    outlook = Outlook(*(batch[k].double() for k in ("values", "deviation", "binding", "level")))
-    made = correct(model(batch["feature"]), outlook)
+def apply(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Correction, Tensor]:
+    """What the network makes of moments, and roots B of the true states B B^+."""
+    outlook = Outlook(*(batch[k].double() for k in OUTLOOK))
     truth = torch.view_as_complex(batch["truth"].double().contiguous())
     # Rounding to float32 must not look like an infidelity.
     truth = truth / truth.abs().square().sum((-2, -1), keepdim=True).sqrt()
+    return correct(model(batch["feature"]), outlook), truth
+
+
+def judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Infidelity (S,) of the estimates, and the logarithm of what the network expects of it."""
+    made, truth = apply(model, batch)
     return 1 - root_fidelity(made.root, truth).square(), made.log_infidelity
 
 
@@ -160,7 +181,7 @@ def _moment(estimator: NeuralEstimator, root: Tensor) -> dict[str, NDArray]:
         "values": outlook.values,
         "deviation": outlook.deviation,
         "binding": outlook.binding,
-        "level": outlook.level,
+        "parts": outlook.parts,
         "truth": truth,
         "copies": f.copies,
     }
