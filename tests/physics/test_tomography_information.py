@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from physml.random import stream
 from physml.tomography import povm, regions, states
-from physml.tomography.corrector import Corrector, Outlook, correct, features, root_fidelity
+from physml.tomography.corrector import (
+    Corrector,
+    Outlook,
+    correct,
+    features,
+    n_outputs,
+    root_fidelity,
+)
 from physml.tomography.eigenframe import rotation, scaled_metric, scales, unvec, vec
 from physml.tomography.information import InformationFilter
 from physml.tomography.measure import probabilities, sample_counts
@@ -177,7 +184,7 @@ def test_root_fidelity_and_its_gradient_survive_degenerate_states() -> None:
 
 
 def test_corrections_fade_as_copies_come_in() -> None:
-    raw = torch.ones(1, 9)
+    raw = torch.ones(1, n_outputs(4))
     values = torch.tensor([[0.5, 0.3, 0.15, 0.05]], dtype=torch.float64)
     moved = []
     for n in (1e2, 1e4, 1e12):

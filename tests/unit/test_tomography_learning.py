@@ -14,6 +14,7 @@ from physml.random import stream
 from physml.tomography import frame_design, states
 from physml.tomography.calibrate import Regions, conformal_quantile, fit_regions, mixedness
 from physml.tomography.corrector import Corrector
+from physml.tomography.eigenframe import metric
 from physml.tomography.estimator import Basis
 from physml.tomography.learning_settings import CalibrateSettings, HistorySettings
 from physml.tomography.neural import NeuralEstimator, prefix
@@ -37,9 +38,9 @@ def test_candidates_are_orthonormal_bases(d: int) -> None:
 def test_the_gain_prefers_what_is_not_known() -> None:
     values = torch.tensor([[0.6, 0.4]], dtype=torch.float64)
     rows = frame_design.vec(Basis(frame_design.fixed_bases(2)).effects).flatten(0, 1)[None]
-    scale = frame_design.scales(values)
+    unit = metric(values).rsqrt()
     known = torch.diag(torch.tensor([1e-6, 1e-6, 1e-6, 0.5], dtype=torch.float64))[None]
-    gains = frame_design.gains(rows, values, scale, known, 100.0)[0]
+    gains = frame_design.gains(rows, values, unit, known, 100.0)[0]
     # Only the imaginary part of the coherence is open: the basis with the phase i measures it.
     assert gains.argmax() == 2
     assert gains[2] > 100 * gains[:2].max()

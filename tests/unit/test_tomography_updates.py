@@ -138,10 +138,11 @@ def test_the_correction_is_the_same_both_ways(d: int) -> None:
         own = alone_corrector.features(v, c, float(copies[i]))
         np.testing.assert_allclose(own, x[i], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(small(x[i].numpy()), raw[i], rtol=1e-4, atol=1e-5)
-        new, root, level = alone_corrector.correct(raw[i].numpy(), v, c)
+        new, root, level, parts = alone_corrector.correct(raw[i].numpy(), v, c)
         np.testing.assert_allclose(new, made.values[i], rtol=1e-12)
         np.testing.assert_allclose(root, made.root[i], atol=1e-12)
         assert level == pytest.approx(float(made.log_infidelity[i]), rel=1e-12)
+        np.testing.assert_allclose(parts, made.parts[i], rtol=1e-12)
 
 
 def test_the_covariance_is_an_inverse() -> None:

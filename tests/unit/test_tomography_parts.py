@@ -1,0 +1,147 @@
+"""Parts of the infidelity: what they add up to, how the design uses them, and finished trainings."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from physml.random import stream
+from physml.tomography import finished, frame_design, states
+from physml.tomography import train as train_stage
+from physml.tomography.corrector import Corrector, contributions
+from physml.tomography.eigenframe import scales, unvec
+from physml.tomography.information import InformationFilter
+from physml.tomography.learning_settings import HistorySettings, NetworkSettings, TrainSettings
+from physml.tomography.neural import NeuralEstimator
+from physml.tomography.operators import bures_distance_squared, infidelity
+from physml.tomography.run import experiment
+from physml.tomography.sets import schedule
+
+
+def _diagonal(*values: float) -> torch.Tensor:
+    return torch.diag(torch.tensor(values, dtype=torch.complex128))[None]
+
+
+def test_parts_of_commuting_states_are_exact() -> None:
+    one, other = _diagonal(0.9, 0.1, 0, 0), _diagonal(0.6, 0.2, 0.15, 0.05)
+    found = contributions(one, other)
+    assert float(found.sum()) == pytest.approx(float(bures_distance_squared(one, other)), abs=1e-5)
+    assert float(found[:, 4:].abs().max()) < 1e-9
+
+
+def test_a_turned_pure_state_differs_in_one_pair_only() -> None:
+    """By the square of the angle it has an element on the diagonal, which is no part of its own."""
+    angle = 0.05
+    psi = torch.tensor([math.cos(angle), 0, math.sin(angle), 0], dtype=torch.complex128)
+    truth = torch.outer(psi, psi.conj())[None]
+    found = contributions(_diagonal(1, 0, 0, 0), truth)[0]
+    wanted = float(infidelity(_diagonal(1, 0, 0, 0), truth))
+    pair = 4 + 1  # vectors 0 and 2
+    assert float(found[pair]) == pytest.approx(wanted, rel=0.01)
+    assert float(found.sum() - found[pair]) < 2e-3 * wanted  # of the order of the angle squared
+
+
+@pytest.mark.parametrize("d", [2, 4, 8])
+def test_parts_add_up_to_the_infidelity_of_near_states(d: int) -> None:
+    rho = states.draw("hs", 40, d, stream(0, "test", 1))
+    values = torch.linalg.eigvalsh(rho).flip(-1)
+    estimate = torch.diag_embed(values.to(torch.complex128))
+    size = scales(values) * 0.01
+    step = unvec(size * torch.as_tensor(stream(0, "test", 2).standard_normal(size.shape)))
+    truth = estimate + step
+    truth = truth / truth.diagonal(dim1=-2, dim2=-1).real.sum(-1)[:, None, None]
+    found = contributions(estimate, truth).sum(-1)
+    wanted = infidelity(estimate, truth)
+    # To the next order in the step.
+    torch.testing.assert_close(found, wanted, rtol=0.1, atol=0)
+    assert float((found / wanted - 1).mean().abs()) < 0.02
+
+
+def test_the_expected_covariance_has_the_parts_as_its_trace() -> None:
+    rng = stream(0, "test", 3)
+    a = torch.as_tensor(rng.standard_normal((5, 16, 20)))
+    covariance = a @ a.mT
+    parts = torch.as_tensor(rng.uniform(0.1, 2, (5, 10)))
+    made = frame_design.expected_covariance(covariance, parts)
+    variance = made.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(variance[:, :4], parts[:, :4])
+    torch.testing.assert_close(variance[:, 4:10] + variance[:, 10:], parts[:, 4:])
+
+    def correlation(c: torch.Tensor) -> torch.Tensor:
+        s = c.diagonal(dim1=-2, dim2=-1).sqrt()
+        return c / s[:, :, None] / s[:, None, :]
+
+    torch.testing.assert_close(correlation(made), correlation(covariance))
+    before = covariance.diagonal(dim1=-2, dim2=-1)
+    torch.testing.assert_close(
+        variance[:, 4:10] / variance[:, 10:], before[:, 4:10] / before[:, 10:]
+    )
+
+
+def test_the_design_measures_what_the_network_says_is_open() -> None:
+    """At many copies nothing but the network's parts decides between the candidates."""
+    d = 4
+    posterior = InformationFilter(1, d)
+    estimator = NeuralEstimator({d: Corrector(d, 8, 1)})
+    rho = states.draw("hs", 1, d, stream(0, "test", 4))
+    experiment(estimator, rho, "global", schedule(1_000_000), stream(0, "test", 5))
+    posterior = estimator.filter
+    covariance, made = estimator.correction()
+    spectrum = torch.full_like(made.parts, 1e-12)
+    spectrum[:, :d] = 1e-5
+    basis = frame_design.choose(
+        "global",
+        posterior,
+        covariance,
+        type(made)(made.values, made.root, made.log_infidelity, spectrum),
+        stream(0, "test", 6),
+        100,
+    )
+    # Only the eigenbasis tells eigenvalues apart without loss.
+    overlap = (posterior.vectors.mH @ basis.unitary).abs()[0]
+    torch.testing.assert_close(overlap, torch.eye(d, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def _settings(**changes: object) -> TrainSettings:
+    small = HistorySettings(rounds=(12, 16), valid=8, copies=100, thin=4)
+    return TrainSettings(
+        epochs=1,
+        first_epochs=1,
+        batch_size=64,
+        network=NetworkSettings(width=8, blocks=1),
+        histories=small,
+        **changes,  # type: ignore[arg-type]
+    )
+
+
+def test_a_finished_round_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
+    call = (rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)
+    first, learned, is_main = train_stage.train_corrector(_settings(), *call)
+    assert is_main and learned["experiments"] == [12, 16]
+
+    def never(*arguments: object, **more: object) -> None:
+        raise AssertionError("simulated again")
+
+    monkeypatch.setattr("physml.tomography.training_data.simulate_histories", never)
+    again, known, _ = train_stage.train_corrector(_settings(), *call)
+    assert known == learned
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    with pytest.raises(AssertionError, match="simulated again"):
+        train_stage.train_corrector(_settings(learning_rate=1e-3), *call)
+
+
+def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
+    path = tmp_path / "round_1.safetensors"
+    finished.save(path, "abc", {"x": torch.ones(3)}, {"moments": 5})
+    kept = finished.load(path, "abc")
+    assert kept is not None and kept[1] == {"moments": 5}
+    assert finished.load(path, "other") is None
+    path.write_bytes(path.read_bytes()[:40])
+    assert finished.load(path, "abc") is None
