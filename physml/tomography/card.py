@@ -46,12 +46,16 @@ def _of_qubits(
         f"simulated experiments, {training['moments']:,} moments in the last; best epoch "
         f"{training['best_epoch']}, validation loss {training['valid_loss']:.4f}.",
         "",
-        "Coverage of 90 % regions, scaled on one half of the calibration experiments, on the other "
-        "half:",
+        f"Regions learned from half of {regions['experiments']:,} experiments. Coverage of 90 % "
+        "regions, corrected by a quarter of them, on the last quarter:",
         "",
         "| copies | coverage |",
         "|---|---|",
         *(f"| {float(n):,.0f} | {value:.3f} |" for n, value in regions["coverage"].items()),
+        "",
+        "| ensemble | coverage |",
+        "|---|---|",
+        *(f"| {name} | {value:.3f} |" for name, value in regions["families"].items()),
         "",
         "| epoch | training loss | validation loss | mean log infidelity |",
         "|---|---|---|---|",

@@ -106,6 +106,11 @@ class Outlook:
     binding: Tensor
     parts: Tensor
 
+    @property
+    def level(self) -> Tensor:
+        """Logarithm of the infidelity (S,) that the covariance alone lets expect."""
+        return self.parts.sum(-1).log()
+
     @classmethod
     def of(cls, values: Tensor, covariance: Tensor) -> Outlook:
         """From the arguments of `features`."""
@@ -202,7 +207,7 @@ def correct(raw: Tensor, outlook: Outlook) -> Correction:
     above = unvec(torch.cat([torch.zeros_like(new), turn], -1))
     one = torch.eye(d, dtype=torch.complex128)
     root = new.sqrt()[:, :, None].to(torch.complex128) * (one + 0.5 * above)
-    log_infidelity = outlook.parts.sum(-1).log() + level[..., 0]
+    log_infidelity = outlook.level + level[..., 0]
     parts = outlook.parts * more.clamp(-MOST_PART, MOST_PART).exp()
     return Correction(new, root, log_infidelity, parts)
 

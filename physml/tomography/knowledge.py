@@ -176,10 +176,9 @@ class Knowledge:
         from .posterior import Ball, calibrated_radius
 
         level = check_probability(level, "level")
-        estimate = self._estimator.estimate()[0]
         complete = self.unmeasured == 0
         # Calibrated on experiments whose settings determine the state, and only for such.
-        radius = calibrated_radius(self._estimator, estimate) if complete else None
+        radius = calibrated_radius(self._estimator) if complete else None
         found = self.posterior.region(level) if radius is None else Ball.of(radius(level))
         return Region(
             level=level,

@@ -55,14 +55,51 @@ class HistorySettings(Settings):
         return self
 
 
-class CalibrateSettings(Settings):
-    """Conformal scales of regions (calibrate.py)."""
+class CalibrationDesigns(Settings):
+    """Shares of the designs of measurements (run.py); they need not sum to 1."""
 
-    histories: int = Field(1_500, description="Experiments to calibrate with", gt=0)
-    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        (0.5, 0.68, 0.8, 0.9, 0.95, 0.99), description="Levels of the regions"
+    adaptive: float = Field(0.3, description="Adaptive bases of all qubits", ge=0)
+    product: float = Field(0.2, description="Adaptive bases of each qubit", ge=0)
+    pauli: float = Field(0.25, description="Pauli settings", ge=0)
+    random: float = Field(0.05, description="Random bases of all qubits", ge=0)
+    mub: float = Field(0.1, description="Mutually unbiased bases", ge=0)
+    sic: float = Field(0.1, description="Symmetric informationally complete measurement", ge=0)
+
+
+class CalibrationShares(Settings):
+    """Shares of the ensembles that regions are calibrated on; they need not sum to 1."""
+
+    mixture: float = Field(0.25, description="The mixture of the training", ge=0)
+    hs: float = Field(0.15, description="Hilbert-Schmidt measure", ge=0)
+    pure: float = Field(0.15, description="Haar-random pure states", ge=0)
+    noisy: float = Field(0.45, description="Pure states with white noise", ge=0)
+
+
+class CalibrateSettings(Settings):
+    """Experiments that regions are calibrated on, and their quantiles (calibrate.py)."""
+
+    histories: int = Field(12_000, description="Experiments to calibrate with", ge=40)
+    copies: int = Field(300_000, description="Copies of an experiment", ge=100)
+    designs: CalibrationDesigns = CalibrationDesigns()
+    shares: CalibrationShares = CalibrationShares()
+    noise: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Len(1)] = Field(
+        (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5), description="Shares of the white noise"
     )
-    bins: int = Field(6, description="Bins of purity at each number of copies", ge=1)
+    levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Len(2)] = Field(
+        (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99), description="Levels of the regions"
+    )
+    width: int = Field(64, description="Numbers in a layer of the network", ge=4)
+    epochs: int = Field(30, description="Passes over the experiments", gt=0)
+    bins: int = Field(3, description="Bins of mixedness at each number of copies", ge=1)
+
+    @model_validator(mode="after")
+    def _possible(self) -> CalibrateSettings:
+        if list(self.levels) != sorted(set(self.levels)):
+            raise ValueError("the levels have to increase")
+        for name, shares in (("designs", self.designs), ("shares", self.shares)):
+            if not sum(shares.model_dump().values()) > 0:
+                raise ValueError(f"at least one of the {name} has to be above 0")
+        return self
 
 
 class CellSettings(Settings):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .baselines import BASELINES, Baseline, run_baseline
-from .calibrate import Regions
 from .evaluation_settings import NEURAL
 from .neural import NeuralEstimator
 from .operators import fidelity
@@ -133,17 +132,8 @@ def region_radius(estimator: Estimator, level: float) -> Floats:
     The learned estimator has been calibrated; the particle filter counts its particles; others
     have no regions: NaN.
     """
-    if isinstance(estimator, NeuralEstimator):
-        estimate = estimator.estimate()
-        qubits = str(estimator.d.bit_length() - 1)
-        found = estimator.card.get("regions", {}).get(qubits)
-        if found is not None:
-            return Regions.from_dict(found).radius(
-                level,
-                estimator.spread().numpy(),
-                estimator.filter.copies.numpy(),
-                torch.linalg.eigvalsh(estimate).numpy(),
-            )
+    if isinstance(estimator, NeuralEstimator) and estimator.d in estimator.regions:
+        return estimator.radius(level).numpy()
     if isinstance(estimator, ParticleFilter):
         estimate, states, weights = estimator.estimate(), estimator.particles(), estimator.weights()
         far = torch.cat(

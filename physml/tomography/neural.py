@@ -9,9 +9,11 @@ import torch
 
 from physml.exceptions import InputError
 from physml.tomography import alone_corrector, frame_design
+from physml.tomography.calibration_data import inputs_of, log_expected
 from physml.tomography.corrector import Correction, Corrector, Outlook, correct, features
 from physml.tomography.estimator import Basis, BasisKind, Estimator
 from physml.tomography.information import InformationFilter
+from physml.tomography.quantiles import Regions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +42,9 @@ class NeuralEstimator(Estimator):
         See `InformationFilter`. A batch of one is followed to the maximum after each update, and
         all of its measurements are kept.
     card
-        Metadata of the weights, with the calibration of the regions.
+        Metadata of the weights.
+    regions
+        Calibrated radii of each dimension.
     """
 
     name: ClassVar[str] = "neural"
@@ -50,13 +54,15 @@ class NeuralEstimator(Estimator):
         networks: Mapping[int, Corrector] | None = None,
         *,
         card: Mapping[str, Any] | None = None,
+        regions: Mapping[int, Regions] | None = None,
         window: int = 96,
         tolerance: float = 0.5,
         steps: int = 1,
     ) -> None:
         if networks is None:
-            networks, card = load_networks()
+            networks, card, regions = load()
         self.networks, self.card = dict(networks), dict(card or {})
+        self.regions = dict(regions or {})
         self.window, self.tolerance, self.steps = window, tolerance, steps
 
     @classmethod
@@ -68,8 +74,8 @@ class NeuralEstimator(Estimator):
         InputError
             Not weights of this pipeline.
         """
-        networks, card = load_networks(path)
-        return cls(networks, card=card, **arguments)
+        networks, card, regions = load(path)
+        return cls(networks, card=card, regions=regions, **arguments)
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Forget everything. See `Estimator.start`.
@@ -155,24 +161,20 @@ class NeuralEstimator(Estimator):
     def radius(self, level: float) -> Tensor:
         """Infidelity (S,) from the estimate that truth does not exceed with this probability.
 
-        The expectation of the network times the conformal quantile of its number of copies and its
-        purity; see `calibrate`.
+        The expectation of the network times a learned quantile; see `quantiles` and `calibrate`.
 
         Raises
         ------
         InputError
             The weights were not calibrated.
         """
-        from physml.tomography.calibrate import Regions
-
-        table = self.card.get("regions", {}).get(str(self.d.bit_length() - 1))
-        if table is None:
+        if self.d not in self.regions:
             raise InputError.expected("weights", "a calibration of regions", "none")
-        copies, values = self.filter.copies, self.correction()[1].values
+        covariance, made = self.correction()
+        f = self.filter
+        inputs = inputs_of(f.values, covariance, f.copies, made)
         return torch.from_numpy(
-            Regions.from_dict(table).radius(
-                level, self.spread().numpy(), copies.numpy(), values.numpy()
-            )
+            self.regions[self.d].radius(level, inputs, log_expected(made), f.copies, made.values)
         )
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
@@ -186,10 +188,23 @@ def prefix(d: int) -> str:
     return f"{d.bit_length() - 1}_qubits.{Corrector.part}"
 
 
+def regions_prefix(d: int) -> str:
+    """Beginning of the names of a dimension's calibration in a weights file."""
+    return f"{d.bit_length() - 1}_qubits.{Regions.part}"
+
+
 def load_networks(
     path: str | PathLike[str] | None = None,
 ) -> tuple[dict[int, Corrector], dict[str, Any]]:
-    """Correctors by dimension, and the card, of a weights file.
+    """Correctors by dimension, and the card, of a weights file; see `load`."""
+    networks, card, _ = load(path)
+    return networks, card
+
+
+def load(
+    path: str | PathLike[str] | None = None,
+) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Regions]]:
+    """Correctors by dimension, the card, and the regions that are calibrated, of a weights file.
 
     Raises
     ------
@@ -202,21 +217,32 @@ def load_networks(
 
     if path is None:
         with as_file(files("physml") / SHIPPED) as shipped:
-            return load_networks(shipped)
+            return load(shipped)
     tensors, card = load_weights(path)
     if card.get("pipeline") != "tomography" or "networks" not in card:
         raise InputError.expected(
             path, "weights of the pipeline tomography", repr(card.get("pipeline"))
         )
-    networks = {}
+    networks, regions = {}, {}
     for qubits, sizes in card["networks"].items():
         d = 1 << int(qubits)
         network = Corrector(d, **sizes)
-        own = prefix(d)
-        part = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
         try:
-            network.load_state_dict(part)
+            network.load_state_dict(_part(tensors, prefix(d)))
         except RuntimeError as error:
             raise InputError.expected(path, f"a corrector of {qubits} qubits", str(error)) from None
         networks[d] = network.eval().requires_grad_(False)
-    return networks, card
+        own = _part(tensors, regions_prefix(d))
+        if own:
+            try:
+                regions[d] = Regions.of(own)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise InputError.expected(
+                    path, f"a calibration of {qubits} qubits", str(error)
+                ) from None
+    return networks, card, regions
+
+
+def _part(tensors: Mapping[str, Tensor], own: str) -> dict[str, Tensor]:
+    """Tensors whose names begin so, under what follows."""
+    return {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}

@@ -184,24 +184,16 @@ def _of_network(estimator: NeuralEstimator, estimate: Tensor, rng: Generator) ->
     from .regions import sample
 
     found = sample(estimator, rng)
-    return Posterior(
-        found.states[0], found.weights[0], estimate, calibrated_radius(estimator, estimate)
-    )
+    return Posterior(found.states[0], found.weights[0], estimate, calibrated_radius(estimator))
 
 
-def calibrated_radius(estimator: Estimator, estimate: Tensor) -> Callable[[float], float] | None:
+def calibrated_radius(estimator: Estimator) -> Callable[[float], float] | None:
     """Infidelity of the region of a level as the weights of a neural estimator were calibrated.
 
     It takes no samples. None for other estimators, and for weights without calibration.
     """
-    card = getattr(estimator, "card", {})
-    calibration = card.get("regions", {}).get(str(estimate.shape[-1].bit_length() - 1))
-    if estimator.name != "neural" or calibration is None:
-        return None
-    from .calibrate import Regions
+    from .neural import NeuralEstimator
 
-    regions = Regions.from_dict(calibration)
-    network = cast("NeuralEstimator", estimator)
-    spread, copies = network.spread().numpy(), network.filter.copies.numpy()
-    values = torch.linalg.eigvalsh(estimate)[None].numpy()
-    return lambda level: float(regions.radius(level, spread, copies, values)[0])
+    if not isinstance(estimator, NeuralEstimator) or estimator.d not in estimator.regions:
+        return None
+    return lambda level: float(estimator.radius(level)[0])

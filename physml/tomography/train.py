@@ -173,7 +173,7 @@ def _run(
 
     from .calibrate import calibrate
     from .card import describe
-    from .neural import prefix
+    from .neural import prefix, regions_prefix
 
     started = time.monotonic()
 
@@ -193,11 +193,15 @@ def _run(
         network, learned, main = train_corrector(
             s, train, valid, state / f"{qubits}_qubits", settings.seed, threads, left
         )
-        # Calibration has its own states: those of validation that chose no epoch.
-        regions[str(qubits)] = calibrate(
-            network, valid[s.histories.valid :], s, stream(settings.seed, "train", CALIBRATE + d)
+        # Calibration draws its own states.
+        made, regions[str(qubits)] = calibrate(
+            network,
+            settings.simulate.mixture.parts,
+            s,
+            stream(settings.seed, "train", CALIBRATE + d),
         )
         weights |= {prefix(d) + k: v for k, v in network.state_dict().items()}
+        weights |= {regions_prefix(d) + k: v for k, v in made.state_dict().items()}
         card["networks"][str(qubits)] = s.network.model_dump(mode="json")
         card["training"][str(qubits)] = learned
     if not main:

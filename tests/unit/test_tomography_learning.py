@@ -12,11 +12,10 @@ from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.random import stream
 from physml.tomography import frame_design, states
-from physml.tomography.calibrate import Regions, conformal_quantile, fit_regions, mixedness
 from physml.tomography.corrector import Corrector
 from physml.tomography.eigenframe import metric
 from physml.tomography.estimator import Basis
-from physml.tomography.learning_settings import CalibrateSettings, HistorySettings
+from physml.tomography.learning_settings import HistorySettings
 from physml.tomography.neural import NeuralEstimator, prefix
 from physml.tomography.operators import infidelity
 from physml.tomography.run import experiment
@@ -76,34 +75,6 @@ def test_moments_hold_what_the_estimator_would_say() -> None:
 def test_every_experiment_has_one_design() -> None:
     for n in (1, 7, 100):
         assert sum(designs(n, HistorySettings()).values()) == n
-
-
-def test_regions_cover_what_they_promise() -> None:
-    rng = np.random.default_rng(0)
-    copies = np.repeat([100.0, 1e4], 4_000)
-    values = rng.dirichlet(np.ones(4) * 0.3, 8_000)
-    expected = 1 / copies * rng.uniform(0.5, 2, 8_000)
-    # Truth is further off than expected, the more so the purer a state is.
-    u = mixedness(values, copies)
-    width = 4 - 0.8 * u
-    error = expected * width * rng.exponential(size=8_000)
-    s = CalibrateSettings()
-    made = fit_regions(s, copies[::2], error[::2], expected[::2], values[::2])
-    made = Regions.from_dict(made.as_dict())
-    test = slice(1, None, 2)
-    for level in (0.5, 0.9):
-        radius = made.radius(level, expected[test], copies[test], values[test])
-        assert abs(np.mean(error[test] <= radius) - level) < 0.03
-    radius = made.radius(0.9, expected[test], copies[test], values[test])
-    for n in (100, 1e4):
-        for part in np.array_split(np.argsort(np.where(copies[test] == n, u[test], 9))[:2000], 3):
-            # Four standard deviations of the share, and what differs inside a bin.
-            assert abs(np.mean(error[test][part] <= radius[part]) - 0.9) < 0.06
-
-
-def test_the_conformal_quantile_is_an_order_statistic() -> None:
-    assert conformal_quantile(np.arange(1.0, 10.0), 0.9) == 9
-    assert conformal_quantile(np.arange(1.0, 10.0), 0.5) == 5
 
 
 def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:

@@ -1,0 +1,244 @@
+"""Experiments that regions are calibrated on: what was known at some moments, and what was wrong.
+
+They are simulated anew, with all designs of measurements and with states of several ensembles, and
+have trained nothing. Rows are numbered by experiment, so that the moments of one can be kept
+together: they share the truth and most of the luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physml.tomography.corrector import FLOOR, MOST_COPIES, Correction, Outlook, features
+from physml.tomography.sets import MARKS, schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from physml.tomography.corrector import Corrector
+    from physml.tomography.estimator import Estimator
+    from physml.tomography.learning_settings import CalibrateSettings
+
+#: Marks a decade of copies at which experiments are looked at.
+PER_DECADE = 4
+FIRST = 10
+#: Experiments followed at once.
+BATCH = 300
+SMALLEST_INFIDELITY = 1e-15
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments of experiments, a row each.
+
+    Attributes
+    ----------
+    inputs : ndarray (n, f), float32
+        See `inputs_of`.
+    log_expected : ndarray (n,)
+        Logarithm of the infidelity that the network expects.
+    log_infidelity : ndarray (n,)
+        Of the true one.
+    values : ndarray (n, d)
+        Corrected eigenvalues.
+    copies : ndarray (n,)
+    experiment : ndarray (n,), int64
+        Number of the experiment.
+    family : ndarray (n,), int64
+        Number of the ensemble among `families`.
+    """
+
+    inputs: NDArray[np.float32]
+    log_expected: NDArray[np.float64]
+    log_infidelity: NDArray[np.float64]
+    values: NDArray[np.float64]
+    copies: NDArray[np.float64]
+    experiment: NDArray[np.int64]
+    family: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of moments."""
+        return len(self.inputs)
+
+    @property
+    def log_ratio(self) -> NDArray[np.float64]:
+        """Logarithm of the infidelity over its expectation."""
+        return self.log_infidelity - self.log_expected
+
+    def rows(self, chosen: NDArray) -> Moments:
+        """Some of the rows."""
+        return Moments(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    @classmethod
+    def join(cls, parts: list[Moments]) -> Moments:
+        """All rows of all parts."""
+        return cls(
+            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)}
+        )
+
+
+def inputs_of(values: Tensor, covariance: Tensor, copies: Tensor, made: Correction) -> Tensor:
+    """What a radius may depend on: the inputs of the corrector, and what it made of them.
+
+    Parameters
+    ----------
+    values, covariance, copies
+        See `corrector.features`.
+    made : Correction
+
+    Returns
+    -------
+    Tensor (S, f), float32
+    """
+    outlook = Outlook.of(values, covariance)
+    size = torch.log1p(copies.clamp(max=MOST_COPIES))[:, None]
+    logs = made.values.clamp(min=FLOOR).log()
+    shift = (logs - values.clamp(min=FLOOR).log()) / outlook.deviation
+    one = torch.eye(values.shape[-1], dtype=made.root.dtype)
+    turn = made.root / made.values.clamp(min=FLOOR).sqrt()[:, :, None] - one
+    expected = log_expected(made)[:, None]
+    found = [
+        features(values, covariance, copies).double(),
+        0.25 * logs,
+        0.2 * (logs + size),
+        torch.asinh(shift),
+        turn.abs().square().sum((-2, -1)).sqrt()[:, None],
+        expected - outlook.level[:, None],
+        0.25 * (expected + size),
+        0.25 * (made.parts.clamp(min=FLOOR).log() + size),
+    ]
+    return torch.cat(found, -1).float()
+
+
+def log_expected(made: Correction) -> Tensor:
+    """Logarithm of the infidelity (S,) that the network expects, at most that of one."""
+    return made.log_infidelity.clamp(max=0)
+
+
+def marks(copies: int) -> list[int]:
+    """Ends of blocks at which experiments of so many copies are looked at."""
+    ends = np.cumsum(schedule(copies))
+    wanted = FIRST * 10 ** np.arange(0, np.log10(ends[-1] / FIRST) + 0.01, 1 / PER_DECADE)
+    near = {int(ends[np.abs(np.log(ends / w)).argmin()]) for w in wanted}
+    return sorted(near | {n for n in MARKS if n <= copies})
+
+
+def families(settings: CalibrateSettings) -> list[str]:
+    """Names of the ensembles that states are drawn from."""
+    return ["mixture", "hs", "pure", *(f"pure, {x:g} of noise" for x in settings.noise)]
+
+
+def draw_states(
+    n: int,
+    d: int,
+    parts: Mapping[str, float],
+    settings: CalibrateSettings,
+    rng: np.random.Generator,
+) -> tuple[Tensor, NDArray[np.int64]]:
+    """States (n, d, d) and the numbers of their ensembles (n,).
+
+    Parameters
+    ----------
+    n, d : int
+    parts : mapping
+        Ensemble -> share in the mixture that the corrector was trained on.
+    settings : CalibrateSettings
+    rng : Generator
+    """
+    from physml.tomography.states import hilbert_schmidt, labelled_mixture, pure, with_white_noise
+
+    s, noise = settings.shares, np.asarray(settings.noise)
+    share = np.array([s.mixture, s.hs, s.pure, *[s.noisy / len(noise)] * len(noise)])
+    family = rng.choice(len(share), n, p=share / share.sum())
+    out = torch.empty(n, d, d, dtype=torch.complex128)
+    for number in np.unique(family):
+        chosen = np.flatnonzero(family == number)
+        m = len(chosen)
+        if number == 0:
+            found = labelled_mixture(m, d, rng, parts)[0]
+        elif number == 1:
+            found = hilbert_schmidt(m, d, rng)
+        else:
+            found = pure(m, d, rng)
+            if number > 2:
+                found = with_white_noise(found, float(noise[number - 3]))
+        out[torch.from_numpy(chosen)] = found
+    return out, family
+
+
+def simulate_moments(
+    network: Corrector,
+    parts: Mapping[str, float],
+    settings: CalibrateSettings,
+    rng: np.random.Generator,
+) -> Moments:
+    """Measure random states with all designs, and look at the marks.
+
+    Parameters
+    ----------
+    network : Corrector
+        Trained.
+    parts : mapping
+        See `draw_states`.
+    settings : CalibrateSettings
+    rng : Generator
+    """
+    from physml.tomography.neural import NeuralEstimator
+    from physml.tomography.run import experiment
+
+    d = network.d
+    rho, family = draw_states(settings.histories, d, parts, settings, rng)
+    looks, blocks = marks(settings.copies), schedule(settings.copies)
+    found: list[Moments] = []
+    first = 0
+    for design, number in numbers_of_designs(settings).items():
+        for start in range(first, first + number, BATCH):
+            stop = min(start + BATCH, first + number)
+            seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+            def look(copies: int, estimator: Estimator, seen: list = seen) -> None:
+                assert isinstance(estimator, NeuralEstimator)
+                f = estimator.filter
+                covariance, made = estimator.correction()
+                x = inputs_of(f.values, covariance, f.copies, made)
+                seen.append((x, log_expected(made), made.values))
+
+            done = experiment(
+                NeuralEstimator({d: network}),
+                rho[start:stop],
+                design,
+                blocks,
+                rng,
+                marks=looks,
+                observe=look,
+            )
+            wrong = np.log(np.maximum(done.infidelity, SMALLEST_INFIDELITY))
+            for k, (x, expected, values) in enumerate(seen):
+                found.append(
+                    Moments(
+                        x.numpy(),
+                        expected.numpy(),
+                        wrong[:, k],
+                        values.numpy(),
+                        np.full(stop - start, float(looks[k])),
+                        np.arange(start, stop),
+                        family[start:stop],
+                    )
+                )
+        first += number
+    return Moments.join(found)
+
+
+def numbers_of_designs(settings: CalibrateSettings) -> dict[str, int]:
+    """Experiments of each design; they add up to all."""
+    names = {"adaptive": "global", "random": "random_global"}
+    share = {names.get(k, k): v for k, v in settings.designs.model_dump().items() if v > 0}
+    total = sum(share.values())
+    ends = np.round(settings.histories * np.cumsum(list(share.values())) / total).astype(int)
+    return dict(zip(share, np.diff(ends, prepend=0).tolist(), strict=True))

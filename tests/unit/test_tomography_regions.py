@@ -1,0 +1,244 @@
+"""Learned quantiles, their conformal correction, and the regions of an estimator."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physml.exceptions import InputError
+from physml.io.weights import save_weights
+from physml.random import stream
+from physml.tomography import states
+from physml.tomography.calibrate import calibrate, conform, conformal_quantile, covered
+from physml.tomography.calibration_data import (
+    Moments,
+    draw_states,
+    families,
+    marks,
+    numbers_of_designs,
+    simulate_moments,
+)
+from physml.tomography.corrector import Corrector
+from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
+from physml.tomography.neural import NeuralEstimator, prefix, regions_prefix
+from physml.tomography.quantiles import Regions, learn, mixedness
+from physml.tomography.run import experiment
+from physml.tomography.sets import schedule
+from physml.tomography.states import MIXTURE
+
+LEVELS = (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
+SMALL = TrainSettings(
+    calibrate=CalibrateSettings(histories=400, copies=1_000, noise=(0.05,), epochs=20, bins=2)
+)
+
+
+def rng(k: int) -> np.random.Generator:
+    return stream(0, "test", 7_700 + k)
+
+
+def synthetic(n: int, k: int) -> Moments:
+    """Log ratios that are normal with mean 2 x_0 and standard deviation exp(x_1)."""
+    r = rng(k)
+    x = r.uniform(-1, 1, (n, 3)).astype(np.float32)
+    y = 2 * x[:, 0] + np.exp(x[:, 1]) * r.standard_normal(n)
+    expected = r.uniform(-12, -9, n)
+    values = r.dirichlet(np.full(4, 0.3), n)
+    copies = np.repeat([100.0, 10_000.0], [n // 2, n - n // 2])
+    return Moments(x, expected, expected + y, values, copies, np.arange(n), np.zeros(n, int))
+
+
+@pytest.fixture(scope="module")
+def learned() -> Regions:
+    regions = Regions(3, LEVELS, 2, 3, 32)
+    learn(regions, synthetic(20_000, 1), rng(2), epochs=40, batch=1_000)
+    return regions
+
+
+def test_quantiles_of_a_known_law_are_learned(learned: Regions) -> None:
+    x = torch.tensor([[0.0, 0.0, 0.3], [0.6, -0.5, -0.8], [-0.6, 0.5, 0.0]])
+    found = learned(x).numpy()
+    normal = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(LEVELS)).numpy()
+    exact = 2 * x[:, :1].numpy() + np.exp(x[:, 1:2].numpy()) * normal
+    # In units of the width of the law.
+    assert np.abs((found - exact) / np.exp(x[:, 1:2].numpy()))[:, 1:-1].max() < 0.2
+
+
+def test_conformal_correction_takes_off_what_is_wrong(learned: Regions) -> None:
+    """Networks that are wrong by a constant end up with the coverage that is asked for."""
+    wrong = Regions.of(learned.state_dict())
+    with torch.no_grad():
+        wrong.last.bias[0] += 0.7
+    held, test = synthetic(8_000, 3), synthetic(8_000, 4)
+    assert covered(wrong, test, 0.5).mean() > 0.6
+    conform(wrong, held)
+    for level in (0.25, 0.5, 0.9, 0.95):
+        for n in (100, 10_000):
+            share = covered(wrong, test, level)[test.copies == n].mean()
+            # Four standard deviations of a share of 4,000, and of the 8,000 it was measured on.
+            assert abs(share - level) < 4 * (level * (1 - level) * (1 / 4_000 + 1 / 8_000)) ** 0.5
+
+
+def test_correction_is_exact_on_the_moments_that_made_it() -> None:
+    """One bin: the share inside is ceil((n + 1) level) / n to the last one."""
+    regions = Regions(3, LEVELS, 2, 1, 8)
+    held = synthetic(2_001, 5)
+    held = held.rows(held.copies == 100)
+    conform(regions, held)
+    n = len(held)
+    for level in (0.25, 0.5, 0.9, 0.95):
+        inside = covered(regions, held, level).sum()
+        # Single precision of the table may cost the one on the border.
+        assert abs(inside - np.ceil((n + 1) * level)) <= 1
+
+
+def test_the_conformal_quantile_is_an_order_statistic() -> None:
+    assert conformal_quantile(np.arange(1.0, 10.0), 0.9) == 9
+    assert conformal_quantile(np.arange(1.0, 10.0), 0.5) == 5
+    assert conformal_quantile(np.array([3.0]), 0.99) == 3
+
+
+@given(st.floats(0.001, 0.998), st.floats(0.0005, 0.3), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_radius_grows_with_the_level_and_is_a_possible_infidelity(
+    level: float, more: float, seed: int
+) -> None:
+    r = np.random.default_rng(seed)
+    regions = Regions(5, LEVELS, 3, 2, 8)
+    for p in regions.parameters():
+        p.data = torch.from_numpy(r.normal(0, 1, p.shape)).float()
+    regions.offsets.copy_(torch.from_numpy(r.normal(0, 2, regions.offsets.shape)))
+    x = torch.from_numpy(r.normal(0, 3, (6, 5))).float()
+    expected = torch.from_numpy(r.uniform(-30, 0, 6))
+    copies = torch.from_numpy(10 ** r.uniform(0, 12, 6))
+    values = torch.from_numpy(r.dirichlet(np.ones(4), 6))
+    low = regions.radius(level, x, expected, copies, values)
+    high = regions.radius(min(level + more, 0.999), x, expected, copies, values)
+    assert (low > 0).all()
+    assert (high <= 1).all()
+    assert (low <= high).all()
+    # Each moment by itself, and in another order: the same.
+    order = r.permutation(6)
+    other = regions.radius(level, *(t[order] for t in (x, expected, copies, values)))
+    np.testing.assert_allclose(other, low[order], rtol=1e-5)
+    one = regions.radius(level, *(t[:1] for t in (x, expected, copies, values)))
+    np.testing.assert_allclose(one, low[:1], rtol=1e-5)
+
+
+def test_inputs_beyond_what_was_seen_count_as_at_the_end(learned: Regions) -> None:
+    inside, outside = torch.tensor([[0.9999, 0.0, 0.0]]), torch.tensor([[50.0, 0.0, 0.0]])
+    torch.testing.assert_close(learned(outside), learned(inside), atol=1e-2, rtol=0)
+
+
+def test_experiments_are_of_all_designs_and_ensembles() -> None:
+    s = CalibrateSettings(histories=1_000)
+    of_designs = numbers_of_designs(s)
+    assert sum(of_designs.values()) == 1_000
+    assert set(of_designs) == {"global", "product", "pauli", "random_global", "mub", "sic"}
+    rho, family = draw_states(1_000, 4, MIXTURE, s, rng(6))
+    names = families(s)
+    assert set(family.tolist()) == set(range(len(names)))
+    purity = (rho @ rho).diagonal(dim1=-2, dim2=-1).real.sum(-1).numpy()
+    assert purity[family == names.index("pure")] == pytest.approx(1)
+    noisy = family == names.index("pure, 0.5 of noise")
+    assert purity[noisy] == pytest.approx(0.25 + 0.75 * 0.25)
+    assert {100, 1_000, 10_000, 100_000} <= set(marks(s.copies))
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[Corrector, Regions, dict]:
+    network = Corrector(2, 8, 1).eval()
+    return network, *calibrate(network, MIXTURE, SMALL, rng(8))
+
+
+def test_coverage_of_fresh_experiments(small: tuple[Corrector, Regions, dict]) -> None:
+    network, regions, card = small
+    fresh = simulate_moments(network, MIXTURE, SMALL.calibrate, rng(9))
+    for level in (0.5, 0.9):
+        # 400 experiments, and the 200 that corrected the quantiles; moments of one are alike.
+        wide = 3 * (level * (1 - level) * (1 / 400 + 1 / 200)) ** 0.5
+        assert abs(covered(regions, fresh, level).mean() - level) < wide
+    assert set(card["families"]) <= set(families(SMALL.calibrate))
+    assert all(0 <= x <= 1 for x in card["coverage"].values())
+
+
+def test_calibration_follows_from_its_seed(small: tuple[Corrector, Regions, dict]) -> None:
+    network, regions, card = small
+    again, other = calibrate(network, MIXTURE, SMALL, rng(8))
+    assert other == card
+    for name, value in regions.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_regions_come_back_with_the_weights(
+    small: tuple[Corrector, Regions, dict], tmp_path
+) -> None:
+    network, regions, _ = small
+    path = tmp_path / "weights.safetensors"
+    tensors = {prefix(2) + k: v for k, v in network.state_dict().items()}
+    tensors |= {regions_prefix(2) + k: v for k, v in regions.state_dict().items()}
+    card = {"pipeline": "tomography", "networks": {"1": {"width": 8, "blocks": 1}}}
+    save_weights(path, tensors, card, dtype="float32")
+    made = NeuralEstimator.load(path)
+    rho = states.draw("hs", 5, 2, rng(10))
+    experiment(made, rho, "pauli", schedule(300), rng(11))
+    before = NeuralEstimator({2: network}, regions={2: regions})
+    experiment(before, rho, "pauli", schedule(300), rng(11))
+    radius = made.radius(0.9)
+    assert torch.equal(radius, before.radius(0.9))
+    assert ((radius > 0) & (radius <= 1)).all()
+    assert (made.radius(0.5) < radius).all()
+    broken = {k: v for k, v in tensors.items() if not k.endswith("offsets")}
+    save_weights(tmp_path / "broken.safetensors", broken, card)
+    with pytest.raises(InputError, match="calibration"):
+        NeuralEstimator.load(tmp_path / "broken.safetensors")
+
+
+def test_one_experiment_has_the_radius_it_has_in_a_batch(
+    small: tuple[Corrector, Regions, dict],
+) -> None:
+    network, regions, _ = small
+    arguments = {"regions": {2: regions}, "tolerance": 1e-9, "steps": 60}
+    batch = NeuralEstimator({2: network}, **arguments)
+    alone = NeuralEstimator({2: network}, **arguments)
+    r = rng(12)
+    effects = [states.draw("pure", 3, 2, r) for _ in range(2)]
+    counts = torch.tensor(r.integers(5, 200, (2, 3, 2))).double()
+    batch.start(3, 2, rng(13))
+    for e, n in zip(effects, counts, strict=True):
+        batch.update(torch.stack([e, torch.eye(2, dtype=e.dtype) - e], 1), n)
+    radius = batch.radius(0.9)
+    for i in range(3):
+        alone.start(1, 2, rng(13))
+        for e, n in zip(effects, counts, strict=True):
+            alone.update(
+                torch.stack([e, torch.eye(2, dtype=e.dtype) - e], 1)[i : i + 1], n[i : i + 1]
+            )
+        assert alone.radius(0.9).item() == pytest.approx(radius[i].item(), rel=1e-3)
+
+
+def test_weights_without_calibration_say_so() -> None:
+    made = NeuralEstimator({2: Corrector(2, 8, 1)})
+    made.start(1, 2, rng(14))
+    with pytest.raises(InputError, match="calibration"):
+        made.radius(0.9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"levels": (0.9, 0.5)},
+        {"levels": (0.5, 0.5)},
+        {"designs": dict.fromkeys(("adaptive", "product", "pauli", "random", "mub", "sic"), 0.0)},
+        {"shares": {"mixture": 0, "hs": 0, "pure": 0, "noisy": 0}},
+        {"noise": ()},
+    ],
+)
+def test_impossible_settings_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError):
+        CalibrateSettings(**wrong)
+
+
+def test_mixedness_counts_copies_in_other_eigenvectors() -> None:
+    found = mixedness(np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([990.0, 1e6]))
+    assert found == pytest.approx([2.0, 0.0])
