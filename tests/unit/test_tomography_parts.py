@@ -1,4 +1,4 @@
-"""Parts of the infidelity: what they add up to, how the design uses them, and finished trainings."""
+"""Parts of the infidelity: what they add up to, how the design uses them; finished trainings."""
 
 from __future__ import annotations
 
@@ -123,7 +123,8 @@ def test_a_finished_round_is_not_made_again(
     rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
     call = (rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)
     first, learned, is_main = train_stage.train_corrector(_settings(), *call)
-    assert is_main and learned["experiments"] == [12, 16]
+    assert is_main
+    assert learned["experiments"] == [12, 16]
 
     def never(*arguments: object, **more: object) -> None:
         raise AssertionError("simulated again")
@@ -141,7 +142,8 @@ def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
     path = tmp_path / "round_1.safetensors"
     finished.save(path, "abc", {"x": torch.ones(3)}, {"moments": 5})
     kept = finished.load(path, "abc")
-    assert kept is not None and kept[1] == {"moments": 5}
+    assert kept is not None
+    assert kept[1] == {"moments": 5}
     assert finished.load(path, "other") is None
     path.write_bytes(path.read_bytes()[:40])
     assert finished.load(path, "abc") is None
