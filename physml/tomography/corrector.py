@@ -205,7 +205,7 @@ def correct(raw: Tensor, outlook: Outlook) -> Correction:
     turn = (outlook.binding @ push[..., None])[..., 0]
     turn = turn * (LARGEST_TURN / (LARGEST_TURN + turn.norm(dim=-1, keepdim=True)))
     above = unvec(torch.cat([torch.zeros_like(new), turn], -1))
-    one = torch.eye(d, dtype=torch.complex128)
+    one = torch.eye(d, dtype=torch.complex128, device=raw.device)
     root = new.sqrt()[:, :, None].to(torch.complex128) * (one + 0.5 * above)
     log_infidelity = outlook.level + level[..., 0]
     parts = outlook.parts * more.clamp(-MOST_PART, MOST_PART).exp()
@@ -229,14 +229,15 @@ def contributions(estimate: Tensor, truth: Tensor) -> Tensor:
     """
     d = estimate.shape[-1]
     j, k = pairs(d)
-    whole = torch.linalg.cholesky(torch.stack([estimate, truth]) + 1e-12 * torch.eye(d))
+    one = torch.eye(d, device=estimate.device)
+    whole = torch.linalg.cholesky(torch.stack([estimate, truth]) + 1e-12 * one)
     roots = whole.diagonal(dim1=-2, dim2=-1).real
-    one, other = roots
-    both = one.square() + other.square()
+    mine, true = roots
+    both = mine.square() + true.square()
     off = whole[..., k, j] * roots[..., j]
     away = off[0] - off[1]
     mixed = 2 * (away.real.square() + away.imag.square())
-    return torch.cat([(one - other).square(), mixed / (both[..., j] + both[..., k])], -1)
+    return torch.cat([(mine - true).square(), mixed / (both[..., j] + both[..., k])], -1)
 
 
 def root_fidelity(root: Tensor, truth_root: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def vec(matrix: Tensor) -> Tensor:
 def unvec(x: Tensor) -> Tensor:
     """Hermitian matrices (..., d, d) of coordinates (..., d * d)."""
     d = math.isqrt(x.shape[-1])
-    return (x.to(torch.complex128) @ _units(d)).reshape(*x.shape[:-1], d, d)
+    return (x.to(torch.complex128) @ _units(d).to(x.device)).reshape(*x.shape[:-1], d, d)
 
 
 @lru_cache(maxsize=16)

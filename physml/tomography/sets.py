@@ -27,7 +27,11 @@ MARKS = (100, 1_000, 10_000, 100_000)
 
 #: Lists of each number of qubits that tables are made of.
 LISTS: Mapping[int, tuple[str, ...]] = MappingProxyType(
-    {1: ("r_0.5", "r_0.9", "r_0.99", "r_1"), 2: ("hs", "pure", "pure_white_5")}
+    {
+        1: ("r_0.5", "r_0.9", "r_0.99", "r_1"),
+        2: ("hs", "pure", "pure_white_5"),
+        3: ("hs", "pure", "pure_white_5"),
+    }
 )
 
 #: Lengths of the Bloch vector of the one-qubit lists.

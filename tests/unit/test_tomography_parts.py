@@ -11,7 +11,7 @@ import torch
 from physml.random import stream
 from physml.tomography import finished, frame_design, states
 from physml.tomography import train as train_stage
-from physml.tomography.corrector import Corrector, contributions
+from physml.tomography.corrector import Corrector, contributions, n_features
 from physml.tomography.eigenframe import scales, unvec
 from physml.tomography.information import InformationFilter
 from physml.tomography.learning_settings import HistorySettings, NetworkSettings, TrainSettings
@@ -19,6 +19,7 @@ from physml.tomography.neural import NeuralEstimator
 from physml.tomography.operators import bures_distance_squared, infidelity
 from physml.tomography.run import experiment
 from physml.tomography.sets import schedule
+from physml.tomography.training_data import CorrectorLoss
 
 
 def _diagonal(*values: float) -> torch.Tensor:
@@ -147,3 +148,23 @@ def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
     assert finished.load(path, "other") is None
     path.write_bytes(path.read_bytes()[:40])
     assert finished.load(path, "abc") is None
+
+
+def test_the_loss_is_made_on_the_device_of_its_tensors() -> None:
+    """The device ``meta`` refuses tensors of another one, as a GPU does."""
+    d, n = 4, 5
+
+    def some(*shape: int) -> torch.Tensor:
+        return torch.ones(n, *shape, device="meta")
+
+    batch = {
+        "feature": some(n_features(d)),
+        "values": some(d),
+        "deviation": some(d),
+        "binding": some(d * d - d, d),
+        "parts": some(10),
+        "truth": some(d, d, 2),
+    }
+    loss = CorrectorLoss()(Corrector(d, 8, 1).to("meta"), batch)["loss"]
+    loss.backward()
+    assert loss.device.type == "meta"
