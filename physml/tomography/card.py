@@ -32,6 +32,8 @@ def describe(card: dict[str, Any]) -> str:
     ]
     for qubits, network in card["networks"].items():
         lines += _of_qubits(qubits, network, card["training"][qubits], card["regions"][qubits])
+    for qubits, history in card.get("cell_training", {}).items():
+        lines += _of_cell(qubits, card["cell"][qubits], history)
     return "\n".join(lines)
 
 
@@ -64,5 +66,22 @@ def _of_qubits(
             f"| {h['valid_log_infidelity']:.4f} |"
             for h in training["history"]
         ),
+        "",
+    ]
+
+
+def _of_cell(qubits: str, sizes: dict[str, int], history: list[dict[str, float]]) -> list[str]:
+    judged = [h for h in history if "valid" in h]
+    best = min(judged, key=lambda h: h["valid"])
+    return [
+        f"## Particle cell, {qubits} qubit{'' if qubits == '1' else 's'}",
+        "",
+        f"Width {sizes['width']}, {sizes['rounds']} rounds of {sizes['proposals']} moves. "
+        f"{history[-1]['run']:.0f} batches of simulated experiments; kept is what it was after "
+        f"{best['run']:.0f}.",
+        "",
+        "| batch | validation: infidelity in units of what is within reach |",
+        "|---|---|",
+        *(f"| {h['run']:.0f} | {h['valid']:.4f} |" for h in judged),
         "",
     ]

@@ -5,29 +5,30 @@ is measured; one small network, the same for each particle, compares the observe
 that of the particle and gives its weight and the size of its moves; each particle proposes moves of
 this size and keeps the best. A second small network makes the estimate and a confidence of it.
 
-The paper does not tell layers, loss, prior or proposals. Ours: the networks are sums over outcomes,
-so that one set of weights serves every measurement and no order of the outcomes matters; particles
-start from the rank-adaptive prior; the best is the one of the largest likelihood of all data; the
-unit of a move is a standard deviation of the state as the data's Fisher information gives it.
+The paper does not tell layers, loss, prior or proposals. Ours: a particle is a Hermitian matrix B,
+whose state is B^2, so that every move leads to a state and rank can come and go; particles start
+from the rank-adaptive prior; the best is the one of the largest likelihood of all data. A move of
+size e keeps a share sqrt(1 - e^2) of the particle's distance from the midst of the bank and adds e
+times a random step, drawn for it alone, of the Gaussian that the data's Fisher information tells:
+moves fit the posterior however elongated it is, and size 1 is a particle drawn anew. (With steps
+in a direction common to all particles, about each of them, mixed states got stuck.) The head
+changes eigenvalues of the bank's mean.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from physml.tomography.cell_networks import Head, ParticleNetwork
 from physml.tomography.design import expected_infidelity
-from physml.tomography.operators import from_coordinates, to_coordinates
-from physml.tomography.particle_moves import (
-    TAU_MAX,
-    gaussian,
-    principal_logarithms,
-    roots,
-)
-from physml.tomography.tally import Tally, fisher_information, log_likelihood
+from physml.tomography.operators import from_coordinates, hermitian_basis, to_coordinates
+from physml.tomography.particle_moves import TAU_MAX, gaussian, roots
+from physml.tomography.tally import TINY, Tally, fisher_information, log_likelihood
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,10 +36,43 @@ if TYPE_CHECKING:
 
 #: Numbers held at once for likelihoods.
 CHUNK = 2_000_000
-#: Numbers that the particle network is told of each outcome, and of each particle beside them.
-OUTCOME, SUMMARY = 3, 4
-#: Numbers that the head is told.
-OVERVIEW = 6
+#: Precision of a root's coordinates before any data: they are those of a unit vector.
+PRIOR = 16.0
+#: White noise of so many copies' worth, times d, keeps the midst of a bank of full rank.
+HEDGE = 0.25
+#: Smallest eigenvalue whose logarithm is taken.
+FLOOR = 1e-12
+
+
+@cache
+def _products(d: int) -> Tensor:
+    """Coordinates (d^2, d^2, d^2) of the symmetric products of basis matrices."""
+    basis = hermitian_basis(d)
+    both = torch.einsum("iab,jbc->ijac", basis, basis)
+    return torch.einsum("kab,ijba->ijk", basis, 0.5 * (both + both.transpose(0, 1))).real
+
+
+def square(b: Tensor) -> Tensor:
+    """Coordinates (..., d * d) of B^2 from those of a Hermitian B."""
+    matrix = from_coordinates(b)
+    return to_coordinates(matrix @ matrix)
+
+
+def slope(b: Tensor, d: int) -> Tensor:
+    """Derivative (S, d * d, d * d) of `square` at b (S, d * d): rows are coordinates of B^2."""
+    return 2 * torch.einsum("ijk,sj->ski", _products(d), b)
+
+
+def square_root(x: Tensor) -> Tensor:
+    """Coordinates (..., d * d) of the positive root of a state of coordinates x."""
+    values, vectors = torch.linalg.eigh(from_coordinates(x))
+    scaled = vectors * values.clamp(min=0).sqrt()[..., None, :].to(vectors.dtype)
+    return unit(to_coordinates(scaled @ vectors.mH))
+
+
+def unit(b: Tensor) -> Tensor:
+    """Vectors (..., d * d) at length one: the state has trace one."""
+    return b / b.norm(dim=-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -48,24 +82,28 @@ class Bank:
     Attributes
     ----------
     roots
-        (S, P, d, d) complex128: the particle is B B^+, of trace one.
+        (S, P, d * d) float64, unit vectors: coordinates of Hermitian B; the particle is B^2.
     log_weight
         (S, P) float64, logarithm of weights that sum to one.
+    d
+        Dimension of the Hilbert space.
     """
 
     roots: Tensor
     log_weight: Tensor
+    d: int
 
     @classmethod
     def draw(cls, n_states: int, n_particles: int, d: int, rng: np.random.Generator) -> Bank:
         """Equal weights; particles of the rank-adaptive prior."""
         shape = (n_states, n_particles)
-        b = roots(gaussian((*shape, d, d), rng), torch.as_tensor(rng.uniform(0, TAU_MAX, shape)))
-        return cls(unit(b), -torch.full(shape, float(n_particles)).double().log())
+        a = roots(gaussian((*shape, d, d), rng), torch.as_tensor(rng.uniform(0, TAU_MAX, shape)))
+        root = square_root(to_coordinates(a @ a.mH))
+        return cls(root, -torch.full(shape, float(n_particles)).double().log(), d)
 
     def coordinates(self) -> Tensor:
-        """(S, P, d * d); see `operators.hermitian_basis`."""
-        return to_coordinates(self.roots @ self.roots.mH)
+        """States (S, P, d * d); see `operators.hermitian_basis`."""
+        return square(self.roots)
 
     def mean(self) -> Tensor:
         """Weighted mean (S, d * d), in coordinates."""
@@ -77,9 +115,13 @@ class Bank:
         off = (x - (weight[:, None] @ x))[..., 1:]
         return off.mT @ (off * weight[..., None])
 
+    def effective_size(self) -> Tensor:
+        """Effective number of particles (S,)."""
+        return 1 / (2 * self.log_weight).exp().sum(-1)
+
     def detach(self) -> Bank:
         """The same numbers without their history."""
-        return Bank(self.roots.detach(), self.log_weight.detach())
+        return Bank(self.roots.detach(), self.log_weight.detach(), self.d)
 
 
 @dataclass(frozen=True)
@@ -98,79 +140,6 @@ class Outlook:
     log_infidelity: Tensor
 
 
-def unit(b: Tensor) -> Tensor:
-    """B over the root of tr B B^+, (..., d, d)."""
-    return b / torch.linalg.matrix_norm(b)[..., None, None]
-
-
-class ParticleNetwork(nn.Module):
-    """From the observed and the own histogram to a weight and the size of moves, each particle.
-
-    Parameters
-    ----------
-    width
-        Numbers in a layer.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.outcome = nn.Sequential(nn.Linear(OUTCOME, width), nn.GELU(), nn.Linear(width, width))
-        self.whole = nn.Sequential(
-            nn.Linear(width + SUMMARY, width), nn.GELU(), nn.Linear(width, 3)
-        )
-        self.double()
-        # Nothing learned yet: weights are likelihoods, moves are of one unit.
-        last = self.whole[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=1e-2)
-        nn.init.zeros_(last.bias)
-
-    def forward(self, outcome: Tensor, summary: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithms of normalised weights and of the sizes of moves.
-
-        Parameters
-        ----------
-        outcome : (S, P, k, OUTCOME)
-        summary : (S, P, SUMMARY)
-        gap : (S, P)
-            Log-likelihood less that of the best particle.
-
-        Returns
-        -------
-        log_weight, log_size : (S, P)
-        """
-        inside = self.outcome(outcome).mean(-2)
-        power, prior, size = self.whole(torch.cat([inside, summary], -1)).unbind(-1)
-        # A particle far off needs long moves: one unit changes the likelihood by about one half.
-        log_size = 0.5 * torch.log1p(-gap) + size.clamp(-6, 3)
-        log_weight = torch.log_softmax(power.clamp(-3, 3).exp() * gap + prior, -1)
-        return log_weight, log_size
-
-
-class Head(nn.Module):
-    """From a bank's overview to a share of white noise and a confidence.
-
-    Parameters
-    ----------
-    width
-        Numbers in a layer.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(OVERVIEW, width), nn.GELU(), nn.Linear(width, 2))
-        self.double()
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.normal_(last.weight, std=1e-2)
-        last.bias.data = torch.tensor([-3.0, 0.0], dtype=torch.float64)
-
-    def forward(self, overview: Tensor) -> tuple[Tensor, Tensor]:
-        """Share of its largest value (0 to 1) and shift of the log infidelity, (S,) each."""
-        share, shift = self.layers(overview).unbind(-1)
-        return torch.sigmoid(share), shift.clamp(-6, 6)
-
-
 class Cell(nn.Module):
     """The recurrent cell: `forward` takes a bank round once.
 
@@ -181,7 +150,7 @@ class Cell(nn.Module):
     rounds
         Rounds of moves a block.
     proposals
-        Moves of each of two kinds among which a particle chooses in each round.
+        Moves among which a particle chooses in each round.
     """
 
     def __init__(self, width: int = 32, rounds: int = 2, proposals: int = 3) -> None:
@@ -206,26 +175,37 @@ class Cell(nn.Module):
             Randomness of the moves.
         """
         value = likelihood(tally, bank.coordinates())
-        _, log_size = self.particle(*compare(bank, tally, block, value))
-        around = Surroundings.of(bank, tally)
-        b = bank.roots
         for _ in range(self.rounds):
-            b, value = keep_best(b, value, log_size.exp(), around, tally, self.proposals, rng)
-        moved = Bank(b, bank.log_weight)
-        log_weight, _ = self.particle(*compare(moved, tally, block, value))
-        return Bank(b, log_weight)
+            around = Midst.of(bank, tally)
+            log_weight, size = self.particle(*compare(bank, around, tally, block, value))
+            around = Midst.of(Bank(bank.roots, log_weight, bank.d), tally)
+            b, value = keep_best(bank.roots, value, size, around, tally, self.proposals, rng)
+            bank = Bank(b, log_weight, bank.d)
+        around = Midst.of(bank, tally)
+        log_weight, _ = self.particle(*compare(bank, around, tally, block, value))
+        return Bank(bank.roots, log_weight, bank.d)
 
     def outlook(self, bank: Bank, tally: Tally) -> Outlook:
         """Estimate and confidence."""
-        d, copies = tally.d, tally.copies()
-        overview, expected = look(bank, tally)
-        share, shift = self.head(overview)
-        # The white noise of a hedge that counts for at most d^2 copies; see Blume-Kohout, PRL 105,
-        # 200504 (2010).
-        white = share * d * d / (copies + d * d)
         mean = bank.mean()
-        state = torch.cat([mean[:, :1], (1 - white)[:, None] * mean[:, 1:]], 1)
-        return Outlook(from_coordinates(state), expected + shift)
+        hedged = from_coordinates(hedge(mean, tally))
+        with torch.no_grad():
+            values, frame = torch.linalg.eigh(hedged)
+            covariance = posterior_covariance(hedge(mean, tally), tally)
+            each, overview, expected = look(bank, tally, hedged, values, frame, covariance)
+        change, trust = self.head(each, overview)
+        inside = frame.mH @ hedged @ frame
+        now = torch.diagonal(inside, dim1=-2, dim2=-1).real.clamp(min=FLOOR)
+        new = torch.softmax(now.log() + change, -1)
+        # To first order a change of the mean that turns the frame turns that of the estimate, by
+        # the ratio of differences of eigenvalues. Its value is zero, its gradient is not.
+        with torch.no_grad():
+            gaps = values[:, :, None] - values[:, None]
+            ratio = (new[:, :, None] - new[:, None]) / torch.where(gaps.abs() < FLOOR, 1.0, gaps)
+            ratio = ratio.clamp(0, 3).to(inside.dtype)
+        turned = ratio * (inside - torch.diag_embed(torch.diagonal(inside, dim1=-2, dim2=-1)))
+        state = frame @ (torch.diag_embed(new.to(inside.dtype)) + turned) @ frame.mH
+        return Outlook(0.5 * (state + state.mH), expected + trust)
 
 
 @torch.no_grad()
@@ -240,118 +220,135 @@ def likelihood(tally: Tally, x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-@torch.no_grad()
-def compare(
-    bank: Bank, tally: Tally, block: tuple[Tensor, Tensor], value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What `ParticleNetwork` is told: observed and own histograms of the block, and of all data.
-
-    Of the histograms of all data, which are as many as there were blocks, only their distance: the
-    deviance, and the gap to the best particle.
-    """
-    g, counts = block
-    shots = counts.sum(-1)[:, None, None]
-    seen = (counts / counts.sum(-1, keepdim=True).clamp(min=1))[:, None]
-    own = (bank.coordinates() @ g.mT).clamp(min=0)
-    pull = (seen - own) * shots / (own * shots + 1).sqrt()
-    outcome = torch.stack([seen.expand_as(own).sqrt(), own.sqrt(), torch.asinh(pull)], -1)
-    _, all_counts, all_shots = tally.stacked()
-    best_fit = torch.xlogy(all_counts, all_counts / all_shots.clamp(min=1)).sum(-1)[:, None]
-    gap = value - value.amax(1, keepdim=True)
-    deviance = (2 * (best_fit - value)).clamp(min=0)
-    total = tally.copies()[:, None].expand_as(gap)
-    summary = [
-        torch.log1p(-gap),
-        torch.log1p(deviance) - torch.log1p(torch.as_tensor(all_counts.shape[1]).double()),
-        torch.log10(total + 1) / 5,
-        torch.log10(shots[..., 0] + 1).expand_as(gap) / 5,
-    ]
-    return outcome, torch.stack(summary, -1), gap
+def hedge(mean: Tensor, tally: Tally) -> Tensor:
+    """Coordinates (S, d * d) with a little white noise: of full rank."""
+    copies, noise = tally.copies()[:, None], HEDGE * tally.d
+    return torch.cat([mean[:, :1], mean[:, 1:] * (copies / (copies + noise))], 1)
 
 
-def centre(bank: Bank, tally: Tally) -> Tensor:
-    """Mean (S, d * d) with the white noise of d copies: of full rank."""
-    d, copies = tally.d, tally.copies()[:, None]
-    mean = bank.mean().detach()
-    return torch.cat([mean[:, :1], mean[:, 1:] * (copies / (copies + d))], 1)
-
-
-def posterior_covariance(bank: Bank, tally: Tally) -> Tensor:
-    """Covariance (S, d * d - 1, d * d - 1) by the data's Fisher information at the mean.
+def posterior_covariance(centre: Tensor, tally: Tally) -> Tensor:
+    """Covariance (S, d * d - 1, d * d - 1) by the data's Fisher information at `centre`.
 
     The prior counts with the covariance of Haar-random pure states, 1 / (d (d + 1)).
     """
     g, _, shots = tally.stacked()
     d = tally.d
     prior = d * (d + 1) * torch.eye(d * d - 1, dtype=torch.float64)
-    return torch.linalg.inv(fisher_information(g, shots, centre(bank, tally)) + prior)
-
-
-@torch.no_grad()
-def posterior_directions(bank: Bank, tally: Tally) -> Tensor:
-    """Moves of one standard deviation (S, d * d - 1, d, d); see `principal_logarithms`."""
-    covariance = posterior_covariance(bank, tally)
-    return principal_logarithms(from_coordinates(centre(bank, tally)), covariance)
+    return torch.linalg.inv(fisher_information(g, shots, centre) + prior)
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What the moves of S experiments are made with.
+class Midst:
+    """Where a bank is and how wide the posterior: what moves are made with.
 
     Attributes
     ----------
-    directions
-        (S, D, d, d) Hermitian, of `posterior_directions`.
-    middle
-        (S, d, d) root of a state of full rank in the midst of the bank.
-    scale
-        (S,) share of it that is worth one unit.
+    root
+        (S, d * d) of a state of full rank in the midst of the bank.
+    precision
+        (S, d * d, d * d) of the roots' coordinates.
+    spread
+        (S, d * d, d * d) square root of its inverse.
     """
 
-    directions: Tensor
-    middle: Tensor
-    scale: Tensor
+    root: Tensor
+    precision: Tensor
+    spread: Tensor
 
     @classmethod
     @torch.no_grad()
-    def of(cls, bank: Bank, tally: Tally) -> Surroundings:
-        """From a bank and all data."""
-        middle = torch.linalg.cholesky(from_coordinates(centre(bank, tally)))
-        scale = (tally.d / (tally.copies() + tally.d)).sqrt()
-        return cls(posterior_directions(bank, tally), middle, scale)
+    def of(cls, bank: Bank, tally: Tally) -> Midst:
+        """From a bank and all data: Fisher's information on the coordinates of the root."""
+        g, _, shots = tally.stacked()
+        x = hedge(bank.mean(), tally)
+        root = square_root(x)
+        p = (g @ x[..., None])[..., 0].clamp(min=TINY)
+        inner = g @ slope(root, bank.d)
+        eye = torch.eye(bank.d**2, dtype=torch.float64)
+        precision = inner.mT @ (inner * (shots / p)[..., None]) + PRIOR * eye
+        return cls(root, precision, torch.linalg.cholesky(torch.linalg.inv(precision)))
+
+    def distance_squared(self, b: Tensor) -> Tensor:
+        """Of roots (S, P, d * d), in standard deviations, (S, P)."""
+        off = b - self.root[:, None]
+        return ((off @ self.precision) * off).sum(-1)
+
+
+@torch.no_grad()
+def compare(
+    bank: Bank, around: Midst, tally: Tally, block: tuple[Tensor, Tensor], value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `ParticleNetwork` is told: observed and own histograms of the block, and of all data.
+
+    Of the histograms of all data, which are as many as there were blocks, only their distance: the
+    deviance, and the gaps to the best particle and to the midst of the bank. Also how far off the
+    particle is, and how mixed.
+    """
+    g, counts = block
+    x = bank.coordinates()
+    shots = counts.sum(-1)[:, None, None]
+    seen = (counts / counts.sum(-1, keepdim=True).clamp(min=1))[:, None]
+    own = (x @ g.mT).clamp(min=0)
+    pull = (seen - own) * shots / (own * shots + 1).sqrt()
+    outcome = torch.stack([seen.expand_as(own).sqrt(), own.sqrt(), torch.asinh(pull)], -1)
+    _, all_counts, all_shots = tally.stacked()
+    best_fit = torch.xlogy(all_counts, all_counts / all_shots.clamp(min=1)).sum(-1)[:, None]
+    gap = value - value.amax(1, keepdim=True)
+    deviance = (2 * (best_fit - value)).clamp(min=0)
+    middle = likelihood(tally, square(around.root[:, None]))
+    likely = Bank(bank.roots, torch.log_softmax(value, -1), bank.d).effective_size()
+    second, third = symmetric(x)
+    copies = tally.copies()[:, None].expand_as(gap)
+    summary = [
+        torch.log1p(-gap),
+        torch.asinh(value - middle),
+        torch.log1p(deviance) - torch.log1p(torch.as_tensor(all_counts.shape[1]).double()),
+        torch.log10(copies + 1) / 5,
+        torch.log10(shots[..., 0] + 1).expand_as(gap) / 5,
+        second.clamp(min=FLOOR).log() / 10,
+        third.clamp(min=FLOOR).log() / 20,
+        torch.log1p(around.distance_squared(bank.roots)),
+        (likely.log() / 5)[:, None].expand_as(gap),
+    ]
+    return outcome, torch.stack(summary, -1), gap
+
+
+def symmetric(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of products of two and of three eigenvalues of states (..., d * d): Newton's formulae.
+
+    They are small where a state is close to rank one, and to rank two.
+    """
+    purity, cubes = x.square().sum(-1), (x * square(x)).sum(-1)
+    return (1 - purity) / 2, (1 - 3 * purity + 2 * cubes) / 6
 
 
 def keep_best(
     b: Tensor,
     value: Tensor,
     size: Tensor,
-    around: Surroundings,
+    around: Midst,
     tally: Tally,
     proposals: int,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Each particle proposes moves and becomes the best of them, or stays if none is better.
 
-    There are two kinds, half of the moves each, which lead from states to states however long they
-    are. One multiplies the root by exp(s H), H a random mixture of the directions. The other
-    replaces a share of the root by a random one of the midst of the bank: without it particles
-    close to pure could never get any rank. The choice has no gradient; the chosen move has one to
-    its size.
+    The choice has no gradient; the chosen move has one to its size.
 
     Parameters
     ----------
     b
-        (S, P, d, d) roots.
+        (S, P, d * d) roots.
     value
         (S, P) log-likelihoods.
     size
-        (S, P) sizes of the moves.
+        (S, P) sizes of the moves, 0 to 1.
     around
         What they are made with.
     tally
         All data.
     proposals
-        Moves of each kind.
+        Moves of each particle.
     rng
         Randomness.
 
@@ -360,69 +357,72 @@ def keep_best(
     b, value
         As given, after the move; no value is smaller than before.
     """
-    n_states, n_particles, d = b.shape[:3]
-    # A direction is drawn for all particles of an experiment, its length for each.
-    z = torch.as_tensor(rng.standard_normal((n_states, proposals, around.directions.shape[1])))
-    z = (z / z.norm(dim=-1, keepdim=True)).to(b.dtype)
-    h = (z @ around.directions.flatten(2)).reshape(n_states, proposals, d, d)
-    values, frame = torch.linalg.eigh(h)
-    length = torch.as_tensor(rng.standard_normal((n_states, n_particles, proposals)))
-    fresh = around.middle[:, None, None] @ gaussian((*length.shape, d, d), rng) / (2 * d) ** 0.5
-    share = (size * around.scale[:, None])[..., None] * length.abs()
+    n_states, n_particles, n = b.shape
+    z = torch.as_tensor(rng.standard_normal((n_states, n_particles * proposals, n)))
+    step = (z @ around.spread.mT).reshape(n_states, n_particles, proposals, n)
+    middle = around.root[:, None]
     with torch.no_grad():
-        power = (size[..., None] * length)[..., None] * values[:, None]
-        trial = torch.cat(
-            [_stretched(b[:, :, None], power, frame[:, None]), _mixed(b[:, :, None], share, fresh)],
-            2,
-        )
-        x = to_coordinates(trial @ trial.mH).flatten(1, 2)
-        worth = likelihood(tally, x).reshape(n_states, n_particles, -1)
-        best, which = worth.max(-1)
+        trial = _moved(b[:, :, None], size[..., None], step, middle[:, None])
+        worth = likelihood(tally, square(trial).flatten(1, 2))
+        best, which = worth.reshape(n_states, n_particles, proposals).max(-1)
         better = best > value
-    stretches = which < proposals
-    which = which % proposals
-    rows, columns = torch.arange(n_states)[:, None], torch.arange(n_particles)
-    power = (size * length[rows, columns, which])[..., None] * values[rows, which]
-    new = torch.where(
-        stretches[..., None, None],
-        _stretched(b, power, frame[rows, which]),
-        _mixed(b, share[rows, columns, which], fresh[rows, columns, which]),
-    )
+    chosen = step.gather(2, which[..., None, None].expand(-1, -1, 1, n))[:, :, 0]
+    new = _moved(b, size, chosen, middle)
     # Where it stays it is the same to the last bit.
-    return torch.where(better[..., None, None], new, b), torch.where(better, best, value)
+    return torch.where(better[..., None], new, b), torch.where(better, best, value)
 
 
-def _mixed(b: Tensor, share: Tensor, fresh: Tensor) -> Tensor:
-    """Root with a share of another one, of unit norm; see `particle_moves.mix`."""
-    angle = share.clamp(max=0.5 * torch.pi)[..., None, None]
-    return unit(angle.cos() * b + angle.sin() * fresh)
+def _moved(b: Tensor, size: Tensor, step: Tensor, middle: Tensor) -> Tensor:
+    """Part of the way to the midst, and a random step instead; of unit length."""
+    share, size = (1 - size.square()).sqrt()[..., None], size[..., None]
+    return unit(middle + share * (b - middle) + size * step)
 
 
-def _stretched(b: Tensor, power: Tensor, frame: Tensor) -> Tensor:
-    """Root times the exponential of a Hermitian matrix of eigenvalues `power`, of unit norm."""
-    # Beyond this the exponential only makes numbers that no data could accept.
-    stretch = power.clamp(-20, 20).exp().to(b.dtype)
-    return unit(frame @ (stretch[..., None] * (frame.mH @ b)))
+def look(
+    bank: Bank, tally: Tally, rho: Tensor, values: Tensor, frame: Tensor, covariance: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `Head` is told.
 
+    Parameters
+    ----------
+    bank, tally
+    rho
+        (S, d, d) hedged mean, with eigenvalues (S, d) and eigenvectors.
+    values, frame
+    covariance
+        By Fisher's information.
 
-@torch.no_grad()
-def look(bank: Bank, tally: Tally) -> tuple[Tensor, Tensor]:
-    """What `Head` is told, (S, OVERVIEW), and the log infidelity (S,) by Fisher's information."""
-    middle = from_coordinates(centre(bank, tally))
-    floor = 1e-15
-    expected = expected_infidelity(middle, posterior_covariance(bank, tally)).clamp(floor).log()
-    spread = expected_infidelity(middle, bank.covariance()).clamp(floor).log()
-    weight = bank.log_weight.exp()
-    size = 1 / weight.square().sum(-1)
-    smallest = torch.linalg.eigvalsh(middle)[:, 0].clamp(floor).log()
-    purity = bank.mean().square().sum(-1)
-    copies = torch.log10(tally.copies() + 1)
-    overview = [
-        copies / 5,
-        (spread - expected) / 5,
-        size.log() / 5,
-        smallest / 10,
-        purity,
-        expected / 10,
+    Returns
+    -------
+    each
+        (S, d, EIGENVALUE).
+    overview
+        (S, OVERVIEW).
+    expected
+        (S,) log infidelity by Fisher's information.
+    """
+    copies = (tally.copies() + 1)[:, None]
+    projectors = frame.mT[..., :, None] * frame.mT[..., None, :].conj()
+    v = to_coordinates(projectors)[..., 1:]
+    fisher = ((v @ covariance) * v).sum(-1).clamp(min=FLOOR**2).sqrt()
+    cloud = bank.covariance()
+    width = ((v @ cloud) * v).sum(-1).clamp(min=FLOOR**2).sqrt()
+    values = values.clamp(min=FLOOR)
+    each = [
+        values.log() / 5,
+        torch.log1p(values * copies) / 5,
+        (fisher * copies).log() / 5,
+        (width / fisher).log() / 2,
+        torch.asinh(values / fisher) / 2,
+        values,
     ]
-    return torch.stack(overview, -1), expected
+    expected = expected_infidelity(rho, covariance).clamp(FLOOR).log()
+    spread = expected_infidelity(rho, cloud).clamp(FLOOR).log()
+    overview = [
+        copies[:, 0].log10() / 5,
+        (spread - expected) / 5,
+        bank.effective_size().log() / 5,
+        (expected + copies[:, 0].log()) / 5,
+        values.square().sum(-1),
+    ]
+    return torch.stack(each, -1), torch.stack(overview, -1), expected

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from physml.exceptions import InputError
-from physml.tomography.cell import Bank, Cell, Outlook, posterior_covariance
+from physml.tomography.cell import Bank, Cell, Outlook, hedge, posterior_covariance
+from physml.tomography.cell_weights import load_cells
 from physml.tomography.design import (
     FLOOR,
     choose_basis,
@@ -18,13 +21,23 @@ from physml.tomography.design import (
 )
 from physml.tomography.estimator import Basis, BasisKind, Estimator
 from physml.tomography.fixed_povm import mub_bases, pairwise_effects, sic_effects
-from physml.tomography.operators import to_coordinates
+from physml.tomography.operators import from_coordinates, random_unitary, to_coordinates
 from physml.tomography.povm import basis_effects
 from physml.tomography.tally import Tally
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     import numpy as np
     from torch import Tensor
+
+#: Designs of `run.experiment` by bases and by how they are chosen.
+BASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "bases": {"fixed": "pauli", "random": "random_global", "adaptive": "global"},
+        "product": {"fixed": "pauli", "random": "random_product", "adaptive": "product"},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -67,14 +80,16 @@ class CellEstimator(Estimator):
 
     Parameters
     ----------
-    cell
-        Networks; see `cell_training.load_cell`.
+    cells
+        The cell, or one for each dimension; None: the shipped ones.
     n_particles
         P; any number, as the networks look at one particle at a time.
     povm
         None: `next_basis` gives bases. Effects (k, d, d): it turns these.
+    at_random
+        Whether `next_basis` turns `povm` at random instead of by choice.
     learning
-        Whether gradients are kept, block after block, until the bank is detached.
+        Whether the gradients of the last update are kept.
     """
 
     name: ClassVar[str] = "particle_cell"
@@ -82,18 +97,50 @@ class CellEstimator(Estimator):
 
     def __init__(
         self,
-        cell: Cell,
+        cells: Cell | Mapping[int, Cell] | None = None,
         n_particles: int = 100,
         povm: Tensor | None = None,
+        *,
+        at_random: bool = False,
         learning: bool = False,
     ) -> None:
         if n_particles < 2:
             raise InputError.expected("n_particles", "at least 2", str(n_particles))
-        self.cell, self.n_particles, self.povm = cell, n_particles, povm
-        self.learning = learning
+        if cells is None:
+            cells = load_cells()[0]
+        self.cells, self.n_particles, self.povm = cells, n_particles, povm
+        self.at_random, self.learning = at_random, learning
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None, **arguments: Any) -> CellEstimator:
+        """Estimator with the cells of a weights file, or with the shipped ones.
+
+        Raises
+        ------
+        InputError
+            Not weights of this pipeline, or there is no cell among them.
+        """
+        return cls(load_cells(path)[0], **arguments)
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
-        """Draw the particles. See `Estimator.start`."""
+        """Draw the particles. See `Estimator.start`.
+
+        Raises
+        ------
+        InputError
+            There is no cell for this dimension.
+        """
+        if isinstance(self.cells, Cell):
+            self.cell = self.cells
+        elif d in self.cells:
+            self.cell = self.cells[d]
+        else:
+            known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.cells))
+            raise InputError.expected(
+                "number of qubits",
+                f"one that there are cells for ({known})",
+                str(d.bit_length() - 1),
+            )
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)
         self.bank = Bank.draw(n_states, self.n_particles, d, rng)
@@ -103,12 +150,12 @@ class CellEstimator(Estimator):
         """Take in counts. See `Estimator.update`."""
         block = self.tally.add(effects, counts)
         with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
-            self.bank = self.cell(self.bank, self.tally, block, self._rng)
+            self.bank = self.cell(self.bank.detach(), self.tally, block, self._rng)
         self._outlook = None
 
-    def forget_outlook(self) -> None:
-        """Make estimate and confidence anew, after the networks or the bank were changed."""
-        self._outlook = None
+    def forget(self) -> None:
+        """Drop gradients, and what the networks said before they were changed."""
+        self.bank, self._outlook = self.bank.detach(), None
 
     def outlook(self) -> Outlook:
         """Estimate and confidence, with their gradients where it is learning."""
@@ -128,13 +175,18 @@ class CellEstimator(Estimator):
     def covariance(self) -> Tensor:
         """Covariance by Fisher's information, scaled to the confidence of the network."""
         with torch.no_grad():
-            covariance = posterior_covariance(self.bank, self.tally)
-            expected = expected_infidelity(self.estimate(), covariance)
+            estimate = self.estimate()
+            centre = hedge(to_coordinates(estimate), self.tally)
+            covariance = posterior_covariance(centre, self.tally)
+            expected = expected_infidelity(from_coordinates(centre), covariance)
             scale = (self.spread() / expected.clamp(min=FLOOR)).clamp(0.1, 10)
             return covariance * scale[:, None, None]
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Measurement to be made next, see `Estimator.next_basis`; `kind` is for bases only."""
+        if self.povm is not None and self.at_random:
+            u = torch.as_tensor(random_unitary(self.n_states, self.d, rng))
+            return Turned(u, None, self.povm)
         rho, covariance = self.estimate(), self.covariance()
         if self.povm is None:
             return choose_basis(kind, rho, covariance, rng, shots)
@@ -158,3 +210,32 @@ def turning_gains(
     after = torch.linalg.inv(torch.linalg.inv(covariance)[:, None] + information)
     metric = infidelity_metric(rho)
     return -(metric[:, None] * (after - covariance[:, None])).sum((-2, -1))
+
+
+def arm(
+    cell: Cell, n_particles: int, povm: str, how: str, n: int, learning: bool = False
+) -> tuple[CellEstimator, str | Tensor]:
+    """Estimator and design, as `run.experiment` takes them, of a way to measure n qubits.
+
+    Parameters
+    ----------
+    cell, n_particles, learning
+        See `CellEstimator`.
+    povm
+        ``"bases"``, ``"product"`` (bases of each qubit), or a name of `whole_measurement`.
+    how
+        ``"fixed"`` (bases: those of Pauli, in turn), ``"random"`` (turned by a Haar-random unitary,
+        another for each block), ``"adaptive"`` (turned by choice).
+    n
+        Qubits.
+    """
+    if how not in ("fixed", "random", "adaptive"):
+        raise InputError.expected("how", "fixed, random or adaptive", repr(how))
+    if povm in BASES:
+        return CellEstimator(cell, n_particles, learning=learning), BASES[povm][how]
+    effects = whole_measurement(povm, n)
+    if how == "fixed":
+        return CellEstimator(cell, n_particles, learning=learning), effects
+    at_random = how == "random"
+    made = CellEstimator(cell, n_particles, effects, at_random=at_random, learning=learning)
+    return made, "global"

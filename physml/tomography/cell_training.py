@@ -1,4 +1,4 @@
-"""Training of the particle cell on simulated experiments; its weights files."""
+"""Training of the particle cell on simulated experiments."""
 
 from __future__ import annotations
 
@@ -7,36 +7,44 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from physml.exceptions import InputError
+from physml.exceptions import Checkpointed
 from physml.random import stream
-from physml.tomography.cell import Cell, Outlook
-from physml.tomography.cell_estimator import CellEstimator, whole_measurement
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import fidelity, root
+from physml.tomography.cell import Bank, Cell, Outlook, square_root
+from physml.tomography.cell_estimator import CellEstimator, arm
+from physml.tomography.operators import fidelity, root, to_coordinates
 from physml.tomography.run import experiment
-from physml.tomography.sets import schedule
+from physml.tomography.sets import ends, schedule
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import numpy as np
     from torch import Tensor
 
-    from physml.tomography.estimator import BasisKind
+    from physml.tomography.estimator import Estimator
     from physml.tomography.learning_settings import CellSettings
 
 log = logging.getLogger(__name__)
 
 #: What a batch of experiments measures, in turn: one cell is to serve all of them.
-DESIGNS = ("global", "product", "global", "sic", "global", "mub", "global", "pairwise")
+DESIGNS = (
+    *(("bases", "adaptive"), ("product", "adaptive"), ("bases", "adaptive"), ("sic", "adaptive")),
+    *(("bases", "adaptive"), ("sic", "fixed"), ("bases", "random"), ("mub", "adaptive")),
+    *(("bases", "adaptive"), ("bases", "fixed"), ("bases", "adaptive"), ("pairwise", "adaptive")),
+    *(("bases", "adaptive"), ("pairwise", "fixed"), ("mub", "random"), ("mub", "fixed")),
+)
+#: What is validated.
+VALIDATED = (("bases", "adaptive"), ("mub", "fixed"))
 #: Number of the random stream of the first batch, and of validation, times the dimension.
 RUNS, VALID = 2**32, 2**33
 #: Gradients longer than this are cut: a choice among moves may jump.
 LONGEST = 1.0
+#: Shares of the bank's score and of the confidence in the loss.
+SCORE, CONFIDENCE = 0.3, 0.1
 
 
 def smooth_infidelity(rho: Tensor, sigma: Tensor) -> Tensor:
@@ -65,17 +73,48 @@ def smooth_infidelity(rho: Tensor, sigma: Tensor) -> Tensor:
     return 1 - f - (slope - slope.detach())
 
 
-def loss(rho: Tensor, outlook: Outlook, copies: Tensor) -> Tensor:
-    """Mean over experiments of the infidelity in units of its limit, and of the confidence's cost.
+def within_reach(rho: Tensor, copies: Tensor) -> Tensor:
+    """Infidelity (S,) in which errors are counted, so that all states and copies weigh alike.
 
-    The unit is that of Gill and Massar, (d^2 - 1) (d + 1) / 4 N, so that all numbers of copies
-    count. The confidence s costs log s + (1 - F) / s, least where s is the mean of 1 - F.
+    It runs from the limit of pure states, (d - 1) / N, to that of full rank, (d^2 - 1) (d + 1) /
+    4N, as N copies tell more of the eigenvalues from zero.
     """
     d = rho.shape[-1]
+    values = torch.linalg.eigvalsh(rho).clamp(min=0)[:, : d - 1] * copies[:, None]
+    resolved = (values / (values + d)).mean(-1)
+    full = (d * d - 1) * (d + 1) / 4
+    return ((d - 1) + resolved * (full - (d - 1))) / (copies + d * d)
+
+
+def energy_score(rho: Tensor, bank: Bank, copies: Tensor) -> Tensor:
+    """Energy score (S,) of a bank: least, on average, for a bank that is the posterior.
+
+    The mean distance of particles from the truth less half of that among themselves, between roots
+    and in units of what one copy in N tells of all coordinates.
+
+    References
+    ----------
+    Gneiting, Raftery, J. Am. Stat. Assoc. 102, 359 (2007).
+    """
+    truth = square_root(to_coordinates(rho))[:, None]
+    weight = bank.log_weight.exp()
+    far = ((bank.roots - truth).square().sum(-1) + 1e-18).sqrt()
+    products = bank.roots @ bank.roots.mT
+    among = ((2 - 2 * products).clamp(min=0) + 1e-12 / copies[:, None, None]).sqrt()
+    inner = (weight * (among @ weight[..., None])[..., 0]).sum(-1)
+    score = (weight * far).sum(-1) - 0.5 * inner
+    return score * (4 * copies).sqrt() / rho.shape[-1]
+
+
+def loss(rho: Tensor, outlook: Outlook, bank: Bank, copies: Tensor) -> Tensor:
+    """Mean over experiments of the infidelity in its unit, the bank's score, the confidence's cost.
+
+    The confidence s costs log s + (1 - F) / s, least where s is the mean of 1 - F.
+    """
     missed = smooth_infidelity(rho, outlook.state)
-    scaled = missed * (copies + d * d) * 4 / ((d * d - 1) * (d + 1))
+    scaled = missed / within_reach(rho, copies)
     cost = outlook.log_infidelity + missed.detach() * (-outlook.log_infidelity).exp()
-    return (scaled + 0.1 * cost).mean()
+    return (scaled + SCORE * energy_score(rho, bank, copies) + CONFIDENCE * cost).mean()
 
 
 def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
@@ -87,14 +126,32 @@ def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
     )
 
 
-def estimator_for(
-    cell: Cell, design: str, d: int, n_particles: int, learning: bool = False
-) -> CellEstimator:
-    """Estimator that adapts bases (``"global"``, ``"product"``) or turns a fixed measurement."""
-    povm = None
-    if design not in ("global", "product"):
-        povm = whole_measurement(design, d.bit_length() - 1)
-    return CellEstimator(cell, n_particles, povm, learning)
+@dataclass
+class _Progress:
+    """Where a training stands; what a checkpoint holds."""
+
+    cell: Cell
+    optimiser: torch.optim.Optimizer
+    average: Cell
+    kept: dict[str, Tensor]
+    best: float
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def state(self) -> dict[str, object]:
+        return {
+            "cell": self.cell.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict(),
+            "kept": self.kept,
+            "best": self.best,
+            "history": self.history,
+        }
+
+    def restore(self, found: dict) -> None:
+        self.cell.load_state_dict(found["cell"])
+        self.optimiser.load_state_dict(found["optimiser"])
+        self.average.load_state_dict(found["average"])
+        self.kept, self.best, self.history = found["kept"], found["best"], found["history"]
 
 
 def train_cell(
@@ -102,13 +159,15 @@ def train_cell(
     states: Tensor,
     valid_states: Tensor,
     seed: int,
+    state: Path | None = None,
     left: Callable[[], float | None] = lambda: None,
 ) -> tuple[Cell, list[dict[str, float]]]:
     """Train a cell while it measures.
 
-    Batches of true states are measured block by block, as the cell designs; after each few blocks
-    the loss of their estimates is followed back through these blocks. The copies of an experiment
-    are log-uniform up to the largest number.
+    Batches of true states are measured block by block, as the cell designs; after each block comes
+    one step down the gradient of `loss`, which does not go further back than this block. The copies
+    of an experiment are log-uniform up to the largest number. What is kept are the averaged weights
+    that validate best, those before training included.
 
     Parameters
     ----------
@@ -117,143 +176,143 @@ def train_cell(
         (S, d, d) true states.
     seed
         Of everything random.
+    state
+        Folder of a checkpoint after each batch, from which the same call goes on.
     left
-        Seconds that are left, or None; where fewer are left than a batch took, training ends.
+        Seconds that are left, or None.
 
     Returns
     -------
     cell
     history
         For each batch its loss; where it was validated, the value of `validate`.
+
+    Raises
+    ------
+    Checkpointed
+        Less time is left than a batch and a validation take.
     """
     d = states.shape[-1]
     cell = make_cell(settings, seed, d)
-    optimiser = torch.optim.Adam(cell.parameters(), settings.learning_rate)
-    # Gradients reach a few blocks back only, so that the loss may fall while long experiments get
-    # worse: what is kept is what validates best, the cell before training included.
-    best = validate(cell, settings, valid_states, seed)
-    kept = copy.deepcopy(cell.state_dict())
-    history = [{"run": 0.0, "valid": best}]
-    for run in range(settings.runs):
+    optimiser = torch.optim.Adam(cell.parameters(), settings.learning_rate, betas=(0.9, 0.99))
+    progress = _Progress(cell, optimiser, copy.deepcopy(cell).requires_grad_(False), {}, math.inf)
+    identity = _identity(settings, states, valid_states, seed)
+    found = None if state is None else _read(state, identity)
+    if found is None:
+        progress.best = validate(cell, settings, valid_states, seed)
+        progress.kept = copy.deepcopy(cell.state_dict())
+        progress.history = [{"run": 0.0, "valid": progress.best}]
+    else:
+        progress.restore(found)
+    slowest = 0.0
+    for run in range(len(progress.history) - 1, settings.runs):
         began = time.monotonic()
-        rate = 0.5 * (1 + math.cos(math.pi * run / settings.runs))
-        for group in optimiser.param_groups:
-            group["lr"] = max(rate, 0.05) * settings.learning_rate
-        rng = stream(seed, "train", RUNS * d + run)
-        rho = states[torch.from_numpy(rng.integers(0, len(states), settings.experiments))]
-        value = _follow(cell, optimiser, settings, rho, DESIGNS[run % len(DESIGNS)], rng)
-        history.append({"run": run + 1.0, "loss": value})
         remaining = left()
-        last = remaining is not None and remaining < 3 * (time.monotonic() - began)
-        if last or (run + 1) % settings.validate_every == 0 or run + 1 == settings.runs:
-            found = validate(cell, settings, valid_states, seed)
-            history[-1]["valid"] = found
-            if found < best:
-                best, kept = found, copy.deepcopy(cell.state_dict())
-        log.info("d = %d, batch %d of %d: %s", d, run + 1, settings.runs, history[-1])
-        if last:
-            log.warning("no time for more than %d batches", run + 1)
-            break
-    cell.load_state_dict(kept)
-    return cell.eval(), history
+        if remaining is not None and remaining < 1.5 * slowest:
+            where = "" if state is None else f"; state in {state}"
+            raise Checkpointed(f"stopped after {run} batches of experiments of the cell{where}")
+        _one_batch(progress, settings, states, valid_states, seed, run)
+        log.info(
+            "d = %d, cell, batch %d of %d: %s", d, run + 1, settings.runs, progress.history[-1]
+        )
+        if state is not None:
+            _write(state, identity, progress)
+        slowest = max(slowest, time.monotonic() - began)
+    cell.load_state_dict(progress.kept)
+    return cell.eval(), progress.history
+
+
+def _identity(
+    settings: CellSettings, states: Tensor, valid_states: Tensor, seed: int
+) -> dict[str, str]:
+    """What must be equal for a checkpoint to be gone on with."""
+    import hashlib
+
+    data = hashlib.sha256(states.numpy().tobytes() + valid_states.numpy().tobytes())
+    return {
+        "settings": settings.model_dump_json(),
+        "seed": str(seed),
+        "data": data.hexdigest(),
+    }
+
+
+def _read(folder: Path, identity: dict[str, str]) -> dict | None:
+    from physml.training.state import Identity, read
+
+    return read(folder, Identity(identity), device=torch.device("cpu"))
+
+
+def _write(folder: Path, identity: dict[str, str], progress: _Progress) -> None:
+    from physml.training.state import FILENAME, AtomicSaver
+
+    AtomicSaver(folder)({"identity": identity, **progress.state()}, FILENAME)
+
+
+def _one_batch(
+    progress: _Progress,
+    settings: CellSettings,
+    states: Tensor,
+    valid_states: Tensor,
+    seed: int,
+    run: int,
+) -> None:
+    d = states.shape[-1]
+    rate = 0.5 * (1 + math.cos(math.pi * run / settings.runs))
+    for group in progress.optimiser.param_groups:
+        group["lr"] = max(rate, 0.05) * settings.learning_rate
+    rng = stream(seed, "train", RUNS * d + run)
+    rho = states[torch.from_numpy(rng.integers(0, len(states), settings.experiments))]
+    value = _follow(progress, settings, rho, DESIGNS[run % len(DESIGNS)], rng)
+    progress.history.append({"run": run + 1.0, "loss": value})
+    if (run + 1) % settings.validate_every == 0 or run + 1 == settings.runs:
+        found = validate(progress.average, settings, valid_states, seed)
+        progress.history[-1]["valid"] = found
+        if found < progress.best:
+            progress.best, progress.kept = found, copy.deepcopy(progress.average.state_dict())
 
 
 def _follow(
-    cell: Cell,
-    optimiser: torch.optim.Optimizer,
+    progress: _Progress,
     settings: CellSettings,
     rho: Tensor,
-    design: str,
+    design: tuple[str, str],
     rng: np.random.Generator,
 ) -> float:
     """Learn from one batch of experiments; the mean of the loss."""
-    d = rho.shape[-1]
-    estimator = estimator_for(cell, design, d, settings.n_particles, learning=True)
-    own, choice, luck = rng.spawn(3)
-    estimator.start(len(rho), d, own)
-    copies = round(math.exp(luck.uniform(math.log(100), math.log(settings.copies))))
-    total = torch.zeros((), dtype=torch.float64)
-    values: list[float] = []
+    cell, values = progress.cell, []
+    n = rho.shape[-1].bit_length() - 1
+    estimator, how = arm(cell, settings.n_particles, *design, n, learning=True)
+    copies = round(math.exp(rng.uniform(math.log(100), math.log(settings.copies))))
+    decay = settings.average
+
+    def learn(spent: int, followed: Estimator) -> None:
+        assert isinstance(followed, CellEstimator)
+        cost = loss(rho, followed.outlook(), followed.bank, followed.tally.copies())
+        progress.optimiser.zero_grad()
+        cost.backward()
+        torch.nn.utils.clip_grad_norm_(cell.parameters(), LONGEST)
+        progress.optimiser.step()
+        for mean, now in zip(progress.average.parameters(), cell.parameters(), strict=True):
+            mean.lerp_(now.detach(), 1 - decay)
+        followed.forget()
+        values.append(float(cost.detach()))
+
     blocks = schedule(copies)
-    for number, shots in enumerate(blocks, 1):
-        with torch.no_grad():
-            kind: BasisKind = "product" if design == "product" else "global"
-            effects = estimator.next_basis(kind, choice, shots).effects
-            counts = sample_counts(probabilities(effects, rho), shots, luck)
-        estimator.update(effects, counts)
-        total = total + loss(rho, estimator.outlook(), estimator.tally.copies())
-        values.append(float(total.detach()))
-        if number % settings.window == 0 or number == len(blocks):
-            optimiser.zero_grad()
-            (total / settings.window).backward()
-            torch.nn.utils.clip_grad_norm_(cell.parameters(), LONGEST)
-            optimiser.step()
-            estimator.bank = estimator.bank.detach()
-            estimator.forget_outlook()
-            total = torch.zeros((), dtype=torch.float64)
-    ends = values[settings.window - 1 :: settings.window]
-    return sum(ends) / max(1, len(ends)) / settings.window
+    marks = [int(end) for end in ends(blocks)]
+    experiment(estimator, rho, how, blocks, rng, marks=marks, observe=learn)
+    return sum(values) / len(values)
 
 
 @torch.no_grad()
 def validate(cell: Cell, settings: CellSettings, states: Tensor, seed: int) -> float:
-    """Mean infidelity in units of Gill and Massar's, over the decades of copies; global bases."""
-    d = states.shape[-1]
-    result = experiment(
-        CellEstimator(cell, settings.n_particles),
-        states[: settings.valid],
-        "global",
-        schedule(settings.copies),
-        stream(seed, "train", VALID * d),
-    )
-    units = (d * d - 1) * (d + 1) / (4 * (result.marks + d * d))
-    return float((result.infidelity / units).mean())
-
-
-def save_cell(
-    path: str | PathLike[str],
-    cells: dict[int, Cell],
-    settings: CellSettings,
-    card: dict[str, Any],
-    overwrite: bool = False,
-) -> None:
-    """Write cells by dimension as safetensors, with the settings and whatever the card tells."""
-    from physml.io.weights import save_weights
-
-    tensors = {
-        f"{d}.{name}": value
-        for d, cell in cells.items()
-        for name, value in cell.state_dict().items()
-    }
-    header = {
-        "pipeline": "tomography_cell",
-        "dimensions": sorted(cells),
-        "settings": settings.model_dump(mode="json"),
-        **card,
-    }
-    save_weights(path, tensors, header, overwrite=overwrite)
-
-
-def load_cell(path: str | PathLike[str], d: int) -> tuple[Cell, dict[str, Any]]:
-    """Cell of a dimension from a weights file, and the file's card.
-
-    Raises
-    ------
-    InputError
-        Not weights of particle cells, or none of this dimension.
-    """
-    from physml.io.weights import load_weights
-    from physml.tomography.learning_settings import CellSettings
-
-    tensors, card = load_weights(path)
-    if card.get("pipeline") != "tomography_cell" or d not in card.get("dimensions", []):
-        raise InputError.expected(path, f"a particle cell of dimension {d}", "none")
-    settings = CellSettings.model_validate(card["settings"])
-    cell = Cell(settings.width, settings.rounds, settings.proposals)
-    own = f"{d}."
-    part = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
-    try:
-        cell.load_state_dict(part)
-    except RuntimeError as error:
-        raise InputError.expected(path, f"a particle cell of dimension {d}", str(error)) from None
-    return cell.eval().requires_grad_(False), card
+    """Mean infidelity in units of `within_reach`, over the decades of copies and `VALIDATED`."""
+    d, found = states.shape[-1], []
+    rho = states[: settings.valid]
+    for number, design in enumerate(VALIDATED):
+        estimator, how = arm(cell, settings.n_particles, *design, d.bit_length() - 1)
+        rng = stream(seed, "train", VALID * d + number)
+        result = experiment(estimator, rho, how, schedule(settings.copies), rng)
+        for mark, missed in zip(result.marks, result.infidelity.T, strict=True):
+            unit = within_reach(rho, torch.full((len(rho),), float(mark)).double())
+            found.append(float((torch.from_numpy(missed) / unit).mean()))
+    return sum(found) / len(found)

@@ -26,7 +26,10 @@ DesignName = Annotated[
 ]
 EstimatorName = Annotated[
     str | None,
-    typer.Option(help="neural (default), particle_filter, maximum_likelihood, two_stage, linear."),
+    typer.Option(
+        help="neural (default), particle_filter, maximum_likelihood, two_stage, linear, "
+        "particle_cell."
+    ),
 ]
 ReadoutFile = Annotated[
     str | None,

@@ -17,6 +17,8 @@ NEURAL = tuple(
         *("pauli", "mub", "sic", "sic_joint", "pairwise"),
     )
 )
+#: Rows that the particle cell can have, where the weights have one.
+CELL = tuple(f"particle cell, {design}" for design in ("global", "product", "pauli", "mub", "sic"))
 #: Rows of everybody else, see baselines.py.
 RIVALS = (
     "linear, pauli",
@@ -31,9 +33,10 @@ COMPARED = ("neural, global", "neural, product", "neural, pauli", *RIVALS)
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = sorted(set(names) - {*NEURAL, *RIVALS})
+    all_names = (*NEURAL, *CELL, *RIVALS)
+    unknown = sorted(set(names) - set(all_names))
     if unknown:
-        raise ValueError(f"unknown methods {unknown}: known are {', '.join((*NEURAL, *RIVALS))}")
+        raise ValueError(f"unknown methods {unknown}: known are {', '.join(all_names)}")
     if len(set(names)) != len(names):
         raise ValueError("each method is named once")
     return names

@@ -107,15 +107,17 @@ class CellSettings(Settings):
 
     width: int = Field(32, description="Numbers in a layer of both networks", ge=4)
     rounds: int = Field(2, description="Rounds of moves a block", ge=1)
-    proposals: int = Field(3, description="Moves of each of two kinds a round", ge=1)
+    proposals: int = Field(3, description="Moves of a particle in a round", ge=1)
     n_particles: int = Field(60, description="Particles while training", ge=2)
     experiments: int = Field(32, description="Experiments followed at once", gt=0)
-    runs: int = Field(24, description="Batches of experiments that are learned from", ge=0)
+    runs: int = Field(
+        80, description="Batches of experiments that are learned from; 0: there is no cell", ge=0
+    )
     copies: int = Field(30_000, description="Largest number of copies of an experiment", ge=100)
-    window: int = Field(4, description="Blocks through which gradients go back", ge=1)
-    learning_rate: float = Field(1e-3, description="Peak learning rate of Adam", gt=0)
-    valid: int = Field(48, description="Experiments for validation", gt=0)
-    validate_every: int = Field(6, description="Batches between validations", gt=0)
+    learning_rate: float = Field(3e-3, description="Peak learning rate of Adam", gt=0)
+    average: float = Field(0.98, description="Decay per step of the averaged weights", ge=0, lt=1)
+    valid: int = Field(64, description="Experiments for validation", gt=0)
+    validate_every: int = Field(16, description="Batches between validations", gt=0)
 
 
 class TrainSettings(TrainBase):

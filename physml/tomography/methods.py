@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .baselines import BASELINES, Baseline, run_baseline
-from .evaluation_settings import NEURAL
+from .cell_estimator import CellEstimator
+from .evaluation_settings import CELL, NEURAL
 from .neural import NeuralEstimator
 from .operators import fidelity
 from .particle_filter import ParticleFilter
@@ -71,12 +72,16 @@ def method(name: str, weights: Path | None = None) -> Baseline:
     Parameters
     ----------
     name : str
-        One of `evaluation_settings.NEURAL` or `baselines.BASELINES`.
+        One of `evaluation_settings.NEURAL`, `evaluation_settings.CELL` or `baselines.BASELINES`.
     weights : Path, optional
-        Of the learned estimator; the shipped ones by default.
+        Of the learned estimators; the shipped ones by default.
     """
     if name in NEURAL:
         return Baseline(lambda total: NeuralEstimator.load(weights), name.removeprefix("neural, "))
+    if name in CELL:
+        return Baseline(
+            lambda total: CellEstimator.load(weights), name.removeprefix("particle cell, ")
+        )
     return BASELINES[name]
 
 

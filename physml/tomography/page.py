@@ -20,6 +20,7 @@ METHODS = {
     "neural": "this estimator",
     "maximum_likelihood": "maximum likelihood",
     "particle_filter": "particle filter",
+    "particle_cell": "particle cell",
 }
 
 

@@ -18,6 +18,7 @@ ESTIMATORS: Mapping[str, str] = {
     "maximum_likelihood": "physml.tomography.likelihood:MaximumLikelihood",
     "two_stage": "physml.tomography.two_stage:TwoStage",
     "linear": "physml.tomography.linear:LinearInversion",
+    "particle_cell": "physml.tomography.cell_estimator:CellEstimator",
 }
 
 

@@ -124,7 +124,8 @@ class TomographyPredictor:
             Measurements; of files, JSON, CSV, HDF5, a session, qiskit's counts or a coincidence
             table.
         estimator : str or Estimator
-            "neural", "particle_filter", "maximum_likelihood", "two_stage" or "linear".
+            "neural", "particle_filter", "maximum_likelihood", "two_stage",
+            "linear" or "particle_cell".
         level : float
             Of the region and of the intervals.
         target : Qobj, array or tensor, optional

@@ -45,7 +45,8 @@ class Tomographer(Knowledge):
         "global" (any basis) and "product" (a basis of each qubit) are adaptive; "pauli", "mub",
         "sic", "pairwise", or measurements of one's own are used in turn.
     estimator : str or Estimator
-        "neural", "particle_filter", "maximum_likelihood", "two_stage" or "linear".
+        "neural", "particle_filter", "maximum_likelihood", "two_stage",
+        "linear" or "particle_cell".
     readout : Readout or ndarray (n, 2, 2), optional
         P(read | true) of each qubit. Without, detectors are taken to be perfect; with
         ``Readout(..., known=False)`` regions say that they rest on a guess.

@@ -1,4 +1,4 @@
-"""Train the correctors, calibrate their regions, write the weights."""
+"""Train the correctors and the particle cells, calibrate regions, write the weights."""
 
 from __future__ import annotations
 
@@ -173,6 +173,8 @@ def _run(
 
     from .calibrate import calibrate
     from .card import describe
+    from .cell_training import train_cell
+    from .cell_weights import sizes, tensors_of
     from .neural import prefix, regions_prefix
 
     started = time.monotonic()
@@ -185,6 +187,7 @@ def _run(
     torch.set_num_threads(threads)
     weights: dict[str, Tensor] = {}
     card: dict[str, Any] = {"pipeline": "tomography", "networks": {}, "training": {}}
+    card |= {"cell": {}, "cell_training": {}}
     regions: dict[str, Any] = {}
     main = True
     for qubits in sorted(settings.simulate.n_qubits):
@@ -204,6 +207,12 @@ def _run(
         weights |= {regions_prefix(d) + k: v for k, v in made.state_dict().items()}
         card["networks"][str(qubits)] = s.network.model_dump(mode="json")
         card["training"][str(qubits)] = learned
+        if s.cell.runs and main:
+            where = state / f"{qubits}_qubits" / "cell"
+            cell, history = train_cell(s.cell, train, valid, settings.seed, where, left)
+            weights |= tensors_of({d: cell})
+            card["cell"][str(qubits)] = sizes(s.cell)
+            card["cell_training"][str(qubits)] = history
     if not main:
         return
     card |= {

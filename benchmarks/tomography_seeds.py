@@ -1,0 +1,79 @@
+"""The same training with other seeds: how much of a result is luck.
+
+    python benchmarks/tomography_seeds.py results/tomography/data --seeds 3 --state /tmp/seeds
+
+The folder is what the chain's preprocessing leaves. The first seed is that of the shipped recipe,
+the others are the next ones; regions are not calibrated, as infidelities do not need them. What is
+finished is kept in ``--state``, so that a run can be stopped and carried on. Each seed takes about
+a quarter of an hour of one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from physml.random import stream
+from physml.tomography.neural import NeuralEstimator
+from physml.tomography.run import experiment
+from physml.tomography.settings import TomographySettings
+from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.train import read_states, train_corrector
+
+
+def main() -> None:
+    """Train, judge, print a Markdown table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder with train.h5 and valid.h5")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--qubits", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--state", type=Path, required=True, help="folder for what is finished")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(1)
+    settings = TomographySettings()
+    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS), "training [CPU min]"]
+    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
+    for qubits in arguments.qubits:
+        states = [read_states(arguments.data / f"{x}.h5", qubits) for x in ("train", "valid")]
+        rows: dict[tuple[str, str], list[str]] = {}
+        for seed in range(settings.seed, settings.seed + arguments.seeds):
+            began = time.process_time()
+            network, _, _ = train_corrector(
+                settings.train,
+                *states,
+                arguments.state / str(seed) / f"{qubits}_qubits",
+                seed,
+                1,
+                lambda: None,
+            )
+            spent = (time.process_time() - began) / 60
+            for name in LISTS[qubits]:
+                rho = evaluation_list(name, qubits)
+                for design in ("global", "product")[:qubits]:
+                    done = experiment(
+                        NeuralEstimator({1 << qubits: network}),
+                        rho,
+                        design,
+                        schedule(MARKS[-1]),
+                        stream(settings.seed, "evaluate", 0),
+                        marks=MARKS,
+                    )
+                    mean = [f"{x:.3g}" for x in np.mean(done.infidelity, 0)]
+                    rows.setdefault((name, design), []).append(
+                        f"| {qubits} qubits, {name} | {design} | {seed} | {' | '.join(mean)} "
+                        f"| {spent:.1f} |"
+                    )
+        for lines in rows.values():
+            print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    main()

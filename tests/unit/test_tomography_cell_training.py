@@ -1,0 +1,173 @@
+"""The particle cell's training and its place in the weights file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physml.exceptions import Checkpointed, InputError
+from physml.io.weights import save_weights
+from physml.random import stream
+from physml.tomography.cell import Bank, square_root
+from physml.tomography.cell_estimator import CellEstimator
+from physml.tomography.cell_training import (
+    energy_score,
+    make_cell,
+    smooth_infidelity,
+    train_cell,
+    validate,
+    within_reach,
+)
+from physml.tomography.cell_weights import load_cells, prefix, sizes, tensors_of
+from physml.tomography.evaluation_settings import CELL
+from physml.tomography.learning_settings import CellSettings
+from physml.tomography.methods import method
+from physml.tomography.operators import infidelity, to_coordinates
+from physml.tomography.states import draw
+
+TINY = CellSettings(
+    width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1
+)
+
+
+def states_of(d: int = 2, n: int = 20) -> torch.Tensor:
+    return draw("mixture", n, d, stream(0, "test", 18))
+
+
+@pytest.mark.parametrize("name", ["hs", "pure"])
+def test_infidelity_and_its_gradient(name: str) -> None:
+    rng = stream(0, "test", 9)
+    rho, sigma = draw(name, 5, 4, rng), draw("hs", 5, 4, rng).requires_grad_()
+    value = smooth_infidelity(rho, sigma)
+    torch.testing.assert_close(value.detach(), infidelity(rho, sigma.detach()))
+    (gradient,) = torch.autograd.grad(value.sum(), sigma)
+    change = draw("hs", 5, 4, rng) - draw("hs", 5, 4, rng)
+    along = (gradient.conj() * change).sum((-2, -1)).real
+    step = 1e-5
+    found = infidelity(rho, sigma.detach() + step * change)
+    numeric = (found - infidelity(rho, sigma.detach() - step * change)) / (2 * step)
+    torch.testing.assert_close(along, numeric, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("d", [2, 4])
+def test_unit_of_the_infidelity_runs_between_the_limits(d: int) -> None:
+    many = torch.full((5,), 1e9).double()
+    pure = within_reach(draw("pure", 5, d, stream(0, "test", 1)), many) * many
+    torch.testing.assert_close(pure, torch.full_like(pure, d - 1), rtol=1e-4, atol=0)
+    mixed = torch.eye(d, dtype=torch.complex128).expand(5, d, d) / d
+    full = within_reach(mixed, many) * many
+    expected = torch.full_like(full, (d * d - 1) * (d + 1) / 4)
+    torch.testing.assert_close(full, expected, rtol=1e-4, atol=0)
+
+
+def test_energy_score_prefers_the_law_of_the_truth() -> None:
+    """Truths and particles about one state: neither narrower nor wider banks score better."""
+    rng, n = stream(0, "test", 2), 400
+    middle = square_root(to_coordinates(draw("hs", 1, 4, rng)))[:, None]
+
+    def about(size: float, shape: tuple[int, int]) -> torch.Tensor:
+        b = middle + size * torch.as_tensor(rng.standard_normal((*shape, 16)))
+        return b / b.norm(dim=-1, keepdim=True)
+
+    truth = about(0.01, (n, 1))[:, 0]
+    from physml.tomography.cell import square
+    from physml.tomography.operators import from_coordinates
+
+    rho, copies = from_coordinates(square(truth)), torch.full((n,), 1_000.0).double()
+    equal = -torch.full((n, 50), 50.0).double().log()
+    score = [
+        float(energy_score(rho, Bank(about(size, (n, 50)), equal, 4), copies).mean())
+        for size in (0.003, 0.01, 0.03)
+    ]
+    assert score[1] < score[0]
+    assert score[1] < score[2]
+
+
+def test_training_keeps_what_validates_best_and_is_the_same_again() -> None:
+    states = states_of()
+    cell, history = train_cell(TINY, states, states[:4], 3)
+    again, _ = train_cell(TINY, states, states[:4], 3)
+    for name, value in cell.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+    assert [row["run"] for row in history] == [0, 1, 2, 3]
+    assert all(np.isfinite(list(row.values())).all() for row in history)
+    best = min(row["valid"] for row in history)
+    assert validate(cell, TINY, states[:4], 3) == best
+
+
+def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    states = states_of()
+    whole, expected = train_cell(TINY, states, states[:4], 3)
+    asked = []
+
+    def left() -> float:
+        asked.append(0)
+        return 1e9 if len(asked) < 3 else 0.0
+
+    with pytest.raises(Checkpointed, match="after 2 batches"):
+        train_cell(TINY, states, states[:4], 3, tmp_path, left)
+    done, history = train_cell(TINY, states, states[:4], 3, tmp_path)
+    assert history == expected
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, done.state_dict()[name])
+    # Nothing is left to be done; with another seed everything is.
+    assert train_cell(TINY, states, states[:4], 3, tmp_path)[1] == expected
+    assert train_cell(TINY, states, states[:4], 4, tmp_path)[1] != expected
+
+
+@pytest.mark.slow
+def test_training_helps() -> None:
+    settings = CellSettings(
+        width=16, n_particles=20, experiments=16, runs=16, copies=300, valid=60, validate_every=16
+    )
+    train = draw("mixture", 500, 2, stream(0, "test", 27))
+    valid = draw("mixture", 60, 2, stream(0, "test", 28))
+    _, history = train_cell(settings, train, valid, 3)
+    assert history[-1]["valid"] < 0.95 * history[0]["valid"]
+
+
+def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> None:
+    cell, path = make_cell(TINY, 0, 2), tmp_path / "cell.safetensors"
+    card = {"pipeline": "tomography", "networks": {}, "cell": {"1": sizes(TINY)}}
+    save_weights(path, tensors_of({2: cell}), card)
+    loaded, _ = load_cells(path)
+    assert list(loaded) == [2]
+    for name, value in cell.state_dict().items():
+        # Stored in single precision.
+        torch.testing.assert_close(value, loaded[2].state_dict()[name], rtol=1e-6, atol=1e-7)
+    made = CellEstimator.load(path, n_particles=7)
+    made.start(1, 2, stream(0, "test", 3))
+    assert made.bank.roots.shape == (1, 7, 4)
+    with pytest.raises(InputError, match=r"cells for \(1\)"):
+        made.start(1, 4, stream(0, "test", 3))
+    how = method(CELL[0], path)
+    assert isinstance(how.make(100), CellEstimator)
+    assert how.design == "global"
+
+
+@pytest.mark.parametrize(
+    ("card", "tensors", "message"),
+    [
+        ({"pipeline": "cavities"}, True, "weights of the pipeline tomography"),
+        ({"pipeline": "tomography", "cell": {}}, True, "weights with a particle cell"),
+        ({"pipeline": "tomography"}, True, "weights with a particle cell"),
+        ({"pipeline": "tomography", "cell": {"1": sizes(TINY)}}, False, "a cell of 1 qubits"),
+    ],
+)
+def test_weights_without_a_cell(tmp_path: Path, card: dict, tensors: bool, message: str) -> None:
+    path = tmp_path / "other.safetensors"
+    cell = make_cell(TINY, 0, 2)
+    save_weights(path, tensors_of({2: cell} if tensors else {4: cell}), card)
+    with pytest.raises(InputError, match=message):
+        CellEstimator.load(path)
+
+
+def test_names_of_tensors_do_not_meet_those_of_the_corrector() -> None:
+    from physml.tomography import neural
+
+    assert prefix(4) == "2_qubits.cell."
+    assert not prefix(4).startswith(neural.prefix(4))
+    assert not neural.prefix(4).startswith(prefix(4))
