@@ -21,8 +21,8 @@ import torch
 from physml.random import stream
 from physml.tomography.neural import NeuralEstimator
 from physml.tomography.run import experiment
-from physml.tomography.settings import TomographySettings
 from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.settings import TomographySettings
 from physml.tomography.train import read_states, train_corrector
 
 

@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-EPILOG = (
-    "Examples: [bold]physml background predict frames.h5 -o out --retention 0.98[/]; raw ADU "
-    "[bold]predict cube.fits --gain 0.0037 --offset dark.fits -o out[/]; another camera "
-    "[bold]predict frames.h5 --detector camera.yaml -o out[/]; an existing list, by energy and "
-    "grade alone, [bold]predict acis_evt2.fits -o out[/]."
-)
+EPILOG = """
+Examples: frames; raw ADU; another camera; an existing list of events, by
+energy and grade alone:
+
+  physml background predict frames.h5 -o out --retention 0.98
+
+  physml background predict cube.fits --gain 0.0037 --offset dark.fits -o out
+
+  physml background predict frames.h5 --detector camera.yaml -o out
+
+  physml background predict acis_evt2.fits -o out
+"""
 
 
 @app.callback()

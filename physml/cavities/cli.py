@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
-EPILOG = (
-    "Examples: [bold]physml cavities predict ngc5813.fits -o out[/]; with maps and sources "
-    "[bold]predict a1835.fits --exposure exp.fits --background bkg.fits --mask src.reg -o out[/]; "
-    "energies [bold]--redshift 0.0065 --pressure profile.ecsv[/]; completeness of this very image "
-    "[bold]--recovery[/]; a folder of images [bold]predict images/ -o out[/]."
-)
+EPILOG = """
+Examples: an image; with maps and point sources; energies; the completeness of
+this very image; a folder of images:
+
+  physml cavities predict ngc5813.fits -o out
+
+  physml cavities predict a.fits --exposure exp.fits --mask src.reg -o out
+
+  physml cavities predict a.fits --redshift 0.0065 --pressure p.ecsv -o out
+
+  physml cavities predict a.fits --recovery -o out
+
+  physml cavities predict images/ -o out
+"""
 
 
 @app.callback()

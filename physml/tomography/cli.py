@@ -51,27 +51,42 @@ Answers = Annotated[
     ),
 ]
 
-RUN_EPILOG = (
-    "Examples: a simulated laboratory [bold]physml tomography run bell.jsonl --simulate phi+ "
-    "--design product --infidelity 0.005[/]; one that listens on a port [bold]run bell.jsonl "
-    "--connect 127.0.0.1:7001 --copies 20000[/]; one that reads files [bold]run bell.jsonl "
-    "--folder exchange --copies 20000[/]. Killed, the same command carries on."
-)
-NEXT_EPILOG = (
-    "Examples: begin [bold]physml tomography next bell.jsonl --qubits 2 --design product --shots "
-    "200 > setting.json[/]; hand in its counts and get the next one [bold]next bell.jsonl --add "
-    "counts.json > setting.json[/]."
-)
-ESTIMATE_EPILOG = (
-    "Examples: [bold]physml tomography estimate bell.jsonl --target phi+ -o out[/]; a spreadsheet "
-    "[bold]estimate counts.csv --estimator maximum_likelihood[/]; qiskit's counts [bold]estimate "
-    "counts.json --readout 0.02[/]; coincidences, means of 50 runs [bold]estimate table.csv "
-    "--kind photonic --repeats 50[/]."
-)
-BENCHMARK_EPILOG = (
-    "Examples: [bold]physml tomography benchmark[/]; [bold]benchmark --ensemble pure --design "
-    "product --copies 10000 --states 40 --estimators neural,particle_filter[/]."
-)
+RUN_EPILOG = """
+Examples, of which each carries on when it is called again after a kill:
+
+  physml tomography run bell.jsonl --simulate phi+ --design product
+
+  physml tomography run bell.jsonl --connect 127.0.0.1:7001 --copies 20000
+
+  physml tomography run bell.jsonl --folder exchange --infidelity 0.005
+"""
+NEXT_EPILOG = """
+Examples: begin; then hand in the counts of a setting and get the next one:
+
+  physml tomography next bell.jsonl --qubits 2 --shots 200 > setting.json
+
+  physml tomography next bell.jsonl --add counts.json > setting.json
+"""
+ESTIMATE_EPILOG = """
+Examples: a session; a spreadsheet; qiskit's counts; means of 50 runs:
+
+  physml tomography estimate bell.jsonl --target phi+ -o out
+
+  physml tomography estimate counts.csv --estimator maximum_likelihood
+
+  physml tomography estimate counts.json --readout 0.02
+
+  physml tomography estimate table.csv --kind photonic --repeats 50
+"""
+BENCHMARK_EPILOG = """
+Examples:
+
+  physml tomography benchmark
+
+  physml tomography benchmark --ensemble pure --design product --states 40
+
+  physml tomography benchmark --estimators neural,particle_filter
+"""
 
 
 @app.callback()
