@@ -1,168 +1,381 @@
-"""The claims of the paper on its particle cell, checked as tables.
+"""The claims of the paper on its particle cell, checked: tables and figures.
 
-    python benchmarks/tomography_cell.py WEIGHTS [--tables accuracy cost adaptivity] [--states 24]
+    python benchmarks/tomography_cell.py [--tables accuracy cost adaptivity] [--states 160]
+        [--markdown FILE] [--figures DIR] [--json ROWS] [--rivals ROWS]
 
-WEIGHTS is what `physml.tomography.cell_training.save_cell` wrote; ``untrained`` stands for a cell
-that has learned nothing, whose weights are the likelihoods and whose moves are of one unit. The
-states are of validation lists, not of the frozen ones: this compares methods with each other, and
-is not the goals table. Times are CPU seconds of one thread.
+Judged is the cell of the shipped weights (``--weights`` names others) on the frozen lists of states
+that nothing was tuned on. Times are CPU seconds of one thread. Rows are kept in the file that
+``--json`` names as they are done, and taken from there when they are asked for again.
 
 accuracy
-    Cell and particle filter, the same number of particles and the same states, adaptive global
-    bases.
+    Cell, the same cell before training, particle filter of 300 and maximum likelihood. Of the
+    latter two, rows of 160 states are taken from the file that ``--rivals`` names where it has
+    them: what `tomography_vs_rivals.py` keeps in its ``--json``.
 cost
-    CPU time of one experiment against copies. The paper compares with a filter that updates copy by
-    copy, which is linear in the copies; with blocks that grow by 10 % the filter needs a number of
-    updates in log(copies) as well. Both are shown, and the cell with the same blocks.
+    CPU time of one experiment alone against copies. The paper compares with a filter that updates
+    copy by copy; with blocks that grow by 10 % the filter needs a number of updates in log(copies)
+    as well. Both are shown. Copy by copy is measured for a while; from there its cost is taken as
+    proportional to the copies, which is less than it would be: its data grow too.
 adaptivity
     The same cell with each measurement fixed, turned at random for each block, and turned as the
-    cell chooses. `bases`: fixed are the nine Pauli bases in turn. Compare the fixed rows with those
-    of maximum likelihood in `tomography_baselines.py` first: where the cell is worse than that on
-    the same measurement, it has not found the best particles, and the gap to the adaptive row is
-    not the value of adaptivity alone.
+    cell chooses. `bases`: fixed are the nine Pauli bases in turn. Beside the fixed rows stands
+    maximum likelihood on the same measurement: where the cell is worse than that, it has not found
+    the best particles, and the gap to the adaptive row is not the value of adaptivity alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from physml.evaluation.figures import COLOURS, new_figure, save_figure
+from physml.io.atomic import write_json, write_text
 from physml.random import stream
 from physml.tomography.cell import Cell
-from physml.tomography.cell_estimator import CellEstimator, Turned, whole_measurement
-from physml.tomography.cell_training import load_cell, make_cell
-from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.cell_estimator import CellEstimator, arm, whole_measurement
+from physml.tomography.cell_training import make_cell
+from physml.tomography.cell_weights import load_cells
+from physml.tomography.estimator import Estimator
 from physml.tomography.learning_settings import CellSettings
-from physml.tomography.operators import random_unitary
+from physml.tomography.likelihood import MaximumLikelihood
 from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.run import Experiment, experiment
-from physml.tomography.sets import schedule, validation_list
+from physml.tomography.run import experiment
+from physml.tomography.sets import LIST_SIZE, evaluation_list, schedule
 
-#: Page of the validation lists: others chose by pages 0 and 1, prototypes of the cell by page 3.
-PAGE = 5
-#: Copies up to which the filter is followed copy by copy.
-COPY_BY_COPY = (100, 300)
+log = logging.getLogger("tomography_cell")
 
-
-class TurnedAtRandom(CellEstimator):
-    """The cell with its measurement turned at random: adaptive without the adapting."""
-
-    def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
-        """Haar-random turn of each experiment's measurement."""
-        u = torch.as_tensor(random_unitary(self.n_states, self.d, rng))
-        return Turned(u, None, self.povm)
-
-
-def cell_of(weights: str) -> Cell:
-    """Two-qubit cell of a file, or one before training."""
-    if weights == "untrained":
-        return make_cell(CellSettings(), 1, 4).eval().requires_grad_(False)
-    return load_cell(Path(weights), 4)[0]
-
-
-def show(name: str, states: str, result: Experiment) -> None:
-    """One row: mean infidelity, its standard error, and the time of one state."""
-    values = result.infidelity
-    errors = values.std(0, ddof=1) / len(values) ** 0.5
-    cells = [f"{m:.2e} ± {e:.0e}" for m, e in zip(values.mean(0), errors, strict=True)]
-    seconds = result.update_seconds.sum() / len(values)
-    print(f"{name:34s} {states:13s} {' | '.join(cells)} | {seconds:.3f} s", flush=True)
+SEED = 20_210_607
+LISTS = {"hs": "Hilbert-Schmidt", "pure": "pure", "pure_white_5": "pure + 5 % white noise"}
+METHODS = (
+    *("particle cell", "particle cell before training"),
+    *("particle filter, global", "maximum likelihood, pauli"),
+)
+POVMS = {"bases": "bases", "sic": "SIC", "mub": "MUB", "pairwise": "pairwise"}
+HOW = ("fixed", "random", "adaptive")
+ML = "fixed, maximum likelihood"
+#: Copies to which cost is measured, and those up to which the filter is followed copy by copy.
+COST, COPY_BY_COPY = tuple(10**k for k in range(2, 8)), (100, 1_000)
+BLOCKINGS = {
+    "particle cell": "particle cell, growing blocks",
+    "filter": "particle filter of 300, growing blocks",
+    "filter by copy": "particle filter of 300, copy by copy",
+}
+#: States that are worked on together.
+BATCH = 80
+Row = dict[str, Any]
 
 
-def accuracy(cell: Cell, n_states: int, particles: int, copies: int, seed: int) -> None:
-    """Cell against particle filter."""
-    print(f"Mean infidelity at {decades_of(copies)} copies; CPU time an experiment, in a batch")
-    for number, states in enumerate(("hs", "pure", "pure_white_5")):
-        rho = validation_list(states, 2, n_states, page=PAGE)
-        methods: dict[str, Estimator] = {
-            "particle cell": CellEstimator(cell, particles),
-            "particle filter": ParticleFilter(particles),
-        }
-        for name, estimator in methods.items():
-            rng = stream(seed, "test", number)
-            show(name, states, experiment(estimator, rho, "global", schedule(copies), rng))
+class Rows:
+    """Rows by what they are of, kept in a file."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.kept: dict[str, Row] = {}
+        if path is not None and path.exists():
+            self.kept = json.loads(path.read_text(encoding="utf-8"))
+
+    def get(self, key: str, make: Callable[[], Row]) -> Row:
+        """The row that was kept, or a new one."""
+        if key not in self.kept:
+            self.kept[key] = make()
+            log.info("%s: %s", key, self.kept[key])
+            if self.path is not None:
+                write_json(self.path, self.kept, overwrite=True)
+        return self.kept[key]
 
 
-def cost(cell: Cell, particles: int, copies: int, seed: int) -> None:
-    """CPU time of one experiment by itself, against copies."""
-    print("CPU time of one experiment alone, hs state: seconds, updates")
-    rho = validation_list("hs", 2, 1, page=PAGE)
-    rows: list[tuple[str, Callable[[], Estimator], list[int], bool]] = []
-    powers = [10**k for k in range(2, len(str(copies)))]
-    for mark in powers:
-        rows.append(("particle cell", lambda: CellEstimator(cell, particles), [mark], True))
-        rows.append(("particle filter", lambda: ParticleFilter(particles), [mark], True))
-    for mark in COPY_BY_COPY:
-        rows.append(("particle filter", lambda: ParticleFilter(particles), [mark], False))
-    for name, make, (mark,), growing in rows:
-        blocks = schedule(mark) if growing else [1] * mark
-        rng = stream(seed, "test", 0)
-        result = experiment(make(), rho, "global", blocks, rng, marks=[mark])
-        kind = "growing blocks" if growing else "copy by copy"
-        print(
-            f"{name:16s} {kind:15s} {mark:>9d} copies: "
-            f"{result.update_seconds.sum():7.2f} s, {len(blocks)} updates",
-            flush=True,
+def judge(
+    estimator: Estimator, design: Any, rho: torch.Tensor, copies: int, number: int
+) -> dict[str, Any]:
+    """Mean and standard error at the powers of ten, and CPU seconds of an experiment in a batch."""
+    found, seconds = [], 0.0
+    for k, part in enumerate(rho.split(BATCH)):
+        rng = stream(SEED, "test", 1_000 * number + k)
+        result = experiment(estimator, part, design, schedule(copies), rng)
+        found.append(torch.as_tensor(result.infidelity))
+        seconds += float(result.update_seconds.sum())
+    values = torch.cat(found)
+    error = values.std(0) / len(values) ** 0.5
+    return {
+        "mean": values.mean(0).tolist(),
+        "error": error.tolist(),
+        "seconds": seconds / len(values),
+        "states": len(values),
+    }
+
+
+def rival(path: Path | None, place: str, name: str, copies: int) -> Row | None:
+    """Row of another benchmark's file; its 95 % interval as a standard error."""
+    if path is None:
+        return None
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    start = f"2 qubits, {place} | {name} | {LIST_SIZE} | {copies} |"
+    for key, found in rows.items():
+        if key.startswith(start):
+            mean = found["mean"]
+            return {
+                "mean": [m["value"] for m in mean],
+                "error": [(m["high"] - m["low"]) / 3.92 for m in mean],
+                "seconds": None,
+                "states": LIST_SIZE,
+            }
+    return None
+
+
+def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[str, Any]:
+    """Cell, filter and maximum likelihood: list -> method -> row."""
+    plain = make_cell(CellSettings(), SEED, 4).eval().requires_grad_(False)
+    made: dict[str, Callable[[], tuple[Estimator, str]]] = {
+        METHODS[0]: lambda: (CellEstimator(cell, a.particles), "global"),
+        METHODS[1]: lambda: (CellEstimator(plain, a.particles), "global"),
+        METHODS[2]: lambda: (ParticleFilter(), "global"),
+        METHODS[3]: lambda: (MaximumLikelihood(), "pauli"),
+    }
+    out: dict[str, Any] = {}
+    for number, place in enumerate(LISTS):
+        rho = evaluation_list(place, 2, a.states)
+        out[place] = {}
+        for name, make in made.items():
+            found = rival(a.rivals, place, name, a.copies) if name in METHODS[2:] else None
+            whose = f"{a.particles} | {version}" if name in METHODS[:2] else "-"
+            key = f"accuracy | {place} | {name} | {a.states} | {a.copies} | {whose}"
+
+            def run(
+                make: Callable = make, rho: torch.Tensor = rho, number: int = number
+            ) -> dict[str, Any]:
+                return judge(*make(), rho, a.copies, number)
+
+            out[place][name] = found or rows.get(key, run)
+    return out
+
+
+def cost(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[str, Any]:
+    """CPU time of one experiment by itself: method -> copies -> seconds, updates, measured."""
+    rho = evaluation_list("hs", 2, 1)
+
+    def timed(estimator: Estimator, blocks: Sequence[int]) -> Row:
+        rng = stream(SEED, "test", 10)
+        result = experiment(estimator, rho, "global", blocks, rng, marks=[sum(blocks)])
+        seconds = float(result.update_seconds.sum() + result.estimate_seconds.sum())
+        return {"seconds": seconds, "updates": len(blocks), "measured": True}
+
+    out: dict[str, Any] = {name: {} for name in BLOCKINGS}
+    # What is done first pays for what is loaded and cached once.
+    timed(CellEstimator(cell, a.particles), [50])
+    for mark in COST:
+        key = f"cost | {{}} | {mark} | {a.particles} | {version}"
+        out["particle cell"][mark] = rows.get(
+            key.format("particle cell"),
+            lambda mark=mark: timed(CellEstimator(cell, a.particles), schedule(mark)),
         )
+        out["filter"][mark] = rows.get(
+            f"cost | filter | {mark}", lambda mark=mark: timed(ParticleFilter(), schedule(mark))
+        )
+        if mark in COPY_BY_COPY:
+            out["filter by copy"][mark] = rows.get(
+                f"cost | filter by copy | {mark}",
+                lambda mark=mark: timed(ParticleFilter(), [1] * mark),
+            )
+        else:
+            last = out["filter by copy"][COPY_BY_COPY[-1]]["seconds"]
+            out["filter by copy"][mark] = {
+                "seconds": last * mark / COPY_BY_COPY[-1],
+                "updates": mark,
+                "measured": False,
+            }
+    return out
 
 
-def adaptivity(cell: Cell, n_states: int, particles: int, copies: int, seed: int) -> None:
-    """Fixed, turned at random, turned by choice: for each kind of measurement."""
-    print(f"Mean infidelity at {decades_of(copies)} copies, by measurement")
-    for number, states in enumerate(("pure", "hs")):
-        rho = validation_list(states, 2, n_states, page=PAGE)
-        for name in ("bases", "sic", "mub", "pairwise"):
-            for how in ("fixed", "random", "adaptive"):
-                estimator, design = arm(cell, particles, name, how)
-                rng = stream(seed, "test", number)
-                result = experiment(estimator, rho, design, schedule(copies), rng)
-                show(f"{name}, {how}", states, result)
+def adaptivity(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[str, Any]:
+    """List -> measurement -> how -> row."""
+    out: dict[str, Any] = {}
+    for number, place in enumerate(("pure", "hs")):
+        rho = evaluation_list(place, 2, a.turned)
+        out[place] = {povm: {} for povm in POVMS}
+        for povm in POVMS:
+            for how in (ML, *HOW):
+                whose = "-" if how == ML else f"{a.particles} | {version}"
+                key = f"adaptivity | {place} | {povm} | {how} | {a.turned} | {whose}"
+
+                def run(
+                    how: str = how, povm: str = povm, rho: torch.Tensor = rho, number: int = number
+                ) -> Row:
+                    if how == ML:
+                        design = "pauli" if povm == "bases" else whole_measurement(povm, 2)
+                        made: tuple[Estimator, Any] = MaximumLikelihood(), design
+                    else:
+                        made = arm(cell, a.particles, povm, how, 2)
+                    return judge(*made, rho, 10_000, 20 + number)
+
+                out[place][povm][how] = rows.get(key, run)
+    return out
 
 
-def arm(cell: Cell, particles: int, name: str, how: str) -> tuple[Estimator, str | torch.Tensor]:
-    """Estimator and design of a row of `adaptivity`."""
-    if name == "bases":
-        design = {"fixed": "pauli", "random": "random_global", "adaptive": "global"}[how]
-        return CellEstimator(cell, particles), design
-    effects = whole_measurement(name, 2)
-    if how == "fixed":
-        return CellEstimator(cell, particles), effects
-    kind = TurnedAtRandom if how == "random" else CellEstimator
-    return kind(cell, particles, effects), "global"
+# ---------------------------------------------------------------------------------------- tables
 
 
-def decades_of(copies: int) -> str:
-    """Numbers of copies in the columns."""
-    return ", ".join(f"1e{k}" for k in range(2, len(str(copies))))
+def decades(count: int) -> str:
+    """Heads of columns."""
+    return " | ".join(f"{10 ** (2 + k):,}" for k in range(count))
+
+
+def numbers(row: Row) -> str:
+    """Mean and standard error at each number of copies."""
+    return " | ".join(f"{m:.2g} ± {e:.1g}" for m, e in zip(row["mean"], row["error"], strict=True))
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """All tables that were made."""
+    lines: list[str] = []
+    for place, methods in result.get("accuracy", {}).items():
+        count = len(next(iter(methods.values()))["mean"])
+        lines += [
+            f"**{LISTS[place]}**, mean infidelity ± standard error at so many copies",
+            "",
+            f"| | {decades(count)} | states |",
+            "|---|" + "---|" * (count + 1),
+            *(f"| {name} | {numbers(row)} | {row['states']} |" for name, row in methods.items()),
+            "",
+        ]
+    if "cost" in result:
+        found = result["cost"]
+        lines += [
+            "| copies | " + " | ".join(BLOCKINGS.values()) + " | by copy / cell |",
+            "|---|" + "---|" * (len(BLOCKINGS) + 1),
+        ]
+        for mark in COST:
+            cells = [shown(found[name][mark]) for name in BLOCKINGS]
+            ratio = (
+                found["filter by copy"][mark]["seconds"] / found["particle cell"][mark]["seconds"]
+            )
+            lines.append(f"| {mark:,} | {' | '.join(cells)} | {ratio:,.2g} |")
+        lines.append("")
+    for place, povms in result.get("adaptivity", {}).items():
+        lines += [
+            f"**{LISTS[place]}**, mean infidelity ± standard error at so many copies",
+            "",
+            f"| measurement | | {decades(3)} | fixed / this at 10,000 |",
+            "|---|---|" + "---|" * 4,
+        ]
+        for povm, arms in povms.items():
+            fixed = arms["fixed"]["mean"][-1]
+            lines += [
+                f"| {POVMS[povm]} | {how} | {numbers(row)} | {fixed / row['mean'][-1]:.1f} |"
+                for how, row in arms.items()
+            ]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown(row: Row) -> str:
+    """Seconds and updates; those that were not measured in parentheses."""
+    text = f"{row['seconds']:,.2g} s, {row['updates']:,} updates"
+    return text if row["measured"] else f"({text})"
+
+
+# --------------------------------------------------------------------------------------- figures
+
+
+def draw_accuracy(axes: Sequence[Any], result: dict[str, Any]) -> None:
+    """Infidelity against copies, one panel a list."""
+    styles = (("blue", "o", "-"), ("sky", "s", "--"), ("vermilion", "^", "-"), ("black", "*", ":"))
+    for ax, (place, methods) in zip(axes, result.items(), strict=True):
+        n = 10.0 ** (2 + np.arange(len(next(iter(methods.values()))["mean"])))
+        for (name, row), (colour, marker, line) in zip(methods.items(), styles, strict=True):
+            style = {"color": COLOURS[colour], "marker": marker, "ls": line, "capsize": 2}
+            ax.errorbar(n, row["mean"], 1.96 * np.asarray(row["error"]), label=name, **style)
+        for value, text, line in ((18.75, "full rank", "-"), (3.0, "known to be pure", "--")):
+            label = f"Gill-Massar limit, {text}"
+            ax.plot(n, value / n, color="0.6", lw=1, ls=line, zorder=0, label=label)
+        ax.set(xscale="log", yscale="log", xlabel="copies", title=LISTS[place])
+    axes[0].set_ylabel("mean infidelity")
+
+
+def draw_cost(ax: Any, result: dict[str, Any]) -> None:
+    """CPU time against copies; dashed where it was not measured."""
+    styles = (("blue", "o"), ("vermilion", "^"), ("orange", "v"))
+    for (name, text), (colour, marker) in zip(BLOCKINGS.items(), styles, strict=True):
+        seconds = {mark: result[name][mark]["seconds"] for mark in COST}
+        known = [mark for mark in COST if result[name][mark]["measured"]]
+        rest = [mark for mark in COST if mark >= known[-1]]
+        style = {"color": COLOURS[colour]}
+        ax.plot(known, [seconds[m] for m in known], marker=marker, label=text, **style)
+        if len(rest) > 1:
+            label = "the same, in proportion to the copies"
+            ax.plot(rest, [seconds[m] for m in rest], ls="--", label=label, **style)
+    ax.set(xscale="log", yscale="log", xlabel="copies", ylabel="CPU time of one experiment [s]")
+    ax.legend(fontsize=9)
+
+
+def draw_adaptivity(axes: Sequence[Any], result: dict[str, Any]) -> None:
+    """Infidelity at 10,000 copies by measurement, one panel a list."""
+    styles = (("black", "*"), ("orange", "v"), ("green", "s"), ("blue", "o"))
+    for ax, (place, povms) in zip(axes, result.items(), strict=True):
+        for k, (how, (colour, marker)) in enumerate(zip((ML, *HOW), styles, strict=True)):
+            rows = [arms[how] for arms in povms.values()]
+            mean = [row["mean"][-1] for row in rows]
+            error = [1.96 * row["error"][-1] for row in rows]
+            style = {"color": COLOURS[colour], "marker": marker, "ls": "none", "capsize": 2}
+            label = how if how == ML else f"{how}, cell"
+            ax.errorbar(np.arange(len(povms)) + 0.15 * (k - 1.5), mean, error, label=label, **style)
+        ax.set_xticks(range(len(povms)), list(POVMS.values()))
+        ax.set(yscale="log", xlabel="measurement", title=LISTS[place])
+    axes[0].set_ylabel("mean infidelity at 10,000 copies")
+
+
+def figures(result: dict[str, Any], folder: Path) -> None:
+    """PNG files of what was made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, found in result.items():
+        if name == "cost":
+            figure, axes = new_figure(1, 1, size=(6.5, 4.4))
+            draw_cost(axes[0, 0], found)
+        else:
+            figure, axes = new_figure(1, len(found), size=(4.4, 4.2))
+            {"accuracy": draw_accuracy, "adaptivity": draw_adaptivity}[name](axes[0], found)
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+        save_figure(figure, folder / f"tomography-cell-{name}.png", overwrite=True)
 
 
 def main() -> int:
-    """Run and print."""
+    """Run and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("weights", help="file of weights, or untrained")
-    tables = ("accuracy", "cost", "adaptivity")
-    parser.add_argument("--tables", nargs="+", default=tables, choices=tables)
-    parser.add_argument("--states", type=int, default=24, help="of each list")
-    parser.add_argument("--particles", type=int, default=100)
+    tables = {"accuracy": accuracy, "cost": cost, "adaptivity": adaptivity}
+    parser.add_argument("--weights", type=Path, help="the shipped ones by default")
+    parser.add_argument("--tables", nargs="+", default=list(tables), choices=list(tables))
+    parser.add_argument("--states", type=int, default=LIST_SIZE, help="of each list")
+    parser.add_argument("--turned", type=int, default=80, help="states of the table of adaptivity")
+    parser.add_argument("--particles", type=int, default=100, help="of the cell")
     parser.add_argument("--copies", type=int, default=100_000, help="a power of ten")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="file that keeps rows")
+    parser.add_argument("--rivals", type=Path, help="file of tomography_vs_rivals.py")
+    parser.add_argument("--markdown", type=Path, help="file to write; default: print")
+    parser.add_argument("--figures", type=Path, help="folder for PNG files")
     a = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    cell = cell_of(a.weights)
+    cells, card = load_cells(a.weights)
+    rows = Rows(a.json)
     with torch.no_grad():
-        if "accuracy" in a.tables:
-            accuracy(cell, a.states, a.particles, a.copies, a.seed)
-        if "cost" in a.tables:
-            cost(cell, a.particles, a.copies, a.seed)
-        if "adaptivity" in a.tables:
-            adaptivity(cell, a.states, a.particles, a.copies, a.seed)
+        result = {name: tables[name](rows, cells[4], card["version"], a) for name in a.tables}
+    text = markdown(result)
+    if a.markdown is None:
+        print(text)
+    else:
+        write_text(a.markdown, text, overwrite=True)
+    if a.figures is not None:
+        figures(result, a.figures)
     return 0
 
 

@@ -74,16 +74,19 @@ def smooth_infidelity(rho: Tensor, sigma: Tensor) -> Tensor:
 
 
 def within_reach(rho: Tensor, copies: Tensor) -> Tensor:
-    """Infidelity (S,) in which errors are counted, so that all states and copies weigh alike.
+    """Infidelity (S,) in which errors are counted, so that all states and copies count.
 
-    It runs from the limit of pure states, (d - 1) / N, to that of full rank, (d^2 - 1) (d + 1) /
-    4N, as N copies tell more of the eigenvalues from zero.
+    What N copies allow runs from the limit of pure states, (d - 1) / N, to that of full rank,
+    (d^2 - 1) (d + 1) / 4N, as they tell more of the eigenvalues from zero. The unit is the
+    geometric mean of that and the limit of full rank: in units of what is allowed alone, states are
+    taken for pure as long as they might be.
     """
     d = rho.shape[-1]
     values = torch.linalg.eigvalsh(rho).clamp(min=0)[:, : d - 1] * copies[:, None]
     resolved = (values / (values + d)).mean(-1)
     full = (d * d - 1) * (d + 1) / 4
-    return ((d - 1) + resolved * (full - (d - 1))) / (copies + d * d)
+    allowed = (d - 1) + resolved * (full - (d - 1))
+    return (allowed * full).sqrt() / (copies + d * d)
 
 
 def energy_score(rho: Tensor, bank: Bank, copies: Tensor) -> Tensor:

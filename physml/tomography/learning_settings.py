@@ -111,7 +111,7 @@ class CellSettings(Settings):
     n_particles: int = Field(60, description="Particles while training", ge=2)
     experiments: int = Field(32, description="Experiments followed at once", gt=0)
     runs: int = Field(
-        80, description="Batches of experiments that are learned from; 0: there is no cell", ge=0
+        48, description="Batches of experiments that are learned from; 0: there is no cell", ge=0
     )
     copies: int = Field(30_000, description="Largest number of copies of an experiment", ge=100)
     learning_rate: float = Field(3e-3, description="Peak learning rate of Adam", gt=0)

@@ -56,11 +56,12 @@ def test_infidelity_and_its_gradient(name: str) -> None:
 def test_unit_of_the_infidelity_runs_between_the_limits(d: int) -> None:
     many = torch.full((5,), 1e9).double()
     pure = within_reach(draw("pure", 5, d, stream(0, "test", 1)), many) * many
-    torch.testing.assert_close(pure, torch.full_like(pure, d - 1), rtol=1e-4, atol=0)
+    top = (d * d - 1) * (d + 1) / 4
+    expected = torch.full_like(pure, ((d - 1) * top) ** 0.5)
+    torch.testing.assert_close(pure, expected, rtol=1e-4, atol=0)
     mixed = torch.eye(d, dtype=torch.complex128).expand(5, d, d) / d
     full = within_reach(mixed, many) * many
-    expected = torch.full_like(full, (d * d - 1) * (d + 1) / 4)
-    torch.testing.assert_close(full, expected, rtol=1e-4, atol=0)
+    torch.testing.assert_close(full, torch.full_like(full, top), rtol=1e-4, atol=0)
 
 
 def test_energy_score_prefers_the_law_of_the_truth() -> None:
