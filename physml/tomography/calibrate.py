@@ -1,9 +1,9 @@
 """Calibration of regions: simulate experiments, learn their quantiles, correct what is left.
 
-Half of the experiments is learned from. The other half says by how much each quantile has to be
-moved, in groups of copies and mixedness, so that exactly the promised share of it lies inside;
-with exchangeable experiments the next one then does with that probability, whatever the network
-has learned.
+Most of the experiments are learned from. The others say by how much each quantile has to be
+moved, at each number of copies (and in bins of mixedness, if so wanted), so that exactly the
+promised share of it lies inside; with exchangeable experiments the next one then does with that
+probability, whatever the network has learned.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 #: Marks before and after one whose moments correct its quantiles as well.
 NEIGHBOURS = 1
 SHOWN = 0.9
+#: Share of the experiments that the network learns from.
+LEARNED = 0.7
 
 
 def calibrate(
@@ -61,14 +63,16 @@ def calibrate(
     order = rng.permutation(c.histories)
     fit, first, second = (
         moments.rows(np.isin(moments.experiment, part))
-        for part in np.split(order, [c.histories // 2, 3 * c.histories // 4])
+        for part in np.split(
+            order, [round(LEARNED * len(order)), round((1 + LEARNED) * len(order) / 2)]
+        )
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))
         regions = Regions(
             moments.inputs.shape[1], c.levels, len(np.unique(moments.copies)), c.bins, c.width
         )
-    loss = learn(regions, fit, rng, epochs=c.epochs)
+    loss = learn(regions, fit, rng, epochs=c.epochs, balance=c.balance)
     conform(regions, first)
     inside = covered(regions, second, SHOWN)
     card = {

@@ -31,6 +31,8 @@ FIRST = 10
 #: Experiments followed at once.
 BATCH = 300
 SMALLEST_INFIDELITY = 1e-15
+#: Designs that make groups of their own; all others make one.
+KINDS = ("global", "product", "pauli")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Moments:
         Number of the experiment.
     family : ndarray (n,), int64
         Number of the ensemble among `families`.
+    group : ndarray (n,), int64
+        Number of ensemble and kind of design together: what should be covered equally.
     """
 
     inputs: NDArray[np.float32]
@@ -61,6 +65,7 @@ class Moments:
     copies: NDArray[np.float64]
     experiment: NDArray[np.int64]
     family: NDArray[np.int64]
+    group: NDArray[np.int64]
 
     def __len__(self) -> int:
         """Number of moments."""
@@ -198,6 +203,7 @@ def simulate_moments(
     found: list[Moments] = []
     first = 0
     for design, number in numbers_of_designs(settings).items():
+        kind = KINDS.index(design) if design in KINDS else len(KINDS)
         for start in range(first, first + number, BATCH):
             stop = min(start + BATCH, first + number)
             seen: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -229,6 +235,7 @@ def simulate_moments(
                         np.full(stop - start, float(looks[k])),
                         np.arange(start, stop),
                         family[start:stop],
+                        family[start:stop] * (len(KINDS) + 1) + kind,
                     )
                 )
         first += number

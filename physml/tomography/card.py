@@ -48,8 +48,8 @@ def _of_qubits(
         f"simulated experiments, {training['moments']:,} moments in the last; best epoch "
         f"{training['best_epoch']}, validation loss {training['valid_loss']:.4f}.",
         "",
-        f"Regions learned from half of {regions['experiments']:,} experiments. Coverage of 90 % "
-        "regions, corrected by a quarter of them, on the last quarter:",
+        f"Regions calibrated with {regions['experiments']:,} experiments. Coverage of 90 % regions "
+        "on those that had no part in them:",
         "",
         "| copies | coverage |",
         "|---|---|",

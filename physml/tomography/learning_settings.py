@@ -78,7 +78,7 @@ class CalibrationShares(Settings):
 class CalibrateSettings(Settings):
     """Experiments that regions are calibrated on, and their quantiles (calibrate.py)."""
 
-    histories: int = Field(12_000, description="Experiments to calibrate with", ge=40)
+    histories: int = Field(16_000, description="Experiments to calibrate with", ge=40)
     copies: int = Field(300_000, description="Copies of an experiment", ge=100)
     designs: CalibrationDesigns = CalibrationDesigns()
     shares: CalibrationShares = CalibrationShares()
@@ -89,8 +89,14 @@ class CalibrateSettings(Settings):
         (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99), description="Levels of the regions"
     )
     width: int = Field(64, description="Numbers in a layer of the network", ge=4)
-    epochs: int = Field(30, description="Passes over the experiments", gt=0)
-    bins: int = Field(3, description="Bins of mixedness at each number of copies", ge=1)
+    epochs: int = Field(40, description="Passes over the experiments", gt=0)
+    balance: float = Field(0.5, description="Push of ensembles to the same coverage; 0: none", ge=0)
+    bins: int = Field(
+        1,
+        description="Bins of mixedness at each number of copies that are corrected apart; more "
+        "than one works against the balance of the ensembles",
+        ge=1,
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> CalibrateSettings:

@@ -3,8 +3,9 @@
 How far truth is from an estimate, in units of what the corrector expects, has a distribution that
 depends on the number of copies, on the spectrum and on what was measured. A small network learns
 its quantiles of several levels at once, by the pinball loss [1]; they increase with the level by
-construction. What it still gets wrong on average is taken off in groups of copies and mixedness by
-the conformal quantile of held-out experiments [2, 3].
+construction. Ensembles are pushed to equal coverage as far as data tell them apart. What is still
+wrong on average is taken off at each number of copies by the conformal quantile of held-out
+experiments [2, 3].
 
 References
 ----------
@@ -201,12 +202,69 @@ def pinball(quantiles: Tensor, found: Tensor, levels: Tensor) -> Tensor:
     return torch.maximum(levels * away, (levels - 1) * away)
 
 
+class Balance:
+    """Multipliers that push groups of states to the same coverage.
+
+    Where data cannot tell two ensembles apart, no radius is right for each of them; but what they
+    tell can be used as far as it goes. The share of each group inside its quantiles is constrained
+    to the level: to the pinball loss comes minus a multiplier times the share, smoothed, and
+    multipliers grow by what is missing (dual ascent). The smoothed share is flat far from the
+    quantile, so that no group can push a radius away without end.
+
+    Parameters
+    ----------
+    groups : ndarray (n,), int64
+        Group of each moment.
+    marks : ndarray (n,), int64
+        Number of its mark; shares are smoothed over neighbours.
+    levels : Tensor (q,)
+    rate : float
+        Growth of a multiplier for a share that is missing, an epoch.
+    """
+
+    SMOOTH = 0.15
+    MOST = 1.0
+    KERNEL = (0.5, 1.0, 1.0, 1.0, 0.5)
+
+    def __init__(self, groups: NDArray, marks: NDArray, levels: Tensor, rate: float) -> None:
+        self.size = int(groups.max()) + 1, int(marks.max()) + 1
+        self.cell = torch.from_numpy(groups * self.size[1] + marks)
+        self.levels, self.rate = levels, rate
+        n_cells = self.size[0] * self.size[1]
+        self.multiplier = torch.zeros(n_cells, len(levels))
+        self.number = self._near(torch.bincount(self.cell, minlength=n_cells).float()[:, None])
+        self.hits = torch.zeros(n_cells, len(levels))
+
+    def __call__(self, rows: NDArray, quantiles: Tensor, found: Tensor) -> Tensor:
+        """What to add to the loss (n, q) of these rows."""
+        cell, away = self.cell[rows], quantiles - found[:, None]
+        self.hits.index_add_(0, cell, (away.detach() >= 0).float())
+        return -self.multiplier[cell] * torch.sigmoid(away / self.SMOOTH)
+
+    def step(self) -> None:
+        """Change the multipliers at the end of an epoch."""
+        missing = self.levels - self._near(self.hits) / self.number.clamp(min=1)
+        missing = torch.where(self.number > 0, missing, torch.zeros_like(missing))
+        self.multiplier = (self.multiplier + self.rate * missing).clamp(-self.MOST, self.MOST)
+        self.hits = torch.zeros_like(self.hits)
+
+    def _near(self, x: Tensor) -> Tensor:
+        """Sums over neighbouring marks, with weights."""
+        x = x.reshape(*self.size, -1).movedim(1, -1)
+        wide = len(self.KERNEL) // 2
+        padded = nn.functional.pad(x, (wide, wide), mode="replicate")
+        out = sum(w * padded[..., i : i + x.shape[-1]] for i, w in enumerate(self.KERNEL))
+        assert isinstance(out, Tensor)
+        return out.movedim(-1, 1).flatten(0, 1)
+
+
 def learn(
     regions: Regions,
     moments: Moments,
     rng: np.random.Generator,
     *,
     epochs: int,
+    balance: float = 0.0,
     batch: int = 4096,
     rate: float = 3e-3,
     decay: float = 1e-3,
@@ -222,6 +280,8 @@ def learn(
     rng : Generator
         Order of the rows.
     epochs, batch : int
+    balance : float
+        Rate of the multipliers; see `Balance`.
     rate, decay : float
         Peak learning rate and weight decay of AdamW.
     average : float
@@ -241,20 +301,24 @@ def learn(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, rate, total_steps=epochs * steps, pct_start=0.1
     )
+    marks = np.unique(moments.copies, return_inverse=True)[1]
+    push = Balance(moments.group, marks, regions.levels, balance)
     mean = [p.detach().clone() for p in regions.parameters()]
     last = 0.0
     for _ in range(epochs):
         last = 0.0
         for rows in np.array_split(rng.permutation(len(x)), steps):
-            loss = pinball(regions(x[rows]), y[rows], regions.levels).mean()
+            found = regions(x[rows])
+            loss = pinball(found, y[rows], regions.levels)
+            last += loss.mean().item() / steps
             optimiser.zero_grad()
-            loss.backward()
+            (loss + push(rows, found, y[rows])).mean().backward()
             nn.utils.clip_grad_norm_(regions.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             for kept, new in zip(mean, regions.parameters(), strict=True):
                 kept.lerp_(new.detach(), 1 - average)
-            last += loss.item() / steps
+        push.step()
     with torch.no_grad():
         for kept, new in zip(mean, regions.parameters(), strict=True):
             new.copy_(kept)

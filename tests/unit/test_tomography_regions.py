@@ -45,7 +45,7 @@ def synthetic(n: int, k: int) -> Moments:
     expected = r.uniform(-12, -9, n)
     values = r.dirichlet(np.full(4, 0.3), n)
     copies = np.repeat([100.0, 10_000.0], [n // 2, n - n // 2])
-    return Moments(x, expected, expected + y, values, copies, np.arange(n), np.zeros(n, int))
+    return Moments(x, expected, expected + y, values, copies, np.arange(n), *np.zeros((2, n), int))
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,27 @@ def test_quantiles_of_a_known_law_are_learned(learned: Regions) -> None:
     exact = 2 * x[:, :1].numpy() + np.exp(x[:, 1:2].numpy()) * normal
     # In units of the width of the law.
     assert np.abs((found - exact) / np.exp(x[:, 1:2].numpy()))[:, 1:-1].max() < 0.2
+
+
+def test_balance_gives_ensembles_the_same_coverage() -> None:
+    """Two laws that one input tells apart badly: balanced, each is nearer to its level."""
+    r = rng(20)
+
+    def two(n: int) -> Moments:
+        group = r.integers(0, 2, n)
+        x = (group + 1.2 * r.standard_normal(n))[:, None].astype(np.float32)
+        y = 0.8 * group + 0.5 * r.standard_normal(n)
+        values, copies = np.full((n, 2), 0.5), np.full(n, 100.0)
+        return Moments(x, np.full(n, -9.0), y - 9, values, copies, np.arange(n), group, group)
+
+    train, test, off = two(20_000), two(20_000), {}
+    for balance in (0.0, 0.5):
+        regions = Regions(1, LEVELS, 1, 1, 16)
+        learn(regions, train, rng(21), epochs=40, balance=balance, batch=1_000)
+        inside = covered(regions, test, 0.9)
+        off[balance] = [abs(inside[test.group == g].mean() - 0.9) for g in (0, 1)]
+    assert max(off[0.0]) > 0.03
+    assert max(off[0.5]) < 0.5 * max(off[0.0])
 
 
 def test_conformal_correction_takes_off_what_is_wrong(learned: Regions) -> None:
