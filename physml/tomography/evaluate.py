@@ -94,6 +94,17 @@ def frozen_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
     }
 
 
+def coverage_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
+    """Longer lists by the same names, to count how many regions hold the truth."""
+    from .sets import LISTS, coverage_list
+
+    return {
+        list_name(name, n): coverage_list(name, n, n_states)
+        for n in qubits
+        for name in LISTS.get(n, ())
+    }
+
+
 def list_name(name: str, n_qubits: int) -> str:
     """Name of a list in the results."""
     return f"{n_qubits} qubit{'' if n_qubits == 1 else 's'}, {name}"

@@ -374,6 +374,21 @@ def test_goals_are_met_or_missed_by_what_was_measured(benchmark, result):
     assert rows["particle filter of 300 over it, one experiment"][3] == "missed"
 
 
+def test_coverage_is_counted_on_the_longer_lists(benchmark, result):
+    """If they were run: the frozen lists of 160 say nothing then."""
+    place = next(iter(result["lists"]))
+    cells = [{"value": 0.94, "low": 0.93, "high": 0.95}] * len(result["copies"])
+    longer = {place: {"states": 1000, "methods": {"neural, global": {"coverage": cells}}}}
+    row = next(
+        r for r in benchmark.other_goals(result | {"coverage": longer}) if r[0].startswith("cov")
+    )
+    assert row[3] == "missed"
+    assert "94.0%" in row[2]
+    text = benchmark.coverage_table({**result, "coverage": longer})
+    assert text.count("94.0%") == len(cells)
+    assert "**94.0%" not in text
+
+
 def test_one_list_without_coverage_is_enough_to_miss(benchmark, result):
     worse = copy.deepcopy(result)
     part = worse["lists"]["2 qubits, hs"]["methods"]["neural, global"]
@@ -407,3 +422,14 @@ def test_rows_are_kept_and_carried_on(benchmark, tmp_path, monkeypatch, capsys, 
     assert benchmark.main(command) == 0
     assert capsys.readouterr().out == first
     assert (tmp_path / "a.md").read_text() in first
+
+
+def test_coverage_lists_are_frozen_and_not_those_of_the_evaluation():
+    from physml.tomography.sets import COVERAGE_SIZE, coverage_list, evaluation_list
+
+    some, more = coverage_list("pure", 1, 5), coverage_list("pure", 1, 9)
+    assert torch.equal(some, more[:5])
+    assert (some - evaluation_list("pure", 1, 5)).abs().amax((1, 2)).min() > 1e-3
+    with pytest.raises(ValueError, match="states"):
+        coverage_list("pure", 1, COVERAGE_SIZE + 1)
+    assert set(evaluate.coverage_lists(2, [1])) == set(evaluate.frozen_lists(2, [1]))
