@@ -33,7 +33,7 @@ from physml import provenance
 from physml.io.atomic import write_json, write_text
 from physml.tomography import evaluate
 from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
-from physml.tomography.latency import latency
+from physml.tomography.latency import STEPS, latency
 
 log = logging.getLogger("tomography_vs_rivals")
 
@@ -216,7 +216,7 @@ def other_goals(result: Mapping[str, Any]) -> list[list[str]]:
             ]
         )
     t = result["latency"]
-    single, many = ({k: v["median"] for k, v in t[w].items()} for w in ("neural", "neural_batch"))
+    single, many = ({k: t[w][k]["median"] for k in STEPS} for w in ("neural", "neural_batch"))
     both = single["update"] + single["estimate"]
     rows += [
         [

@@ -269,7 +269,7 @@ def test_stage_writes_numbers_and_figures(stage, monkeypatch):
     assert found["provenance"]["stage"] == "evaluate"
     assert found["copies"] == [100]
     assert found["latency"]["ratio"] == pytest.approx(34)
-    assert len(found["lists"]) == sum(map(len, LISTS.values())) + 1
+    assert len(found["lists"]) == len(LISTS[1]) + len(LISTS[2]) + 1
     assert set(found["lists"]["2 qubits, hs"]["methods"]) == set(SMALL["methods"])
     assert set(found["lists"]["2 qubits, test"]["methods"]) == {"neural, global"}
     drawn = {p.stem for p in (out / "figures").iterdir()}
@@ -369,7 +369,10 @@ def test_goals_are_met_or_missed_by_what_was_measured(benchmark, result):
     assert rows["copies x mean infidelity, 1 qubit, r_0.9, 10,000 copies"][3] == "missed"
     assert rows["slope from 1e3 copies on, pure, neural, global"][3] == "met"
     assert rows["coverage of 90% regions, neural, global, all lists and copies"][3] == "met"
-    assert rows["an update and an estimate, one thread, 2 qubits"][3] == "met"
+    assert rows["an update, one experiment, one thread, 2 qubits"][3] == "met"
+    batch = rows["an update in a batch of 160, each"]
+    assert batch[2].startswith("10 us; with an estimate 20;")
+    assert batch[3] == "met"
     assert rows["particle filter of 300 over it, one experiment"][2].startswith("34;")
     assert rows["particle filter of 300 over it, one experiment"][3] == "missed"
 
