@@ -119,6 +119,8 @@ def train_corrector(
             "best_epoch": result.best_epoch,
             "valid_loss": result.best_value,
             "history": result.history,
+            # Of all rounds so far, those of stopped calls included.
+            "seconds": learned.get("seconds", 0.0) + time.monotonic() - began,
         }
         if is_main:
             finished.save(done, key, result.weights, learned)
@@ -178,6 +180,7 @@ def _run(
     from .neural import prefix, regions_prefix
 
     started = time.monotonic()
+    before = 0.0  # seconds of calls that were stopped
 
     def left() -> float | None:
         return None if time_limit_s is None else time_limit_s - (time.monotonic() - started)
@@ -193,9 +196,11 @@ def _run(
     for qubits in sorted(settings.simulate.n_qubits):
         d = 1 << qubits
         train, valid = (read_states(data / f"{split}.h5", qubits) for split in ("train", "valid"))
+        began = time.monotonic()
         network, learned, main = train_corrector(
             s, train, valid, state / f"{qubits}_qubits", settings.seed, threads, left
         )
+        before += max(0.0, learned.get("seconds", 0.0) - (time.monotonic() - began))
         # Calibration draws its own states.
         made, regions[str(qubits)] = calibrate(
             network,
@@ -218,7 +223,7 @@ def _run(
     card |= {
         "version": weights_version(weights),
         "regions": regions,
-        "seconds": time.monotonic() - started,
+        "seconds": before + time.monotonic() - started,
         "provenance": provenance.record("train", upstream(settings, "train"), {"data": data}),
     }
     save_weights(out, weights, card, dtype="float32")
