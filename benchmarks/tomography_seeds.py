@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from physml.random import stream
+from physml.tomography.evaluate import list_name
 from physml.tomography.neural import NeuralEstimator
 from physml.tomography.run import experiment
 from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
@@ -39,14 +39,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     settings = TomographySettings()
-    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS), "training [CPU min]"]
+    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS), "training [min]"]
     print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
     for qubits in arguments.qubits:
         states = [read_states(arguments.data / f"{x}.h5", qubits) for x in ("train", "valid")]
         rows: dict[tuple[str, str], list[str]] = {}
         for seed in range(settings.seed, settings.seed + arguments.seeds):
-            began = time.process_time()
-            network, _, _ = train_corrector(
+            network, learned, _ = train_corrector(
                 settings.train,
                 *states,
                 arguments.state / str(seed) / f"{qubits}_qubits",
@@ -54,7 +53,6 @@ def main() -> None:
                 1,
                 lambda: None,
             )
-            spent = (time.process_time() - began) / 60
             for name in LISTS[qubits]:
                 rho = evaluation_list(name, qubits)
                 for design in ("global", "product")[:qubits]:
@@ -68,8 +66,8 @@ def main() -> None:
                     )
                     mean = [f"{x:.3g}" for x in np.mean(done.infidelity, 0)]
                     rows.setdefault((name, design), []).append(
-                        f"| {qubits} qubits, {name} | {design} | {seed} | {' | '.join(mean)} "
-                        f"| {spent:.1f} |"
+                        f"| {list_name(name, qubits)} | {design} | {seed} | {' | '.join(mean)} "
+                        f"| {learned['seconds'] / 60:.0f} |"
                     )
         for lines in rows.values():
             print("\n".join(lines), flush=True)
