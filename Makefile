@@ -68,7 +68,9 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python
 	$(BIN)/python benchmarks/background_vs_geant4.py
 	$(BIN)/python benchmarks/background_vs_rivals.py
-	$(BIN)/python benchmarks/tomography_vs_rivals.py
+	$(BIN)/python benchmarks/tomography_vs_rivals.py --adaptivity
+	$(BIN)/python benchmarks/tomography_cell.py
+	$(BIN)/python benchmarks/tomography_real_data.py
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -j $(CORES) docs docs/_build/html
