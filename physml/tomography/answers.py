@@ -108,7 +108,13 @@ def functional(
         if target is None:
             raise InputError.expected("fidelity", "a target", "none")
         state = as_density_matrix(target, n_qubits)
-        return given, lambda rho: fidelity(rho, state.expand_as(rho)), (0.0, 1.0)
+
+        def to_target(rho: Tensor) -> Tensor:
+            return fidelity(rho, state.expand_as(rho))
+
+        # Where it has its bound; see `posterior.Posterior.interval`.
+        to_target.attained = state  # type: ignore[attr-defined]
+        return given, to_target, (0.0, 1.0)
     raise InputError.expected(
         "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
     )

@@ -31,6 +31,10 @@ PARTICLES = 600
 """Samples: a 90 % quantile is then known to about one percent in probability."""
 
 
+MARGIN = 0.1
+"""Least distance of the estimate from the ends of an interval, in its length."""
+
+
 @dataclass(frozen=True)
 class Ball:
     """Radius of a region about the estimate, as infidelity and as Bures distance.
@@ -93,8 +97,12 @@ class Posterior:
 
         A pure state has the purity 1, which no sample reaches: an interval that begins or ends at
         the outermost sample goes on to the bound, if that is no further than the interval is long.
-        Where regions are calibrated to be larger than those of the samples, both sides of the
-        median are stretched as the radius is, which as a distance is the root of the infidelity.
+        It also reaches what the function is at states on the border that lie in the region: the
+        pure state next to the estimate and, where the function names it as its ``attained``, the
+        state at which it has its bound. Where regions are calibrated to be larger than those of
+        the samples, both sides of the median are stretched as the radius is, which as a distance
+        is the root of the infidelity. The estimate lies inside, no nearer to an end than
+        `MARGIN` of the length, but for the bounds.
 
         Parameters
         ----------
@@ -107,12 +115,26 @@ class Posterior:
         values = function(self.particles)
         low, high = shortest(values, self.weights, level, bounds)
         if self.calibrated is not None:
-            stretch = np.sqrt(self.calibrated(level) / max(self._share(level), 1e-300))
+            radius = self.calibrated(level)
+            stretch = np.sqrt(radius / max(self._share(level), 1e-300))
             middle = quantile(values, self.weights, 0.5)
             if stretch > 1:
                 low = middle - stretch * (middle - low)
                 high = middle + stretch * (high - middle)
+            for state in self._border(function):
+                if 1 - float(fidelity(state[None], self.estimate[None])[0]) <= radius:
+                    value = float(function(state[None])[0])
+                    low, high = min(low, value), max(high, value)
+        own = float(function(self.estimate[None])[0])
+        margin = MARGIN * (max(high, own) - min(low, own))
+        low, high = min(low, own - margin), max(high, own + margin)
         return max(float(low), bounds[0]), min(float(high), bounds[1])
+
+    def _border(self, function: Functional) -> list[Tensor]:
+        """States (d, d) on the border at which a function may have its bound."""
+        ket = torch.linalg.eigh(self.estimate)[1][:, -1]
+        attained = getattr(function, "attained", None)
+        return [torch.outer(ket, ket.conj()), *([] if attained is None else [attained])]
 
 
 def shortest(

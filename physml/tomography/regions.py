@@ -7,10 +7,11 @@ weights alone would leave few particles, so they are taken in by powers, with re
 preconditioned Crank-Nicolson (pCN) moves in between: a step y' = sqrt(1 - b^2) y + b xi keeps the
 proposal and is accepted by the ratio of the weights.
 
-The prior depends on the spectrum only: equal parts of three densities relative to the
-Hilbert-Schmidt measure, prod l_j^(a-1) prod_{j<k} (l_j + l_k)^-b, which are the Hilbert-Schmidt
-measure (a = 1, b = 0), the Bures measure (1/2, 1), and one that is concentrated at nearly pure
-states: a = 1/2, and b such that the impurity r has about the density r^(-1/2).
+The prior depends on the spectrum only, and is near to what the estimate was trained on: parts of
+the Hilbert-Schmidt measure, of the Bures measure (prod l_j^(-1/2) prod_{j<k} (l_j + l_k)^-1
+relative to it), and mostly of states with impurity r = 1 - max l_j of any order of magnitude: a
+density r^-(m^2 - 0.1) (1 - r)^-2m with m = d - 1, under which r itself has about the density
+r^(0.1 - 1): nearly log-uniform, with some weight at states that no data tell from pure ones.
 
 References
 ----------
@@ -47,6 +48,9 @@ MOVES, ENOUGH, POWERS = 6, 0.5, 40
 HEDGE, WIDER = 0.3, 1.6
 ACCEPTANCE = 0.25
 SMALLEST = 1e-16
+#: Parts of the prior: Hilbert-Schmidt, Bures, nearly pure; power of the impurity in the last.
+SHARES = (0.15, 0.1, 0.75)
+UNEVEN = 0.1
 FORBIDDEN = 1e9
 
 
@@ -225,42 +229,58 @@ class _Target:
         return out + 0.5 * ((y @ self.precision) * y).sum(-1), x
 
 
-def exponents(d: int) -> tuple[tuple[float, float], ...]:
-    """(a, b) of the parts of the prior."""
-    m = d - 1
-    # m eigenvalues of size r: measure r^(m^2 - 1) dr, times r^(m (a - 1)) and r^(-b m (m - 1) / 2).
-    b = 2 * (m * m - 0.5 * m - 0.5) / (m * (m - 1)) if m > 1 else 1.0
-    return (1.0, 0.0), (0.5, 1.0), (0.5, b)
-
-
 def log_prior(values: Tensor) -> Tensor:
     """Logarithm of the prior relative to the Hilbert-Schmidt measure, (..., d) to (...)."""
     d = values.shape[-1]
     j, k = pairs(d)
     own, both = values.log().sum(-1), (values[..., j] + values[..., k]).log().sum(-1)
+    most = values.amax(-1)
+    rest = (1 - most).clamp(min=SMALLEST)
+    pure = -_steepness(d) * rest.log() - 2 * (d - 1) * most.log()
+    densities = torch.zeros_like(own), -0.5 * own - both, pure
     parts = [
-        (a - 1) * own - b * both - norm
-        for (a, b), norm in zip(exponents(d), _norms(d), strict=True)
+        math.log(share) + density - norm
+        for share, density, norm in zip(SHARES, densities, _norms(d), strict=True)
     ]
-    return torch.logsumexp(torch.stack(parts), 0) - math.log(len(parts))
+    return torch.logsumexp(torch.stack(parts), 0)
+
+
+def _steepness(d: int) -> float:
+    """Power of the impurity in the density of nearly pure states."""
+    return (d - 1) ** 2 - UNEVEN
 
 
 @lru_cache(maxsize=8)
-def _norms(d: int) -> tuple[float, ...]:
-    """Logarithms of the means of the parts of the prior over the Hilbert-Schmidt measure.
+def _norms(d: int) -> tuple[float, float, float]:
+    """Logarithms of the integrals of the parts of the prior over the Hilbert-Schmidt measure.
 
-    Spectra of the Hilbert-Schmidt measure have the density prod (l_j - l_k)^2. Integrals are means
-    under Dirichlet laws, from a fixed sample.
+    Spectra of the Hilbert-Schmidt measure have the density prod (l_j - l_k)^2 on the simplex.
+    Integrals are means over fixed samples: of Dirichlet laws, and for nearly pure states of
+    spectra with the impurity r of density ~ r^(UNEVEN - 1) and the rest uniform.
     """
     rng = np.random.default_rng(0)
+    n, m = 200_000, d - 1
     j, k = (i.numpy() for i in pairs(d))
     out = []
-    for a, b in exponents(d):
-        spectra = np.maximum(rng.dirichlet(np.full(d, a), 200_000), 1e-300)
+    for a, b in ((1.0, 0.0), (0.5, 1.0)):
+        spectra = np.maximum(rng.dirichlet(np.full(d, a), n), 1e-300)
         ratio = (spectra[:, j] - spectra[:, k]) ** 2 / (spectra[:, j] + spectra[:, k]) ** b
         beta = d * math.lgamma(a) - math.lgamma(d * a)
         out.append(math.log(ratio.prod(1).mean()) + beta)
-    return tuple(value - out[0] for value in out)
+    most = 1 - 1 / d
+    r = most * rng.random(n) ** (1 / UNEVEN)
+    shape = rng.dirichlet(np.ones(m), n)
+    minor = r[:, None] * shape
+    # Differences with the largest eigenvalue, and those among the others without their powers of r.
+    with_first = (1 - minor / (1 - r)[:, None]) ** 2
+    jj, kk = np.triu_indices(m, 1)
+    among = (shape[:, jj] - shape[:, kk]) ** 2
+    density = with_first.prod(1) * among.prod(1) * (minor.max(1) <= 1 - r)
+    # All powers of r cancel: of the Vandermonde factor, of the volume, of the density and of the
+    # law that r was drawn from.
+    scale = d * most**UNEVEN / UNEVEN / math.factorial(m - 1)
+    out.append(math.log(scale * density.mean()))
+    return out[0] - out[0], out[1] - out[0], out[2] - out[0]
 
 
 def _bearable(value: Tensor, left: Tensor, enough: float) -> Tensor:

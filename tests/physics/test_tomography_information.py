@@ -219,12 +219,19 @@ def test_the_sampled_posterior_is_that_of_a_quadrature() -> None:
     w = found.weights[0][:, None]
     mean = (w * bloch).sum(0)
     deviation = (w * (bloch - mean).square()).sum(0).sqrt()
-    # Quadrature on a grid in the ball, uniform in the Hilbert-Schmidt measure.
-    axis = torch.linspace(-1, 1, 101, dtype=torch.float64)[:-1] + 0.01
-    grid = torch.cartesian_prod(axis, axis, axis)
-    r = grid.norm(dim=-1)
-    grid, r = grid[r < 1], r[r < 1]
-    log = regions.log_prior(torch.stack([1 + r, 1 - r], -1) / 2)
+    # Quadrature in the ball, whose volume is the Hilbert-Schmidt measure: the prior has most of its
+    # weight at Bloch lengths r with 1 - r of any order of magnitude.
+    gap = torch.logspace(-17, 0, 171, dtype=torch.float64)
+    step = 0.5 * (torch.diff(gap, prepend=gap[:1]) + torch.diff(gap, append=gap[-1:]))
+    node, node_weight = (torch.as_tensor(x) for x in np.polynomial.legendre.leggauss(32))
+    angle = torch.arange(48, dtype=torch.float64) * (2 * torch.pi / 48)
+    side = (1 - node.square()).sqrt()[:, None]
+    ring = [side * angle.cos(), side * angle.sin(), node[:, None].expand(-1, 48)]
+    grid = (1 - gap)[:, None, None, None] * torch.stack(ring, -1)
+    volume = ((1 - gap).square() * step)[:, None, None] * node_weight[:, None]
+    prior = regions.log_prior(torch.stack([1 - gap / 2, gap / 2], -1))[:, None, None]
+    log = (prior + volume.clamp(min=1e-300).log()).expand(grid.shape[:-1]).flatten()
+    grid = grid.reshape(-1, 3)
     log = log + ((1 + grid).log() @ counts[:, 0]) + ((1 - grid).log() @ counts[:, 1])
     weight = torch.softmax(log, 0)[:, None]
     exact = (weight * grid).sum(0)

@@ -10,6 +10,7 @@ from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.random import stream
 from physml.tomography import states
+from physml.tomography.answers import functional
 from physml.tomography.calibrate import calibrate, conform, conformal_quantile, covered
 from physml.tomography.calibration_data import (
     Moments,
@@ -22,7 +23,10 @@ from physml.tomography.calibration_data import (
 from physml.tomography.corrector import Corrector
 from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
 from physml.tomography.neural import NeuralEstimator, prefix, regions_prefix
+from physml.tomography.operators import purity
+from physml.tomography.posterior import Posterior
 from physml.tomography.quantiles import Regions, learn, mixedness
+from physml.tomography.regions import SHARES, UNEVEN, log_prior
 from physml.tomography.run import experiment
 from physml.tomography.sets import schedule
 from physml.tomography.states import MIXTURE
@@ -51,7 +55,7 @@ def synthetic(n: int, k: int) -> Moments:
 @pytest.fixture(scope="module")
 def learned() -> Regions:
     regions = Regions(3, LEVELS, 2, 3, 32)
-    learn(regions, synthetic(20_000, 1), rng(2), epochs=40, batch=1_000)
+    learn(regions, synthetic(10_000, 1), rng(2), epochs=50, batch=1_000)
     return regions
 
 
@@ -75,9 +79,9 @@ def test_balance_gives_ensembles_the_same_coverage() -> None:
         values, copies = np.full((n, 2), 0.5), np.full(n, 100.0)
         return Moments(x, np.full(n, -9.0), y - 9, values, copies, np.arange(n), group, group)
 
-    train, test, off = two(20_000), two(20_000), {}
+    train, test, off = two(10_000), two(10_000), {}
     for balance in (0.0, 0.5):
-        regions = Regions(1, LEVELS, 1, 1, 16)
+        regions = Regions(1, LEVELS, 1, 1, 8)
         learn(regions, train, rng(21), epochs=40, balance=balance, batch=1_000)
         inside = covered(regions, test, 0.9)
         off[balance] = [abs(inside[test.group == g].mean() - 0.9) for g in (0, 1)]
@@ -263,3 +267,57 @@ def test_impossible_settings_are_refused(wrong: dict) -> None:
 def test_mixedness_counts_copies_in_other_eigenvectors() -> None:
     found = mixedness(np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([990.0, 1e6]))
     assert found == pytest.approx([2.0, 0.0])
+
+
+def posterior_of(radius: float | None, seed: int = 30) -> Posterior:
+    """Samples about a nearly pure state of one qubit, r = 0.98 along z."""
+    r = rng(seed)
+    z = 0.98 + 0.004 * r.standard_normal(400)
+    bloch = torch.from_numpy(np.stack([0.02 * r.standard_normal(400), 0 * z, z], -1))
+    pauli = torch.tensor(
+        [[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]], dtype=torch.complex128
+    )
+    rho = 0.5 * (torch.eye(2) + torch.einsum("sa,aij->sij", bloch.to(pauli.dtype), pauli))
+    estimate = 0.5 * (torch.eye(2) + 0.98 * pauli[2])
+    weights = torch.full((400,), 1 / 400, dtype=torch.float64)
+    calibrated = None if radius is None else lambda level: radius
+    return Posterior(rho, weights, estimate, calibrated)
+
+
+def test_an_interval_reaches_pure_states_that_lie_in_the_region() -> None:
+    """The pure state next to the estimate has the infidelity 0.01."""
+    bounds = (0.5, 1.0)
+    assert posterior_of(0.02).interval(purity, 0.9, bounds)[1] == pytest.approx(1.0)
+    low, high = posterior_of(1e-6).interval(purity, 0.9, bounds)
+    assert (low, high) == posterior_of(None).interval(purity, 0.9, bounds)
+    assert high < 1.0
+
+
+def test_an_interval_reaches_a_target_that_lies_in_the_region() -> None:
+    for angle, inside in ((0.1, True), (0.5, False)):
+        ket = np.array([np.cos(angle / 2), np.sin(angle / 2)])
+        _, function, bounds = functional("fidelity", 1, ket)
+        high = posterior_of(0.02).interval(function, 0.9, bounds)[1]
+        assert (high > 1 - 1e-9) == inside
+
+
+def test_the_estimate_lies_well_inside_its_interval() -> None:
+    for level in (0.5, 0.9):
+        made = posterior_of(None)
+        off = 0.5 * (torch.eye(2) + 0.94 * torch.tensor([[1, 0], [0, -1]])).to(torch.complex128)
+        made = Posterior(made.particles, made.weights, off)
+        low, high = made.interval(purity, level, (0.5, 1.0))
+        own = purity(off[None]).item()
+        assert low < own < high
+        assert min(own - low, high - own) > 0.08 * (high - low)
+
+
+def test_the_prior_of_the_samples_is_normalised() -> None:
+    """One qubit: over the Hilbert-Schmidt measure, 3 r^2 dr for the Bloch length r."""
+    gap = torch.logspace(-14, 0, 40_001, dtype=torch.float64)
+    r = (1 - gap).clamp(min=0)
+    values = torch.stack([1 - gap / 2, gap / 2], -1)
+    density = 3 * r.square() * log_prior(values).exp()
+    # What lies below 1e-14 of the power -0.9 of the impurity; see SHARES and UNEVEN.
+    missing = SHARES[2] * 1e-14**UNEVEN
+    assert torch.trapezoid(density, gap).item() + missing == pytest.approx(1, abs=0.03)

@@ -1,0 +1,176 @@
+"""How often intervals of purity, concurrence, fidelity and populations hold the truth.
+
+    python benchmarks/tomography_intervals.py [--states 200] [--designs global product pauli]
+
+States are of validation lists: pages of their own, which nothing is evaluated on. Each is measured
+up to each number of copies, and the interval is the one that a `Tomographer` would give: samples of
+the posterior about the learned estimate. Fidelities are to the eigenvector of the true state with
+the largest eigenvalue, as to a target that was met, which no prior expects; and to a GHZ state,
+which has nothing to do with it (Phi+ for two qubits). The population is that of the first basis
+state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physml.evaluation.bootstrap import LEVEL
+from physml.evaluation.calibration import wilson
+from physml.io.atomic import write_text
+from physml.random import stream
+from physml.tomography.neural import NeuralEstimator
+from physml.tomography.operators import concurrence, purity
+from physml.tomography.posterior import Posterior
+from physml.tomography.regions import sample
+from physml.tomography.run import experiment
+from physml.tomography.sets import schedule, validation_list
+
+log = logging.getLogger("tomography_intervals")
+
+SEED = 31_415
+COPIES = (100, 1_000, 10_000, 100_000)
+ENSEMBLES = ("pure", "pure_white_5", "hs")
+#: Rows of an experiment's own measurements that are kept, so that likelihoods are exact.
+WINDOW = 4_096
+#: States whose posteriors are sampled at once.
+BATCH = 50
+Function = Callable[[Tensor], Tensor]
+
+
+def functions(truth: Tensor) -> dict[str, tuple[Function, tuple[float, float]]]:
+    """Functionals of states (..., d, d), and their bounds; the target is near the truth (d, d)."""
+    ket = torch.linalg.eigh(truth)[1][:, -1]
+
+    def to_target(rho: Tensor) -> Tensor:
+        return torch.einsum("i,...ij,j->...", ket.conj(), rho, ket).real
+
+    to_target.attained = torch.outer(ket, ket.conj())  # type: ignore[attr-defined]
+    d = truth.shape[-1]
+
+    def to_ghz(rho: Tensor) -> Tensor:
+        corners = (rho[..., 0, 0] + rho[..., -1, -1]).real
+        return 0.5 * corners + rho[..., 0, -1].real
+
+    found: dict[str, tuple[Function, tuple[float, float]]] = {
+        "purity": (purity, (1 / d, 1.0)),
+        "fidelity, own": (to_target, (0.0, 1.0)),
+        "fidelity, GHZ": (to_ghz, (0.0, 1.0)),
+        "population": (lambda rho: rho[..., 0, 0].real, (0.0, 1.0)),
+    }
+    if d == 4:
+        found["concurrence"] = (concurrence, (0.0, 1.0))
+    return found
+
+
+def cells(
+    name: str, qubits: int, design: str, a: argparse.Namespace
+) -> dict[tuple[str, int], list[tuple[bool, float, bool]]]:
+    """Whether the interval holds the truth, its length, and whether the estimate is inside."""
+    rho = validation_list(name, qubits, min(a.states, 160), page=a.page)
+    if a.states > len(rho):
+        more = [
+            validation_list(name, qubits, 160, page=a.page + k)
+            for k in range(1, a.states // 160 + 1)
+        ]
+        rho = torch.cat([rho, *more])[: a.states]
+    out: dict[tuple[str, int], list[tuple[bool, float, bool]]] = {}
+
+    for start in range(0, len(rho), BATCH):
+        truth = rho[start : start + BATCH]
+
+        def look(copies: int, estimator: NeuralEstimator, truth: Tensor = truth) -> None:
+            began = time.thread_time()
+            found = sample(estimator, stream(SEED, "test", copies))
+            estimate, radius = estimator.estimate(), estimator.radius(a.level)
+            for i, state in enumerate(truth):
+                posterior = Posterior(
+                    found.states[i],
+                    found.weights[i],
+                    estimate[i],
+                    lambda level, i=i: float(radius[i]),  # type: ignore[misc]
+                )
+                for key, (function, bounds) in functions(state).items():
+                    low, high = posterior.interval(function, a.level, bounds)
+                    value, own = (float(function(x[None])[0]) for x in (state, estimate[i]))
+                    row = (low - 1e-9 <= value <= high + 1e-9, high - low, low <= own <= high)
+                    out.setdefault((key, copies), []).append(row)
+            log.info(
+                "%s, %s, %d copies: %.1f s, effective %.0f, accepted %.2f",
+                *(name, design, copies, time.thread_time() - began),
+                *(found.effective.median().item(), found.acceptance.mean().item()),
+            )
+
+        experiment(
+            NeuralEstimator.load(a.weights, window=WINDOW),
+            truth,
+            design,
+            schedule(max(a.copies)),
+            stream(SEED, "test", start),
+            marks=list(a.copies),
+            observe=look,  # type: ignore[arg-type]
+        )
+    return out
+
+
+def text_of(rows: list[tuple[bool, float, bool]]) -> str:
+    """Share that holds the truth, with its interval; median length."""
+    inside, length, _ = (np.array(x) for x in zip(*rows, strict=True))
+    low, high = wilson(np.array([inside.sum()]), np.array([len(inside)]), LEVEL)[0]
+    share = f"{inside.mean():.1%} ({low:.1%} to {high:.1%})"
+    bold = "**" if 0.87 <= inside.mean() <= 0.93 else ""
+    return f"{bold}{share}{bold}; {np.median(length):.2g}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--weights", type=Path, help="default: those shipped")
+    parser.add_argument("--states", type=int, default=200, help="of each list")
+    parser.add_argument("--qubits", type=int, default=2)
+    parser.add_argument("--copies", type=int, nargs="+", default=list(COPIES))
+    parser.add_argument("--designs", nargs="+", default=["global", "product", "pauli"])
+    parser.add_argument("--ensembles", nargs="+", default=list(ENSEMBLES))
+    parser.add_argument("--level", type=float, default=0.9)
+    parser.add_argument("--page", type=int, default=40, help="of the validation lists")
+    parser.add_argument(
+        "--markdown", type=Path, default=Path("results/bench/tomography_intervals.md")
+    )
+    a = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    torch.set_num_threads(1)
+    head = ["states", "measurements", "of", *(f"{n:,} copies" for n in a.copies)]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    outside = total = 0
+    for name in a.ensembles:
+        for design in a.designs:
+            found = cells(name, a.qubits, design, a)
+            for key in dict.fromkeys(key for key, _ in found):
+                row = [text_of(found[key, n]) for n in a.copies]
+                lines.append("| " + " | ".join([name, design, key, *row]) + " |")
+            outside += sum(not inside for rows in found.values() for _, _, inside in rows)
+            total += sum(map(len, found.values()))
+    lines += ["", f"Estimates outside their own interval: {outside} of {total}."]
+    text = (
+        f"### Truth inside the {a.level:.0%} interval, {a.states} states; median length\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
+    print(text)
+    a.markdown.parent.mkdir(parents=True, exist_ok=True)
+    write_text(a.markdown, text, overwrite=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
