@@ -10,8 +10,9 @@ proposal and is accepted by the ratio of the weights.
 The prior depends on the spectrum only, and is near to what the estimate was trained on: parts of
 the Hilbert-Schmidt measure, of the Bures measure (prod l_j^(-1/2) prod_{j<k} (l_j + l_k)^-1
 relative to it), and mostly of states with impurity r = 1 - max l_j of any order of magnitude: a
-density r^-(m^2 - 0.1) (1 - r)^-2m with m = d - 1, under which r itself has about the density
-r^(0.1 - 1): nearly log-uniform, with some weight at states that no data tell from pure ones.
+density r^-(m^2 - 1/2) (1 - r)^-2m with m = d - 1, under which r itself has about the density
+r^(-1/2). The training's is steeper still, nearly log-uniform; but as r goes with the square of the
+coordinates below, a steeper one has a peak there that no random step finds.
 
 References
 ----------
@@ -50,7 +51,7 @@ ACCEPTANCE = 0.25
 SMALLEST = 1e-16
 #: Parts of the prior: Hilbert-Schmidt, Bures, nearly pure; power of the impurity in the last.
 SHARES = (0.15, 0.1, 0.75)
-UNEVEN = 0.1
+UNEVEN = 0.5
 FORBIDDEN = 1e9
 
 
