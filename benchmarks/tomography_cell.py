@@ -8,9 +8,9 @@ that nothing was tuned on. Times are CPU seconds of one thread. Rows are kept in
 ``--json`` names as they are done, and taken from there when they are asked for again.
 
 accuracy
-    Cell, the same cell before training, particle filter of 300 and maximum likelihood. Of the
-    latter two, rows of 160 states are taken from the file that ``--rivals`` names where it has
-    them: what `tomography_vs_rivals.py` keeps in its ``--json``.
+    Cell (with ``--untrained`` also as it is before training), particle filter of 300 and maximum
+    likelihood. Of the latter two, rows of 160 states are taken from the file that ``--rivals``
+    names where it has them: what `tomography_vs_rivals.py` keeps in its ``--json``.
 cost
     CPU time of one experiment alone against copies. The paper compares with a filter that updates
     copy by copy; with blocks that grow by 10 % the filter needs a number of updates in log(copies)
@@ -140,6 +140,8 @@ def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dic
         METHODS[3]: lambda: (MaximumLikelihood(), "pauli"),
     }
     out: dict[str, Any] = {}
+    if not a.untrained:
+        del made[METHODS[1]]
     for number, place in enumerate(LISTS):
         rho = evaluation_list(place, 2, a.states)
         out[place] = {}
@@ -286,10 +288,12 @@ def shown(row: Row) -> str:
 
 def draw_accuracy(axes: Sequence[Any], result: dict[str, Any]) -> None:
     """Infidelity against copies, one panel a list."""
-    styles = (("blue", "o", "-"), ("sky", "s", "--"), ("vermilion", "^", "-"), ("black", "*", ":"))
+    looks = (("blue", "o", "-"), ("sky", "s", "--"), ("vermilion", "^", "-"), ("black", "*", ":"))
+    styles = dict(zip(METHODS, looks, strict=True))
     for ax, (place, methods) in zip(axes, result.items(), strict=True):
         n = 10.0 ** (2 + np.arange(len(next(iter(methods.values()))["mean"])))
-        for (name, row), (colour, marker, line) in zip(methods.items(), styles, strict=True):
+        for name, row in methods.items():
+            colour, marker, line = styles[name]
             style = {"color": COLOURS[colour], "marker": marker, "ls": line, "capsize": 2}
             ax.errorbar(n, row["mean"], 1.96 * np.asarray(row["error"]), label=name, **style)
         for value, text, line in ((18.75, "full rank", "-"), (3.0, "known to be pure", "--")):
@@ -358,6 +362,7 @@ def main() -> int:
     parser.add_argument("--turned", type=int, default=80, help="states of the table of adaptivity")
     parser.add_argument("--particles", type=int, default=100, help="of the cell")
     parser.add_argument("--copies", type=int, default=100_000, help="a power of ten")
+    parser.add_argument("--untrained", action="store_true", help="the cell before training, too")
     parser.add_argument("--json", type=Path, help="file that keeps rows")
     parser.add_argument("--rivals", type=Path, help="file of tomography_vs_rivals.py")
     parser.add_argument("--markdown", type=Path, help="file to write; default: print")
