@@ -209,7 +209,7 @@ def plot_history(result: TomographyResult, ax: Axes) -> Axes:
     ax.set(xscale="log", yscale="log", xlabel="copies", ylabel="infidelity")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title("How well the state is known")
-    ax.legend()
+    ax.legend(frameon=True, framealpha=0.85, edgecolor="none")
     return ax
 
 
