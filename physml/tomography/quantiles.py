@@ -298,8 +298,9 @@ def learn(
     regions.train().requires_grad_(True)
     steps = max(1, len(x) // batch)
     optimiser = torch.optim.AdamW(regions.parameters(), lr=rate, weight_decay=decay)
+    # The rise of the rate needs two steps at least, however few there are.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=epochs * steps, pct_start=0.1
+        optimiser, rate, total_steps=max(epochs * steps, 20), pct_start=0.1
     )
     marks = np.unique(moments.copies, return_inverse=True)[1]
     push = Balance(moments.group, marks, regions.levels, balance)

@@ -68,6 +68,13 @@ def test_quantiles_of_a_known_law_are_learned(learned: Regions) -> None:
     assert np.abs((found - exact) / np.exp(x[:, 1:2].numpy()))[:, 1:-1].max() < 0.2
 
 
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_few_moments_are_learned_from_as_well(epochs: int) -> None:
+    """A schedule of one step an epoch has no room for a rise of the rate."""
+    regions = Regions(3, LEVELS, 2, 3, 8)
+    assert np.isfinite(learn(regions, synthetic(40, 5), rng(6), epochs=epochs))
+
+
 def test_balance_gives_ensembles_the_same_coverage() -> None:
     """Two laws that one input tells apart badly: balanced, each is nearer to its level."""
     r = rng(20)
