@@ -121,13 +121,14 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_training_helps() -> None:
+    """Two qubits, of which the untrained cell knows little."""
     settings = CellSettings(
         width=16, n_particles=20, experiments=16, runs=16, copies=300, valid=60, validate_every=16
     )
-    train = draw("mixture", 500, 2, stream(0, "test", 27))
-    valid = draw("mixture", 60, 2, stream(0, "test", 28))
+    train = draw("mixture", 500, 4, stream(0, "test", 27))
+    valid = draw("mixture", 60, 4, stream(0, "test", 28))
     _, history = train_cell(settings, train, valid, 3)
-    assert history[-1]["valid"] < 0.95 * history[0]["valid"]
+    assert history[-1]["valid"] < 0.8 * history[0]["valid"]
 
 
 def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> None:
