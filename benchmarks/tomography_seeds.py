@@ -1,6 +1,6 @@
 """The same training with other seeds: how much of a result is luck.
 
-    python benchmarks/tomography_seeds.py results/tomography/data --seeds 3 --state /tmp/seeds
+    python benchmarks/tomography_seeds.py results/tomography/data --seeds 3 --state seeds
 
 The folder is what the chain's preprocessing leaves. The first seed is that of the shipped recipe,
 the others are the next ones; regions are not calibrated, as infidelities do not need them. What is
