@@ -62,6 +62,8 @@ def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
         Errors only; wins over `verbose`.
     """
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    if _rank() and not verbose:  # the first process of a shared training speaks for all
+        level = logging.WARNING
     handler: logging.Handler
     if sys.stderr.isatty():
         from rich.console import Console
@@ -83,6 +85,13 @@ def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
     root.setLevel(logging.ERROR if quiet else others)
     logging.getLogger("physml").setLevel(level)
     logging.captureWarnings(True)
+
+
+def _rank() -> int:
+    """Number of this process where torchrun or srun started several; 0 otherwise."""
+    if int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1) == 1:
+        return 0
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
 
 
 def adjust_logging(ctx: typer.Context, verbose: int, quiet: bool) -> None:
@@ -184,7 +193,9 @@ def run_stage(
         arguments["threads"] = threads
     started = time.monotonic()
     log.info("%s %s -> %s", pipeline.name, stage, out)
-    with provenance.run(), set_aside(out) if overwrite else nullcontext():
+    # One of the processes that share a training looks after the old result.
+    aside = set_aside(out) if overwrite and _rank() == 0 else nullcontext()
+    with provenance.run(), aside:
         function(settings=settings, out=out, **arguments)
     log.info("%s %s done in %.1f s", pipeline.name, stage, time.monotonic() - started)
 
