@@ -46,6 +46,14 @@ Threads = Annotated[
 Memory = Annotated[
     int | None, typer.Option("--mem-mb", min=1, help="Memory, MB; by default the settings'.")
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="WHERE",
+        help="local, slurm, or preprocess.dask as JSON; by default the settings'.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that preprocess made.")]
 Weights = Annotated[Path, typer.Option("--weights", help="Weights (safetensors).")]
@@ -132,6 +140,27 @@ def read_settings(pipeline: Pipeline, config: Sequence[Path] | None, settings: s
             raise SettingsError(f"--settings: expected a JSON object, found {given!r}")
         sources.append(given)
     return load_settings(pipeline.settings_model(), *sources)
+
+
+def _placed(checked: Any, dask: str | None) -> Any:
+    """Settings in which the tasks of the preprocessing are done where `dask` says."""
+    from physml.parallel_settings import PreprocessBase
+
+    if dask is None:
+        return checked
+    if not isinstance(checked.preprocess, PreprocessBase):
+        raise SettingsError("--dask: the preprocessing of this pipeline has no such choice")
+    given: Any = dask
+    if dask.lstrip().startswith("{"):
+        try:
+            given = json.loads(dask)
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(f"--dask: expected local, slurm or JSON ({error})") from error
+    from physml.config import load_settings
+
+    where = load_settings(type(checked.preprocess), {"dask": given}).dask
+    placed = checked.preprocess.model_copy(update={"dask": where})
+    return checked.model_copy(update={"preprocess": placed})
 
 
 def _need(path: Path, folder: bool, what: str) -> None:
@@ -241,13 +270,14 @@ def _preprocess(pipeline: Pipeline) -> Callable[..., None]:
         config: ConfigFiles = None,
         threads: Threads = None,
         mem_mb: Memory = None,
+        dask: Dask = None,
         overwrite: Overwrite = False,
         verbose: Verbose = 0,
         quiet: Quiet = False,
     ) -> None:
         """Turn raw shards into training, validation and test sets."""
         adjust_logging(ctx, verbose, quiet)
-        checked = read_settings(pipeline, config, settings)
+        checked = _placed(read_settings(pipeline, config, settings), dask)
         for path in raw:
             _need(path, False, "a shard that simulate made")
         resources = checked.preprocess.resources
