@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 #: A worker leaves this long before Slurm would kill it, and hands its results on first.
 LEAVE_S = 90
 #: A worker that has lost its scheduler for so long ends: the job that it worked for has died.
-DEATH_TIMEOUT_S = 60
+DEATH_TIMEOUT_S = 300
 #: What Slurm's job of the scheduler knows, and its workers inherit unless Dask's configuration
 #: (``jobqueue.slurm``) says otherwise: partition and account are the profile's business.
 INHERITED = {"queue": "SLURM_JOB_PARTITION", "account": "SLURM_JOB_ACCOUNT"}
@@ -88,8 +88,7 @@ def slurm_client(settings: DaskSettings, folder: Path) -> Iterator[Client]:
             worker_extra_args=_worker_arguments(settings.runtime_min),
             death_timeout=DEATH_TIMEOUT_S,
             log_directory=shared,
-            shared_temp_directory=shared,
-            security=Security.temporary(),
+            security=_keys(Security, Path(shared)),
             scheduler_options={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
             silence_logs=logging.ERROR,
         ) as cluster,
@@ -119,6 +118,25 @@ def _libraries() -> tuple[Any, Any]:
             "PATH); expected local here"
         )
     return SLURMCluster, Security
+
+
+def _keys(Security: Any, folder: Path) -> Any:
+    """Make a key for this run and put it where the workers find it.
+
+    dask-jobqueue would do so as well, but deletes its files only after their folder is gone.
+    """
+    made = Security.temporary().get_tls_config_for_role("worker")
+    paths = {}
+    for name in ("ca_file", "cert", "key"):
+        paths[name] = str(folder / f"{name}.pem")
+        with open(os.open(paths[name], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(made[name])
+    roles = {
+        f"tls_{role}_{name}": paths[name]
+        for role in ("scheduler", "worker", "client")
+        for name in ("cert", "key")
+    }
+    return Security(require_encryption=True, tls_ca_file=paths["ca_file"], **roles)
 
 
 def _refuse_path(folder: Path) -> None:
