@@ -9,10 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 from torch import Tensor
 
 _processes = 1
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over processes; the gradient of each part is the sum of the gradients of all sums."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        total = value.detach().clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
 
 
 @contextmanager
@@ -35,9 +53,8 @@ def mean_of_processes(value: Tensor) -> Tensor:
     """Mean of a tensor over the processes of a shared step, with its gradient; else itself."""
     if _processes == 1:
         return value
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(value) / _processes
+    total: Tensor = _Sum.apply(value)
+    return total / _processes
 
 
 def divisor(total: Tensor) -> Tensor:

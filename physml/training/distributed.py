@@ -60,7 +60,7 @@ def process_group() -> Iterator[None]:
         with _lost_process():
             idist.initialize(
                 "nccl" if torch.cuda.is_available() else "gloo",
-                timeout=TIMEOUT,  # type: ignore[arg-type]  (ignite hands it on to torch)
+                timeout=TIMEOUT,
             )
             yield
     finally:
