@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -28,6 +28,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
+    model_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
@@ -45,6 +46,14 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
     )
+
+    #: Field that a text stands for where it is given instead of a section; none by default.
+    shorthand: ClassVar[str | None] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, value: Any) -> Any:
+        return {cls.shorthand: value} if cls.shorthand and isinstance(value, str) else value
 
 
 # ------------------------------------------------------------------------------------- quantities
@@ -149,7 +158,11 @@ def _no_bool(value: Any) -> Any:
 Count = Annotated[int, Field(gt=0), BeforeValidator(_no_bool)]
 
 
-class ResourceSettings(Settings):
+class Provision(Settings):
+    """Base of settings that say with what a stage is run; they change no result."""
+
+
+class ResourceSettings(Provision):
     """What a job of this stage asks for; changes no result."""
 
     threads: Count = Field(1, description="CPU threads of the job")
@@ -292,6 +305,9 @@ def _merge(
         origins[dotted] = origin
         field = model.model_fields.get(key) if isinstance(key, str) else None
         inner = _submodel(field)
+        short = getattr(inner, "shorthand", None)
+        if short and isinstance(value, str):
+            value = {short: value}
         if inner is not None and isinstance(value, Mapping):
             section = target.get(key)
             target[key] = dict(section) if isinstance(section, Mapping) else {}
@@ -382,21 +398,21 @@ def _walk(model: type[BaseModel], location: list[str]) -> type[BaseModel] | None
 # --------------------------------------------------------------------- what a stage depends on
 
 
-def _without_resources(settings: BaseModel) -> dict[str, Any]:
+def _without_provision(settings: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     dumped = settings.model_dump(mode="json")
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, ResourceSettings):
+        if isinstance(value, Provision):
             continue
-        kept[name] = _without_resources(value) if isinstance(value, BaseModel) else dumped[name]
+        kept[name] = _without_provision(value) if isinstance(value, BaseModel) else dumped[name]
     return kept
 
 
 def upstream(settings: PipelineSettings, stage: str) -> dict[str, Any]:
     """Collect what the result of a stage depends on: its settings, all before it, and the seed.
 
-    Resources are left out, since they change no result. Two runs with equal upstream settings
+    `Provision` is left out, since it changes no result. Two runs with equal upstream settings
     (and stage versions) give the same artefact; a workflow re-runs a stage when this changes.
 
     Returns
@@ -407,7 +423,7 @@ def upstream(settings: PipelineSettings, stage: str) -> dict[str, Any]:
     if stage not in STAGES:
         raise ValueError(f"unknown stage {stage!r}: expected one of {', '.join(STAGES)}")
     needed = STAGES[: STAGES.index(stage) + 1]
-    everything = _without_resources(settings)
+    everything = _without_provision(settings)
     return {
         name: value for name, value in everything.items() if name in needed or name not in STAGES
     }
@@ -467,8 +483,10 @@ def _section(settings: BaseModel, indent: int, lines: list[str]) -> None:
     pad = " " * indent
     dumped = settings.model_dump(mode="json")
     fields = type(settings).model_fields.items()
-    # Resources come last: they are not what one reads a configuration for.
-    for name, field in sorted(fields, key=lambda item: item[0] == "resources"):
+    # What a stage is run with comes last: it is not what one reads a configuration for.
+    for name, field in sorted(
+        fields, key=lambda item: isinstance(getattr(settings, item[0]), Provision)
+    ):
         value = getattr(settings, name)
         if isinstance(value, BaseModel):
             text = field.description or (type(value).__doc__ or name).strip().splitlines()[0]

@@ -1,25 +1,113 @@
-"""Dask workers sized from what the job was given: its threads and its memory."""
+"""Tasks of a stage, done by Dask workers here or on other nodes; results in order."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from physml.exceptions import SettingsError
+from physml.exceptions import PhysmlError, SettingsError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
+
+    from physml.parallel_settings import DaskSettings
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["threads", "processes"]
+Result = TypeVar("Result")
 
 #: A worker process with less than this cannot import what it needs.
 MIN_WORKER_MB = 200
 MEMORY_ACTIONS = ("target", "spill", "pause", "terminate")
+#: Tasks given out for each worker, done or not: enough to keep it busy, and all that is ever held.
+AHEAD = 3
+#: A task that fails on another node is tried again: file systems of clusters have hiccups.
+RETRIES = 2
+
+
+def in_order(
+    function: Callable[..., Result],
+    tasks: Sequence[tuple[Any, ...]],
+    *,
+    threads: int,
+    mem_mb: int,
+    kind: Kind = "processes",
+    dask: DaskSettings | None = None,
+    folder: Path | None = None,
+) -> Iterator[Result]:
+    """Do tasks with Dask and yield their results in the order of the tasks.
+
+    What is yielded does not depend on the number of workers, on where they are, or on whether
+    some of them died. No more than a few results a worker are in memory at a time.
+
+    Parameters
+    ----------
+    function
+        Called as ``function(*task)``, maybe more than once for a task; pure.
+    tasks
+    threads, mem_mb, kind
+        Local workers, as for `client`. One thread needs no Dask: the tasks are done here.
+    dask
+        Where the tasks are done; locally by default.
+    folder
+        For workers on other nodes, a folder that all nodes share.
+
+    Raises
+    ------
+    PhysmlError
+        A task killed worker after worker.
+    """
+    elsewhere = dask is not None and dask.cluster == "slurm"
+    if not elsewhere and threads == 1:  # without a scheduler: nothing to start, nothing to fail
+        for done, task in enumerate(tasks, start=1):
+            yield function(*task)
+            _say(done, len(tasks))
+        return
+    with contextlib.ExitStack() as stack:
+        if dask is not None and elsewhere:
+            from physml.slurm_workers import slurm_client
+
+            workers, retries, section = dask.workers, RETRIES, "preprocess.dask"
+            started = stack.enter_context(slurm_client(dask, folder or Path.cwd()))
+        else:
+            workers, retries, section = threads, 0, "preprocess.resources"
+            started = stack.enter_context(client(threads, mem_mb, kind))
+        given = iter(tasks)
+        waiting: deque[Future] = deque()
+        for done in range(1, len(tasks) + 1):
+            while len(waiting) < AHEAD * workers and (task := next(given, None)) is not None:
+                waiting.append(started.submit(function, *task, pure=False, retries=retries))
+            yield _result(waiting.popleft(), section)
+            _say(done, len(tasks))
+
+
+def _result(future: Future, section: str) -> Any:
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise PhysmlError(
+            f"a task died with its worker {error.allowed_failures + 1} times. Most likely it needs "
+            f"more memory: raise {section}.mem_mb, or make the task smaller (preprocess.batch or "
+            "simulate.shard_size)"
+        ) from error
+
+
+def _say(done: int, total: int) -> None:
+    """Say so at every tenth of the tasks."""
+    if done * 10 // total > (done - 1) * 10 // total:
+        log.info("%d of %d tasks done", done, total)
 
 
 @contextlib.contextmanager
-def _warnings_only(name: str) -> Iterator[None]:
+def without_chatter(name: str) -> Iterator[None]:
     """Keep Dask's account of every connection out of the log of a stage."""
     logger = logging.getLogger(name)
     level = logger.level
@@ -31,9 +119,7 @@ def _warnings_only(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def client(
-    threads: int, mem_mb: int, kind: Literal["threads", "processes"] = "threads"
-) -> Iterator[Client]:
+def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client]:
     """Start a local Dask cluster and stop it at the end of the block.
 
     Parameters
@@ -94,7 +180,7 @@ def client(
     with (
         tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
         dask.config.set({**options, "temporary-directory": scratch}),
-        _warnings_only("distributed"),
+        without_chatter("distributed"),
     ):
         worker = {
             "cls": Nanny if kind == "processes" else Worker,

@@ -46,6 +46,14 @@ Threads = Annotated[
 Memory = Annotated[
     int | None, typer.Option("--mem-mb", min=1, help="Memory, MB; by default the settings'.")
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="WHERE",
+        help="local, slurm, or preprocess.dask as JSON; by default the settings'.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that preprocess made.")]
 Weights = Annotated[Path, typer.Option("--weights", help="Weights (safetensors).")]
@@ -62,6 +70,8 @@ def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
         Errors only; wins over `verbose`.
     """
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    if _rank() and not verbose:  # the first process of a shared training speaks for all
+        level = logging.WARNING
     handler: logging.Handler
     if sys.stderr.isatty():
         from rich.console import Console
@@ -83,6 +93,13 @@ def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
     root.setLevel(logging.ERROR if quiet else others)
     logging.getLogger("physml").setLevel(level)
     logging.captureWarnings(True)
+
+
+def _rank() -> int:
+    """Number of this process where torchrun or srun started several; 0 otherwise."""
+    if int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1) == 1:
+        return 0
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
 
 
 def adjust_logging(ctx: typer.Context, verbose: int, quiet: bool) -> None:
@@ -123,6 +140,27 @@ def read_settings(pipeline: Pipeline, config: Sequence[Path] | None, settings: s
             raise SettingsError(f"--settings: expected a JSON object, found {given!r}")
         sources.append(given)
     return load_settings(pipeline.settings_model(), *sources)
+
+
+def _placed(checked: Any, dask: str | None) -> Any:
+    """Settings in which the tasks of the preprocessing are done where `dask` says."""
+    from physml.parallel_settings import PreprocessBase
+
+    if dask is None:
+        return checked
+    if not isinstance(checked.preprocess, PreprocessBase):
+        raise SettingsError("--dask: the preprocessing of this pipeline has no such choice")
+    given: Any = dask
+    if dask.lstrip().startswith("{"):
+        try:
+            given = json.loads(dask)
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(f"--dask: expected local, slurm or JSON ({error})") from error
+    from physml.config import load_settings
+
+    where = load_settings(type(checked.preprocess), {"dask": given}).dask
+    placed = checked.preprocess.model_copy(update={"dask": where})
+    return checked.model_copy(update={"preprocess": placed})
 
 
 def _need(path: Path, folder: bool, what: str) -> None:
@@ -184,7 +222,9 @@ def run_stage(
         arguments["threads"] = threads
     started = time.monotonic()
     log.info("%s %s -> %s", pipeline.name, stage, out)
-    with provenance.run(), set_aside(out) if overwrite else nullcontext():
+    # One of the processes that share a training looks after the old result.
+    aside = set_aside(out) if overwrite and _rank() == 0 else nullcontext()
+    with provenance.run(), aside:
         function(settings=settings, out=out, **arguments)
     log.info("%s %s done in %.1f s", pipeline.name, stage, time.monotonic() - started)
 
@@ -230,13 +270,14 @@ def _preprocess(pipeline: Pipeline) -> Callable[..., None]:
         config: ConfigFiles = None,
         threads: Threads = None,
         mem_mb: Memory = None,
+        dask: Dask = None,
         overwrite: Overwrite = False,
         verbose: Verbose = 0,
         quiet: Quiet = False,
     ) -> None:
         """Turn raw shards into training, validation and test sets."""
         adjust_logging(ctx, verbose, quiet)
-        checked = read_settings(pipeline, config, settings)
+        checked = _placed(read_settings(pipeline, config, settings), dask)
         for path in raw:
             _need(path, False, "a shard that simulate made")
         resources = checked.preprocess.resources

@@ -7,14 +7,15 @@ from typing import Annotated, Literal
 from annotated_types import Len
 from pydantic import Field, PositiveFloat
 
-from physml.config import ResourceSettings, Settings, StageSettings
-from physml.training.settings import TrainBase
+from physml.config import ResourceSettings, Settings
+from physml.parallel_settings import PreprocessBase
+from physml.training.settings import TrainBase, TrainResources
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[float, float], Len(2, 2)]
 
 
-class PreprocessSettings(StageSettings):
+class PreprocessSettings(PreprocessBase):
     """Event finding, inputs and truth of each event and cluster, split by exposure."""
 
     limit: int = Field(
@@ -128,4 +129,4 @@ class TrainSettings(TrainBase):
     augment: AugmentSettings = AugmentSettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     source_method: SourceMethodSettings = SourceMethodSettings()
-    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=6000, runtime_min=120, gpu=0)
+    resources: TrainResources = TrainResources(threads=1, mem_mb=6000, runtime_min=120, gpu=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -234,12 +233,13 @@ def run(
     out : Path
         Folder to write.
     threads, mem_mb : int
-        Worker processes and their memory together [MB].
+        Local worker processes and their memory together [MB].
     """
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
+    from physml.parallel import in_order
 
     from .frames import SPEC
 
@@ -249,6 +249,9 @@ def run(
         with open_shard(path, SPEC) as shard:
             held += shard.shape("index")[0]
     share = min(1.0, settings.preprocess.windows / max(held, 1))
+    tasks = [(path, settings, share) for path in shards]
+    where = settings.preprocess.dask
+    parts = in_order(_part, tasks, threads=threads, mem_mb=mem_mb, dask=where, folder=out.parent)
     record = provenance.record("preprocess", upstream(settings, "preprocess"), {"raw": list(raw)})
     with atomic_directory(out) as folder, contextlib.ExitStack() as stack:
         files = {
@@ -257,7 +260,7 @@ def run(
             for name in (split, WINDOWS + split)
         }
         sets = dict.fromkeys(files, 0)
-        for part in _compute(shards, settings, share, threads, mem_mb):
+        for part in parts:
             for name, arrays in part.items():
                 if "set" in arrays:
                     arrays["set"] += sets[name]
@@ -279,28 +282,3 @@ def _empty(split: str, settings: BackgroundSettings) -> Exception:
         f"no exposure fell into {split!r}: simulate more of them, or raise preprocess.{split} "
         f"(valid {settings.preprocess.valid}, test {settings.preprocess.test})"
     )
-
-
-def _compute(
-    shards: list[Path], settings: BackgroundSettings, share: float, threads: int, mem_mb: int
-) -> Iterator[dict[str, dict[str, NDArray]]]:
-    """Run the tasks; results in order, and no more of them in memory than keep workers busy."""
-    from physml.parallel import client
-
-    if threads == 1:  # without a scheduler: nothing to start, nothing to fail
-        for done, path in enumerate(shards, start=1):
-            yield _part(path, settings, share)
-            log.info("preprocessed %d of %d shards", done, len(shards))
-        return
-    with client(threads, mem_mb, kind="processes") as dask:
-        waiting: deque[Any] = deque()
-        done = 0
-        for path in shards:
-            waiting.append(dask.submit(_part, path, settings, share, pure=False))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-                done += 1
-        while waiting:
-            yield waiting.popleft().result()
-            done += 1
-        log.info("preprocessed %d of %d shards", done, len(shards))

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.nn.sharing import divisor
+
 from . import crops as cr
 from .detect import Candidates, CavityDetector, describe, find_candidates, turn_decoded
 from .inputs import channels
@@ -198,7 +200,7 @@ class DecoderLoss:
         d = dict(zip(DECODED, out.unbind(1), strict=True))
         t = dict(zip(TARGETS, batch["target"].unbind(1), strict=True))
         true = t["true"]
-        number = true.sum().clamp_min(1.0)
+        number = divisor(true.sum())
 
         def mean(values: Tensor) -> Tensor:
             return (values * true).sum() / number

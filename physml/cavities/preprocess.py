@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,21 +136,22 @@ def run(
     out : Path
         Folder to write.
     threads, mem_mb : int
-        Worker processes and their memory together [MB].
+        Local worker processes and their memory together [MB].
     """
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
-    from physml.parallel import client
+    from physml.parallel import in_order
 
     s = settings.preprocess
     tasks = []
     for path in sorted(map(Path, raw)):
         with open_shard(path, raw_spec()) as shard:
             number = len(shard)
-        tasks += [(path, k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
-    parts = _compute(tasks, settings.seed, threads, mem_mb, client)
+        ends = [(k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
+        tasks += [(path, first, last, settings.seed) for first, last in ends]
+    parts = in_order(_part, tasks, threads=threads, mem_mb=mem_mb, dask=s.dask, folder=out.parent)
     record = provenance.record("preprocess", upstream(settings, "preprocess"), {"raw": list(raw)})
     with atomic_directory(out) as folder, contextlib.ExitStack() as stack:
         files = {
@@ -167,35 +167,6 @@ def run(
                 file.append({name: values[where == split] for name, values in part.items()})
         for split, file in files.items():
             log.info("%s: %d images", split, len(file))
-
-
-def _compute(
-    tasks: list[tuple[Path, int, int]], seed: int, threads: int, mem_mb: int, client
-) -> Iterator[dict[str, NDArray]]:
-    """Run the tasks, with a line of progress for every tenth of them; results in order."""
-    every = max(1, len(tasks) // 10)
-    if threads == 1:  # without a scheduler: nothing to start, nothing to fail
-        for done, task in enumerate(tasks, start=1):
-            yield _part(*task, seed)
-            _say(done, len(tasks), every)
-        return
-    with client(threads, mem_mb, kind="processes") as dask:
-        # As many tasks ahead as keep the workers busy; more results would pile up in memory.
-        ahead = 3 * threads
-        waiting: deque[Any] = deque()
-        for done, task in enumerate(tasks, start=1 - ahead):
-            waiting.append(dask.submit(_part, *task, seed, pure=False))
-            if done > 0:
-                yield waiting.popleft().result()
-                _say(done, len(tasks), every)
-        for done in range(len(tasks) - len(waiting) + 1, len(tasks) + 1):
-            yield waiting.popleft().result()
-            _say(done, len(tasks), every)
-
-
-def _say(done: int, total: int, every: int) -> None:
-    if done % every == 0:
-        log.info("preprocessed %d of %d batches", done, total)
 
 
 def processed_spec() -> dict[str, Any]:

@@ -13,7 +13,8 @@ from annotated_types import Len
 from pydantic import Field
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
-from physml.training.settings import TrainBase
+from physml.parallel_settings import PreprocessBase
+from physml.training.settings import TrainBase, TrainResources
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Range = Annotated[tuple[float, float], Len(2, 2)]
@@ -122,7 +123,7 @@ class SimulateSettings(SimulateBase):
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=3000, runtime_min=60, gpu=0)
 
 
-class PreprocessSettings(StageSettings):
+class PreprocessSettings(PreprocessBase):
     """Centring, smooth model, split."""
 
     batch: int = Field(250, description="Images fitted together", gt=0)
@@ -187,7 +188,7 @@ class TrainSettings(TrainBase):
     alarm_images: int = Field(
         3000, description="Cavity-less images simulated to set the thresholds", gt=0
     )
-    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=16000, runtime_min=480, gpu=1)
+    resources: TrainResources = TrainResources(threads=1, mem_mb=16000, runtime_min=480, gpu=1)
 
 
 class EvaluateSettings(StageSettings):

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.nn.sharing import divisor
+
 from .inputs import channels
 from .model import SIZE_SCALE
 from .settings import LossSettings
@@ -198,7 +200,7 @@ class CavityLoss:
         cavity, centre = dense[:, 0].float(), dense[:, 1].float()
         weight = batch["weight"]
         entropy = nn.functional.binary_cross_entropy_with_logits
-        live = weight.sum().clamp_min(1.0)
+        live = divisor(weight.sum())
         bce = (entropy(cavity, batch["cavity"], reduction="none") * weight).sum() / live
         peak = 1 + 10 * batch["centre"]
         heat = (entropy(centre, batch["centre"], reduction="none") * weight * peak).sum() / live
@@ -217,7 +219,7 @@ def soft_dice(probability: Tensor, truth: Tensor, some: Tensor) -> Tensor:
     """1 - Dice, by image, over some of the images (weights of shape (n,))."""
     overlap = 2 * (probability * truth).sum((1, 2)) + 1
     total = probability.sum((1, 2)) + truth.sum((1, 2)) + 1
-    return ((1 - overlap / total) * some).sum() / some.sum().clamp_min(1.0)
+    return ((1 - overlap / total) * some).sum() / divisor(some.sum())
 
 
 def size_likelihood(coarse: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -228,4 +230,4 @@ def size_likelihood(coarse: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     # A round cavity has no orientation: weigh it by the ellipticity.
     flat = 1 - torch.exp(truth[:, 1] - truth[:, 0])
     turn = error[:, 2:4].sum(1) * flat
-    return ((sizes + turn) * weight).sum() / weight.sum().clamp_min(1.0)
+    return ((sizes + turn) * weight).sum() / divisor(weight.sum())

@@ -5,6 +5,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .sharing import mean_of_processes, sharing_processes
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm over the whole batch, also where several processes share it.
+
+    Torch's own `SyncBatchNorm` does so on GPUs only. The weights are those of `BatchNorm2d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, H, W) to the same shape."""
+        if not self.training or sharing_processes() == 1:
+            return super().forward(x)
+        wide = x.float()
+        var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
+        # Equal shares: the variance is the mean of theirs, and of the squares between them.
+        together = mean_of_processes(mean)
+        var = mean_of_processes(var + (mean - together).square())
+        self._remember(together.detach(), var.detach(), wide.numel() // wide.shape[1])
+        scale = torch.rsqrt(var + self.eps) * self.weight
+        shift = self.bias - together * scale
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor, share: int) -> None:
+        n = share * sharing_processes()
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(var * (n / max(1, n - 1)), self.momentum)
+
 
 class ConvNorm(nn.Sequential):
     """3 x 3 convolution, batch norm, SiLU.
@@ -23,7 +57,7 @@ class ConvNorm(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            BatchNorm(outputs),
             nn.SiLU(inplace=True),
         )
 

@@ -7,8 +7,8 @@ from typing import Annotated
 from annotated_types import Len
 from pydantic import Field, model_validator
 
-from physml.config import ResourceSettings, Settings
-from physml.training.settings import TrainBase
+from physml.config import Settings
+from physml.training.settings import TrainBase, TrainResources
 
 __all__ = [
     "CalibrateSettings",
@@ -141,4 +141,4 @@ class TrainSettings(TrainBase):
     histories: HistorySettings = HistorySettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     cell: CellSettings = CellSettings()
-    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=2500, runtime_min=120, gpu=0)
+    resources: TrainResources = TrainResources(threads=1, mem_mb=2500, runtime_min=120, gpu=0)

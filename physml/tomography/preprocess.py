@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,12 +132,13 @@ def run(
     out : Path
         Folder to write.
     threads, mem_mb : int
-        Worker threads and the memory of all together, MB.
+        Local worker threads and the memory of all together, MB.
     """
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
+    from physml.parallel import in_order
 
     s = settings.preprocess
     tasks = []
@@ -146,36 +146,24 @@ def run(
         with open_shard(path, spec()) as shard:
             number = len(shard)
         tasks += [(path, k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
+    parts = in_order(
+        _part,
+        tasks,
+        threads=threads,
+        mem_mb=mem_mb,
+        kind="threads",  # numpy's work, which lets other threads run
+        dask=s.dask,
+        folder=out.parent,
+    )
     record = provenance.record("preprocess", upstream(settings, "preprocess"), {"raw": list(raw)})
     with atomic_directory(out) as folder, contextlib.ExitStack() as stack:
         files = {
             split: stack.enter_context(ShardWriter(folder / f"{split}.h5", provenance=record))
             for split in SPLITS
         }
-        for part in _compute(tasks, threads, mem_mb):
+        for part in parts:
             where = np.array([split_of(i, settings.seed, s.valid, s.test) for i in part["index"]])
             for split, file in files.items():
                 file.append({name: values[where == split] for name, values in part.items()})
         for split, file in files.items():
             log.info("%s: %d states", split, len(file))
-
-
-def _compute(
-    tasks: list[tuple[Path, int, int]], threads: int, mem_mb: int
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Run the tasks; results in order."""
-    if threads == 1:  # without a scheduler: nothing to start, nothing to fail
-        for task in tasks:
-            yield _part(*task)
-        return
-    from physml.parallel import client
-
-    with client(threads, mem_mb) as dask:
-        # As many tasks ahead as keep the workers busy; more results would pile up in memory.
-        waiting: deque[Any] = deque()
-        for task in tasks:
-            waiting.append(dask.submit(_part, *task, pure=False))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

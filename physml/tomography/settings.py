@@ -7,7 +7,8 @@ from typing import Annotated
 from annotated_types import Len
 from pydantic import AfterValidator, Field, model_validator
 
-from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
+from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase
+from physml.parallel_settings import PreprocessBase
 
 from .evaluation_settings import EvaluateSettings, ReportSettings
 from .learning_settings import TrainSettings
@@ -98,7 +99,7 @@ class SimulateSettings(SimulateBase):
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=1500, runtime_min=60, gpu=0)
 
 
-class PreprocessSettings(StageSettings):
+class PreprocessSettings(PreprocessBase):
     """Checks of states and counts, split by state."""
 
     valid: Fraction = Field(0.12, description="Share of states kept for validation")

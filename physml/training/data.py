@@ -131,17 +131,25 @@ class Batches:
         return stream(self.seed, "train", epoch).permutation(len(self.data))
 
     def indices(self, step: int) -> np.ndarray:
-        """Return the samples of this process in one step, shape (batch_size / processes,)."""
+        """Return the samples of one step, of all processes together, shape (batch_size,)."""
         epoch, k = divmod(step, self.steps_per_epoch)
-        chosen = self._order(epoch)[k * self.batch_size : (k + 1) * self.batch_size]
-        return chosen[self.rank :: self.processes]
+        return self._order(epoch)[k * self.batch_size : (k + 1) * self.batch_size]
 
     def make(self, step: int) -> Batch:
-        """Assemble the batch of one step."""
-        seeds = seed_sequence(self.seed, "augment", step).spawn(self.processes)
-        rng = np.random.default_rng(seeds[self.rank])
+        """Assemble the batch of one step, or this process's share of it."""
+        seeds = seed_sequence(self.seed, "augment", step).spawn(self.rank + 1)
+        rng = np.random.default_rng(seeds[0])
         seed = int(rng.integers(2**63))
-        return Batch(self.data.batch(self.indices(step), rng, augment=True), seed)
+        # All processes augment the whole batch alike and keep their shares: the step is then the
+        # same however many share it. The network's work is what there is to share.
+        tensors = self.data.batch(self.indices(step), rng, augment=True)
+        if self.processes > 1:
+            mine = slice(self.rank, None, self.processes)
+            n = len(tensors["id"])
+            tensors = {k: t[mine] if len(t) == n else t for k, t in tensors.items()}
+        if self.rank:  # dropout differs between the shares, as it does within one batch
+            seed = int(np.random.default_rng(seeds[self.rank]).integers(2**63))
+        return Batch(tensors, seed)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield batches without end."""

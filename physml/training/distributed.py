@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
 
 import ignite.distributed as idist
 import torch
+
+from physml.exceptions import PhysmlError
+
+#: Longest wait for another process. One that dies is noticed at once, by its closed connection;
+#: one that lives may calibrate, or train a network that is not shared, for hours.
+TIMEOUT = timedelta(hours=12)
+#: How gloo and NCCL say that a process at the other end is gone.
+LOST = re.compile(
+    r"connection (closed|reset|refused)|broken pipe|timed out|remote process exited|"
+    r"socket (closed|error)|aborted|failed to recv|unhandled system error",
+    re.IGNORECASE,
+)
+#: What ignite needs to know of this process; torchrun says it, srun under names of its own.
+SLURM_NAMES = {
+    "RANK": "SLURM_PROCID",
+    "LOCAL_RANK": "SLURM_LOCALID",
+    "WORLD_SIZE": "SLURM_STEP_NUM_TASKS",
+}
 
 
 def _launched_processes() -> int:
@@ -22,15 +44,56 @@ def _launched_processes() -> int:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes of this job, if it has any (torchrun, or srun with many tasks)."""
+    """Join the other processes of this job, if it has any (torchrun, or srun with many tasks).
+
+    Raises
+    ------
+    PhysmlError
+        Another process is gone.
+    """
     if _launched_processes() == 1 or idist.get_world_size() > 1:
         yield
         return
-    idist.initialize("nccl" if torch.cuda.is_available() else "gloo")
+    before = os.environ.copy()
+    try:
+        _complete_environment()
+        with _lost_process():
+            idist.initialize(
+                "nccl" if torch.cuda.is_available() else "gloo",
+                timeout=TIMEOUT,
+            )
+            yield
+    finally:
+        if idist.get_world_size() > 1:
+            idist.finalize()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _complete_environment() -> None:
+    """Say in torch's words what srun says in its own, where the first process's node is known.
+
+    Otherwise ignite looks up the names of the nodes, which need not be names of hosts.
+    """
+    if "MASTER_ADDR" not in os.environ or "RANK" in os.environ:
+        return
+    for name, theirs in SLURM_NAMES.items():
+        os.environ[name] = os.environ[theirs]
+    # Jobs that share a node must not meet; all tasks of one know this number.
+    os.environ.setdefault("MASTER_PORT", str(15_000 + int(os.environ["SLURM_JOB_ID"]) % 10_000))
+
+
+@contextmanager
+def _lost_process() -> Iterator[None]:
     try:
         yield
-    finally:
-        idist.finalize()
+    except RuntimeError as error:
+        if not LOST.search(str(error)):
+            raise
+        raise PhysmlError(
+            "another process of this training is gone; its own message says why, unless it was "
+            "killed. Run the same command again to continue from the last checkpoint"
+        ) from error
 
 
 @contextmanager
@@ -75,10 +138,29 @@ def any_process(flag: bool, device: torch.device) -> bool:
     return bool(total > 0)
 
 
+def wait_for_all() -> None:
+    """Wait until all processes are here."""
+    if idist.get_world_size() > 1:
+        idist.barrier()
+
+
+def exchange(value: Any) -> list[Any]:
+    """Values of all processes, by rank; anything that JSON holds, numbers to the last bit."""
+    if idist.get_world_size() == 1:
+        return [value]
+    # Torch would send pickles, and what comes over a network is not to be unpickled.
+    device = idist.device()
+    mine = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=device)
+    lengths = idist.all_gather(torch.tensor([len(mine)], device=device))
+    padded = mine.new_zeros(int(lengths.max()))
+    padded[: len(mine)] = mine
+    rows = idist.all_gather(padded).reshape(len(lengths), -1).cpu()
+    return [
+        json.loads(bytes(row[:length].tolist()))
+        for row, length in zip(rows, lengths.tolist(), strict=True)
+    ]
+
+
 def gather(values: list[int]) -> list[int]:
     """Concatenate the lists of all processes."""
-    if idist.get_world_size() == 1:
-        return values
-    parts: list[list[int]] = [[] for _ in range(idist.get_world_size())]
-    torch.distributed.all_gather_object(parts, values)
-    return [value for part in parts for value in part]
+    return [value for part in exchange(values) for value in part]

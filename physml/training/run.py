@@ -19,6 +19,7 @@ from ignite.handlers import Checkpoint, EarlyStopping
 from torch import Tensor, nn
 
 from physml.exceptions import Checkpointed, SettingsError
+from physml.nn.sharing import shared_step
 from physml.training import distributed
 from physml.training.data import Batch, Batches, TrainData, effective_batch_size, to_device
 from physml.training.ema import WeightAverage
@@ -102,11 +103,6 @@ class Run:
         self.device = idist.device()
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
         self.batch_size = effective_batch_size(settings.batch_size, len(train), self.processes)
-        if len(valid) < self.processes:
-            raise SettingsError(
-                f"validation needs a sample for each of {self.processes} processes, "
-                f"found {len(valid)}"
-            )
         self.steps_per_epoch = max(1, len(train) // self.batch_size)
         self.lineage = warm_start(model, settings.init) if settings.init else []
         self._build_network(model)
@@ -250,8 +246,9 @@ class Run:
         self._seed(batch.seed)
         tensors = self._place(batch.tensors)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = self.loss(self.network, tensors)
-        parts["loss"].backward()
+        with shared_step(self.processes):
+            parts = self.loss(self.network, tensors)
+            parts["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         # One transfer from the device for all that is logged or checked.
         names = [*parts, "gradient_norm"]
@@ -297,11 +294,11 @@ class Run:
             "lr": self.optimizer.param_groups[0]["lr"],
         }
         share = progress.steps * self.processes
-        means = {k: v / share for k, v in over_processes(progress.sums, self.device).items()}
+        means = {k: v / share for k, v in over_processes(progress.sums).items()}
         record["gradient_norm"] = means.pop("gradient_norm")
         record |= {f"train_{k}": v for k, v in means.items()}
         validated, guilty = mean_losses(
-            self.loss, self.averaged_network, self.valid, self.batch_size, self._place, self.device
+            self.loss, self.averaged_network, self.valid, self.batch_size, self._place
         )
         record |= {f"valid_{k}": v for k, v in validated.items()}
         record["images_per_second"] = round(
@@ -358,6 +355,8 @@ class Run:
             self._save(engine)
             self._log_progress(engine, now)
         if stop and not self._finished():
+            # The first process to end has the others terminated: not before the state is saved.
+            distributed.wait_for_all()
             raise Checkpointed(
                 f"stopped at epoch {engine.state.epoch}, step {engine.state.iteration}; "
                 f"state in {self.state}. Run the same command again to continue."

@@ -14,13 +14,13 @@ from physml.training.data import TrainData
 from physml.training.failure import Loss, guilty_samples
 
 
-def over_processes(sums: dict[str, float], device: torch.device) -> dict[str, float]:
-    """Add up the numbers of all processes."""
-    if idist.get_world_size() == 1:
-        return dict(sums)
-    total = torch.tensor([*sums.values()], dtype=torch.float64, device=device)
-    total = torch.as_tensor(idist.all_reduce(total))
-    return dict(zip(sums, total.tolist(), strict=True))
+def over_processes(sums: dict[str, float]) -> dict[str, float]:
+    """Add up the numbers of all processes, of which some may have none."""
+    total: dict[str, float] = {}
+    for part in distributed.exchange(sums):
+        for name, value in part.items():
+            total[name] = total.get(name, 0.0) + value
+    return total
 
 
 def mean_losses(
@@ -29,11 +29,11 @@ def mean_losses(
     data: TrainData,
     batch_size: int,
     place: Callable[[dict[str, Tensor]], dict[str, Tensor]],
-    device: torch.device,
 ) -> tuple[dict[str, float], list[int]]:
     """Mean of the loss and its parts over a data set, without augmentation.
 
-    Each process takes its share of every batch.
+    The processes take whole batches in turn: losses of parts of a batch do not add up to the
+    loss of the batch where they are weighted means.
 
     Parameters
     ----------
@@ -42,12 +42,9 @@ def mean_losses(
     network : nn.Module
         In evaluation mode.
     data : TrainData
-        With at least one sample for each process.
     batch_size : int
-        Over all processes.
     place : callable
         Brings a batch to the device.
-    device : torch.device
 
     Returns
     -------
@@ -58,11 +55,9 @@ def mean_losses(
     sums: dict[str, float] = {}
     guilty: list[int] = []
     rng = np.random.default_rng(0)  # not needed by data that are taken as they are
-    for start in range(0, len(data), batch_size):
+    starts = range(0, len(data), batch_size)
+    for start in starts[idist.get_rank() :: idist.get_world_size()]:
         chosen = np.arange(start, min(start + batch_size, len(data)))
-        chosen = chosen[idist.get_rank() :: idist.get_world_size()]
-        if not len(chosen):  # a short last batch, shared out among the other processes
-            continue
         with torch.inference_mode():
             tensors = place(data.batch(chosen, rng, augment=False))
             parts = loss(network, tensors)
@@ -71,5 +66,5 @@ def mean_losses(
                 guilty += guilty_samples(loss, network, tensors)
         for name, value in zip(parts, values, strict=True):
             sums[name] = sums.get(name, 0.0) + value * len(chosen)
-    totals = over_processes(sums, device)
+    totals = over_processes(sums)
     return {k: v / len(data) for k, v in totals.items()}, distributed.gather(guilty)

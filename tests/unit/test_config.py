@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import Field, ValidationError
 
+from physml.cavities.settings import CavitiesSettings
 from physml.config import (
     Arcsec,
     Degrees,
@@ -260,6 +261,42 @@ def test_upstream_changes_with_results_only() -> None:
     assert upstream(base, "preprocess") == upstream(later, "preprocess")
     assert upstream(base, "train") != upstream(later, "train")
     assert upstream(base, "report") != upstream(later, "report")
+
+
+def test_where_tasks_are_done_changes_no_result_and_a_word_is_enough() -> None:
+    base = CavitiesSettings()
+    words = load_settings(CavitiesSettings, {"preprocess": {"dask": "slurm"}})
+    assert words.preprocess.dask.cluster == "slurm"
+    assert upstream(base, "report") == upstream(words, "report")
+    # The word keeps what an earlier source said of the workers.
+    sources = [{"preprocess": {"dask": {"workers": 9}}}, {"preprocess": {"dask": "slurm"}}]
+    merged = load_settings(CavitiesSettings, *sources).preprocess.dask
+    assert (merged.cluster, merged.workers) == ("slurm", 9)
+    with pytest.raises(SettingsError, match=r"preprocess.dask.cluster.*'local' or 'slurm'"):
+        load_settings(CavitiesSettings, {"preprocess": {"dask": "pbs"}})
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"resources": {"gpu": 1, "processes": 2}}, "expected processes 0 or 1"),
+        ({"resources": {"gpu": 0, "processes": 3, "nodes": 2}}, "spread evenly over 2 nodes"),
+        ({"resources": {"gpu": 3}}, "batch_size must be a multiple of the 3 processes, found 32"),
+        (
+            {"resources": {"gpu": 2}, "decoder": {"batch_size": 9}},
+            "decoder.batch_size must be a multiple of the 2 processes, found 9",
+        ),
+    ],
+)
+def test_processes_that_cannot_share_the_training_are_refused(train: dict, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(CavitiesSettings, {"train": train})
+
+
+def test_processes_follow_from_the_gpus() -> None:
+    for resources, number in (({"gpu": 0}, 1), ({"gpu": 4}, 4), ({"gpu": 0, "processes": 2}, 2)):
+        found = load_settings(CavitiesSettings, {"train": {"resources": resources}})
+        assert found.train.resources.shared_by == number
 
 
 def test_upstream_is_json_and_loads_again() -> None:

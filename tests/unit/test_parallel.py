@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from physml.exceptions import SettingsError
-from physml.parallel import MIN_WORKER_MB, client
+from physml.exceptions import PhysmlError, SettingsError
+from physml.parallel import AHEAD, MIN_WORKER_MB, client, in_order
+from physml.parallel_settings import DaskSettings
 from physml.random import stream
+from physml.slurm_workers import slurm_client
 
 
 def draw(index: int) -> float:
@@ -20,6 +23,24 @@ def draw(index: int) -> float:
 
 def who(_: int) -> int:
     return os.getpid()
+
+
+def die_once(index: int, folder: Path) -> float:
+    """Kill the worker that does this task first; the next one finds the mark and lives."""
+    mark = folder / str(index)
+    if index % 3 == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return draw(index)
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def mark(index: int, folder: Path) -> int:
+    (folder / str(index)).touch()
+    return index
 
 
 def listening() -> list[str]:
@@ -124,3 +145,62 @@ def test_an_error_in_a_task_is_the_callers() -> None:
 def test_refusals(arguments, match: str) -> None:
     with pytest.raises(SettingsError, match=match), client(*arguments):
         pytest.fail("must not start")
+
+
+# ------------------------------------------------------------------------------- tasks in order
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_results_come_in_order_whatever_the_number_of_workers(threads: int) -> None:
+    tasks = [(k,) for k in range(3 * AHEAD * threads + 1)]
+    found = list(in_order(draw, tasks, threads=threads, mem_mb=2000, kind="threads"))
+    assert found == [draw(k) for (k,) in tasks]
+
+
+def test_no_tasks_are_no_results() -> None:
+    assert list(in_order(draw, [], threads=2, mem_mb=500, kind="threads")) == []
+
+
+def test_tasks_run_no_further_ahead_than_workers_need(tmp_path: Path) -> None:
+    """What is done and not yet fetched lies in memory: it must not be the whole data set."""
+    tasks = [(k, tmp_path) for k in range(40)]
+    results = in_order(mark, tasks, threads=2, mem_mb=500, kind="threads")
+    assert next(results) == 0
+    time.sleep(0.5)
+    assert len(list(tmp_path.iterdir())) <= 2 * AHEAD + 1
+    assert list(results) == list(range(1, 40))
+
+
+def test_tasks_of_workers_that_die_are_done_again(tmp_path: Path) -> None:
+    tasks = [(k, tmp_path) for k in range(7)]
+    found = list(in_order(die_once, tasks, threads=2, mem_mb=1000))
+    assert found == [draw(k) for k in range(7)]
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "4"}, "no worker died"
+
+
+def test_a_task_that_kills_every_worker_is_an_error_with_a_way_out() -> None:
+    with pytest.raises(PhysmlError, match=r"died with its worker 3 times.*resources.mem_mb"):
+        list(in_order(die, [(0,)], threads=2, mem_mb=1000))
+
+
+def test_slurm_workers_where_there_is_no_slurm(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(SettingsError, match="no sbatch on PATH"),
+        slurm_client(DaskSettings(cluster="slurm"), tmp_path),
+    ):
+        pytest.fail("must not start")
+
+
+def test_slurm_workers_want_a_path_that_a_job_script_can_hold(tmp_path: Path, monkeypatch) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "sbatch").write_text("")
+    (tmp_path / "sbatch").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("two words", "a;b", "$(c)"):
+        with (
+            pytest.raises(SettingsError, match="an output path of letters"),
+            slurm_client(DaskSettings(cluster="slurm"), tmp_path / name),
+        ):
+            pytest.fail("must not start")

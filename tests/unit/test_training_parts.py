@@ -85,12 +85,15 @@ def test_processes_share_out_the_batches_of_a_single_one() -> None:
     single = Batches(Numbers(24), 8, seed=3)
     shares = [Batches(Numbers(24), 8, seed=3, rank=r, processes=4) for r in range(4)]
     for step in range(7):
-        parts = [share.indices(step) for share in shares]
-        assert all(len(part) == 2 for part in parts)
-        assert sorted(np.concatenate(parts)) == sorted(single.indices(step))
-    # Their augmentation is not the same.
-    seeds = {share.make(0).seed for share in shares}
-    assert len(seeds) == 4
+        whole = single.make(step)
+        parts = [share.make(step) for share in shares]
+        assert all(len(part.tensors["id"]) == 2 for part in parts)
+        for name, values in whole.tensors.items():  # augmented alike, to the last bit
+            together = torch.stack([part.tensors[name] for part in parts], 1).flatten(0, 1)
+            assert torch.equal(together, values), name
+        # Dropout is not the same in all of them.
+        assert len({part.seed for part in parts}) == 4
+        assert parts[0].seed == whole.seed
 
 
 def test_batch_size_is_checked() -> None:

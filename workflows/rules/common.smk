@@ -55,6 +55,33 @@ def growing(amount):
     return lambda wildcards, attempt: attempt * amount
 
 
+def launched(resources):
+    """How the processes of a training are started, and what else the job then asks for.
+
+    One process is a command as any other. In one node torchrun starts them, and ends all when one
+    dies. On several nodes Slurm does: `mpi` tells its plugin to leave that to the command here.
+    """
+    processes, nodes = (getattr(resources, k, 1) for k in ("shared_by", "nodes"))
+    if processes == 1:
+        return {"launcher": ""}
+    if nodes == 1:
+        return {
+            "launcher": f"torchrun --standalone --nproc-per-node={processes} --no-python"
+        }
+    # The first process runs where the job begins; its host name is its address.
+    srun = (
+        "env MASTER_ADDR=${MASTER_ADDR:-$(hostname)}"
+        f" srun --nodes={nodes} --ntasks={processes} --cpus-per-task={resources.threads}"
+        " --kill-on-bad-exit=1"
+    )
+    asked = {"mpi": "srun", "nodes": nodes, "tasks": processes}
+    if resources.gpu:
+        # Each process sees all GPUs of its node and takes the one of its number.
+        srun += " --gpu-bind=none"
+        asked["tasks_per_gpu"] = 1
+    return {"launcher": srun, "cpus_per_task": resources.threads} | asked
+
+
 pipeline, settings = checked(config)
 
 # Trained weights are hours of work. `--config protect=true` writes them read-only; then changing

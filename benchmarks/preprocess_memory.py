@@ -1,0 +1,105 @@
+"""Memory of the preprocessing against the size of the data set: it must not grow.
+
+    python benchmarks/preprocess_memory.py --gigabytes 0.5 2 8 --workers 2 --worker-mb 1074
+
+Observations of galaxy clusters are simulated once and repeated under new numbers, so that the raw
+shards take as many bytes in memory as asked for. Each set is preprocessed by the command that the
+chain runs, with so many workers of so much memory; the memory of the command and of all its
+processes is read twice a second. The full set takes about an hour on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from physml.cavities import simulate
+from physml.cavities.preprocess import raw_spec
+from physml.cavities.settings import CavitiesSettings
+from physml.io.shards import read_shard, write_shard
+
+IMAGES = 500  # of a shard
+BATCH = 50  # of a task
+PHYSML = (sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())")
+
+
+def repeat(source: Path, gigabytes: float, folder: Path) -> list[Path]:
+    """Write shards of so many bytes together, as they are in memory."""
+    spec = raw_spec()
+    shard = read_shard(source, spec)
+    arrays = {name: shard[name] for name in spec}
+    size = sum(values.nbytes for values in arrays.values())
+    paths = []
+    for k in range(max(1, round(gigabytes * 1e9 / size))):
+        arrays["index"] = np.arange(k * IMAGES, (k + 1) * IMAGES)
+        arrays["cluster"] = arrays["index"].copy()
+        paths.append(folder / f"{k}.h5")
+        tables = {"cavities": arrays["cavities"]}
+        plain = {name: values for name, values in arrays.items() if name != "cavities"}
+        write_shard(paths[-1], plain, tables=tables, provenance={})
+    return paths
+
+
+def measure(raw: list[Path], out: Path, workers: int, worker_mb: int) -> dict[str, float]:
+    """Preprocess; MB of the command itself, of its largest worker and of all, and seconds."""
+    settings = json.dumps({"preprocess": {"batch": BATCH}})
+    arguments = ["-q", "-o", str(out), "--threads", str(workers)]
+    arguments += ["--mem-mb", str(workers * worker_mb), *map(str, raw)]
+    process = psutil.Popen(
+        [*PHYSML, "cavities", "preprocess", "--settings", settings, *arguments],
+        stderr=subprocess.PIPE,
+    )
+    began = time.monotonic()
+    peak = {"own": 0.0, "worker": 0.0, "all": 0.0}
+    while process.poll() is None:
+        try:
+            own = process.memory_info().rss / 1e6
+            others = [child.memory_info().rss / 1e6 for child in process.children(recursive=True)]
+        except psutil.Error:  # ended meanwhile
+            continue
+        now = {"own": own, "worker": max(others, default=0.0), "all": own + sum(others)}
+        peak = {name: max(value, now[name]) for name, value in peak.items()}
+        time.sleep(0.5)
+    if process.returncode:
+        raise SystemExit(process.stderr.read().decode())
+    return peak | {"seconds": time.monotonic() - began}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.5, 2.0, 8.0])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--worker-mb", type=int, default=1074)
+    parser.add_argument("--folder", type=Path, default=None, help="for the files; /tmp by default")
+    given = parser.parse_args()
+    settings = CavitiesSettings.model_validate(
+        {"simulate": {"n_samples": IMAGES, "shard_size": IMAGES}}
+    )
+    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+        folder = Path(name)
+        simulate.run(settings=settings, shard=0, out=folder / "source.h5")
+        print(
+            "| data, GB | command, MB | largest worker, MB | all, MB | s |\n|---|---|---|---|---|"
+        )
+        for gigabytes in given.gigabytes:
+            place = folder / f"{gigabytes:g}"
+            place.mkdir()
+            raw = repeat(folder / "source.h5", gigabytes, place)
+            found = measure(raw, place / "data", given.workers, given.worker_mb)
+            cells = [f"{found[k]:.0f}" for k in ("own", "worker", "all", "seconds")]
+            print(f"| {gigabytes:g} | {' | '.join(cells)} |", flush=True)
+            for path in raw:
+                path.unlink()
+
+
+if __name__ == "__main__":
+    main()
