@@ -44,7 +44,9 @@ test: $(VENV)/.stamp-dev ## the fast tests
 test-all: $(VENV)/.stamp-dev ## the slow tests as well
 	$(PYTEST) -m 'not cluster' --timeout 1800
 
-test-cluster: $(VENV)/.stamp-dev ## the tests that need a Slurm cluster
+test-cluster: $(VENV)/.stamp-dev ## the tests on a Slurm cluster, made here if there is none (as root)
+	@command -v sbatch >/dev/null || tests/cluster/cluster.sh install || \
+		echo "No cluster can be made here; the tests will say so."
 	$(BIN)/python -m pytest -m cluster --timeout 1800
 
 lint: $(VENV)/.stamp-dev ## style, types, workflow

@@ -76,6 +76,17 @@ def test_unknown_rules_would_be_noticed(rules: set[str]) -> None:
     assert {"toy_train", "train", "cavities_simulate", "cavities_all"} <= rules
 
 
+def test_what_the_slurm_profile_offers_exists(snakemake: Run, tmp_path: Path, rules) -> None:
+    """Lines to be uncommented at a site are held to the same."""
+    text = (PROFILES / "slurm" / "config.yaml").read_text()
+    offered = re.sub(r"^( *)# ( *[a-z_-]+:( |$))", r"\1\2", text, flags=re.M)
+    profile = yaml.safe_load(offered)
+    assert {"slurm_account", "slurm_partition", "mem_mb"} <= set(profile["default-resources"])
+    assert profile["set-resources"]["cavities_train"]["gpu_model"] == "a100"
+    assert set(profile) <= known_options(snakemake("--help", cwd=tmp_path).stdout)
+    assert rules_named(profile) | set(profile["slurm-array-jobs"].split(",")) <= rules
+
+
 def test_gpu_jobs_take_turns_locally() -> None:
     """Without the limit a local run would ignore that a job asks for a GPU."""
     profile = yaml.safe_load((PROFILES / "local" / "config.yaml").read_text())
