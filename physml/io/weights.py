@@ -201,8 +201,11 @@ def read_shapes(path: str | PathLike[str]) -> dict[str, tuple[str, tuple[int, ..
         if name == "__metadata__":
             continue
         try:
-            shapes[name] = (str(entry["dtype"]), tuple(int(n) for n in entry["shape"]))
-        except (TypeError, KeyError, ValueError) as error:
+            shape = tuple(int(n) for n in entry["shape"])
+            if not all(0 <= n < 1 << 48 for n in shape) or len(shape) > 64:
+                raise ValueError("no shape of a tensor")
+            shapes[name] = (str(entry["dtype"]), shape)
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise InputError.expected(path, f"type and shape of {name!r}", repr(entry)) from error
     return shapes
 

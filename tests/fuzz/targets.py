@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import tempfile
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -31,6 +32,8 @@ class Target:
 
     Attributes
     ----------
+    seeds
+        Good files to start from, by name.
     content
         Strategy of the content of a file.
     readers
@@ -39,6 +42,7 @@ class Target:
         Of the file: some readers go by it.
     """
 
+    seeds: Callable[[], dict[str, bytes]]
     content: Callable[[], st.SearchStrategy[bytes]]
     readers: Callable[[], tuple[Read, ...]]
     suffix: str = ""
@@ -322,22 +326,31 @@ def _states_readers() -> tuple[Read, ...]:
 
 
 TARGETS: dict[str, Target] = {
-    "hdf5": Target(_hdf5, _hdf5_readers, ".h5"),
-    "fits": Target(_fits, _fits_readers, ".fits"),
-    "safetensors": Target(_safetensors, _safetensors_readers, ".safetensors"),
-    "settings": Target(_settings, _settings_readers, ".yaml"),
-    "regions": Target(_regions, _regions_readers, ".reg"),
-    "records": Target(_records, _records_readers),
-    "sessions": Target(_sessions, _sessions_readers, ".jsonl"),
-    "texts": Target(_texts, _texts_readers, ".ecsv"),
-    "states": Target(_states, _states_readers, ".bin"),
+    "hdf5": Target(seeds.hdf5, _hdf5, _hdf5_readers, ".h5"),
+    "fits": Target(seeds.fits, _fits, _fits_readers, ".fits"),
+    "safetensors": Target(seeds.safetensors, _safetensors, _safetensors_readers, ".safetensors"),
+    "settings": Target(seeds.settings, _settings, _settings_readers, ".yaml"),
+    "regions": Target(seeds.regions, _regions, _regions_readers, ".reg"),
+    "records": Target(seeds.records, _records, _records_readers),
+    "sessions": Target(seeds.sessions, _sessions, _sessions_readers, ".jsonl"),
+    "texts": Target(seeds.texts, _texts, _texts_readers, ".ecsv"),
+    "states": Target(seeds.states, _states, _states_readers, ".bin"),
 }
 
 
 @cache
 def readers(name: str) -> tuple[Read, ...]:
-    """Readers of a target, made once."""
-    return TARGETS[name].readers()
+    """Readers of a target, made once and used once: what they import late is no file's doing."""
+    made = TARGETS[name].readers()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / f"seed{TARGETS[name].suffix}"
+        for content in TARGETS[name].seeds().values():
+            path.write_bytes(content)
+            for reader in made:
+                with suppress(PhysmlError):
+                    reader(path)
+    return made
 
 
 def check(name: str, content: bytes, folder: Path | None = None) -> tuple[int, int]:

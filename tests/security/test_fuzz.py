@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fuzz import guard, seeds
+from fuzz import guard
 from fuzz.targets import TARGETS, check, readers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,23 +27,10 @@ def test_hostile_files_are_read_or_refused(name: str) -> None:
     fuzz()
 
 
-@pytest.mark.parametrize(
-    ("name", "made"),
-    [
-        ("hdf5", seeds.hdf5),
-        ("fits", seeds.fits),
-        ("safetensors", seeds.safetensors),
-        ("regions", seeds.regions),
-        ("records", seeds.records),
-        ("sessions", seeds.sessions),
-        ("settings", seeds.settings),
-        ("states", seeds.states),
-        ("texts", seeds.texts),
-    ],
-)
-def test_fuzzing_starts_from_files_that_are_read(name: str, made) -> None:
+@pytest.mark.parametrize("name", TARGETS)
+def test_fuzzing_starts_from_files_that_are_read(name: str) -> None:
     """Or it would fuzz nothing but the refusal of another kind of file."""
-    for content in made().values():
+    for content in TARGETS[name].seeds().values():
         assert check(name, content)[0] >= 1
 
 
