@@ -228,7 +228,7 @@ def sessions() -> dict[str, bytes]:
     from physml.tomography import Tomographer
 
     def write(path: Path, design: str) -> None:
-        readout = [[[0.98, 0.02], [0.03, 0.97]]]
+        readout = [[[0.98, 0.03], [0.02, 0.97]]]
         made = Tomographer(1, design, "linear", readout, session=path)
         for k in range(3):
             setting = made.next_measurement(20)
