@@ -6,6 +6,7 @@
 #   TORCH   cpu   the build of torch without CUDA (default)
 #           cuda  the build for NVIDIA GPUs, about 3 GB, in an environment of its own
 #   VENV    folder of the environment: .venv, or .venv-cuda
+#   MINUTES of processor time for each reader in `make fuzz`
 #
 # PIP_FIND_LINKS in the environment, a folder of wheels, is honoured: a CPU build of torch lying
 # there is taken instead of one from the network.
@@ -17,6 +18,7 @@ ifeq ($(origin PYTHON),undefined)
     done)
 endif
 TORCH ?= cpu
+MINUTES ?= 10
 VENV ?= $(if $(filter cuda,$(TORCH)),.venv-cuda,.venv)
 
 BIN := $(VENV)/bin
@@ -25,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES)
 SNAKEFILES := Snakefile pipelines workflows tests/workflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster lint format generate bench docs clean distclean
+.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench docs clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -49,6 +51,15 @@ test-cluster: $(VENV)/.stamp-dev ## the tests on a Slurm cluster, made here if t
 		echo "No cluster can be made here; the tests will say so."
 	$(BIN)/python -m pytest -m cluster --timeout 1800
 
+fuzz: $(VENV)/.stamp-dev ## hostile files for every reader, MINUTES=10 of processor time for each
+	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(MINUTES)
+
+audit: .venv-audit/.stamp ## known weaknesses of what make run installs
+	{ cat locked/run.txt; sed -n 's/^\(torch==.*\)/\1/p' constraints.txt; } | sed 's/ *\\$$//; /--hash/d' \
+		> .venv-audit/audit.txt
+	.venv-audit/bin/pip-audit --strict --progress-spinner off --no-deps --disable-pip \
+		-r .venv-audit/audit.txt
+
 lint: $(VENV)/.stamp-dev ## style, types, workflow
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -64,6 +75,9 @@ format: $(VENV)/.stamp-dev ## put everything into style
 
 generate: $(VENV)/.stamp-workflow ## config.yaml and JSON schemas from the settings models
 	$(BIN)/python workflows/generate.py
+
+lock: $(VENV)/.stamp-dev ## locked/: versions and hashes of what make run installs
+	@uv=$$(command -v uv || echo $(abspath $(BIN))/uv); $(BIN)/python workflows/lock.py --uv $$uv
 
 bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with rivals
 	for script in benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
@@ -84,7 +98,7 @@ clean: ## what the targets made, results and environments excepted
 	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
 distclean: clean ## the environments as well (never results/)
-	rm -rf .venv .venv-cuda .venv-rival .snakemake
+	rm -rf .venv .venv-cuda .venv-rival .venv-audit .snakemake
 
 # -------------------------------------------------------------------------------- the environment
 
@@ -126,6 +140,30 @@ $(VENV)/.stamp-%: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	@echo "Installing physml[$*] into $(VENV), with torch for $(TORCH) ..."
 	@$(call install,$(VENV),-e '.[$*]')
 	@touch $@ $(if $(filter dev,$*),$(VENV)/.stamp-workflow)
+
+# What `make run` needs is checked by hash: every file but torch's, of which each machine has its own
+# build (the index answers for its hash, or whoever filled the folder of wheels). The CUDA build
+# brings libraries of its own along.
+HASHED = --require-hashes --no-deps -r locked/run.txt
+OWN_TORCH = $(if $(filter cpu,$(TORCH)),--no-deps) -c constraints.txt
+IN_PLACE = --no-deps --no-build-isolation -e .
+locked = uv=$$(command -v uv) || { $(1)/bin/python -m pip install -q --require-hashes \
+	-r locked/uv.txt 2>/dev/null && uv=$(1)/bin/uv; }; \
+	with_uv() { $(INSTALL) $$uv pip install -q --python $(1)/bin/python "$$@"; }; \
+	with_pip() { $(INSTALL) $(1)/bin/python -m pip install -q "$$@"; }; \
+	{ [ -n "$$uv" ] && with_uv $(HASHED) && with_uv $(OWN_TORCH) $(UV_TORCH) torch && \
+		with_uv $(IN_PLACE); } || { echo "uv did not do it; pip is tried"; \
+	with_pip $(HASHED) && with_pip $(OWN_TORCH) $(PIP_TORCH) torch && with_pip $(IN_PLACE); }
+
+$(VENV)/.stamp-workflow: pyproject.toml constraints.txt locked/run.txt | $(VENV)/pyvenv.cfg
+	@echo "Installing physml[workflow] into $(VENV) by hash, with torch for $(TORCH) ..."
+	@$(call locked,$(VENV))
+	@touch $@
+
+.venv-audit/.stamp: locked/run.txt constraints.txt
+	@[ -f .venv-audit/pyvenv.cfg ] || { $(call venv,.venv-audit); }
+	@$(call install,.venv-audit,pip-audit)
+	@touch $@
 
 # The rival wants its own versions of things.
 .venv-rival/.stamp: constraints.txt

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from physml import __version__
-from physml.exceptions import PhysmlError
+from physml.exceptions import InputError, PhysmlError
 from physml.pipeline import get_pipeline, pipeline_names
 from physml.verbs import (
     ConfigFiles,
@@ -132,12 +132,25 @@ def info(
         list[Path], typer.Argument(help="HDF5, FITS, safetensors, ECSV, JSON or PNG.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of YAML.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare the content with the checksums in the file.")
+    ] = False,
 ) -> None:
     """Print what is in a file, and the record of the run that made it."""
     from physml.io.describe import describe
+    from physml.io.integrity import verify
 
+    damaged = []
     for number, path in enumerate(files):
+        if check:
+            try:
+                checked = "as it was written" if verify(path) else "no checksums in it"
+            except InputError as error:  # the others are wanted as well
+                damaged.append(str(error))
+                continue
         described = describe(path)
+        if check:
+            described["checked"] = checked
         if as_json:
             typer.echo(json.dumps(described, indent=2))
             continue
@@ -147,6 +160,8 @@ def info(
         typer.echo(
             yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=100), nl=False
         )
+    if damaged:
+        raise InputError("\n".join(damaged))
 
 
 @app.command("config")

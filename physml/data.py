@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import logging
 import os
 import re
@@ -80,15 +81,21 @@ def manifest(path: Path | None = None) -> dict[str, Entry]:
     if not source.is_file():
         raise InputError.expected(source, "the table of external files", "no such file")
     entries: dict[str, Entry] = {}
-    with open(source, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise InputError.expected(source, f"columns {COLUMNS}", f"{reader.fieldnames}")
-        for number, row in enumerate(reader, start=2):
-            entry = _entry(f"{source}, line {number}", row)
-            if entry.name in entries:
-                raise InputError.expected(source, "each name once", f"{entry.name!r} twice")
-            entries[entry.name] = entry
+    try:
+        text = source.read_text(encoding="utf-8")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns, rows = tuple(reader.fieldnames or ()), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError.expected(source, "a table as CSV in UTF-8", str(error)) from error
+    if columns != COLUMNS:
+        raise InputError.expected(source, f"columns {COLUMNS}", f"{columns}"[:200])
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError.expected(f"{source}, line {number}", f"{len(COLUMNS)} cells", "others")
+        entry = _entry(f"{source}, line {number}", row)
+        if entry.name in entries:
+            raise InputError.expected(source, "each name once", f"{entry.name!r} twice")
+        entries[entry.name] = entry
     return entries
 
 
@@ -100,7 +107,7 @@ def _entry(place: str, row: dict[str, Any]) -> Entry:
         raise InputError.expected(place, "a SHA-256 of 64 hexadecimal digits", repr(row["sha256"]))
     if not re.match(r"https?://", row["url"] or ""):
         raise InputError.expected(place, "a url that begins with http", repr(row["url"]))
-    if not (row["bytes"] or "").isdecimal():
+    if not re.fullmatch(r"[0-9]{1,18}", row["bytes"] or ""):
         raise InputError.expected(place, "a number of bytes", repr(row["bytes"]))
     return Entry(**{**row, "bytes": int(row["bytes"])})
 
@@ -200,9 +207,16 @@ def fetch_data(
         return target
     url = f"{base_url.rstrip('/')}/{wanted.file}" if base_url else wanted.url
     if not re.match(r"https?://", url):
-        raise InputError.expected("base url", "one that begins with http:// or https://", repr(url))
+        raise InputError.expected(
+            "base url", "one that begins with http:// or https://", repr(_shown(url))
+        )
     _download(wanted, url, target)
     return target
+
+
+def _shown(text: str) -> str:
+    """Text with its addresses as they may be seen: a mirror's may hold a password or a token."""
+    return re.sub(r"(\w+://[^\s?#]*)\?[^\s)'\"]*", r"\1?...", re.sub(r"://[^/@\s]*@", "://", text))
 
 
 def _download(wanted: Entry, url: str, target: Path) -> None:
@@ -225,7 +239,7 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
                         raise ValueError(f"more than the expected {wanted.bytes} bytes")
                     file.write(block)
 
-    log.info("downloading %s (%.1f MB) from %s", wanted.name, wanted.bytes / 1e6, url)
+    log.info("downloading %s (%.1f MB) from %s", wanted.name, wanted.bytes / 1e6, _shown(url))
     # pooch asks for a folder of its own and moves the file there when the hash is right.
     logger = pooch.get_logger()
     logger.setLevel(logging.WARNING)
@@ -240,11 +254,11 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
             )
     except (requests.ConnectionError, requests.Timeout) as error:
         raise PhysmlError(
-            f"{wanted.name}: no connection to {url}. Without a network, put the file "
+            f"{wanted.name}: no connection to {_shown(url)}. Without a network, put the file "
             f"{wanted.file} into a folder and set PHYSML_SHARED_DATA to that folder."
         ) from error
     except requests.RequestException as error:
-        raise PhysmlError(f"{wanted.name}: {error}") from error
+        raise PhysmlError(f"{wanted.name}: {_shown(str(error))}") from error
     except ValueError as error:
         detail = " ".join(str(error).split())
         raise PhysmlError(

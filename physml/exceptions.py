@@ -6,16 +6,37 @@ The exit codes are a contract that schedulers and scripts rely on:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+# Controls of terminals (C0, C1) but for tab and line feed, and marks that reverse the direction of
+# writing.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+MAX_MESSAGE = 4000
+"""Longest message, characters: what stands in a file is quoted, not copied."""
+
+
+def printable(text: str) -> str:
+    """Text that does nothing to a terminal and can be written to any log.
+
+    Messages quote names and values from files that somebody else made.
+    """
+    plain = _UNPRINTABLE.sub(lambda match: ascii(match.group())[1:-1], text)
+    if len(plain) > MAX_MESSAGE:
+        plain = f"{plain[:MAX_MESSAGE]} ... ({len(plain)} characters)"
+    return plain
 
 
 class PhysmlError(Exception):
     """Base of all errors that are reported as one message, without a traceback."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(printable(a) if isinstance(a, str) else a for a in args))
 
 
 class InputError(PhysmlError):
@@ -45,7 +66,8 @@ class InputError(PhysmlError):
             What the user can do about it.
         """
         place = f"{path}: " if path is not None else ""
-        message = f"{place}expected {expected}, found {found}"
+        # One line: a name with a line feed in it must not look like a message of its own.
+        message = f"{place}expected {expected}, found {found}".replace("\n", " ")
         return cls(f"{message}. {hint}" if hint else message)
 
 
@@ -60,16 +82,16 @@ class SettingsError(PhysmlError):
 
 
 class NonFiniteError(PhysmlError):
-    """A NaN or an infinity turned up in training; nothing is repaired silently.
+    """A NaN or an infinity turned up in simulating or training; nothing is repaired silently.
 
     Parameters
     ----------
     message
         What became non-finite.
     step
-        Optimiser step at which it was seen.
+        Optimiser step at which it was seen; None outside of training.
     sample_ids
-        Identifiers of the samples in that batch.
+        Identifiers of the samples that are at fault, or of their batch.
     checkpoint
         The last good checkpoint, from which one can look into the cause.
     """
@@ -93,9 +115,10 @@ class NonFiniteError(PhysmlError):
         if self.sample_ids:
             shown = ", ".join(map(str, self.sample_ids[:32]))
             parts.append(f"with samples {shown}{', ...' if len(self.sample_ids) > 32 else ''}")
-        parts.append(
-            f"; last good checkpoint: {checkpoint}" if checkpoint else "; no checkpoint yet"
-        )
+        if checkpoint is not None:
+            parts.append(f"; last good checkpoint: {checkpoint}")
+        elif step is not None:
+            parts.append("; no checkpoint yet")
         super().__init__(" ".join(parts).replace(" ;", ";"))
 
 

@@ -62,4 +62,11 @@ class Model:
             raise InputError.expected(
                 path, "weights whose metadata name their pipeline", f"keys {sorted(metadata)}"
             )
-        return get_pipeline(name).predictor_class().load(path, **options)
+        predictor = get_pipeline(name).predictor_class()
+        try:
+            return predictor.load(path, **options)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            # Metadata say what the network is: another's are of any form.
+            raise InputError.expected(
+                path, f"weights of the pipeline {name}", f"others ({type(error).__name__}: {error})"
+            ) from error

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -120,6 +121,20 @@ def jsonable(value: Any) -> Any:
     return str(value)
 
 
+def without_folders(value: Any) -> Any:
+    """Plain JSON value in which of each absolute path only the name is left.
+
+    The folders of a machine say who works there, and on what.
+    """
+    if isinstance(value, dict):
+        return {key: without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item) for item in value]
+    if isinstance(value, str) and re.match(r"(/|~|[A-Za-z]:[\\/]|\\\\)", value):
+        return re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    return value
+
+
 def record(
     stage: str,
     settings: Any,
@@ -151,7 +166,7 @@ def record(
     dict
         Plain JSON values.
     """
-    plain = jsonable(settings)
+    plain = without_folders(jsonable(settings))
     described: dict[str, Any] = {}
     for name, item in (inputs or {}).items():
         if isinstance(item, str | PathLike):
@@ -168,7 +183,7 @@ def record(
         "started": started or _started.get() or now(),
         "ended": now(),
         "status": status,
-        **({"extra": jsonable(extra)} if extra else {}),
+        **({"extra": without_folders(jsonable(extra))} if extra else {}),
     }
 
 

@@ -162,6 +162,7 @@ def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
         header = events.header.copy()
     if len(table) == 0:
         raise InputError.expected(source, "events", "none: the list is empty")
+    _check_numbers(source, table)
     time = _times(source, table)
     energy = _energies(source, table, header, channel)
     grade, pattern = _grades(source, table)
@@ -173,6 +174,16 @@ def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
     )  # fmt: skip
     _set_intervals(found, intervals)
     return found
+
+
+def _check_numbers(path: Path, table: Table) -> None:
+    """Refuse columns that are used and hold texts, vectors or complex numbers."""
+    for name in ("TIME", "ENERGY", "PI", "GRADE", "PATTERN"):
+        values = _column(table, name)
+        if values is not None and (values.ndim != 1 or values.dtype.kind not in "uif"):
+            raise InputError.expected(
+                path, f"a number for each event in {name}", f"{values.dtype}, {values.ndim} axes"
+            )
 
 
 def _read_intervals(path: Path, gtis: list[Any]) -> NDArray[np.float64]:
@@ -308,7 +319,7 @@ def _check_doubled(
     keys = [time, energy]
     for names in (("RAWX", "CHIPX"), ("RAWY", "CHIPY"), ("X",), ("Y",), ("CCD_ID", "CCDNR")):
         column = _column(table, *names)
-        if column is not None and column.dtype.kind in "uif":
+        if column is not None and column.dtype.kind in "uif" and column.ndim == 1:
             keys.append(column)
     order = np.lexsort(tuple(keys[::-1]))
     same = np.ones(max(len(time) - 1, 0), bool)

@@ -246,7 +246,7 @@ def run(
     held = 0
     shards = sorted(map(Path, raw))
     for path in shards:
-        with open_shard(path, SPEC) as shard:
+        with open_shard(path, SPEC, verify=True) as shard:
             held += shard.shape("index")[0]
     share = min(1.0, settings.preprocess.windows / max(held, 1))
     tasks = [(path, settings, share) for path in shards]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from physml.finite import require_finite
 from physml.random import stream
 
 from .charge import Charge, collect, merge
@@ -74,7 +75,10 @@ def simulate_exposure(
     rng = stream(seed, "simulate", index)
     base = _detector(settings.detector)
     drawn = draw(settings.conditions, base, rng)
-    return expose(conditions or drawn, base, settings, index, rng)
+    frames = expose(conditions or drawn, base, settings, index, rng)
+    for name, values in (frames.arrays() | frames.tables()).items():
+        require_finite(name, values, [index])
+    return frames
 
 
 @lru_cache(maxsize=8)

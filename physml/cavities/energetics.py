@@ -32,6 +32,7 @@ from astropy.cosmology import Planck18
 from astropy.table import QTable, Table
 
 from physml.exceptions import InputError
+from physml.io.fits import open_hdus
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +207,10 @@ def _read_table(file: Path) -> Table:
         raise InputError.expected(file, "a table of at most 64 MiB", f"{file.stat().st_size} bytes")
     fits = file.name.lower().endswith((".fits", ".fit", ".fits.gz"))
     try:
-        return QTable.read(file, format="fits" if fits else "ascii.ecsv")
+        if fits:
+            with open_hdus(file) as hdus:
+                return QTable.read(hdus, format="fits")
+        return QTable.read(file, format="ascii.ecsv")
     except Exception as error:  # the readers raise whatever their parsers do
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError.expected(

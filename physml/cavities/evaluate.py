@@ -138,7 +138,7 @@ def held_out(path: Path, limit: int) -> Images:
     from .preprocess import processed_spec
 
     names = ("counts", "exposure", "invalid", "mask", "cavities")
-    with open_shard(path, processed_spec()) as shard:
+    with open_shard(path, processed_spec(), verify=True) as shard:
         rows = slice(0, min(limit, len(shard)))
         read = {name: shard.read(name, rows) for name in names}
     return Images(

@@ -157,8 +157,20 @@ def _paint(
     if isinstance(region, SkyRegion):
         region = region.to_pixel(wcs)
     assert isinstance(region, PixelRegion)
+    _check_finite(where, statement, region)
     to_region, to_image = _physical(header) if frame == "physical" else (_same, _same)
     _paint_pixels(mask, region, to_region, to_image)
+
+
+def _check_finite(where: str, statement: str, region) -> None:
+    """Refuse a region that lies nowhere: NaN, or a place that the coordinates cannot reach."""
+    try:
+        box = region.bounding_box
+        edges = np.array([box.ixmin, box.ixmax, box.iymin, box.iymax], dtype=float)
+    except (ValueError, OverflowError, TypeError):
+        edges = np.array([np.nan])
+    if not (np.abs(edges) < 1e9).all():  # also false for NaN
+        raise InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
 
 
 def _paint_pixels(mask: np.ndarray, region, to_region: Grid, to_image: Grid) -> None:

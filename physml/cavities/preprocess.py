@@ -147,7 +147,7 @@ def run(
     s = settings.preprocess
     tasks = []
     for path in sorted(map(Path, raw)):
-        with open_shard(path, raw_spec()) as shard:
+        with open_shard(path, raw_spec(), verify=True) as shard:
             number = len(shard)
         ends = [(k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
         tasks += [(path, first, last, settings.seed) for first, last in ends]

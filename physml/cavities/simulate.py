@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.finite import require_finite
+
 from .prior import MAX_CAVITIES
 from .settings import SimulateSettings
 
@@ -146,6 +148,7 @@ def _simulate_block(settings: SimulateSettings, draws: list, device, dtype) -> B
     add_points(points, stars[:, 0], stars[:, 1], stars[:, 2], rows.to(device))
     made = render(scene, points, torch.as_tensor(exposure).to(device, dtype), settings.nodes)
     expected = made.expected.cpu().numpy().astype(np.float64)
+    require_finite("expected counts", expected, [d.index for d in draws])
     counts = np.stack([d.rng.poisson(mu) for d, mu in zip(draws, expected, strict=True)])
     invalid = NO_EXPOSURE * (exposure <= 0).astype(np.uint8)
     for row, d in enumerate(draws):

@@ -143,7 +143,9 @@ def atomic_path(path: str | PathLike[str], overwrite: bool = False) -> Iterator[
             os.replace(temporary, target)
             _fsync_folder(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # A read-only file system refuses this too, and its own reason must be the one that is told.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -83,7 +83,9 @@ def _fits(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with open_hdus(path) as hdus:
         for number, hdu in enumerate(hdus):
-            axes = [hdu.header.get(f"NAXIS{i}") for i in range(1, hdu.header.get("NAXIS", 0) + 1)]
+            axes = [
+                hdu.header.get(f"NAXIS{i}") for i in range(1, int(hdu.header.get("NAXIS", 0)) + 1)
+            ]
             what = "image" if hdu.is_image else "table"
             shape = " x ".join(map(str, axes)) or "no data"
             found[f"{number} {hdu.name}".strip()] = f"{what}, {shape}"

@@ -36,6 +36,8 @@ MAX_RATIO = 1040
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _ROWS_PER_CHUNK = 4096
 _BLOCK_BYTES = 64 << 20
+#: Attribute with the digest of the run record.
+RECORD_DIGEST = f"{prov.KEY}_sha256"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Shard:
 # ---------------------------------------------------------------------------------------- writing
 
 
-def _digest(values: NDArray[Any] | h5py.Dataset) -> str:
+def digest_of(values: NDArray[Any] | h5py.Dataset) -> str:
     """SHA-256 of type, shape and content, independent of byte order and of padding in rows.
 
     A dataset is read in blocks.
@@ -192,21 +194,46 @@ def write_shard(
             raise InputError.expected(
                 target, f"numbers or a table of numbers as {name!r}", f"dtype {values.dtype}"
             )
-        place = _non_finite(values)
-        if place is not None:
-            raise InputError.expected(target, f"finite values in {name!r}", place)
+        _refuse_non_finite(target, name, values, everything)
 
-    total = hashlib.sha256()
     with atomic_path(target, overwrite) as temporary, create_hdf5(temporary) as file:
+        digests = {}
         for name in sorted(everything):
             values = everything[name]
             dataset = file.create_dataset(name, data=values, **_layout(values))
-            digest = _digest(values)
-            dataset.attrs["sha256"] = digest
-            total.update(f"{name}:{digest}\n".encode())
-        file.attrs["sha256"] = total.hexdigest()
-        file.attrs["format"] = "physml shard 1"
-        file.attrs[prov.KEY] = prov.dumps(provenance)
+            dataset.attrs["sha256"] = digests[name] = digest_of(values)
+        _finish(file, digests, provenance)
+
+
+def _refuse_non_finite(
+    path: Path, name: str, values: NDArray[Any], everything: Mapping[str, NDArray[Any]]
+) -> None:
+    """Raise `InputError` for NaN or infinity, naming the samples by their ``index``."""
+    place = _non_finite(values)
+    if place is None:
+        return
+    index = everything.get("index")
+    if index is not None and index.ndim == 1 and values.ndim and len(index) == len(values):
+        bad = [int(index[row]) for row in range(len(values)) if _non_finite(values[row : row + 1])]
+        more = ", ..." if len(bad) > 32 else ""
+        place += f", in samples {', '.join(map(str, bad[:32]))}{more}"
+    raise InputError.expected(path, f"finite values in {name!r}", place)
+
+
+def total_digest(digests: Mapping[str, str]) -> str:
+    """SHA-256 of all datasets together."""
+    lines = [f"{name}:{digests[name]}\n" for name in sorted(digests)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _finish(file: h5py.File, digests: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
+    """Write what belongs to the file as a whole."""
+    record = prov.dumps(provenance)
+    file.attrs["sha256"] = total_digest(digests)
+    file.attrs["format"] = "physml shard 1"
+    file.attrs[prov.KEY] = record
+    # Of its own: the digest of the data does not depend on when they were made.
+    file.attrs[RECORD_DIGEST] = hashlib.sha256(record.encode()).hexdigest()
 
 
 class ShardWriter:
@@ -281,6 +308,7 @@ class ShardWriter:
             )
         for name, v in values.items():
             self._check(name, v)
+            _refuse_non_finite(self.path, name, v, values)
         for name, v in values.items():
             if name not in self._datasets:
                 self._datasets[name] = self._file.create_dataset(
@@ -304,9 +332,6 @@ class ShardWriter:
                 f"{name!r} of {known.dtype} and shape (n, *{known.shape[1:]}) as before",
                 f"{values.dtype} of shape {values.shape}",
             )
-        place = _non_finite(values)
-        if place is not None:
-            raise InputError.expected(self.path, f"finite values in {name!r}", place)
 
     def __exit__(
         self,
@@ -321,15 +346,11 @@ class ShardWriter:
             self._finish()
 
     def _finish(self) -> None:
-        total = hashlib.sha256()
+        digests = {}
         for name in sorted(self._datasets):
             dataset = self._datasets[name]
-            digest = _digest(dataset)
-            dataset.attrs["sha256"] = digest
-            total.update(f"{name}:{digest}\n".encode())
-        self._file.attrs["sha256"] = total.hexdigest()
-        self._file.attrs["format"] = "physml shard 1"
-        self._file.attrs[prov.KEY] = prov.dumps(self._record)
+            dataset.attrs["sha256"] = digests[name] = digest_of(dataset)
+        _finish(self._file, digests, self._record)
 
 
 class _Sink(io.RawIOBase):
@@ -468,10 +489,11 @@ def _dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset
     """Dataset of a name after all checks that need no data; None where optional and missing."""
     _check_name(path, name)
     with hdf5_errors(path, name):
-        return _checked(path, file, name, spec)
+        return checked_dataset(path, file, name, spec)
 
 
-def _checked(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
+def checked_dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
+    """Dataset of a name, stored in the file, of a type and shape that are wanted."""
     if file.id.links.exists(name.encode()) == 0:
         if spec.optional:
             return None
@@ -543,7 +565,7 @@ def _declared(dataset: h5py.Dataset) -> int:
     return total
 
 
-def _check_size(path: Path, name: str, dataset: h5py.Dataset, budget: int) -> int:
+def check_size(path: Path, name: str, dataset: h5py.Dataset, budget: int) -> int:
     """Refuse what does not fit in memory, or is not backed by bytes in the file."""
     declared = _declared(dataset)
     if declared > budget:
@@ -643,7 +665,7 @@ def read_shard(
             if dataset is None:
                 continue
             with hdf5_errors(source, name):
-                budget -= _check_size(source, name, dataset, budget)
+                budget -= check_size(source, name, dataset, budget)
             datasets[name] = dataset
         for name, dataset in datasets.items():
             values = _take(source, name, dataset, spec[name], ())
@@ -652,11 +674,27 @@ def read_shard(
         return Shard(arrays, _provenance(source, file) or {})
 
 
+def text_attribute(item: h5py.Dataset | h5py.File, key: str) -> str | None:
+    """Attribute that is one text, or None."""
+    if key not in item.attrs:
+        return None
+    attribute = item.attrs.get_id(key)
+    if attribute.shape != () or h5py.check_string_dtype(attribute.dtype) is None:
+        return None
+    value = item.attrs[key]
+    return value if isinstance(value, str) else None
+
+
+def damaged(path: Path, name: str, wanted: str, found: str) -> InputError:
+    """Error for content that has another digest than it was written with."""
+    return InputError.expected(path, f"{name!r} with SHA-256 {wanted}", f"{found} (damaged)")
+
+
 def _check_digest(path: Path, name: str, dataset: h5py.Dataset, values: NDArray[Any]) -> None:
     with hdf5_errors(path, name):
-        expected = dataset.attrs.get("sha256")
-    if isinstance(expected, str) and expected != (found := _digest(values)):
-        raise InputError.expected(path, f"{name!r} with SHA-256 {expected}", f"{found} (damaged)")
+        wanted = text_attribute(dataset, "sha256")
+    if wanted is not None and wanted != (found := digest_of(values)):
+        raise damaged(path, name, wanted, found)
 
 
 class LazyShard:
@@ -685,7 +723,7 @@ class LazyShard:
                     continue
                 with hdf5_errors(self.path, name):
                     # The whole may be larger than memory; it must still be backed by bytes.
-                    _check_size(self.path, name, dataset, 1 << 62)
+                    check_size(self.path, name, dataset, 1 << 62)
                 self._datasets[name] = dataset
             self.provenance: dict[str, Any] = _provenance(self.path, file) or {}
             self._stack = stack.pop_all()
@@ -781,7 +819,19 @@ def _within(position: int, length: int, name: str) -> int:
 
 
 def open_shard(
-    path: str | PathLike[str], spec: Mapping[str, Spec], *, max_bytes: int = MAX_BYTES
+    path: str | PathLike[str],
+    spec: Mapping[str, Spec],
+    *,
+    max_bytes: int = MAX_BYTES,
+    verify: bool = False,
 ) -> LazyShard:
-    """Open a shard for reading sample by sample; see `LazyShard`."""
+    """Open a shard for reading sample by sample; see `LazyShard`.
+
+    With `verify`, all of it is first compared with its digests (`physml.io.integrity`): reading
+    sample by sample cannot do that.
+    """
+    if verify:
+        from physml.io.integrity import verify_shard
+
+        verify_shard(path)
     return LazyShard(path, spec, max_bytes=max_bytes)

@@ -5,6 +5,7 @@ A pickle (``.pt``, ``.pth``, ``.ckpt``) runs code when it is loaded and is refus
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from os import PathLike
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 << 30
 #: Largest header: names, shapes and metadata.
 MAX_HEADER_BYTES = 64 << 20
+#: Metadata key of the digest; not part of what `read_metadata` gives.
+DIGEST = "sha256"
 
 
 def save_weights(
@@ -75,8 +78,32 @@ def save_weights(
     header = {
         key: json.dumps(prov.jsonable(value), allow_nan=False) for key, value in metadata.items()
     }
+    if DIGEST in header:
+        raise ValueError(f"metadata must not be named {DIGEST!r}")
+    # The digest stands in the header and is not of itself; the numbers are the same both times.
+    plain = save(tensors, metadata=header)
+    length = int.from_bytes(plain[:8], "little")
+    header[DIGEST] = _digest(json.loads(plain[8 : 8 + length]), plain[8 + length :])
     with atomic_path(target, overwrite) as temporary:
         temporary.write_bytes(save(tensors, metadata=header))
+
+
+def _digest(header: Mapping[str, Any], body: bytes) -> str:
+    """SHA-256 of what the header says, in whatever order, and of the numbers."""
+    metadata = header.get("__metadata__")
+    if isinstance(metadata, dict):
+        metadata = {key: text for key, text in metadata.items() if key != DIGEST}
+    told = json.dumps({**header, "__metadata__": metadata or {}}, sort_keys=True)
+    digest = hashlib.sha256(told.encode("utf-8", "surrogatepass"))
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def read_digest(path: str | PathLike[str]) -> str | None:
+    """Digest that a weights file carries, or None."""
+    found = _header(Path(path)).get("__metadata__", {})
+    value = found.get(DIGEST) if isinstance(found, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -152,6 +179,8 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
         raise InputError.expected(path, "metadata as a mapping", type(found).__name__)
     metadata: dict[str, Any] = {}
     for key, text in found.items():
+        if key == DIGEST:
+            continue
         try:
             metadata[str(key)] = json.loads(text)
         except (ValueError, TypeError, RecursionError):
@@ -172,8 +201,11 @@ def read_shapes(path: str | PathLike[str]) -> dict[str, tuple[str, tuple[int, ..
         if name == "__metadata__":
             continue
         try:
-            shapes[name] = (str(entry["dtype"]), tuple(int(n) for n in entry["shape"]))
-        except (TypeError, KeyError, ValueError) as error:
+            shape = tuple(int(n) for n in entry["shape"])
+            if not all(0 <= n < 1 << 48 for n in shape) or len(shape) > 64:
+                raise ValueError("no shape of a tensor")
+            shapes[name] = (str(entry["dtype"]), shape)
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise InputError.expected(path, f"type and shape of {name!r}", repr(entry)) from error
     return shapes
 
@@ -191,7 +223,8 @@ def load_weights(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
     Raises
     ------
     InputError
-        Not a safetensors file, damaged, or with a NaN or infinity.
+        Not a safetensors file, damaged (also where only its digest tells), or with a NaN or
+        infinity.
     """
     source = Path(path)
     metadata = read_metadata(source)
@@ -199,8 +232,17 @@ def load_weights(path: str | PathLike[str]) -> tuple[dict[str, Tensor], dict[str
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    raw = source.read_bytes()
+    wanted = read_digest(source)
+    if wanted is not None:
+        length = int.from_bytes(raw[:8], "little")
+        found = _digest(_header(source), raw[8 + length :])
+        if found != wanted:
+            raise InputError.expected(
+                source, f"weights with SHA-256 {wanted}", f"{found} (damaged)"
+            )
     try:
-        tensors = load(source.read_bytes())
+        tensors = load(raw)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise InputError.expected(
             source, "complete weights in safetensors format", f"a damaged file ({error})"

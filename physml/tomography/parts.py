@@ -81,7 +81,10 @@ def arguments_of(header: Mapping[str, Any], path: str | PathLike[str]) -> dict[s
     missing = {"n_qubits", "design", "estimator", "readout", "seed"} - set(header)
     if missing:
         raise InputError.expected(Path(path), f"a header with {', '.join(sorted(missing))}", "none")
-    if header["estimator"] not in ESTIMATORS:
+    seed = header["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 128:
+        raise InputError.expected(Path(path), "a seed, a whole number from 0 on", f"{seed!r:.80}")
+    if not isinstance(header["estimator"], str) or header["estimator"] not in ESTIMATORS:
         raise InputError.expected(
             Path(path),
             f"an estimator among {', '.join(ESTIMATORS)}",

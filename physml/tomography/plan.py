@@ -72,7 +72,10 @@ def make_design(given: Any, n_qubits: int) -> Design:
         raise InputError.expected(
             "design", f"one of {', '.join((*ADAPTIVE, *FIXED))}, or effects", repr(given)
         )
-    settings = _settings(given)
+    try:
+        settings = _settings(given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError.expected("design", "a name, or effects", f"others ({error})") from error
     for setting in settings:
         if setting.dimension != 1 << n_qubits:
             raise InputError.expected(

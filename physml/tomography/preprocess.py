@@ -143,7 +143,7 @@ def run(
     s = settings.preprocess
     tasks = []
     for path in sorted(map(Path, raw)):
-        with open_shard(path, spec()) as shard:
+        with open_shard(path, spec(), verify=True) as shard:
             number = len(shard)
         tasks += [(path, k, min(k + s.batch, number)) for k in range(0, number, s.batch)]
     parts = in_order(

@@ -85,11 +85,12 @@ class Readout:
         known = data.get("known", True)
         if not isinstance(known, bool):
             raise InputError.expected("readout", "known to be true or false", repr(known))
+        confusion = check_confusion(data["confusion"])
         if error is not None:
             error = _numbers(error)
-            if error.shape != np.shape(data["confusion"]) or error.min() < 0:
+            if error.shape != confusion.shape or error.min() < 0:
                 raise InputError.expected("readout", "an error >= 0 for each number", "others")
-        return cls(check_confusion(data["confusion"]), known, error)
+        return cls(confusion, known, error)
 
 
 def flips(p10: ArrayLike, p01: ArrayLike | None = None) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from physml.finite import require_finite
 from physml.random import stream
 
 from .measure import drift, probabilities, sample_counts
@@ -133,11 +134,11 @@ def simulate_sample(s: SimulateSettings, seed: int, index: int) -> Sample:
     # All numbers are drawn in any case, so that a share changes no other sample's stream.
     misread, drifts, size = rng.random(3)
     low, high = np.log(s.flips)
-    chances = np.exp(rng.uniform(low, high, (2, n)))
+    flipped = np.exp(rng.uniform(low, high, (2, n)))
     low, high = np.log(s.copies)
     copies = np.exp(rng.uniform(low, high))
     other = ENSEMBLES[names[label]](1, d, rng)
-    confusion = flips(*chances) if misread < s.readout else np.tile(np.eye(2), (n, 1, 1))
+    confusion = flips(*flipped) if misread < s.readout else np.tile(np.eye(2), (n, 1, 1))
     end = rho
     if drifts < s.drift:
         part = size * s.drift_size
@@ -147,7 +148,9 @@ def simulate_sample(s: SimulateSettings, seed: int, index: int) -> Sample:
     states = drift(rho, end, len(effects))
     real = noisy_effects(effects, joint_confusion(torch.from_numpy(confusion)))
     # Each setting is a row of the batch, measured on the state of its time.
-    counts = sample_counts(probabilities(real, states[:, 0]), shots, rng)
+    chances = probabilities(real, states[:, 0])
+    require_finite("probabilities", chances.numpy(), [index])
+    counts = sample_counts(chances, shots, rng)
     return Sample(
         state=states.mean((0, 1)).numpy(),
         ensemble=label,

@@ -41,4 +41,15 @@ def test_non_finite_carries_where_it_happened() -> None:
     assert "loss is nan at step 7 with samples 0, 1, 2" in message
     assert "..." in message
     assert "; last good checkpoint: state/3.pt" in message
-    assert "no checkpoint" in str(e.NonFiniteError("x"))
+    assert "no checkpoint" in str(e.NonFiniteError("x", step=1))
+    assert str(e.NonFiniteError("x is nan", sample_ids=[4])) == "x is nan with samples 4"
+
+
+def test_messages_do_nothing_to_a_terminal() -> None:
+    hostile = "a\x1b[2J\x00\r\x9b2J\u202e\ud800b\tc\nd"
+    message = str(e.PhysmlError(hostile))
+    assert message == r"a\x1b[2J\x00\r\x9b2J\u202e\ud800b" + "\tc\nd"
+    message.encode("utf-8")
+    # A name cannot begin a line of its own, as if it were the next message.
+    assert "\n" not in str(e.InputError.expected("x\nError: y", "a", "b\nc"))
+    assert len(str(e.InputError("x" * 10**6))) < 2 * e.MAX_MESSAGE

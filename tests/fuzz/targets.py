@@ -1,0 +1,400 @@
+"""What is fuzzed: for each reader its seeds, how they are changed, and what is asked of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from physml.exceptions import InputError, PhysmlError
+
+from . import hdf5_files, mutations, seeds
+
+Read = Callable[[Path], object]
+LIMIT = 64 << 20
+"""Memory that the readers may take, where they can be told."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One group of readers.
+
+    Attributes
+    ----------
+    seeds
+        Good files to start from, by name.
+    content
+        Strategy of the content of a file.
+    readers
+        Each is given the file; what it may raise is `physml.exceptions.InputError` and its kin.
+    suffix
+        Of the file: some readers go by it.
+    """
+
+    seeds: Callable[[], dict[str, bytes]]
+    content: Callable[[], st.SearchStrategy[bytes]]
+    readers: Callable[[], tuple[Read, ...]]
+    suffix: str = ""
+
+
+def refused(error: BaseException) -> bool:
+    """Whether an exception is a refusal as it has to be."""
+    return isinstance(error, PhysmlError) and error.exit_code == 2
+
+
+def _each(made: dict[str, bytes], *ways: Callable[[bytes], st.SearchStrategy[bytes]]):
+    """Any of the seeds, changed in any of the ways."""
+    return st.one_of([way(raw) for raw in made.values() for way in ways])
+
+
+# ------------------------------------------------------------------------------------------- HDF5
+
+
+def _hdf5() -> st.SearchStrategy[bytes]:
+    tokens = (b"counts", b"sha256", b"TREE", b"SNOD", b"HEAP", b"OHDR", b"\x89HDF\r\n\x1a\n")
+    return _each(seeds.hdf5(), lambda raw: mutations.damaged(raw, tokens)) | hdf5_files.built()
+
+
+def _hdf5_readers() -> tuple[Read, ...]:
+    from physml.background.sources import open_source
+    from physml.io.describe import describe
+    from physml.io.shards import Spec, open_shard, read_shard
+    from physml.tomography.records import load_records
+
+    spec = {
+        "counts": Spec("u4", (None, 12, 12), optional=True),
+        "t": Spec(None, (None,), optional=True),
+        "index": Spec("i8", (None,), optional=True),
+    }
+
+    def lazily(path: Path) -> None:
+        with open_shard(path, spec, max_bytes=LIMIT) as shard:
+            for name in shard.names:
+                shard.read(name, slice(0, 2))
+                if shard.shape(name)[0]:
+                    shard.read(name, [-1, 0])
+
+    def frames(path: Path) -> None:
+        for _, block in zip(range(3), open_source(path).read(), strict=False):
+            block.values.sum() if block.values.dtype.names is None else len(block.values)
+
+    return (
+        lambda path: read_shard(path, spec, max_bytes=LIMIT),
+        lazily,
+        describe,
+        load_records,
+        frames,
+    )
+
+
+# ------------------------------------------------------------------------------------------- FITS
+
+
+def _packed(raw: bytes) -> st.SearchStrategy[bytes]:
+    changed = mutations.damaged(raw) | mutations.cards_changed(raw)
+    return changed.map(lambda content: gzip.compress(content, 1))
+
+
+def _fits() -> st.SearchStrategy[bytes]:
+    made = seeds.fits()
+    plain = _each(made, mutations.cards_changed, lambda r: mutations.damaged(r, mutations.CARDS))
+    torn = mutations.damaged(gzip.compress(made["image"]))
+    return plain | _packed(made["image"]) | _packed(made["cube"]) | torn
+
+
+def _fits_readers() -> tuple[Read, ...]:
+    from physml.background.event_list import load_events
+    from physml.background.sources import is_event_list, open_cube
+    from physml.cavities.energetics import kpc_per_arcsec, read_profile
+    from physml.io.catalogues import read_catalogue
+    from physml.io.describe import describe
+    from physml.io.fits import open_image
+
+    scale = kpc_per_arcsec(0.1)
+
+    def frames(path: Path) -> None:
+        if is_event_list(path):
+            load_events(path)
+        else:
+            for _, block in zip(range(3), open_cube(path).read(), strict=False):
+                block.values.sum()
+
+    return (
+        lambda path: open_image(path, max_pixels=LIMIT // 8),
+        describe,
+        frames,
+        read_catalogue,
+        lambda path: read_profile(path, scale),
+    )
+
+
+# -------------------------------------------------------------------------------------- the others
+
+
+def _safetensors() -> st.SearchStrategy[bytes]:
+    made = seeds.safetensors()
+
+    def split(raw: bytes) -> tuple[Any, bytes]:
+        length = int.from_bytes(raw[:8], "little")
+        return json.loads(raw[8 : 8 + length]), raw[8 + length :]
+
+    def join(header: Any, body: bytes) -> bytes:
+        text = json.dumps(header).encode()
+        return len(text).to_bytes(8, "little") + text + body
+
+    def forged(raw: bytes) -> st.SearchStrategy[bytes]:
+        header, body = split(raw)
+        return mutations.trees_changed(header).map(lambda tree: join(tree, body))
+
+    # What pickles, zip files and other formats begin with.
+    heads = (b"PK\x03\x04", b"\x80\x02", b"\x80\x05\x95", b"cos\nsystem\n", b"\x89HDF\r\n\x1a\n")
+    return _each(made, forged, lambda raw: mutations.damaged(raw, heads))
+
+
+def _safetensors_readers() -> tuple[Read, ...]:
+    from physml.io.describe import describe
+    from physml.io.weights import load_weights, read_shapes
+    from physml.models import Model
+
+    return load_weights, read_shapes, describe, Model.load
+
+
+def _settings() -> st.SearchStrategy[bytes]:
+    import yaml
+
+    made = seeds.settings()
+    ways = (mutations.damaged, mutations.lines_changed)
+    trees = [mutations.trees_changed(yaml.safe_load(raw)) for raw in made.values()]
+    return _each(made, *ways) | st.one_of(trees).map(lambda tree: json.dumps(tree).encode())
+
+
+def _settings_readers() -> tuple[Read, ...]:
+    from physml.config import load_settings, upstream
+    from physml.pipeline import get_pipeline
+
+    models = [get_pipeline(name).settings_model() for name in seeds.PIPELINES]
+
+    def load(model: Any) -> Read:
+        def read(path: Path) -> object:
+            return json.dumps(upstream(load_settings(model, path), "report"))
+
+        return read
+
+    return tuple(load(model) for model in models)
+
+
+def _regions() -> st.SearchStrategy[bytes]:
+    tokens = (b"circle", b"ellipse(", b"polygon(1,2,3)", b"box(", b"annulus(1,1,3,2)", b"rotbox")
+    tokens += (
+        b"fk5",
+        b"galactic;",
+        b"physical",
+        b"linear",
+        b"wcsa",
+        b"-circle(1,1,1)",
+        b"||",
+        b"|",
+    )
+    tokens += (b"panda(1,1,0,360,4,1,9,2)", b"text={}}", b"# text={\x1b[2J}", b"circle(1p,1i,1d)")
+    tokens += (b"point(1,1)", b"composite", b"&", b"circle(nan,nan,nan)", b'circle(1,1,1e300")')
+    return _each(
+        seeds.regions(),
+        lambda raw: mutations.damaged(raw, tokens),
+        lambda raw: mutations.lines_changed(raw, tokens),
+    )
+
+
+def _regions_readers() -> tuple[Read, ...]:
+    from astropy.io import fits
+    from astropy.wcs import WCS
+
+    from physml.cavities.masks import read_mask
+    from physml.io.catalogues import read_regions
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (3, 4), (-0.01, 0.01)
+    header = fits.Header({"LTM1_1": 0.5, "LTM2_2": 0.5, "LTV1": 1.0, "LTV2": 1.0})
+    return (
+        lambda path: read_mask(path, (12, 14), wcs, header),
+        lambda path: read_mask(path, (12, 14), None),
+        read_regions,
+    )
+
+
+def _records() -> st.SearchStrategy[bytes]:
+    made = seeds.records()
+    trees = [
+        mutations.trees_changed(json.loads(raw)).map(lambda tree: json.dumps(tree).encode())
+        for name, raw in made.items()
+        if name.endswith(".json")
+    ]
+    return _each(made, mutations.damaged, mutations.lines_changed) | st.one_of(trees)
+
+
+def _records_readers() -> tuple[Read, ...]:
+    from physml.tomography.records import load_records
+
+    return load_records, lambda path: load_records(path, kind="photonic")
+
+
+def _sessions() -> st.SearchStrategy[bytes]:
+    made = seeds.sessions()
+
+    def forged(raw: bytes) -> st.SearchStrategy[bytes]:
+        events = [json.loads(line) for line in raw.splitlines()]
+        return mutations.trees_changed(events).map(_signed)
+
+    return _each(made, forged, mutations.damaged, mutations.lines_changed)
+
+
+def _signed(events: Any) -> bytes:
+    """Lines whose checksums are right, whatever stands in them."""
+    lines = []
+    for event in events if isinstance(events, list) else [events]:
+        if isinstance(event, dict):
+            event = {key: value for key, value in event.items() if key != "crc"}
+        start = json.dumps(event).encode()[:-1]
+        lines.append(start + b', "crc": "%08x"}' % zlib.crc32(start))
+    return b"\n".join([*lines, b""])
+
+
+def _sessions_readers() -> tuple[Read, ...]:
+    from physml.tomography import Tomographer
+    from physml.tomography.records import load_records
+    from physml.tomography.session import read_session
+
+    def resume(path: Path) -> None:
+        Tomographer.resume(path).close()
+
+    return read_session, load_records, resume
+
+
+def _texts() -> st.SearchStrategy[bytes]:
+    made = seeds.texts()
+    lines = {name: raw for name, raw in made.items() if name != "a.png"}
+    return _each(made, mutations.damaged) | _each(lines, mutations.lines_changed)
+
+
+def _texts_readers() -> tuple[Read, ...]:
+    from physml import data, provenance
+    from physml.cavities.energetics import kpc_per_arcsec, read_profile
+    from physml.io.atomic import read_json
+    from physml.io.catalogues import read_catalogue
+    from physml.io.describe import describe
+    from physml.tomography.laboratory import parse_answer
+    from physml.tomography.povm import pauli_settings
+
+    scale, setting = kpc_per_arcsec(0.1), pauli_settings(1)[0]
+    return (
+        describe,
+        provenance.read,
+        read_json,
+        read_catalogue,
+        lambda path: read_profile(path, scale),
+        data.manifest,
+        lambda path: parse_answer(path.read_bytes(), setting, str(path)),
+    )
+
+
+def _states() -> st.SearchStrategy[bytes]:
+    pickles = (b"\x80\x02cos\nsystem\n", b"cbuiltins\neval\n", b"R.", b"\x93", b"\x81")
+    return _each(seeds.states(), lambda raw: mutations.damaged(raw, pickles))
+
+
+def _states_readers() -> tuple[Read, ...]:
+    import torch
+
+    from physml.training.state import Identity, read
+
+    def state(path: Path) -> object:
+        (path.parent / "checkpoint.pt").write_bytes(path.read_bytes())
+        return read(path.parent, Identity({"seed": "1"}), device=torch.device("cpu"))
+
+    return (state,)
+
+
+TARGETS: dict[str, Target] = {
+    "hdf5": Target(seeds.hdf5, _hdf5, _hdf5_readers, ".h5"),
+    "fits": Target(seeds.fits, _fits, _fits_readers, ".fits"),
+    "safetensors": Target(seeds.safetensors, _safetensors, _safetensors_readers, ".safetensors"),
+    "settings": Target(seeds.settings, _settings, _settings_readers, ".yaml"),
+    "regions": Target(seeds.regions, _regions, _regions_readers, ".reg"),
+    "records": Target(seeds.records, _records, _records_readers),
+    "sessions": Target(seeds.sessions, _sessions, _sessions_readers, ".jsonl"),
+    "texts": Target(seeds.texts, _texts, _texts_readers, ".ecsv"),
+    "states": Target(seeds.states, _states, _states_readers, ".bin"),
+}
+
+
+@cache
+def readers(name: str) -> tuple[Read, ...]:
+    """Readers of a target, made once and used once: what they import late is no file's doing."""
+    made = TARGETS[name].readers()
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(folder) / f"seed{TARGETS[name].suffix}"
+        for content in TARGETS[name].seeds().values():
+            path.write_bytes(content)
+            for reader in made:
+                with suppress(PhysmlError):
+                    reader(path)
+    return made
+
+
+def check(name: str, content: bytes, folder: Path | None = None) -> tuple[int, int]:
+    """Give a file to all readers of a target.
+
+    Returns
+    -------
+    int, int
+        How many read it, and how many refused it.
+
+    Raises
+    ------
+    BaseException
+        Whatever a reader raised that is no refusal, or AssertionError where it did what no reader
+        may do.
+    """
+    from .guard import watched
+
+    if folder is None:
+        with tempfile.TemporaryDirectory() as made:
+            return check(name, content, Path(made))
+    path = folder / f"hostile{TARGETS[name].suffix}"
+    path.write_bytes(content)
+    read = 0
+    every: Iterable[Read] = readers(name)
+    with watched(folder):
+        for reader in every:
+            try:
+                reader(path)
+                read += 1
+            except PhysmlError as error:
+                if not refused(error):
+                    raise
+                _check_message(str(error))
+    with suppress(FileNotFoundError):
+        path.unlink()
+    return read, len(readers(name)) - read
+
+
+def _check_message(message: str) -> None:
+    assert len(message) < 20_000, f"a message of {len(message)} characters"
+    # Terminals obey control characters, and a log must not be forged.
+    control = re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", message)
+    assert control is None, f"control character {control.group()!r} in {message[:300]!r}"
+
+
+__all__ = ["TARGETS", "InputError", "check"]
