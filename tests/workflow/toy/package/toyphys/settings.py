@@ -34,6 +34,7 @@ class TrainSettings(StageSettings):
     killed_at: int = Field(
         0, description="Step at which a run that began at step 0 dies of SIGKILL; 0 for never"
     )
+    step_s: float = Field(0.0, description="Seconds that a step takes at least", ge=0)
     resources: ResourceSettings = SMALL
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def train(*, settings, data, out, threads, time_limit_s):
         rate = now["rate"] + 0.2 * float(gradient / curvature)
         now = {"step": now["step"] + 1, "rate": rate}
         write_json(state, now, overwrite=True)
+        time.sleep(settings.train.step_s)
         if began == 0 and now["step"] == settings.train.killed_at:
             os.kill(os.getpid(), signal.SIGKILL)
     provenance = record(
