@@ -84,7 +84,7 @@ def test_the_data_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None
 
 
 def test_cancelled_workers_are_replaced_and_their_tasks_done_again(tmp_path: Path) -> None:
-    where = DaskSettings(cluster="slurm", workers=2, mem_mb=700, runtime_min=5)
+    where = DaskSettings(cluster="slurm", workers=2, mem_mb=1200, runtime_min=5)
     tasks = [(k,) for k in range(40)]
     results = in_order(slowly, tasks, threads=1, mem_mb=1, dask=where, folder=tmp_path)
     found = [next(results)]
