@@ -94,3 +94,18 @@ def test_two_processes_in_the_chain(call: Run, root: Path, tmp_path: Path) -> No
     assert (tmp_path / "results" / "cavities" / "model.safetensors").is_file()
     log = (tmp_path / "logs" / "cavities" / "train.log").read_text()
     assert log.count("epoch 1/1") == 2, "one line for each of the two networks"
+
+
+def test_workers_get_more_memory_at_the_second_attempt(
+    snakemake: Run, root: Path, tmp_path: Path
+) -> None:
+    """As the job itself does. What fails here is the reading of a shard, before any worker."""
+    command = ["-s", root / "pipelines" / "tomography" / "Snakefile", "--until"]
+    settings = "preprocess={dask: {cluster: slurm, workers: 2, mem_mb: 700}}"
+    only = ["--notemp", "--retries", "1", "--config", "simulate={n_samples: 4}", settings]
+    snakemake(*command, "simulate", *only, cwd=tmp_path)
+    (tmp_path / "results" / "tomography" / "raw" / "0.h5").write_bytes(b"no shard")
+    out = snakemake(*command, "preprocess", *only, cwd=tmp_path, rc=1).stdout
+    given = [json.loads(text) for text in re.findall(r"\bdask=(\{.*?\})", out)]
+    assert [one["mem_mb"] for one in given] == [700, 1400]
+    assert given[0] | {"mem_mb": 1400} == given[1]
