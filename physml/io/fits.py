@@ -39,6 +39,7 @@ MAX_HDUS = 1000
 
 _BLOCK = 2880
 _BITPIX = (8, 16, 32, 64, -32, -64)
+_MAX_COLUMNS = 999  # of the standard
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -113,6 +114,9 @@ def claimed_bytes(header: Header) -> int:
     bits = int(header["BITPIX"])
     if bits not in _BITPIX:
         raise ValueError(f"BITPIX {bits}, which is none of {', '.join(map(str, _BITPIX))}")
+    columns = int(header.get("TFIELDS", 0))
+    if not 0 <= columns <= _MAX_COLUMNS:  # astropy makes room for all of them at once
+        raise ValueError(f"{columns} columns")
     axes = int(header.get("NAXIS", 0))
     if axes == 0:
         return 0

@@ -33,6 +33,15 @@ def tiles(frames: int) -> bytes:
     return buffer.getvalue().replace(three, b"ZNAXIS3 = " + str(frames).encode().rjust(20))
 
 
+def columns(number: int) -> bytes:
+    """FITS table that claims a number of columns."""
+    from fuzz.seeds import fits
+
+    three = b"TFIELDS = " + b"3".rjust(20)
+    assert three in fits()["retention"]
+    return fits()["retention"].replace(three, b"TFIELDS = " + str(number).encode().rjust(20))
+
+
 FINDINGS: dict[str, tuple[str, bytes]] = {
     # A circle round nowhere: NumPy could make no pixel of it.
     "a region at NaN": ("regions", b"image\ncircle(nan,6,3)"),
@@ -51,6 +60,9 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
         "fits",
         gzip.compress(tiles(9_000_000_000)),
     ),
+    # Room was made for all of them before the first was looked for.
+    "a table of a million million columns": ("fits", columns(1 << 40)),
+    "a table of less than no columns": ("fits", columns(-1)),
     # The table of external files was read without care, since it is our own; a mirror's is not.
     "a manifest that is no text": ("texts", b"\x88,file,version"),
     "a manifest with a cell too many": ("texts", ",".join(data.COLUMNS).encode() + b"\n1,2\n" * 2),
@@ -86,6 +98,16 @@ def test_a_cube_of_numbers_of_no_bits_is_refused_by_its_header(tmp_path: Path, p
     for read in (open_cube, open_image):
         with pytest.raises(InputError, match=r"a\.fits: expected a FITS header .*BITPIX 0"):
             read(path)
+
+
+@pytest.mark.parametrize("number", [-1, 1000, 1 << 40])
+def test_a_table_of_too_many_columns_is_refused_by_its_header(tmp_path: Path, number: int) -> None:
+    from physml.io.describe import describe
+
+    path = tmp_path / "a.fits"
+    path.write_bytes(columns(number))
+    with pytest.raises(InputError, match=rf"a\.fits: expected a FITS header .*{number} columns"):
+        describe(path)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
