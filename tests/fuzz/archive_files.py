@@ -50,16 +50,21 @@ def _header(descr: str, shape: str, version: int) -> bytes:
 @st.composite
 def built(draw: st.DrawFn, arrays: dict[str, np.ndarray]) -> bytes:
     """Archive with some of its arrays of another type, shape, length or packing, or with junk."""
+    # Few of them: the rest of the reader is behind what is refused first.
+    chosen = draw(st.sets(st.sampled_from(sorted(arrays)), max_size=2))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
-            packing = draw(st.sampled_from((zipfile.ZIP_DEFLATED,) * 4 + PACKINGS))
-            archive.writestr(f"{name}.npy", _member(draw, array), packing)
+            if name in chosen:
+                packing = draw(st.sampled_from((zipfile.ZIP_DEFLATED,) * 5 + PACKINGS))
+                archive.writestr(f"{name}.npy", _member(draw, array), packing)
+            else:
+                archive.writestr(f"{name}.npy", saved(array), zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 
 def _member(draw: st.DrawFn, array: np.ndarray) -> bytes:
-    raw, kind = saved(array), draw(st.integers(0, 9))
+    raw, kind = saved(array), draw(st.integers(0, 5))
     if kind == 0:
         shape = draw(st.sampled_from((*SHAPES, str(array.shape))))
         descr = draw(st.sampled_from((*TYPES, array.dtype.str)))
