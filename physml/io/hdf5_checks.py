@@ -22,10 +22,51 @@ MAX_CHUNK_BYTES = 256 << 20
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM = 4  # bytes, of Fletcher32
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _REALS = (
     *(getattr(h5py.h5t, f"IEEE_F{n}{order}") for n in (16, 32, 64) for order in ("LE", "BE")),
     h5py.h5t.NATIVE_LDOUBLE,
 )
+
+
+def check_superblock(path: Path) -> None:
+    """Refuse what the library would work through on opening, beside the data.
+
+    An extension of the superblock holds tables of headers that are shared, an image of the
+    library's cache, lists of free space: what numbers in a file never need, and where faults of
+    the library were found again and again.
+
+    Raises
+    ------
+    InputError
+        It is no HDF5 file, or there is such an extension, or another driver to be used.
+    """
+    with open(path, "rb") as file:
+        size, start = file.seek(0, 2), 0
+        while start < size:  # the library looks at these places, too
+            file.seek(start)
+            head = file.read(96)
+            if head.startswith(_SIGNATURE):
+                break
+            start = max(512, 2 * start)
+        else:
+            raise InputError.expected(path, "an HDF5 file", "another kind of file")
+    version = head[8] if len(head) > 8 else -1
+    # Where the size of an address is told, and where the address in question stands.
+    at, first, number = {0: (13, 24, 3), 1: (13, 28, 3), 2: (9, 12, 1), 3: (9, 12, 1)}.get(
+        version, (0, 0, 0)
+    )
+    width = head[at] if at and len(head) > at else 0
+    place = head[first + number * width : first + (number + 1) * width]
+    if width not in (2, 4, 8) or len(place) < width:
+        raise InputError.expected(path, "a complete HDF5 file", "a damaged one (its superblock)")
+    if place != b"\xff" * width:
+        raise InputError.expected(
+            path,
+            "an HDF5 file of data alone",
+            "an extension of the superblock" if version > 1 else "a driver of its own",
+            "Copy its datasets into a new file.",
+        )
 
 
 def check_storage(path: Path, name: str, dataset: h5py.Dataset) -> None:
