@@ -47,6 +47,9 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
     "a region at NaN": ("regions", b"image\ncircle(nan,6,3)"),
     "a polygon at infinity": ("regions", b"image\npolygon(1,1,1e400,1,5,5)"),
     "a radius beyond all pixels": ("regions", b"image\ncircle(6,6,1e300)"),
+    # The image's projection shows half the sky, and this is on the other half.
+    "an ellipse behind the sky": ("regions", b'galactic\nellipse(10.01,20.01,20",10",30)'),
+    "a size without a unit": ("regions", b'fk5\ncircle(10,20,12.5"+)'),
     # The message repeated what stood in the file, and the terminal obeyed.
     "a region that clears the screen": ("regions", b"\x1b[2Jcircle(1,1,1)"),
     "a null in a region": ("regions", b"\x00\x00region file"),
@@ -86,6 +89,21 @@ def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
         path.write_text(f"image\n{text}\n")
         with pytest.raises(InputError, match="line 2: expected a region"):
             read_mask(path, (12, 12), None)
+
+
+def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
+    from astropy.wcs import WCS
+
+    from physml.cavities.masks import read_mask
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (6, 6), (-0.01, 0.01)
+    path = tmp_path / "a.reg"
+    for text in ('ellipse(190,-20,20",10",30)', "circle(190,-20,0.1)", 'circle(10,20,12.5"+)'):
+        path.write_text(f"fk5\n{text}\n")
+        with pytest.raises(InputError, match=r"a\.reg, line 2: expected a region"):
+            read_mask(path, (12, 12), wcs)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
