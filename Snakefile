@@ -9,6 +9,7 @@ from pathlib import Path
 
 
 include: "workflows/discover.smk"
+include: "workflows/one_run.smk"
 
 
 pipelines = chosen(

@@ -392,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     import torch
 
-    from physml.tomography.neural import SHIPPED
+    from physml.tomography.weights_file import SHIPPED
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -19,6 +19,7 @@ import typer
 
 from physml import __version__
 from physml.exceptions import InputError, PhysmlError
+from physml.orphans import end_with_parent
 from physml.pipeline import get_pipeline, pipeline_names
 from physml.verbs import (
     ConfigFiles,
@@ -294,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tracebacks = _wants_tracebacks(given)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
+        end_with_parent()
     try:
         command = typer.main.get_command(app)
         code = command.main(given, prog_name="physml", standalone_mode=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import tempfile
 from collections import deque
@@ -81,7 +82,7 @@ def in_order(
         given = iter(tasks)
         waiting: deque[Future] = deque()
         for done in range(1, len(tasks) + 1):
-            while len(waiting) < AHEAD * workers and (task := next(given, None)) is not None:
+            for task in itertools.islice(given, AHEAD * workers - len(waiting)):
                 waiting.append(started.submit(function, *task, pure=False, retries=retries))
             yield _result(waiting.popleft(), section)
             _say(done, len(tasks))

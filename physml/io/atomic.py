@@ -14,6 +14,8 @@ import os
 import re
 import secrets
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -29,8 +31,42 @@ _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def _temporary(path: Path) -> Path:
-    # The suffix stays: writers of tables and figures choose the format by it.
-    return path.with_name(f".{path.stem[:100]}.{secrets.token_hex(6)}.partial{path.suffix}")
+    # The suffix stays: writers of tables and figures choose the format by it. Host and process tell
+    # a later writer whether this one is still at work.
+    owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(6)}"
+    return path.with_name(f".{path.stem[:100]}.{owner}.partial{path.suffix}")
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what writers of `path` that were killed on this host left half-written."""
+    name = re.compile(
+        re.escape(f".{path.stem[:100]}.{_host()}-")
+        + r"(\d+)-[0-9a-f]{12}\.partial"
+        + re.escape(path.suffix)
+    )
+    for found in path.parent.glob(".*.partial*"):
+        match = name.fullmatch(found.name)
+        if match is None or _is_alive(int(match[1])):
+            continue
+        if found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                found.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def _fsync(path: Path) -> None:
@@ -135,6 +171,7 @@ def atomic_path(path: str | PathLike[str], overwrite: bool = False) -> Iterator[
     try:
         with _output_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(target)
             yield temporary
             if not temporary.is_file():
                 raise FileNotFoundError(f"{target}: the writer made no file")
@@ -182,6 +219,7 @@ def atomic_directory(path: str | PathLike[str], overwrite: bool = False) -> Iter
     try:
         with _output_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _clear_leftovers(target)
             temporary.mkdir()
             yield temporary
             (temporary / MARKER).write_text("Written as a whole by physml; may be replaced.\n")

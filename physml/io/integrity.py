@@ -24,12 +24,11 @@ from physml.io.shards import (
     damaged,
     digest_of,
     hdf5_errors,
+    how_to_remake,
     open_hdf5,
     text_attribute,
     total_digest,
 )
-
-REMAKE = "Delete it and run the workflow again: what is missing is made anew."
 
 
 def verify(path: str | PathLike[str]) -> bool:
@@ -80,7 +79,8 @@ def verify_shard(path: str | PathLike[str]) -> bool:
         with open_hdf5(source) as file:
             return _verify(source, file)
     except InputError as error:
-        raise InputError(f"{error}. {REMAKE}") from error
+        hint = how_to_remake(source)
+        raise error if hint in str(error) else InputError(f"{error}. {hint}") from error
 
 
 def _verify(path: Path, file: h5py.File) -> bool:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from physml import provenance as prov
 from physml.exceptions import InputError
-from physml.io.atomic import atomic_path
+from physml.io.atomic import MARKER, atomic_path
 from physml.io.hdf5_checks import Chunks, check_storage, check_superblock
 
 #: Memory that the arrays of one shard may take.
@@ -479,7 +479,10 @@ def hdf5_errors(path: Path, name: str) -> Iterator[None]:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError.expected(
-            path, f"a readable dataset {name!r}", f"a damaged one ({error})"
+            path,
+            f"a readable dataset {name!r}",
+            f"a damaged one ({error})",
+            how_to_remake(path),
         ) from error
 
 
@@ -650,7 +653,18 @@ def text_attribute(item: h5py.Dataset | h5py.File, key: str) -> str | None:
 
 def damaged(path: Path, name: str, wanted: str, found: str) -> InputError:
     """Error for content that has another digest than it was written with."""
-    return InputError.expected(path, f"{name!r} with SHA-256 {wanted}", f"{found} (damaged)")
+    return InputError.expected(
+        path, f"{name!r} with SHA-256 {wanted}", f"{found} (damaged)", how_to_remake(path)
+    )
+
+
+def how_to_remake(path: Path) -> str:
+    """What to say about a damaged file of a workflow, whose output is the file or its folder."""
+    output = path.parent if (path.parent / MARKER).is_file() else path
+    return (
+        f"If a workflow made it, the same snakemake command with `--forcerun {output}` "
+        "makes it anew, and what follows."
+    )
 
 
 def _check_digest(path: Path, name: str, dataset: h5py.Dataset, values: NDArray[Any]) -> None:

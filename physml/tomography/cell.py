@@ -153,6 +153,8 @@ class Cell(nn.Module):
         Moves among which a particle chooses in each round.
     """
 
+    part = "cell."
+
     def __init__(self, width: int = 32, rounds: int = 2, proposals: int = 3) -> None:
         super().__init__()
         self.particle, self.head = ParticleNetwork(width), Head(width)

@@ -6,30 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from physml.exceptions import InputError
 from physml.tomography.cell import Cell
+from physml.tomography.weights_file import open_weights, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from os import PathLike
 
-    from torch import Tensor
-
     from physml.tomography.learning_settings import CellSettings
-
-SHIPPED = "weights/tomography.safetensors"
-
-
-def prefix(d: int) -> str:
-    """Beginning of the names of a dimension's tensors in a weights file."""
-    return f"{d.bit_length() - 1}_qubits.cell."
-
-
-def tensors_of(cells: Mapping[int, Cell]) -> dict[str, Tensor]:
-    """Tensors of a weights file, of cells by dimension."""
-    return {
-        prefix(d) + name: value
-        for d, cell in cells.items()
-        for name, value in cell.state_dict().items()
-    }
 
 
 def sizes(settings: CellSettings) -> dict[str, int]:
@@ -49,18 +31,7 @@ def load_cells(path: str | PathLike[str] | None = None) -> tuple[dict[int, Cell]
     InputError
         Not weights of this pipeline, or there is no cell among them.
     """
-    from importlib.resources import as_file, files
-
-    from physml.io.weights import load_weights
-
-    if path is None:
-        with as_file(files("physml") / SHIPPED) as shipped:
-            return load_cells(shipped)
-    tensors, card = load_weights(path)
-    if card.get("pipeline") != "tomography":
-        raise InputError.expected(
-            path, "weights of the pipeline tomography", repr(card.get("pipeline"))
-        )
+    tensors, card = open_weights(path)
     if not card.get("cell"):
         raise InputError.expected(
             path,
@@ -71,10 +42,9 @@ def load_cells(path: str | PathLike[str] | None = None) -> tuple[dict[int, Cell]
     cells = {}
     for qubits, arguments in card["cell"].items():
         d = 1 << int(qubits)
-        cell, own = Cell(**arguments), prefix(d)
-        part = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
+        cell = Cell(**arguments)
         try:
-            cell.load_state_dict(part)
+            cell.load_state_dict(part_of(tensors, d, Cell))
         except RuntimeError as error:
             raise InputError.expected(path, f"a cell of {qubits} qubits", str(error)) from None
         cells[d] = cell.eval().requires_grad_(False)

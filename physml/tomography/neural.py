@@ -14,6 +14,7 @@ from physml.tomography.corrector import Correction, Corrector, Outlook, correct,
 from physml.tomography.estimator import Basis, BasisKind, Estimator
 from physml.tomography.information import InformationFilter
 from physml.tomography.quantiles import Regions
+from physml.tomography.weights_file import open_weights, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-
-SHIPPED = "weights/tomography.safetensors"
 
 #: Newton decrement at which one experiment alone counts as converged: its estimate is then a
 #: function of the data, whatever their order and grouping.
@@ -183,16 +182,6 @@ class NeuralEstimator(Estimator):
         return frame_design.choose(kind, self.filter, covariance, made, rng, shots)
 
 
-def prefix(d: int) -> str:
-    """Beginning of the names of a dimension's tensors in a weights file."""
-    return f"{d.bit_length() - 1}_qubits.{Corrector.part}"
-
-
-def regions_prefix(d: int) -> str:
-    """Beginning of the names of a dimension's calibration in a weights file."""
-    return f"{d.bit_length() - 1}_qubits.{Regions.part}"
-
-
 def load_networks(
     path: str | PathLike[str] | None = None,
 ) -> tuple[dict[int, Corrector], dict[str, Any]]:
@@ -211,28 +200,17 @@ def load(
     InputError
         Not weights of this pipeline.
     """
-    from importlib.resources import as_file, files
-
-    from physml.io.weights import load_weights
-
-    if path is None:
-        with as_file(files("physml") / SHIPPED) as shipped:
-            return load(shipped)
-    tensors, card = load_weights(path)
-    if card.get("pipeline") != "tomography" or "networks" not in card:
-        raise InputError.expected(
-            path, "weights of the pipeline tomography", repr(card.get("pipeline"))
-        )
+    tensors, card = open_weights(path)
     networks, regions = {}, {}
     for qubits, sizes in card["networks"].items():
         d = 1 << int(qubits)
         network = Corrector(d, **sizes)
         try:
-            network.load_state_dict(_part(tensors, prefix(d)))
+            network.load_state_dict(part_of(tensors, d, Corrector))
         except RuntimeError as error:
             raise InputError.expected(path, f"a corrector of {qubits} qubits", str(error)) from None
         networks[d] = network.eval().requires_grad_(False)
-        own = _part(tensors, regions_prefix(d))
+        own = part_of(tensors, d, Regions)
         if own:
             try:
                 regions[d] = Regions.of(own)
@@ -241,8 +219,3 @@ def load(
                     path, f"a calibration of {qubits} qubits", str(error)
                 ) from None
     return networks, card, regions
-
-
-def _part(tensors: Mapping[str, Tensor], own: str) -> dict[str, Tensor]:
-    """Tensors whose names begin so, under what follows."""
-    return {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}

@@ -24,13 +24,13 @@ from .parts import make_estimator
 from .records import Records, load_records
 from .result import Step, TomographyResult
 from .tomographer import Tomographer
+from .weights_file import SHIPPED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-SHIPPED = "weights/tomography.safetensors"
 STEPS = 6
 """Numbers of copies, evenly spaced in their logarithm, of the history."""
 

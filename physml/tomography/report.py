@@ -39,7 +39,8 @@ def load_predictor(weights: Path) -> tuple[TomographyPredictor, str]:
     """Load the shipped weights; those just trained where none are shipped."""
     from importlib.resources import files
 
-    from .predict import SHIPPED, TomographyPredictor
+    from .predict import TomographyPredictor
+    from .weights_file import SHIPPED
 
     if Path(str(files("physml") / SHIPPED)).is_file():
         return TomographyPredictor.load(), "shipped with physml"

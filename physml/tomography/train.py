@@ -176,8 +176,8 @@ def _run(
     from .calibrate import calibrate
     from .card import describe
     from .cell_training import train_cell
-    from .cell_weights import sizes, tensors_of
-    from .neural import prefix, regions_prefix
+    from .cell_weights import sizes
+    from .weights_file import named
 
     started = time.monotonic()
     before = 0.0  # seconds of calls that were stopped
@@ -208,14 +208,13 @@ def _run(
             s,
             stream(settings.seed, "train", CALIBRATE + d),
         )
-        weights |= {prefix(d) + k: v for k, v in network.state_dict().items()}
-        weights |= {regions_prefix(d) + k: v for k, v in made.state_dict().items()}
+        weights |= named(d, network) | named(d, made)
         card["networks"][str(qubits)] = s.network.model_dump(mode="json")
         card["training"][str(qubits)] = learned
         if s.cell.runs and main:
             where = state / f"{qubits}_qubits" / "cell"
             cell, history = train_cell(s.cell, train, valid, settings.seed, where, left)
-            weights |= tensors_of({d: cell})
+            weights |= named(d, cell)
             card["cell"][str(qubits)] = sizes(s.cell)
             card["cell_training"][str(qubits)] = history
     if not main:

@@ -14,6 +14,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import torch
+from torch import Tensor
 
 from physml.exceptions import PhysmlError
 
@@ -151,14 +152,20 @@ def exchange(value: Any) -> list[Any]:
     # Torch would send pickles, and what comes over a network is not to be unpickled.
     device = idist.device()
     mine = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8, device=device)
-    lengths = idist.all_gather(torch.tensor([len(mine)], device=device))
+    lengths = _gathered(torch.tensor([len(mine)], device=device))
     padded = mine.new_zeros(int(lengths.max()))
     padded[: len(mine)] = mine
-    rows = idist.all_gather(padded).reshape(len(lengths), -1).cpu()
+    rows = _gathered(padded).reshape(len(lengths), -1).cpu()
     return [
         json.loads(bytes(row[:length].tolist()))
         for row, length in zip(rows, lengths.tolist(), strict=True)
     ]
+
+
+def _gathered(values: Tensor) -> Tensor:
+    gathered = idist.all_gather(values)
+    assert isinstance(gathered, Tensor)  # its signature also allows numbers and lists
+    return gathered
 
 
 def gather(values: list[int]) -> list[int]:

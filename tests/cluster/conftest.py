@@ -29,6 +29,8 @@ TOY = ROOT / "tests" / "workflow" / "toy"
 PROFILE = ROOT / "workflows" / "profiles" / "slurm"
 BIN = Path(sys.executable).parent
 SCRIPT = HERE / "cluster.sh"
+#: One for each fault that happens at the same time, and one to go on at.
+NODES = 8
 STATE = Path(os.environ.get("PHYSML_CLUSTER_STATE", "/tmp/physml-cluster"))
 
 # A real cluster is asked rarely for the state of its jobs; a test does not want to wait.
@@ -130,14 +132,14 @@ def cluster() -> Iterator[Cluster]:
         if reason := _why_not():
             pytest.skip(reason)
         # Daemons must not inherit the lock.
-        subprocess.run([SCRIPT, "up"], check=True, close_fds=True)
+        subprocess.run([SCRIPT, "up", str(NODES)], check=True, close_fds=True)
         try:
             yield Cluster(ours=True)
         finally:
             subprocess.run([SCRIPT, "down"], check=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def our_cluster(cluster: Cluster) -> Cluster:
     """A cluster whose nodes a test may kill."""
     if not cluster.ours:
@@ -199,7 +201,7 @@ class Running:
 Start = Callable[..., Running]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def on_slurm(environment: dict[str, str]) -> Iterator[Start]:
     """Start Snakemake with the profile for Slurm, in a folder."""
     started: list[Running] = []

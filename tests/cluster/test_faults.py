@@ -11,13 +11,15 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from .conftest import ROOT, Cluster, Running, Start, slurm, until
+from .conftest import ROOT, Cluster, Start, slurm, until
 
 pytestmark = pytest.mark.cluster
 
@@ -25,11 +27,13 @@ pytestmark = pytest.mark.cluster
 SETTINGS = [
     "simulate={n_samples: 48, shard_size: 48, resources: {mem_mb: 1500}}",
     "preprocess={valid: 0.3, test: 0.1, resources: {threads: 1, mem_mb: 1500}}",
-    "train={epochs: 6, batch_size: 4, checkpoint_minutes: 0,"
+    "train={epochs: 12, batch_size: 4, checkpoint_minutes: 0,"
     " network: {widths: [8, 8, 16], decoder_widths: [8, 8]},"
     " decoder: {share: 0.5, epochs: 2, batch_size: 8, checkpoint_minutes: 0},"
     " alarm_images: 8, resources: {threads: 1, mem_mb: 2000, runtime_min: 30}}",
 ]
+#: A node that is lost takes no other run along.
+ALONE = ["--set-resources", "train:slurm_extra='--exclusive'"]
 CHAIN = ["-s", ROOT / "pipelines" / "cavities" / "Snakefile", "--until", "train"]
 WEIGHTS = Path("results") / "cavities" / "model.safetensors"
 STATE = Path(f"{WEIGHTS}.state")
@@ -115,40 +119,61 @@ FAULTS = {
 }
 
 
-def strike(run: Running, folder: Path, fault: Callable[[Cluster, str], None], c: Cluster) -> str:
-    """Wait until the training has a checkpoint and let the fault happen; the job."""
+@dataclass
+class Struck:
+    """A run that a fault happened to, at its end."""
+
+    folder: Path
+    job: str
+    output: str
+
+
+def struck(
+    cluster: Cluster, start: Start, prepared: Path, folder: Path, fault: Callable[..., None]
+) -> Struck:
+    """Run the training, let the fault happen after its first checkpoint, and wait for the end."""
+    shutil.copytree(prepared, folder)
+    run = start(*CHAIN, *ALONE, "--config", *SETTINGS, cwd=folder)
     job = run.job("train")
     until(lambda: any((folder / STATE).rglob("checkpoint.pt")), "the first checkpoint")
-    fault(c, job)
+    fault(cluster, job)
     assert not (folder / WEIGHTS).exists(), "the fault came too late"
-    return job
+    return Struck(folder, job, run.finish())
+
+
+@pytest.fixture(scope="module")
+def runs(
+    our_cluster: Cluster, on_slurm: Start, prepared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Callable[..., None], Future[Struck]]]:
+    """All faults at once, each on a node of its own: most of the time is spent on waiting."""
+    base = tmp_path_factory.mktemp("faults")
+    with ThreadPoolExecutor(len(FAULTS)) as pool:
+        yield {
+            fault: pool.submit(
+                struck, our_cluster, on_slurm, prepared, base / fault.__name__, fault
+            )
+            for fault in FAULTS
+        }
+    our_cluster.repair()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_training_survives(
-    our_cluster: Cluster,
-    on_slurm: Start,
-    prepared: Path,
+    runs: dict[Callable[..., None], Future[Struck]],
     undisturbed: Path,
-    tmp_path: Path,
     fault: Callable[[Cluster, str], None],
 ) -> None:
     """The same command, without a word, ends with the same weights bit for bit."""
-    folder = shutil.copytree(prepared, tmp_path / "run")
-    run = on_slurm(*CHAIN, "--config", *SETTINGS, cwd=folder)
-    try:
-        job = strike(run, folder, fault, our_cluster)
-        out = run.finish()
-    finally:
-        our_cluster.repair()
+    run = runs[fault].result()
     if FAULTS[fault]:
-        assert ("Trying to restart job" in out) == (FAULTS[fault] == "Snakemake")
+        assert ("Trying to restart job" in run.output) == (FAULTS[fault] == "Snakemake")
     if FAULTS[fault] == "Slurm":
-        assert "Restarts=1" in slurm("scontrol", "show", "job", job)
-    log = (folder / "logs" / "cavities" / "train.log").read_text()
+        assert "Restarts=1" in slurm("scontrol", "show", "job", run.job)
+    log = (run.folder / "logs" / "cavities" / "train.log").read_text()
     if FAULTS[fault]:
-        assert re.search(r"continuing in epoch \d+ after [1-9]", log), log
-    one, two = load_file(folder / WEIGHTS), load_file(undisturbed)
+        (place,) = re.findall(r"continuing in epoch (\d+) after (\d+) steps", log)
+        assert place != ("1", "0"), "it began anew"
+    one, two = load_file(run.folder / WEIGHTS), load_file(undisturbed)
     assert one.keys() == two.keys()
     for name, value in two.items():
         assert one[name].numpy().tobytes() == value.numpy().tobytes(), name

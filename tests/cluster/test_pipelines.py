@@ -14,7 +14,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 def test_all_pipelines(on_slurm: Start, tmp_path: Path) -> None:
     """Every stage leaves what it promises, and nothing is left in the queue."""
-    command = ["-s", ROOT / "Snakefile", "--config", "preset=smoke"]
+    # The nodes are one machine: more jobs at a time would only wait for each other.
+    command = ["-s", ROOT / "Snakefile", "--jobs", "4", "--config", "preset=smoke"]
     out = on_slurm(*command, cwd=tmp_path).finish()
     rules = ("simulate", "preprocess", "train", "evaluate")
     for name in ("background", "cavities", "tomography"):

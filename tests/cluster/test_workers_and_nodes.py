@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from physml.tomography.settings import TomographySettings
 
 pytestmark = pytest.mark.cluster
 
-UNIT = Path(__file__).resolve().parents[1] / "unit"
+HERE = Path(__file__).resolve().parent
+UNIT = HERE.parent / "unit"
 SETTINGS = TomographySettings.model_validate(
     {
         "simulate": {"n_samples": 60, "shard_size": 20, "n_qubits": [1]},
@@ -62,11 +62,6 @@ def placed(where: DaskSettings) -> TomographySettings:
     return SETTINGS.model_copy(update={"preprocess": choice})
 
 
-def slowly(index: int) -> float:
-    time.sleep(0.5)
-    return float(stream(5, "simulate", index).normal())
-
-
 def test_the_data_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
     raw = [tmp_path / f"{k}.h5" for k in range(3)]
     for shard, path in enumerate(raw):
@@ -83,8 +78,21 @@ def test_the_data_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None
     assert not list(tmp_path.glob(".workers-*")), "keys are left behind"
 
 
-def test_cancelled_workers_are_replaced_and_their_tasks_done_again(tmp_path: Path) -> None:
-    where = DaskSettings(cluster="slurm", workers=2, mem_mb=700, runtime_min=5)
+def test_cancelled_workers_are_replaced_and_their_tasks_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dask
+
+    monkeypatch.syspath_prepend(HERE)
+    prologue = [f"export PYTHONPATH={HERE}:$PYTHONPATH"]
+    with dask.config.set({"jobqueue.slurm.job-script-prologue": prologue}):
+        cancel_workers(tmp_path)
+
+
+def cancel_workers(tmp_path: Path) -> None:
+    from slow_task import slowly
+
+    where = DaskSettings(cluster="slurm", workers=2, mem_mb=1200, runtime_min=5)
     tasks = [(k,) for k in range(40)]
     results = in_order(slowly, tasks, threads=1, mem_mb=1, dask=where, folder=tmp_path)
     found = [next(results)]

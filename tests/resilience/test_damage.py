@@ -64,7 +64,7 @@ def test_a_flipped_bit_is_found_or_changes_nothing(shard, place: float, bit: int
         assert same(path)  # of the bytes between the objects nobody asks
     else:
         assert str(path) in refusal
-        assert "run the workflow again" in refusal
+        assert "--forcerun" in refusal
 
 
 @pytest.mark.slow

@@ -394,3 +394,48 @@ def test_sigterm_through_the_command_line_cleans_up(tmp_path: Path) -> None:
     assert process.returncode == 143
     assert messages == "Error: terminated\n"
     assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from physml.io.atomic import atomic_directory, atomic_path
+with atomic_{kind}(Path(sys.argv[1])) as temporary:
+    target = temporary if "{kind}" == "path" else temporary / "part"
+    target.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kind", ["path", "directory"])
+def test_leftovers_of_the_killed_go_and_those_at_work_stay(tmp_path: Path, kind: str) -> None:
+    """A second kill does not find twice the disk in use; a writer at work is not disturbed."""
+    target = tmp_path / "shard.h5"
+
+    def writer() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", WRITER.replace("{kind}", kind), str(target)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        return process
+
+    killed = writer()
+    killed.kill()
+    killed.wait()
+    (left,) = tmp_path.iterdir()
+    other = tmp_path / left.name.replace(".shard.", ".shard2.")
+    other.touch()  # of another file, and not for this writer to judge
+    alive = writer()
+    try:
+        assert not left.exists()
+        assert len(list(tmp_path.glob(".shard.*"))) == 1
+        made = atomic_path(target) if kind == "path" else atomic_directory(target)
+        with made as temporary:
+            assert len(list(tmp_path.glob(".shard.*"))) == (2 if kind == "directory" else 1)
+            (temporary if kind == "path" else temporary / "part").write_bytes(b"whole")
+            assert len(list(tmp_path.glob(".shard.*"))) == 2
+    finally:
+        alive.kill()
+        alive.wait()
+    assert other.exists()

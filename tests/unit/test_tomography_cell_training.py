@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from physml.exceptions import Checkpointed, InputError
 from physml.io.weights import save_weights
 from physml.random import stream
-from physml.tomography.cell import Bank, square_root
+from physml.tomography.cell import Bank, Cell, square_root
 from physml.tomography.cell_estimator import CellEstimator
 from physml.tomography.cell_training import (
     energy_score,
@@ -21,12 +22,15 @@ from physml.tomography.cell_training import (
     validate,
     within_reach,
 )
-from physml.tomography.cell_weights import load_cells, prefix, sizes, tensors_of
+from physml.tomography.cell_weights import load_cells, sizes
+from physml.tomography.corrector import Corrector
 from physml.tomography.evaluation_settings import CELL
 from physml.tomography.learning_settings import CellSettings
 from physml.tomography.methods import method
 from physml.tomography.operators import infidelity, to_coordinates
+from physml.tomography.quantiles import Regions
 from physml.tomography.states import draw
+from physml.tomography.weights_file import named, prefix
 
 TINY = CellSettings(
     width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1
@@ -134,7 +138,7 @@ def test_training_helps() -> None:
 def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> None:
     cell, path = make_cell(TINY, 0, 2), tmp_path / "cell.safetensors"
     card = {"pipeline": "tomography", "networks": {}, "cell": {"1": sizes(TINY)}}
-    save_weights(path, tensors_of({2: cell}), card)
+    save_weights(path, named(2, cell), card)
     loaded, _ = load_cells(path)
     assert list(loaded) == [2]
     for name, value in cell.state_dict().items():
@@ -154,22 +158,29 @@ def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> Non
     ("card", "tensors", "message"),
     [
         ({"pipeline": "cavities"}, True, "weights of the pipeline tomography"),
-        ({"pipeline": "tomography", "cell": {}}, True, "weights with a particle cell"),
-        ({"pipeline": "tomography"}, True, "weights with a particle cell"),
-        ({"pipeline": "tomography", "cell": {"1": sizes(TINY)}}, False, "a cell of 1 qubits"),
+        (
+            {"pipeline": "tomography", "networks": {}, "cell": {}},
+            True,
+            "weights with a particle cell",
+        ),
+        ({"pipeline": "tomography", "networks": {}}, True, "weights with a particle cell"),
+        (
+            {"pipeline": "tomography", "networks": {}, "cell": {"1": sizes(TINY)}},
+            False,
+            "a cell of 1",
+        ),
     ],
 )
 def test_weights_without_a_cell(tmp_path: Path, card: dict, tensors: bool, message: str) -> None:
     path = tmp_path / "other.safetensors"
     cell = make_cell(TINY, 0, 2)
-    save_weights(path, tensors_of({2: cell} if tensors else {4: cell}), card)
+    save_weights(path, named(2 if tensors else 4, cell), card)
     with pytest.raises(InputError, match=message):
         CellEstimator.load(path)
 
 
-def test_names_of_tensors_do_not_meet_those_of_the_corrector() -> None:
-    from physml.tomography import neural
-
-    assert prefix(4) == "2_qubits.cell."
-    assert not prefix(4).startswith(neural.prefix(4))
-    assert not neural.prefix(4).startswith(prefix(4))
+def test_names_of_tensors_of_the_parts_do_not_meet() -> None:
+    beginnings = [prefix(4, kind) for kind in (Cell, Corrector, Regions)]
+    assert beginnings[0] == "2_qubits.cell."
+    for one, other in itertools.permutations(beginnings, 2):
+        assert not one.startswith(other)

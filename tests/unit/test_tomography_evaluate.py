@@ -18,12 +18,13 @@ from physml.tomography import evaluate, latency, limits, methods, plots
 from physml.tomography.baselines import BASELINES
 from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
 from physml.tomography.linear import LinearInversion
-from physml.tomography.neural import SHIPPED, NeuralEstimator
+from physml.tomography.neural import NeuralEstimator
 from physml.tomography.particle_filter import ParticleFilter
 from physml.tomography.run import ADAPTIVE, RANDOM, STATIC
 from physml.tomography.scores import coverage, scores, slope
 from physml.tomography.sets import LISTS, ends, evaluation_list, schedule
 from physml.tomography.settings import TomographySettings
+from physml.tomography.weights_file import SHIPPED
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ from physml.tomography.corrector import Corrector
 from physml.tomography.eigenframe import metric
 from physml.tomography.estimator import Basis
 from physml.tomography.learning_settings import HistorySettings
-from physml.tomography.neural import NeuralEstimator, prefix
+from physml.tomography.neural import NeuralEstimator
 from physml.tomography.operators import infidelity
 from physml.tomography.run import experiment
 from physml.tomography.sets import schedule
 from physml.tomography.training_data import CorrectorLoss, designs, judge, simulate_histories
+from physml.tomography.weights_file import named
 
 
 @pytest.mark.parametrize("d", [2, 4, 8])
@@ -79,7 +80,7 @@ def test_every_experiment_has_one_design() -> None:
 
 def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
     network = Corrector(2, 8, 1)
-    tensors = {prefix(2) + k: v for k, v in network.state_dict().items()}
+    tensors = named(2, network)
     card = {"pipeline": "tomography", "networks": {"1": {"width": 8, "blocks": 1}}}
     save_weights(tmp_path / "good.safetensors", tensors, card)
     made = NeuralEstimator.load(tmp_path / "good.safetensors")

@@ -22,7 +22,7 @@ from physml.tomography.calibration_data import (
 )
 from physml.tomography.corrector import Corrector
 from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
-from physml.tomography.neural import NeuralEstimator, prefix, regions_prefix
+from physml.tomography.neural import NeuralEstimator
 from physml.tomography.operators import purity
 from physml.tomography.posterior import Posterior
 from physml.tomography.quantiles import Regions, learn, mixedness
@@ -30,6 +30,7 @@ from physml.tomography.regions import SHARES, UNEVEN, log_prior
 from physml.tomography.run import experiment
 from physml.tomography.sets import schedule
 from physml.tomography.states import MIXTURE
+from physml.tomography.weights_file import named
 
 LEVELS = (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 SMALL = TrainSettings(
@@ -207,8 +208,7 @@ def test_regions_come_back_with_the_weights(
 ) -> None:
     network, regions, _ = small
     path = tmp_path / "weights.safetensors"
-    tensors = {prefix(2) + k: v for k, v in network.state_dict().items()}
-    tensors |= {regions_prefix(2) + k: v for k, v in regions.state_dict().items()}
+    tensors = named(2, network) | named(2, regions)
     card = {"pipeline": "tomography", "networks": {"1": {"width": 8, "blocks": 1}}}
     save_weights(path, tensors, card, dtype="float32")
     made = NeuralEstimator.load(path)

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from physml import orphans, run_lock
 from physml.config import load_settings, upstream
 from physml.exceptions import PhysmlError
 from physml.pipeline import STAGES, get_pipeline
@@ -13,6 +14,13 @@ from snakemake.exceptions import WorkflowError
 os.environ.update(
     PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()])
 )
+
+# Jobs end with the Snakemake that started them.
+orphans.adopt()
+
+# A lock that a killed Snakemake left is taken away before this one looks for locks.
+if workflow.is_main_process:
+    run_lock.enter()
 
 
 def checked(config):

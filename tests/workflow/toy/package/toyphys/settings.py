@@ -34,6 +34,12 @@ class TrainSettings(StageSettings):
     killed_at: int = Field(
         0, description="Step at which a run that began at step 0 dies of SIGKILL; 0 for never"
     )
+    step_s: float = Field(0.0, description="Seconds that a step takes at least", ge=0)
+    clock_s: float = Field(0.0, description="How far the clock of the node is ahead, s")
+    hog_mb: int = Field(0, description="Memory that is held for a while, MB", ge=0)
+    late_s: float = Field(
+        0.0, description="Seconds until others see the weights, as on a slow file system", ge=0
+    )
     resources: ResourceSettings = SMALL
 
 

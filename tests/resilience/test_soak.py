@@ -1,0 +1,133 @@
+"""All pipelines on their smoke settings while things are killed at random, fifty times.
+
+The profile is that of `make run`. Each time, either Snakemake or one of the processes under it dies
+of SIGKILL, and where Snakemake has ended the same command is given again. At the end the data, the
+weights and the metrics are those of a run that nothing happened to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from physml.io.integrity import verify
+
+KILLS = int(os.environ.get("PHYSML_SOAK_KILLS", "50"))
+SEED = int(os.environ.get("PHYSML_SOAK_SEED", "4"))
+#: Mean seconds between two kills; a start of Snakemake takes three, a stage ten to hundred.
+MEAN = 8.0
+PIPELINES = ("background", "cavities", "tomography")
+#: What a clock says, or where a run was, is not a result.
+NOT_RESULTS = re.compile(r"seconds|_ms$|^latency$|^provenance$")
+
+
+class Chain:
+    """Snakemake on the smoke settings of all pipelines, in a folder."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        folder.mkdir()
+        self.folder, self.runs = folder, 0
+        self.command = [
+            Path(sys.executable).parent / "snakemake",
+            *("-s", root / "Snakefile", "--profile", root / "workflows" / "profiles" / "local"),
+            *("--cores", "2", "--config", "preset=smoke"),
+        ]
+
+    def start(self) -> psutil.Popen:
+        """Give the command."""
+        self.runs += 1
+        with open(self.folder / f"run_{self.runs}.log", "w") as log:
+            return psutil.Popen(self.command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+
+    def said(self) -> str:
+        """What the last run said."""
+        return (self.folder / f"run_{self.runs}.log").read_text()
+
+    def finish(self) -> None:
+        """Let it come to its end."""
+        assert self.start().wait() == 0, self.said()[-4000:]
+
+
+def suffer(chain: Chain, kills: int, rng: np.random.Generator) -> dict[str, int]:
+    """Kill at random until it has been done so many times; how often what died."""
+    died: dict[str, int] = {}
+    snakemake = chain.start()
+    while sum(died.values()) < kills:
+        deadline = time.monotonic() + rng.exponential(MEAN)
+        while time.monotonic() < deadline and snakemake.poll() is None:
+            time.sleep(0.05)
+        if snakemake.poll() is not None:
+            # One job was killed more often than the profile retries; or all is done, too early.
+            assert snakemake.returncode != 0, f"done after {sum(died.values())} kills"
+            snakemake = chain.start()
+            continue
+        victims = [snakemake]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victims += snakemake.children(recursive=True)
+        victim = victims[0] if rng.random() < 1 / 3 else victims[rng.integers(len(victims))]
+        with contextlib.suppress(psutil.NoSuchProcess):
+            words = [Path(w).name for w in victim.cmdline()[:4]]
+            name = next((w for w in ("snakemake", "physml", "bash") if w in words), "other")
+            victim.kill()
+            died[name] = died.get(name, 0) + 1
+    snakemake.wait()
+    return died
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What must not depend on the kills: checksums of data, weights, metrics."""
+    found: dict[str, Any] = {}
+    for pipeline in PIPELINES:
+        where = folder / "results" / pipeline
+        for path in sorted((where / "data").glob("*.h5")):
+            with h5py.File(path) as file:
+                found[f"{pipeline} {path.name}"] = str(file.attrs["sha256"])
+        for name, tensor in load_file(where / "model.safetensors").items():
+            found[f"{pipeline} {name}"] = tensor.numpy().tobytes()
+        metrics = json.loads((where / "evaluation" / "metrics.json").read_text())
+        found |= {f"{pipeline} {k}": v for k, v in flat(metrics)}
+    return found
+
+
+def flat(values: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Numbers of a nested record with their places, without those of a clock."""
+    if isinstance(values, dict):
+        kept = [(k, v) for k, v in values.items() if not NOT_RESULTS.search(k)]
+        return [row for k, v in kept for row in flat(v, f"{name}/{k}")]
+    if isinstance(values, list):
+        return [row for k, v in enumerate(values) for row in flat(v, f"{name}[{k}]")]
+    # Not-a-number equals itself here.
+    return [(name, repr(values))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(5400)
+def test_fifty_kills_change_no_result(root: Path, tmp_path: Path) -> None:
+    undisturbed = Chain(root, tmp_path / "undisturbed")
+    undisturbed.finish()
+    disturbed = Chain(root, tmp_path / "disturbed")
+    died = suffer(disturbed, KILLS, np.random.default_rng(SEED))
+    disturbed.finish()
+    print(f"killed: {died}; {disturbed.runs} runs")
+    assert sum(died.values()) == KILLS
+    expected, found = results(undisturbed.folder), results(disturbed.folder)
+    assert len(expected) > 500
+    assert found.keys() == expected.keys()
+    assert [k for k in expected if found[k] != expected[k]] == []
+    for path in disturbed.folder.glob("results/*/data/*.h5"):
+        verify(path)
+    left = [str(p) for p in (disturbed.folder / "results").rglob(".*.partial*")]
+    assert left == [], "something half-written is left"
