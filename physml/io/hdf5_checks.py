@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 
 from physml.exceptions import InputError
+from physml.io.atomic import MARKER
 
 #: A chunk is one sample; nobody's sample is larger than this.
 MAX_CHUNK_BYTES = 256 << 20
@@ -27,6 +28,15 @@ _REALS = (
     *(getattr(h5py.h5t, f"IEEE_F{n}{order}") for n in (16, 32, 64) for order in ("LE", "BE")),
     h5py.h5t.NATIVE_LDOUBLE,
 )
+
+
+def how_to_remake(path: Path) -> str:
+    """What to say about a damaged file of a workflow, whose output is the file or its folder."""
+    output = path.parent if (path.parent / MARKER).is_file() else path
+    return (
+        f"If a workflow made it, the same snakemake command with `--forcerun {output}` "
+        "makes it anew, and what follows."
+    )
 
 
 def check_superblock(path: Path) -> None:
@@ -191,6 +201,7 @@ class Chunks:
                         self.path,
                         f"{self._bytes} bytes in the chunk of {self.name!r} at {place}",
                         "a damaged one" if found is None else f"{found}",
+                        how_to_remake(self.path),
                     )
 
     def _unpacked(self, raw: bytes, mask: int) -> int | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from physml import provenance as prov
 from physml.exceptions import InputError
-from physml.io.hdf5_checks import Chunks
+from physml.io.hdf5_checks import Chunks, how_to_remake
 from physml.io.shards import (
     RECORD_DIGEST,
     Spec,
@@ -24,7 +24,6 @@ from physml.io.shards import (
     damaged,
     digest_of,
     hdf5_errors,
-    how_to_remake,
     open_hdf5,
     text_attribute,
     total_digest,

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from physml import provenance as prov
 from physml.exceptions import InputError
-from physml.io.atomic import MARKER, atomic_path
-from physml.io.hdf5_checks import Chunks, check_storage, check_superblock
+from physml.io.atomic import atomic_path
+from physml.io.hdf5_checks import Chunks, check_storage, check_superblock, how_to_remake
 
 #: Memory that the arrays of one shard may take.
 MAX_BYTES = 8 << 30
@@ -655,15 +655,6 @@ def damaged(path: Path, name: str, wanted: str, found: str) -> InputError:
     """Error for content that has another digest than it was written with."""
     return InputError.expected(
         path, f"{name!r} with SHA-256 {wanted}", f"{found} (damaged)", how_to_remake(path)
-    )
-
-
-def how_to_remake(path: Path) -> str:
-    """What to say about a damaged file of a workflow, whose output is the file or its folder."""
-    output = path.parent if (path.parent / MARKER).is_file() else path
-    return (
-        f"If a workflow made it, the same snakemake command with `--forcerun {output}` "
-        "makes it anew, and what follows."
     )
 
 
