@@ -7,6 +7,7 @@ Numbers of odd bits go through conversions that few ever use.
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FL
 _CHECKSUM = 4  # bytes, of Fletcher32
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP = b"GCOL\x01\0\0\0"
 _REALS = (
     *(getattr(h5py.h5t, f"IEEE_F{n}{order}") for n in (16, 32, 64) for order in ("LE", "BE")),
     h5py.h5t.NATIVE_LDOUBLE,
@@ -77,6 +79,47 @@ def check_superblock(path: Path) -> None:
             "an extension of the superblock" if version > 1 else "a driver of its own",
             "Copy its datasets into a new file.",
         )
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a heap of texts in which the library would walk on the spot for ever.
+
+    Texts of free length, as run records are, stand in global heaps: lists of objects, each of which
+    tells where the next one is. The library follows them without asking whether that leads on.
+
+    Raises
+    ------
+    InputError
+        An object in a heap is of no size, or ends behind the heap.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        start = raw.find(_HEAP)
+        while start >= 0:
+            if not _leads_on(raw, start):
+                raise InputError.expected(
+                    path,
+                    "texts in an HDF5 file that can be found",
+                    f"a damaged heap at byte {start}",
+                    how_to_remake(path),
+                )
+            start = raw.find(_HEAP, start + len(_HEAP))
+
+
+def _leads_on(raw: mmap.mmap, start: int) -> bool:
+    """Whether the objects of a heap fill it one after the other. Lengths are of eight bytes."""
+    end = start + int.from_bytes(raw[start + 8 : start + 16], "little")
+    if end > len(raw):
+        return True  # the library refuses it
+    at = start + 16
+    while at + 16 <= end:
+        size = int.from_bytes(raw[at + 8 : at + 16], "little")
+        # The object of number 0 is the room that is left, and counts its own header.
+        free = raw[at : at + 2] == b"\0\0"
+        step = size if free else 16 + -(-size // 8) * 8
+        if step < 16 or at + step > end:
+            return False
+        at += step
+    return True
 
 
 def check_storage(path: Path, name: str, dataset: h5py.Dataset) -> None:

@@ -25,7 +25,13 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
-from physml.io.hdf5_checks import Chunks, check_storage, check_superblock, how_to_remake
+from physml.io.hdf5_checks import (
+    Chunks,
+    check_heaps,
+    check_storage,
+    check_superblock,
+    how_to_remake,
+)
 
 #: Memory that the arrays of one shard may take.
 MAX_BYTES = 8 << 30
@@ -458,6 +464,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise InputError.expected(path, "an HDF5 file", "another kind of file, or a damaged one")
     check_superblock(path)
+    check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except (OSError, RuntimeError) as error:

@@ -143,3 +143,21 @@ def test_numbers_as_everybody_writes_them(tmp_path: Path, dtype: str) -> None:
     found = read_shard(tmp_path / "a.h5", {"x": Spec(dtype), "t": Spec(optional=True)}).arrays
     assert (found["x"] == values).all()
     assert (found["t"]["a"] == values).all()
+
+
+@pytest.mark.parametrize("size", [0, 2**64 - 16, 2**63, 4097])
+def test_a_heap_of_texts_that_leads_nowhere(tmp_path: Path, size: int) -> None:
+    """The library would follow it for ever: found by flipping each byte of a shard."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = NOISE
+        file.attrs["provenance"] = "{}"
+    raw = bytearray(path.read_bytes())
+    heap = raw.index(b"GCOL")
+    raw[heap + 24 : heap + 32] = size.to_bytes(8, "little")  # of the first text in it
+    if size == 0:
+        raw[heap + 16 : heap + 18] = bytes(2)  # now it is the room that is left
+    path.write_bytes(raw)
+    for read in (read_shard, open_shard):
+        with pytest.raises(InputError, match=rf"a\.h5: .* damaged heap at byte {heap}"):
+            read(path, SPEC)
