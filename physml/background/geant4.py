@@ -9,7 +9,6 @@ detector's fluctuations, noise and threshold.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.io.archives import read_npz
 from physml.random import stream
 
 from .charge import Charge, Readout, merge
@@ -85,17 +85,24 @@ class Deposited:
         return x, y
 
 
-def _load(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise InputError.expected(path, "a file of the Geant4 set", "no such file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [n for n in names if n not in archive]
-            if missing:
-                raise InputError.expected(path, f"arrays {', '.join(names)}", f"no {missing[0]}")
-            return {n: archive[n] for n in names}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError.expected(path, "a numpy archive", f"something else ({error})") from error
+def _load(path: Path, own: str, of_sources: str, more: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Read columns of pixels (`own` numbers their source) and one of sources."""
+    energies = {name: ("f", 0 if name.endswith("_s") else 1) for name in (*more, of_sources)}
+    found = read_npz(path, {**dict.fromkeys((own, "y", "x"), ("iu", 1)), **energies})
+    columns = [n for n in found if found[n].ndim and n != of_sources]
+    lengths = {name: len(found[name]) for name in columns}
+    if len(set(lengths.values())) > 1:
+        raise InputError.expected(path, "columns of one length", f"{lengths}")
+    limits = {own: len(found[of_sources]), "y": _SHAPE[0], "x": _SHAPE[1]}
+    for name, limit in limits.items():
+        values = found[name]
+        if len(values) and not 0 <= int(values.min()) <= int(values.max()) < limit:
+            raise InputError.expected(
+                path,
+                f"numbers from 0 to {limit - 1} in {name!r}",
+                f"{values.min()}, {values.max()}",
+            )
+    return found
 
 
 def read_particles(folder: str | PathLike[str]) -> Deposited:
@@ -111,9 +118,11 @@ def read_particles(folder: str | PathLike[str]) -> Deposited:
     InputError
         No such file, or not what it should be.
     """
-    names = ("prim", "y", "x", "keV", "keV_primary", "keV_born_outside", "eprim_MeV", "exposure_s")
     path = Path(folder) / _PARTICLES
-    a = _load(path, names)
+    more = ("keV", "keV_primary", "keV_born_outside", "exposure_s")
+    a = _load(path, "prim", "eprim_MeV", more)
+    if not a["exposure_s"] > 0:
+        raise InputError.expected(path, "a positive time as 'exposure_s'", f"{a['exposure_s']}")
     total = a["keV"].astype(np.float64)
     # Stored in half precision: rounding must not leave negative energies.
     primary = np.minimum(a["keV_primary"].astype(np.float64), total)
@@ -135,7 +144,7 @@ def read_particles(folder: str | PathLike[str]) -> Deposited:
 
 def read_photons(folder: str | PathLike[str]) -> Deposited:
     """Read what X-rays left; see `read_particles` (``xray.npz``)."""
-    a = _load(Path(folder) / _PHOTONS, ("photon", "y", "x", "kev", "e_kev"))
+    a = _load(Path(folder) / _PHOTONS, "photon", "e_kev", ("kev",))
     energy = np.zeros((len(a["kev"]), len(ORIGINS)))
     energy[:, ORIGINS.index("photon")] = a["kev"]
     source = a["photon"].astype(np.int64)

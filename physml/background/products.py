@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.exceptions import InputError
 from physml.io.atomic import atomic_path, write_json
 from physml.io.fits import write_hdus
 
@@ -344,16 +345,38 @@ def corrected_area(
     -------
     ndarray, shape (n,)
         Area times retention, constant beyond the energies of the correction.
-    """
-    from physml.io.fits import open_hdus
 
-    with open_hdus(correction) as hdus:
-        data = hdus["RETENTION"].data
-        edges = np.append(data["ENERG_LO"], data["ENERG_HI"][-1]).astype(float)
-        value = np.asarray(data["RETENTION"], float)
+    Raises
+    ------
+    InputError
+        The correction is no such file.
+    """
+    edges, value = _retention(Path(correction))
     middle = 0.5 * (np.asarray(energy_lo, float) + np.asarray(energy_hi, float))
     place = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, len(value) - 1)
     return np.asarray(area, float) * value[place]
+
+
+def _retention(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges of the bins in energy, and what is retained in each."""
+    from physml.io.fits import open_hdus
+
+    names = ("ENERG_LO", "ENERG_HI", "RETENTION")
+    with open_hdus(path) as hdus:
+        try:
+            data = hdus["RETENTION"].data
+            low, high, value = (np.array(data[name], np.float64) for name in names)
+        except Exception as error:  # astropy fails in many ways on damaged tables
+            raise InputError.expected(
+                path, f"a table RETENTION with the numbers {', '.join(names)}", f"{error}"
+            ) from error
+    shapes = {low.shape, high.shape, value.shape}
+    if len(shapes) > 1 or value.ndim != 1 or not value.size:
+        raise InputError.expected(path, "one number a row in the table RETENTION", f"{shapes}")
+    edges = np.append(low, high[-1])
+    if not (np.isfinite(edges).all() and np.isfinite(value).all() and (np.diff(edges) > 0).all()):
+        raise InputError.expected(path, "finite numbers at rising energies in RETENTION", "others")
+    return edges, value
 
 
 # ----------------------------------------------------------------------------------------- images

@@ -15,12 +15,12 @@ Dense: a dataset ``frames`` with axes (frame, y, x), and optionally ``index`` an
 
 from __future__ import annotations
 
-import contextlib
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +156,7 @@ def is_event_list(path: Path) -> bool:
     """Whether a file is FITS with a table of events."""
     if _kind(path) != "fits":
         return False
-    return any(is_table for is_table, *_ in _extensions(path))
+    return any(is_table for is_table, *_ in _extensions(path, _opener(path)))
 
 
 def _kind(path: Path) -> str:
@@ -483,34 +483,42 @@ def _names(path: Path) -> str:
 # -------------------------------------------------------------------------------------------- FITS
 
 
-def _extensions(path: Path) -> Iterator[tuple[bool, Header, int]]:
-    """Whether each extension is a table, its header and where its data begin.
-
-    The headers are compared with the size of the file; the data are not touched. Of a packed file
-    `physml.io.fits.open_hdus` does the same, in memory.
-    """
-    from astropy.io import fits
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    """How to open a FITS file; a packed one is unpacked once, in memory, within a limit."""
+    from physml.io.fits import unpack
 
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    if packed:
-        from physml.io.fits import open_hdus
+    if not packed:
+        return lambda: open(path, "rb")
+    raw = unpack(path)
+    return lambda: io.BytesIO(raw)
 
-        with open_hdus(path) as hdus:
-            for hdu in hdus:
-                yield isinstance(hdu, fits.BinTableHDU), hdu.header, -1
-        return
-    size = path.stat().st_size
-    with open(path, "rb") as file:
+
+def _extensions(path: Path, opened: Callable[[], BinaryIO]) -> Iterator[tuple[bool, Header, int]]:
+    """Whether each extension is a table, its header and where its data begin.
+
+    The headers are compared with the size of the file; the data are not touched. Tile-compressed
+    images are the tables that they are stored as: astropy would believe the size they claim.
+    """
+    from astropy.io import fits
+
+    from physml.io.fits import claimed_bytes
+
+    with opened() as file:
+        size = file.seek(0, io.SEEK_END)
         start, number = 0, 0
         while start < size and number < 1000:
             file.seek(start)
-            if number and file.read(8) != b"XTENSION":
+            sign = file.read(8)
+            if number and sign != b"XTENSION":
                 return  # the standard allows special records at the end
+            if not number and sign != b"SIMPLE  ":
+                raise InputError.expected(path, "a FITS file", "another kind of file")
             file.seek(start)
             try:
                 header = fits.Header.fromfile(file, endcard=True, padding=False)
-                claimed = _claimed(header)
+                claimed = claimed_bytes(header)
                 list(header.values())  # cards are parsed when they are looked at
             except Exception as error:  # astropy's parser fails in many ways on hostile cards
                 raise InputError.expected(
@@ -528,18 +536,6 @@ def _extensions(path: Path) -> Iterator[tuple[bool, Header, int]]:
             number += 1
 
 
-def _claimed(header: Header) -> int:
-    """Bytes of data that a header claims."""
-    lengths = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header.get("NAXIS", 0)))]
-    groups, parameters = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
-    if min([0, groups, parameters, *lengths]) < 0:
-        raise ValueError("a negative length")
-    pixels = 1 if lengths else 0
-    for length in lengths:  # Python integers do not wrap around
-        pixels *= length
-    return abs(int(header["BITPIX"])) // 8 * groups * (parameters + pixels)
-
-
 def open_cube(path: Path) -> Source:
     """Source of a FITS cube (frame, y, x): the first image with three axes.
 
@@ -549,14 +545,15 @@ def open_cube(path: Path) -> Source:
         Truncated, or no such image.
     """
     seen = []
-    for is_table, header, start in _extensions(path):
+    opened = _opener(path)
+    for is_table, header, start in _extensions(path, opened):
         axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header.get("NAXIS", 0)))]
         if header.get("ZIMAGE", False):
             raise InputError.expected(
                 path, "an uncompressed cube", "a tile-compressed one", "Unpack it with funpack."
             )
         if not is_table and len(axes) == 3 and min(axes) > 0:
-            return _cube(path, header, start, (axes[2], axes[1], axes[0]))
+            return _cube(path, opened, header, start, (axes[2], axes[1], axes[0]))
         if axes:
             seen.append("a table" if is_table else " x ".join(map(str, axes)))
     raise InputError.expected(
@@ -564,10 +561,16 @@ def open_cube(path: Path) -> Source:
     )
 
 
-def _cube(path: Path, header: Header, start: int, shape: tuple[int, int, int]) -> Source:
+def _cube(
+    path: Path,
+    opened: Callable[[], BinaryIO],
+    header: Header,
+    start: int,
+    shape: tuple[int, int, int],
+) -> Source:
     _check_shape(path, shape[1:])
     codes = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-    stored = np.dtype(codes.get(int(header["BITPIX"]), "V1"))
+    stored = np.dtype(codes[int(header["BITPIX"])])
     try:
         scale, zero = float(header.get("BSCALE", 1)), float(header.get("BZERO", 0))
     except (TypeError, ValueError):
@@ -598,26 +601,13 @@ def _cube(path: Path, header: Header, start: int, shape: tuple[int, int, int]) -
         return out
 
     def cut(a: int, b: int) -> NDArray[Any]:
-        if start < 0:
-            return packed[a:b]
-        with open(path, "rb") as file:
-            file.seek(start + a * ny * nx * stored.itemsize)
-            values = np.fromfile(file, stored, (b - a) * ny * nx)
-        if len(values) < (b - a) * ny * nx:
+        frame = ny * nx * stored.itemsize
+        with opened() as file:
+            file.seek(start + a * frame)
+            raw = file.read((b - a) * frame)
+        if len(raw) < (b - a) * frame:
             raise InputError.expected(path, f"{n} frames", f"an end in frame {a} to {b - 1}")
-        return convert(values.reshape(b - a, ny, nx))
+        return convert(np.frombuffer(raw, stored).reshape(b - a, ny, nx))
 
-    packed = np.empty(0)
-    if start < 0:
-        packed = _unpacked(path)
-        dtype = packed.dtype.newbyteorder("=")
     unit = str(header.get("BUNIT", "")).strip() or None
     return _dense(str(path), shape, dtype, cut, unit=unit, header=header, path=path)
-
-
-def _unpacked(path: Path) -> NDArray[Any]:
-    from physml.io.fits import open_hdus
-
-    with open_hdus(path) as hdus, contextlib.suppress(ValueError):
-        return next(np.asarray(h.data) for h in hdus if h.is_image and len(h.shape) == 3)
-    raise InputError.expected(path, "readable frames", "damaged ones")

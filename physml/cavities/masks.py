@@ -148,14 +148,20 @@ def _paint(
             parsed = Regions.parse(
                 f"{'image' if frame == 'physical' else frame}\n{statement}", format="ds9"
             )
-        except (ValueError, TypeError, IndexError) as error:
-            raise InputError.expected(where, "a region", f"{statement!r} ({error})") from error
+        except Exception as error:  # the parser raises errors of many kinds
+            detail = " ".join(str(error).split())[:200] or type(error).__name__
+            raise InputError.expected(
+                where, "a region", f"{statement[:80]!r} ({detail})"
+            ) from error
     if len(parsed) != 1:
         reason = f" ({caught[0].message})" if caught else ""
         raise InputError.expected(where, "a region", f"{statement[:80]!r}{reason}")
     region = parsed[0]
     if isinstance(region, SkyRegion):
-        region = region.to_pixel(wcs)
+        try:
+            region = region.to_pixel(wcs)
+        except Exception as error:  # behind the sky of a projection its scale is no number
+            raise _nowhere(where, statement) from error
     assert isinstance(region, PixelRegion)
     _check_finite(where, statement, region)
     to_region, to_image = _physical(header) if frame == "physical" else (_same, _same)
@@ -170,7 +176,11 @@ def _check_finite(where: str, statement: str, region) -> None:
     except (ValueError, OverflowError, TypeError):
         edges = np.array([np.nan])
     if not (np.abs(edges) < 1e9).all():  # also false for NaN
-        raise InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
+        raise _nowhere(where, statement)
+
+
+def _nowhere(where: str, statement: str) -> InputError:
+    return InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
 
 
 def _paint_pixels(mask: np.ndarray, region, to_region: Grid, to_image: Grid) -> None:

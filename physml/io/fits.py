@@ -38,6 +38,8 @@ MAX_PIXELS = 1 << 27
 MAX_HDUS = 1000
 
 _BLOCK = 2880
+_BITPIX = (8, 16, 32, 64, -32, -64)
+_MAX_COLUMNS = 999  # of the standard
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -69,7 +71,7 @@ class ImageData(NamedTuple):
 # ---------------------------------------------------------------------------------------- opening
 
 
-def _unpack(path: Path, max_bytes: int) -> bytes:
+def unpack(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of the file, gunzipped within the limit.
 
     A packed file is unpacked step by step: a bomb of a few kilobytes is stopped at the limit.
@@ -101,8 +103,20 @@ def _unpack(path: Path, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def _claimed(header: Header) -> int:
-    """Bytes of data that a header claims, without padding."""
+def claimed_bytes(header: Header) -> int:
+    """Bytes of data that a header claims, without padding.
+
+    Raises
+    ------
+    ValueError
+        No data can be like that.
+    """
+    bits = int(header["BITPIX"])
+    if bits not in _BITPIX:
+        raise ValueError(f"BITPIX {bits}, which is none of {', '.join(map(str, _BITPIX))}")
+    columns = int(header.get("TFIELDS", 0))
+    if not 0 <= columns <= _MAX_COLUMNS:  # astropy makes room for all of them at once
+        raise ValueError(f"{columns} columns")
     axes = int(header.get("NAXIS", 0))
     if axes == 0:
         return 0
@@ -117,7 +131,7 @@ def _claimed(header: Header) -> int:
     groups, parameters = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
     if groups < 0 or parameters < 0:
         raise ValueError(f"GCOUNT {groups} and PCOUNT {parameters}")
-    return abs(int(header["BITPIX"])) // 8 * groups * (parameters + pixels)
+    return abs(bits) // 8 * groups * (parameters + pixels)
 
 
 def _check_headers(path: Path, raw: bytes) -> int:
@@ -138,7 +152,7 @@ def _check_headers(path: Path, raw: bytes) -> int:
         stream.seek(start)
         try:
             header = fits.Header.fromfile(stream, endcard=True, padding=False)
-            claimed = _claimed(header)
+            claimed = claimed_bytes(header)
         except Exception as error:  # astropy's parser fails in many ways on hostile cards
             raise InputError.expected(
                 path, f"a FITS header at byte {start}", f"a damaged one ({error})"
@@ -179,7 +193,7 @@ def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Itera
     from astropy.io import fits
 
     source = Path(path)
-    raw = _unpack(source, max_bytes)
+    raw = unpack(source, max_bytes)
     if not raw.startswith(b"SIMPLE  ="):
         what = next((name for sign, name in _FOREIGN if raw.startswith(sign)), None)
         what = what or ("an empty file" if not raw else "another kind of file")

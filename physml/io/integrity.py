@@ -15,6 +15,7 @@ import numpy as np
 
 from physml import provenance as prov
 from physml.exceptions import InputError
+from physml.io.hdf5_checks import Chunks, how_to_remake
 from physml.io.shards import (
     RECORD_DIGEST,
     Spec,
@@ -23,7 +24,6 @@ from physml.io.shards import (
     damaged,
     digest_of,
     hdf5_errors,
-    how_to_remake,
     open_hdf5,
     text_attribute,
     total_digest,
@@ -91,6 +91,7 @@ def _verify(path: Path, file: h5py.File) -> bool:
             dataset = checked_dataset(path, file, name, Spec())
             assert dataset is not None
             check_size(path, name, dataset, 1 << 62)
+            Chunks(path, name, dataset).check()
             wanted = text_attribute(dataset, "sha256")
             values = dataset if dataset.ndim else np.asarray(dataset[()])
             digests[name] = digest_of(values)

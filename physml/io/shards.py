@@ -24,16 +24,19 @@ from numpy.typing import NDArray
 
 from physml import provenance as prov
 from physml.exceptions import InputError
-from physml.io.atomic import MARKER, atomic_path
+from physml.io.atomic import atomic_path
+from physml.io.hdf5_checks import (
+    Chunks,
+    check_heaps,
+    check_storage,
+    check_superblock,
+    how_to_remake,
+)
 
 #: Memory that the arrays of one shard may take.
 MAX_BYTES = 8 << 30
-#: A chunk is one sample; nobody's sample is larger than this.
-MAX_CHUNK_BYTES = 256 << 20
 #: Deflate cannot pack more tightly than 1032:1, so that more than this is not data.
 MAX_RATIO = 1040
-#: Filters built into HDF5. Others would be loaded as plugins, that is, as code.
-_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _ROWS_PER_CHUNK = 4096
 _BLOCK_BYTES = 64 << 20
 #: Attribute with the digest of the run record.
@@ -460,6 +463,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise InputError.expected(path, "an HDF5 file", "no such file")
     if not h5py.is_hdf5(path):
         raise InputError.expected(path, "an HDF5 file", "another kind of file, or a damaged one")
+    check_superblock(path)
+    check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except (OSError, RuntimeError) as error:
@@ -512,27 +517,13 @@ def checked_dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.
     dataset = file.get(name)
     if not isinstance(dataset, h5py.Dataset):
         raise InputError.expected(path, f"{name!r} to be a dataset", type(dataset).__name__.lower())
-    _check_storage(path, name, dataset)
+    check_storage(path, name, dataset)
     _check_type(path, name, dataset, spec)
     return dataset
 
 
 def _names(file: h5py.File) -> list[str]:
     return [str(name) for name, _ in zip(file, range(50), strict=False)]
-
-
-def _check_storage(path: Path, name: str, dataset: h5py.Dataset) -> None:
-    plan = dataset.id.get_create_plist()
-    layout = plan.get_layout()
-    if layout == h5py.h5d.VIRTUAL or dataset.is_virtual:
-        raise InputError.expected(path, f"{name!r} stored in the file", "a virtual dataset")
-    if plan.get_external_count() > 0:
-        raise InputError.expected(path, f"{name!r} stored in the file", "external storage")
-    filters = {plan.get_filter(i)[0] for i in range(plan.get_nfilters())}
-    if not filters <= _FILTERS:
-        raise InputError.expected(
-            path, f"{name!r} packed with gzip or not at all", f"filters {sorted(filters)}"
-        )
 
 
 def _check_type(path: Path, name: str, dataset: h5py.Dataset, spec: Spec) -> None:
@@ -584,29 +575,7 @@ def check_size(path: Path, name: str, dataset: h5py.Dataset, budget: int) -> int
             f"the data of {name!r} in the file",
             f"shape {dataset.shape} ({declared} bytes) with {stored} bytes stored",
         )
-    if dataset.chunks is not None:
-        _check_chunks(path, name, dataset)
     return declared
-
-
-def _check_chunks(path: Path, name: str, dataset: h5py.Dataset) -> None:
-    chunk = int(dataset.dtype.itemsize)
-    for length in dataset.chunks:
-        chunk *= int(length)
-    # A chunk of one sample may be larger than the data only for short datasets.
-    if chunk > MAX_CHUNK_BYTES:
-        raise InputError.expected(
-            path, f"chunks of {name!r} of at most {MAX_CHUNK_BYTES} bytes", f"{chunk} bytes"
-        )
-    # HDF5 unpacks a chunk as far as it goes. One that is stored in fewer bytes than it has to
-    # hold can grow by 1032 at most, so that this bounds the memory.
-    limit = chunk + chunk // 1000 + 1024
-    sizes: list[int] = []
-    dataset.id.chunk_iter(lambda info: sizes.append(int(info.size)))
-    if sizes and max(sizes) > limit:
-        raise InputError.expected(
-            path, f"chunks of {name!r} stored in at most {limit} bytes", f"{max(sizes)} bytes"
-        )
 
 
 def _take(path: Path, name: str, dataset: h5py.Dataset, spec: Spec, index: Any) -> NDArray[Any]:
@@ -669,6 +638,7 @@ def read_shard(
                 continue
             with hdf5_errors(source, name):
                 budget -= check_size(source, name, dataset, budget)
+                Chunks(source, name, dataset).check()
             datasets[name] = dataset
         for name, dataset in datasets.items():
             values = _take(source, name, dataset, spec[name], ())
@@ -695,15 +665,6 @@ def damaged(path: Path, name: str, wanted: str, found: str) -> InputError:
     )
 
 
-def how_to_remake(path: Path) -> str:
-    """What to say about a damaged file of a workflow, whose output is the file or its folder."""
-    output = path.parent if (path.parent / MARKER).is_file() else path
-    return (
-        f"If a workflow made it, the same snakemake command with `--forcerun {output}` "
-        "makes it anew, and what follows."
-    )
-
-
 def _check_digest(path: Path, name: str, dataset: h5py.Dataset, values: NDArray[Any]) -> None:
     with hdf5_errors(path, name):
         wanted = text_attribute(dataset, "sha256")
@@ -714,7 +675,8 @@ def _check_digest(path: Path, name: str, dataset: h5py.Dataset, values: NDArray[
 class LazyShard:
     """An open shard that reads samples as they are asked for; a context manager.
 
-    All datasets were checked at opening; `read` checks that what it reads is finite.
+    All datasets were checked at opening; `read` checks that what it reads is well packed (unless
+    it was `unpacked` before, in a comparison with digests) and finite.
     """
 
     def __init__(
@@ -723,14 +685,17 @@ class LazyShard:
         spec: Mapping[str, Spec],
         *,
         max_bytes: int = MAX_BYTES,
+        unpacked: bool = False,
     ) -> None:
         self.path = Path(path)
         self.max_bytes = max_bytes
+        self._unpacked = unpacked
         self._spec = dict(spec)
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_hdf5(self.path))
             self._datasets: dict[str, h5py.Dataset] = {}
+            self._chunks: dict[str, Chunks] = {}
             for name, wanted in spec.items():
                 dataset = _dataset(self.path, file, name, wanted)
                 if dataset is None:
@@ -738,6 +703,7 @@ class LazyShard:
                 with hdf5_errors(self.path, name):
                     # The whole may be larger than memory; it must still be backed by bytes.
                     check_size(self.path, name, dataset, 1 << 62)
+                    self._chunks[name] = Chunks(self.path, name, dataset)
                 self._datasets[name] = dataset
             self.provenance: dict[str, Any] = _provenance(self.path, file) or {}
             self._stack = stack.pop_all()
@@ -787,11 +753,14 @@ class LazyShard:
         length = int(dataset.shape[0])
         sample = _declared(dataset) // max(length, 1)
         if isinstance(index, slice):
-            self._check_budget(name, len(range(*index.indices(length))) * sample)
+            rows = range(*index.indices(length))
+            self._check_budget(name, len(rows) * sample)
+            self._check_chunks(name, rows)
             return _take(self.path, name, dataset, spec, index)
         if np.ndim(index) == 0:
             position = _within(operator.index(index), length, name)  # type: ignore[arg-type]
             self._check_budget(name, sample)
+            self._check_chunks(name, [position])
             return _take(self.path, name, dataset, spec, position)
         wanted = np.asarray(index)
         if wanted.dtype == bool:
@@ -802,6 +771,7 @@ class LazyShard:
         unique, inverse = np.unique(positions, return_inverse=True)
         if len(unique) == 0:
             return np.empty((0, *dataset.shape[1:]), dataset.dtype)
+        self._check_chunks(name, unique.tolist())
         return _take(self.path, name, dataset, spec, unique)[inverse]
 
     def _check_budget(self, name: str, size: int) -> None:
@@ -809,6 +779,11 @@ class LazyShard:
             raise InputError.expected(
                 self.path, f"at most {self.max_bytes} bytes of {name!r} at once", f"{size} bytes"
             )
+
+    def _check_chunks(self, name: str, rows: Iterable[int]) -> None:
+        if not self._unpacked:
+            with hdf5_errors(self.path, name):
+                self._chunks[name].check(rows)
 
     def close(self) -> None:
         """Close the file; further reading fails."""
@@ -848,4 +823,4 @@ def open_shard(
         from physml.io.integrity import verify_shard
 
         verify_shard(path)
-    return LazyShard(path, spec, max_bytes=max_bytes)
+    return LazyShard(path, spec, max_bytes=max_bytes, unpacked=verify)

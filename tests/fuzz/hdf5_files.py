@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,12 @@ def _put(draw: st.DrawFn, file: h5py.File, name: str) -> None:
             made = file.create_dataset(name, shape, dtype, **packing)
             if not huge and made.dtype.kind in "uif" and draw(st.booleans()):
                 made[...] = draw(st.sampled_from([0, 1, 3]))
+            if made.chunks and draw(st.booleans()):
+                raw = draw(st.sampled_from([b"", b"x", b"x" * 64, bytes(1 << 16)]))
+                packed = draw(st.sampled_from([raw, zlib.compress(raw), zlib.compress(raw)[:-3]]))
+                mask = draw(st.sampled_from([0, 0, 1, 3]))
+                made.id.write_direct_chunk((0,) * made.ndim, packed, mask)
             if draw(st.booleans()):
                 made.attrs["sha256"] = draw(st.sampled_from(ATTRIBUTES))
-        except (TypeError, ValueError, OSError, OverflowError, RuntimeError):
+        except (AttributeError, TypeError, ValueError, OSError, OverflowError, RuntimeError):
             return  # the library itself does not allow this combination

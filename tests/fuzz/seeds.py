@@ -108,6 +108,13 @@ def fits() -> dict[str, bytes]:
     good = fits.BinTableHDU.from_columns(
         [fits.Column("START", "D", array=[0.0]), fits.Column("STOP", "D", array=[99.0])], name="GTI"
     )
+    edges = [
+        fits.Column(f"ENERG_{x}", "E", unit="keV", array=[k, k + 1])
+        for k, x in enumerate(("LO", "HI"))
+    ]
+    share = fits.BinTableHDU.from_columns(
+        [*edges, fits.Column("RETENTION", "E", array=[0.9, 0.8])], name="RETENTION"
+    )
     profile = QTable({"radius": [1.0, 2.0], "pressure": [1e-10, 1e-11]})
     profile["radius"].unit, profile["pressure"].unit = "kpc", "erg / cm3"
     return {
@@ -116,10 +123,37 @@ def fits() -> dict[str, bytes]:
         "gzip_tiles": as_bytes(
             fits.PrimaryHDU(), fits.CompImageHDU(image.astype("f4"), compression_type="GZIP_2")
         ),
+        "retention": as_bytes(fits.PrimaryHDU(), share),
         "events": as_bytes(fits.PrimaryHDU(), events, good),
         "cube": as_bytes(fits.PrimaryHDU(_counts().astype("i2"))),
+        "tiles_cube": as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(_counts().astype("i2"))),
         "table": _written("a.fits", lambda p: write_catalogue(p, QTable(profile), _record())),
     }
+
+
+@cache
+def arrays() -> dict[str, dict[str, np.ndarray]]:
+    """What the archives of the Geant4 set hold."""
+    n = 6
+    place = {name: np.arange(n, dtype="i2") for name in ("y", "x")}
+    source, energy = np.repeat([0, 1, 2], 2).astype("i4"), np.linspace(1, 9, n).astype("f4")
+    half = {name: energy.astype("f2") / 4 for name in ("keV_primary", "keV_born_outside")}
+    incident = {"eprim_MeV": np.ones(3, "f4"), "exposure_s": np.array(2.5)}
+    return {
+        "particles": {**incident, "prim": source, **place, "keV": energy, **half},
+        "photons": {"e_kev": np.ones(3, "f4"), "photon": source, **place, "kev": energy},
+    }
+
+
+@cache
+def archives() -> dict[str, bytes]:
+    """The same, as they are packed."""
+    found = {}
+    for name, made in arrays().items():
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **made)
+        found[name] = buffer.getvalue()
+    return found
 
 
 @cache

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from physml.exceptions import InputError, PhysmlError
 
-from . import hdf5_files, mutations, seeds
+from . import archive_files, hdf5_files, mutations, seeds
 
 Read = Callable[[Path], object]
 LIMIT = 64 << 20
@@ -110,11 +110,13 @@ def _fits() -> st.SearchStrategy[bytes]:
     made = seeds.fits()
     plain = _each(made, mutations.cards_changed, lambda r: mutations.damaged(r, mutations.CARDS))
     torn = mutations.damaged(gzip.compress(made["image"]))
-    return plain | _packed(made["image"]) | _packed(made["cube"]) | torn
+    packed = [_packed(made[name]) for name in ("image", "cube", "tiles_cube", "events")]
+    return plain | torn | st.one_of(packed)
 
 
 def _fits_readers() -> tuple[Read, ...]:
     from physml.background.event_list import load_events
+    from physml.background.products import corrected_area
     from physml.background.sources import is_event_list, open_cube
     from physml.cavities.energetics import kpc_per_arcsec, read_profile
     from physml.io.catalogues import read_catalogue
@@ -136,6 +138,7 @@ def _fits_readers() -> tuple[Read, ...]:
         frames,
         read_catalogue,
         lambda path: read_profile(path, scale),
+        lambda path: corrected_area([0.1, 2.0], [0.2, 3.0], [10.0, 20.0], path),
     )
 
 
@@ -196,16 +199,7 @@ def _settings_readers() -> tuple[Read, ...]:
 
 def _regions() -> st.SearchStrategy[bytes]:
     tokens = (b"circle", b"ellipse(", b"polygon(1,2,3)", b"box(", b"annulus(1,1,3,2)", b"rotbox")
-    tokens += (
-        b"fk5",
-        b"galactic;",
-        b"physical",
-        b"linear",
-        b"wcsa",
-        b"-circle(1,1,1)",
-        b"||",
-        b"|",
-    )
+    tokens += (b"fk5", b"galactic;", b"physical", b"linear", b"wcsa", b"-circle(1,1,1)", b"||")
     tokens += (b"panda(1,1,0,360,4,1,9,2)", b"text={}}", b"# text={\x1b[2J}", b"circle(1p,1i,1d)")
     tokens += (b"point(1,1)", b"composite", b"&", b"circle(nan,nan,nan)", b'circle(1,1,1e300")')
     return _each(
@@ -328,6 +322,7 @@ def _states_readers() -> tuple[Read, ...]:
 TARGETS: dict[str, Target] = {
     "hdf5": Target(seeds.hdf5, _hdf5, _hdf5_readers, ".h5"),
     "fits": Target(seeds.fits, _fits, _fits_readers, ".fits"),
+    "archives": Target(seeds.archives, archive_files.content, archive_files.readers, ".npz"),
     "safetensors": Target(seeds.safetensors, _safetensors, _safetensors_readers, ".safetensors"),
     "settings": Target(seeds.settings, _settings, _settings_readers, ".yaml"),
     "regions": Target(seeds.regions, _regions, _regions_readers, ".reg"),

@@ -88,7 +88,8 @@ def test_a_reader_that_never_ends_is_noticed(bad_reader, monkeypatch) -> None:
 def test_all_readers_are_there() -> None:
     assert {name: len(readers(name)) for name in TARGETS} == {
         "hdf5": 5,
-        "fits": 5,
+        "fits": 6,
+        "archives": 2,
         "safetensors": 4,
         "settings": 3,
         "regions": 3,

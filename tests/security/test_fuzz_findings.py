@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fuzz.targets import check
 
 from physml import data
 from physml.exceptions import InputError
 
+
+def cube(bitpix: int) -> bytes:
+    """FITS cube of 3 frames of 12 x 12, with as much behind its header as it could ask for."""
+    cards = ["SIMPLE  = T", f"BITPIX  = {bitpix}", "NAXIS   = 3"]
+    cards += ["NAXIS1  = 12", "NAXIS2  = 12", "NAXIS3  = 3", "END"]
+    return "".join(card.ljust(80) for card in cards).ljust(2880).encode() + bytes(2880)
+
+
+def tiles(frames: int) -> bytes:
+    """Tile-compressed FITS cube of three frames that claims another number of them."""
+    from astropy.io import fits
+
+    buffer = io.BytesIO()
+    packed = fits.CompImageHDU(np.zeros((3, 12, 12), "i2"), compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(buffer)
+    three = b"ZNAXIS3 = " + b"3".rjust(20)
+    assert three in buffer.getvalue()
+    return buffer.getvalue().replace(three, b"ZNAXIS3 = " + str(frames).encode().rjust(20))
+
+
+def columns(number: int) -> bytes:
+    """FITS table that claims a number of columns."""
+    from fuzz.seeds import fits
+
+    three = b"TFIELDS = " + b"3".rjust(20)
+    assert three in fits()["retention"]
+    return fits()["retention"].replace(three, b"TFIELDS = " + str(number).encode().rjust(20))
+
+
 FINDINGS: dict[str, tuple[str, bytes]] = {
     # A circle round nowhere: NumPy could make no pixel of it.
     "a region at NaN": ("regions", b"image\ncircle(nan,6,3)"),
     "a polygon at infinity": ("regions", b"image\npolygon(1,1,1e400,1,5,5)"),
     "a radius beyond all pixels": ("regions", b"image\ncircle(6,6,1e300)"),
+    # The image's projection shows half the sky, and this is on the other half.
+    "an ellipse behind the sky": ("regions", b'galactic\nellipse(10.01,20.01,20",10",30)'),
+    "a size without a unit": ("regions", b'fk5\ncircle(10,20,12.5"+)'),
     # The message repeated what stood in the file, and the terminal obeyed.
     "a region that clears the screen": ("regions", b"\x1b[2Jcircle(1,1,1)"),
     "a null in a region": ("regions", b"\x00\x00region file"),
     "a column of a table that rings": ("texts", b"# %ECSV 1.0\n# ---\n# \x07\na\n1\n"),
+    # Numbers of no bits take no room, so that the file was long enough; then they were read.
+    "a cube of numbers of no bits": ("fits", cube(0)),
+    "a packed cube of numbers of no bits": ("fits", gzip.compress(cube(0))),
+    "a cube of numbers of seven bits": ("fits", cube(7)),
+    # Two packings, one in the other: the inner one's claim was believed, and memory ran out.
+    "a packed cube of tiles that claim two terabytes": (
+        "fits",
+        gzip.compress(tiles(9_000_000_000)),
+    ),
+    # Room was made for all of them before the first was looked for.
+    "a table of a million million columns": ("fits", columns(1 << 40)),
+    "a table of less than no columns": ("fits", columns(-1)),
     # The table of external files was read without care, since it is our own; a mirror's is not.
     "a manifest that is no text": ("texts", b"\x88,file,version"),
     "a manifest with a cell too many": ("texts", ",".join(data.COLUMNS).encode() + b"\n1,2\n" * 2),
@@ -42,3 +89,109 @@ def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
         path.write_text(f"image\n{text}\n")
         with pytest.raises(InputError, match="line 2: expected a region"):
             read_mask(path, (12, 12), None)
+
+
+def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
+    from astropy.wcs import WCS
+
+    from physml.cavities.masks import read_mask
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (6, 6), (-0.01, 0.01)
+    path = tmp_path / "a.reg"
+    for text in ('ellipse(190,-20,20",10",30)', "circle(190,-20,0.1)", 'circle(10,20,12.5"+)'):
+        path.write_text(f"fk5\n{text}\n")
+        with pytest.raises(InputError, match=r"a\.reg, line 2: expected a region"):
+            read_mask(path, (12, 12), wcs)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_cube_of_numbers_of_no_bits_is_refused_by_its_header(tmp_path: Path, pack) -> None:
+    from physml.background.sources import open_cube
+    from physml.io.fits import open_image
+
+    path = tmp_path / "a.fits"
+    path.write_bytes(pack(cube(0)))
+    for read in (open_cube, open_image):
+        with pytest.raises(InputError, match=r"a\.fits: expected a FITS header .*BITPIX 0"):
+            read(path)
+
+
+@pytest.mark.parametrize("number", [-1, 1000, 1 << 40])
+def test_a_table_of_too_many_columns_is_refused_by_its_header(tmp_path: Path, number: int) -> None:
+    from physml.io.describe import describe
+
+    path = tmp_path / "a.fits"
+    path.write_bytes(columns(number))
+    with pytest.raises(InputError, match=rf"a\.fits: expected a FITS header .*{number} columns"):
+        describe(path)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("frames", [3, 9_000_000_000])
+def test_tiles_of_frames_are_refused_unread(tmp_path: Path, pack, frames: int) -> None:
+    from physml.background.sources import open_cube
+
+    path = tmp_path / "a.fits"
+    path.write_bytes(pack(tiles(frames)))
+    with pytest.raises(InputError, match=r"a\.fits: expected an uncompressed cube"):
+        open_cube(path)
+
+
+def test_an_archive_that_asks_for_terabytes_is_refused_unread(tmp_path: Path) -> None:
+    import zipfile
+
+    from physml.background.geant4 import read_photons
+    from physml.io.archives import read_npz
+
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }\n"
+    path = tmp_path / "xray.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        raw = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        archive.writestr("x.npy", raw + bytes(8))
+    with pytest.raises(InputError, match=r"xray\.npz: expected arrays of not too many bytes"):
+        read_npz(path, {"x": ("f", 1)})
+    with pytest.raises(InputError, match=r"no \w+ among them"):
+        read_photons(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("prim", np.array([0, 0, 1, 1, 2, 3], "i4"), "numbers from 0 to 2 in 'prim'"),
+        ("y", np.full(6, 512, "i2"), "numbers from 0 to 511 in 'y'"),
+        ("x", np.full(5, 1, "i2"), "columns of one length"),
+        ("keV", np.full(6, np.nan, "f4"), "finite numbers in 'keV'"),
+        ("exposure_s", np.array(-1.0), "a positive time"),
+        ("prim", np.zeros(6), "whole numbers with 1 axes as 'prim'"),
+        ("prim", np.array([{}] * 6, object), "whole numbers with 1 axes as 'prim'"),
+    ],
+)
+def test_a_set_that_points_beyond_itself_is_refused(tmp_path: Path, name, value, message) -> None:
+    from fuzz.seeds import arrays
+
+    from physml.background.geant4 import read_particles
+
+    np.savez_compressed(tmp_path / "far_shield.npz", **arrays()["particles"])
+    assert len(read_particles(tmp_path)) == 3
+    np.savez_compressed(tmp_path / "far_shield.npz", **{**arrays()["particles"], name: value})
+    with pytest.raises(InputError, match=f"far_shield.npz: expected {message}"):
+        read_particles(tmp_path)
+
+
+def test_a_correction_of_the_area_is_checked(tmp_path: Path) -> None:
+    from fuzz.seeds import fits
+
+    from physml.background.products import corrected_area
+
+    path, bins = tmp_path / "a.fits", np.array([[0.1, 0.5], [0.5, 0.9]])
+    path.write_bytes(fits()["retention"])
+    np.testing.assert_allclose(corrected_area(*bins, np.ones(2), path), 0.9, rtol=1e-6)
+    for name, message in [("cube", "a table RETENTION"), ("image", "a table RETENTION")]:
+        path.write_bytes(fits()[name])
+        with pytest.raises(InputError, match=rf"a\.fits: expected {message}"):
+            corrected_area(*bins, np.ones(2), path)
+    path.write_bytes(fits()["retention"].replace(b"'ENERG_HI'", b"'ENERG_HO'"))
+    with pytest.raises(InputError, match="ENERG_LO, ENERG_HI, RETENTION"):
+        corrected_area(*bins, np.ones(2), path)

@@ -274,3 +274,44 @@ def test_address_of_a_chunk_outside_of_the_file(path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(InputError):
         read_shard(path, SPEC)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fs_strategy": "page"},
+        {"fs_strategy": "fsm", "fs_persist": True},
+        {"fs_strategy": "fsm", "fs_persist": True, "userblock_size": 2048},
+    ],
+)
+def test_extensions_of_the_superblock(path: Path, more: dict) -> None:
+    """What is in them is worked through while the file is opened, before anything is checked."""
+    with h5py.File(path, "w", **more) as file:
+        file["counts"] = IMAGES
+    refused(path, match=r"found an extension of the superblock\. Copy its datasets")
+    with pytest.raises(InputError, match=str(path)):
+        describe(path)
+
+
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+@pytest.mark.parametrize("userblock", [0, 512, 2048])
+def test_superblocks_of_every_version(path: Path, libver: str, userblock: int) -> None:
+    with h5py.File(path, "w", libver=libver, userblock_size=userblock) as file:
+        file["counts"] = IMAGES
+    assert (read_shard(path, SPEC).arrays["counts"] == IMAGES).all()
+    raw = path.read_bytes()
+    for size in (userblock + 8, userblock + 20, userblock + 40):
+        path.write_bytes(raw[:size])
+        refused(path)
+
+
+def test_a_driver_of_its_own(path: Path) -> None:
+    """The first superblock could name another way of finding the bytes, across many files."""
+    with h5py.File(path, "w", libver="earliest") as file:
+        file["counts"] = IMAGES
+    raw = bytearray(path.read_bytes())
+    assert raw[8] == 0
+    assert raw[48:56] == b"\xff" * 8
+    raw[48:56] = struct.pack("<Q", 96)
+    path.write_bytes(raw)
+    refused(path, match="a driver of its own")
