@@ -409,7 +409,7 @@ def test_a_damaged_chunk(seen, refused, tmp_path):
     raw = bytearray(path.read_bytes())
     raw[place.byte_offset : place.byte_offset + place.size] = bytes(place.size)
     path.write_bytes(raw)
-    refused(path, mentions=[path, "readable dataset 'frames'"])
+    refused(path, mentions=[path, "chunk of 'frames'"])
 
 
 @pytest.mark.parametrize("keep", [1000, 2880, 60_000, 1_000_000])

@@ -63,6 +63,13 @@ def growing(amount):
     return lambda wildcards, attempt: attempt * amount
 
 
+def workers_of(placed):
+    """Where tasks are done; workers that died for want of memory get more, as jobs do."""
+    return lambda wildcards, attempt: placed.model_copy(
+        update={"mem_mb": attempt * placed.mem_mb}
+    ).model_dump_json()
+
+
 def launched(resources):
     """How the processes of a training are started, and what else the job then asks for.
 

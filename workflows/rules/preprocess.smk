@@ -4,12 +4,6 @@
 placed = getattr(settings.preprocess, "dask", None)
 
 
-def workers_of(wildcards, attempt):
-    """Where the tasks are done; workers that died for want of memory get more, as jobs do."""
-    more = {"mem_mb": attempt * placed.mem_mb}
-    return placed.model_copy(update=more).model_dump_json()
-
-
 rule preprocess:
     input:
         expand("<results>/raw/{shard}.h5", shard=range(settings.simulate.n_shards)),
@@ -22,7 +16,7 @@ rule preprocess:
     # With worker jobs, this one gives out tasks and writes what comes back.
     threads: 1 if placed and placed.cluster == "slurm" else settings.preprocess.resources.threads
     resources:
-        **({"dask": workers_of} if placed else {}),
+        **({"dask": workers_of(placed)} if placed else {}),
         mem_mb=growing(settings.preprocess.resources.mem_mb),
         runtime=growing(settings.preprocess.resources.runtime_min),
         gpu=settings.preprocess.resources.gpu,
