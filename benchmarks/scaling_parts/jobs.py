@@ -1,0 +1,123 @@
+"""What Snakemake and Slurm add to a job, on the toy chain of the tests, whose jobs do nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from .cluster import Cluster
+from .measure import PHYSML, ROOT, CommandFailed, environment, run
+from .rows import Row, Rows, key
+from .workers import SLURM, SNAKEMAKE
+
+TOY = ROOT / "tests" / "workflow" / "toy"
+#: Numbers of jobs: the line through them has Snakemake's own start in it, and a job's slope.
+JOBS = (4, 24)
+ALONE = 3  # times that the command of a job is run without Snakemake
+
+#: Imported by every Python of the chain: notes at its end how much processor time it has used.
+#: Jobs of Slurm are nobody's children, and only accounting, which may be absent, adds them up.
+NOTE = """
+import atexit, os, resource, uuid
+from pathlib import Path
+
+def note():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    folder = Path(os.environ["PHYSML_SCALING_NOTES"])
+    (folder / uuid.uuid4().hex).write_text(str(used.ru_utime + used.ru_stime))
+
+atexit.register(note)
+"""
+
+
+def measure(rows: Rows, folder: Path, cluster: Cluster | str, say=print) -> None:
+    """Run the toy chain with few and with many jobs, here and on the cluster."""
+    place = folder / "jobs"
+    notes = place / "notes"
+    shutil.rmtree(notes, ignore_errors=True)
+    notes.mkdir(parents=True)
+    (notes / "sitecustomize.py").write_text(NOTE)
+    rows.get(key("alone", "toy", "simulate", {}), lambda: _alone(place, say))
+    for where in ("here", "slurm"):
+        for jobs in JOBS:
+            name = key("jobs", "toy", "simulate", {"where": where, "jobs": jobs})
+            head: Row = {"kind": "jobs", "pipeline": "toy", "where": where, "jobs": jobs}
+            rows.rows.pop(f"missing {name}", None)
+            why = cluster if where == "slurm" and isinstance(cluster, str) else None
+            if name in rows.rows:
+                continue
+            try:
+                if why is None:
+                    head["slots"] = cluster.cpus if where == "slurm" else 1  # type: ignore[union-attr]
+                    rows.get(name, lambda h=head: h | _chain(place, notes, h, say))
+            except CommandFailed as error:
+                if where == "here":
+                    raise
+                why = f"did not work: {str(error).splitlines()[-1]}"
+            if why is not None:
+                rows.rows[f"missing {name}"] = head | {"kind": "missing", "why": why}
+                rows.save()
+
+
+def _environment(notes: Path) -> dict[str, str]:
+    return environment(
+        PYTHONPATH=f"{notes}:{TOY / 'package'}", PHYSML_SCALING_NOTES=str(notes / "found")
+    )
+
+
+def _alone(place: Path, say) -> Row:
+    say("Snakemake: the command of a job alone")
+    env = environment(PYTHONPATH=str(TOY / "package"))
+    out = place / "alone.h5"
+    command = [*PHYSML, "toy", "simulate", "--overwrite", "-o", str(out)]
+    costs = [run(command, env=env).row() for _ in range(ALONE)]
+    mean = {name: sum(c[name] for c in costs) / ALONE for name in ("wall_s", "cpu_s")}
+    return {"kind": "alone", "pipeline": "toy", **mean}
+
+
+def _chain(place: Path, notes: Path, row: Row, say) -> Row:
+    where, jobs = row["where"], row["jobs"]
+    say(f"Snakemake: a chain of {jobs} jobs{'' if where == 'here' else ', Slurm'}")
+    folder = place / f"{where}-{jobs}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    found = notes / "found"
+    shutil.rmtree(found, ignore_errors=True)
+    found.mkdir()
+    how = SLURM if where == "slurm" else ("--cores", "1")
+    simulate = f"simulate={{n_samples: {jobs}, shard_size: 1}}"
+    snakefile = TOY / "pipelines" / "toy" / "Snakefile"
+    command = [*SNAKEMAKE, *how, "--snakefile", str(snakefile), "--notemp", "--until", "simulate"]
+    cost = run([*command, "--config", simulate], env=_environment(notes), cwd=folder)
+    used = sum(float(path.read_text()) for path in found.iterdir())
+    return {
+        "wall_s": round(cost.wall_s, 3),
+        # Of Snakemake itself and what it waits for; of all processes of all jobs.
+        "main_s": round(cost.cpu_s, 3),
+        "cpu_s": round(max(used, cost.cpu_s) if where == "here" else used, 3),
+    }
+
+
+def overhead(rows: Rows, where: str) -> Row | None:
+    """What is added to a job: processor seconds, seconds of Snakemake itself, wall seconds.
+
+    None where it was not measured.
+    """
+    found = sorted(rows.of("jobs", where=where), key=lambda row: row["jobs"])
+    alone = rows.of("alone")
+    if len(found) < 2 or not alone:
+        return None
+    few, many = found[0], found[-1]
+
+    def slope(name: str) -> float:
+        return (many[name] - few[name]) / (many["jobs"] - few["jobs"])
+
+    cpu = slope("cpu_s") - alone[0]["cpu_s"]
+    return {
+        "cpu_s": cpu,
+        # Of jobs here, what they used themselves is in Snakemake's own time.
+        "main_s": slope("main_s") if where == "slurm" else cpu,
+        "wall_s": slope("wall_s") - (alone[0]["wall_s"] if where == "here" else 0.0),
+        "start_s": few["wall_s"] - few["jobs"] * slope("wall_s"),
+        "slots": many["slots"],
+    }
