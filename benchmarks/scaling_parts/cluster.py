@@ -49,7 +49,7 @@ def answering() -> Cluster | None:
     asked = ["sinfo", "-h", "-N", "-o", "%P %N %T %c %o"]
     done = subprocess.run(asked, capture_output=True, text=True, timeout=60)
     rows = [line.split() for line in done.stdout.splitlines()] if done.returncode == 0 else []
-    rows = [row for row in rows if row[2].rstrip("*") in ("idle", "mixed", "allocated")]
+    rows = [row for row in rows if row[2] in ("idle", "mixed", "allocated")]
     usual = [row for row in rows if row[0].endswith("*")] or rows
     if not usual:
         return None

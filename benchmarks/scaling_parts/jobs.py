@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from .cluster import Cluster
-from .measure import PHYSML, ROOT, CommandFailed, environment, run
+from .measure import PHYSML, ROOT, environment, run
 from .rows import Row, Rows, key
 from .workers import SLURM, SNAKEMAKE
+
+Say = Callable[[str], None]
 
 TOY = ROOT / "tests" / "workflow" / "toy"
 #: Numbers of jobs: the line through them has Snakemake's own start in it, and a job's slope.
 JOBS = (4, 24)
-ALONE = 3  # times that the command of a job is run without Snakemake
+ALONE = 5  # times that the command of a job is run without Snakemake
 
 #: Imported by every Python of the chain: notes at its end how much processor time it has used.
 #: Jobs of Slurm are nobody's children, and only accounting, which may be absent, adds them up.
@@ -30,7 +34,7 @@ atexit.register(note)
 """
 
 
-def measure(rows: Rows, folder: Path, cluster: Cluster | str, say=print) -> None:
+def measure(rows: Rows, folder: Path, cluster: Cluster | str, say: Say = print) -> None:
     """Run the toy chain with few and with many jobs, here and on the cluster."""
     place = folder / "jobs"
     notes = place / "notes"
@@ -42,21 +46,13 @@ def measure(rows: Rows, folder: Path, cluster: Cluster | str, say=print) -> None
         for jobs in JOBS:
             name = key("jobs", "toy", "simulate", {"where": where, "jobs": jobs})
             head: Row = {"kind": "jobs", "pipeline": "toy", "where": where, "jobs": jobs}
-            rows.rows.pop(f"missing {name}", None)
-            why = cluster if where == "slurm" and isinstance(cluster, str) else None
-            if name in rows.rows:
-                continue
-            try:
-                if why is None:
-                    head["slots"] = cluster.cpus if where == "slurm" else 1  # type: ignore[union-attr]
-                    rows.get(name, lambda h=head: h | _chain(place, notes, h, say))
-            except CommandFailed as error:
-                if where == "here":
-                    raise
-                why = f"did not work: {str(error).splitlines()[-1]}"
-            if why is not None:
-                rows.rows[f"missing {name}"] = head | {"kind": "missing", "why": why}
-                rows.save()
+            no_cluster = cluster if where == "slurm" and isinstance(cluster, str) else None
+            if where == "here":
+                head["slots"] = 1
+            elif isinstance(cluster, Cluster):
+                head["slots"] = cluster.cpus
+            chain = partial(_chain, place, notes, where, jobs, say)
+            rows.attempt(name, head, chain, no_cluster, may_fail=where == "slurm")
 
 
 def _environment(notes: Path) -> dict[str, str]:
@@ -65,7 +61,7 @@ def _environment(notes: Path) -> dict[str, str]:
     )
 
 
-def _alone(place: Path, say) -> Row:
+def _alone(place: Path, say: Say) -> Row:
     say("Snakemake: the command of a job alone")
     env = environment(PYTHONPATH=str(TOY / "package"))
     out = place / "alone.h5"
@@ -75,8 +71,7 @@ def _alone(place: Path, say) -> Row:
     return {"kind": "alone", "pipeline": "toy", **mean}
 
 
-def _chain(place: Path, notes: Path, row: Row, say) -> Row:
-    where, jobs = row["where"], row["jobs"]
+def _chain(place: Path, notes: Path, where: str, jobs: int, say: Say) -> Row:
     say(f"Snakemake: a chain of {jobs} jobs{'' if where == 'here' else ', Slurm'}")
     folder = place / f"{where}-{jobs}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -112,12 +107,14 @@ def overhead(rows: Rows, where: str) -> Row | None:
     def slope(name: str) -> float:
         return (many[name] - few[name]) / (many["jobs"] - few["jobs"])
 
-    cpu = slope("cpu_s") - alone[0]["cpu_s"]
+    # What is added may be less than the scatter of what it is added to.
+    cpu = max(0.0, slope("cpu_s") - alone[0]["cpu_s"])
+    waited = alone[0]["wall_s"] if where == "here" else 0.0
     return {
         "cpu_s": cpu,
         # Of jobs here, what they used themselves is in Snakemake's own time.
         "main_s": slope("main_s") if where == "slurm" else cpu,
-        "wall_s": slope("wall_s") - (alone[0]["wall_s"] if where == "here" else 0.0),
+        "wall_s": max(0.0, slope("wall_s") - waited),
         "start_s": few["wall_s"] - few["jobs"] * slope("wall_s"),
         "slots": many["slots"],
     }

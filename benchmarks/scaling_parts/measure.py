@@ -50,7 +50,12 @@ class Cost:
 
 def environment(**more: str) -> dict[str, str]:
     """Environment in which commands are measured: this checkout, one thread unless told so."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM_"))}
+    # A benchmark that is itself a job must not look like one to what it submits.
+    kept = {
+        k: v
+        for k, v in os.environ.items()
+        if k == "SLURM_CONF" or not k.startswith(("SNAKEMAKE", "SLURM_"))
+    }
     path = [more.pop("PYTHONPATH", ""), str(ROOT), kept.get("PYTHONPATH", "")]
     return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, path)),

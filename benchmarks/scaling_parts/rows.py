@@ -14,6 +14,8 @@ from physml import provenance
 from physml.exceptions import InputError
 from physml.io.atomic import read_json, write_json
 
+from .measure import CommandFailed
+
 Row = dict[str, Any]
 
 
@@ -100,6 +102,41 @@ class Rows:
             self.rows[key] = make()
             self.save()
         return self.rows[key]
+
+    def attempt(
+        self,
+        key: str,
+        head: Row,
+        make: Callable[[], Row],
+        why: str | None = None,
+        may_fail: bool = False,
+    ) -> None:
+        """Have a row, or a note of why there is none; such a note is tried again next time.
+
+        Parameters
+        ----------
+        key, head
+            The row's name and what is known of it before.
+        make : callable
+            Measures.
+        why : str, optional
+            Known to be impossible.
+        may_fail
+            A command that fails is noted rather than raised.
+        """
+        self.rows.pop(f"missing {key}", None)
+        if key in self.rows:
+            return
+        if why is None:
+            try:
+                self.get(key, lambda: head | make())
+                return
+            except CommandFailed as error:
+                if not may_fail:
+                    raise
+                why = f"did not work: {str(error).splitlines()[-1]}"
+        self.rows[f"missing {key}"] = head | {"kind": "missing", "why": why}
+        self.save()
 
     def save(self) -> None:
         """Write the file."""

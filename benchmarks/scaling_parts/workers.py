@@ -7,10 +7,11 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from .cluster import Cluster
-from .measure import ROOT, CommandFailed, Cost, environment, run
+from .measure import ROOT, Cost, environment, run
 from .recipes import Point
 from .rows import Row
 from .stages import Bench, loop_rate
@@ -73,21 +74,11 @@ class Workers:
             "place": nodes if where == "slurm" else "here",
             "n": self.settings.simulate.n_samples,
         }
-        bench.rows.rows.pop(f"missing {key}", None)
-        gpu = bench.rows.machine["gpu"]
         why = cluster if where == "slurm" and isinstance(cluster, str) else None
-        if stage == "train" and workers > 1 and gpu:
+        if stage == "train" and workers > 1 and bench.rows.machine["gpu"]:
             why = "each process needs a GPU of its own"
-        if key not in bench.rows.rows and why is None:
-            try:
-                bench.rows.get(key, lambda: head | measure(where, workers))
-            except CommandFailed as error:
-                if where == "here":
-                    raise
-                why = f"did not work: {str(error).splitlines()[-1]}"
-        if why is not None and key not in bench.rows.rows:
-            bench.rows.rows[f"missing {key}"] = head | {"kind": "missing", "why": why}
-            bench.rows.save()
+        make = partial(measure, where, workers)
+        bench.rows.attempt(key, head, make, why, may_fail=where == "slurm")
 
     def _say(self, stage: str, where: str, workers: int) -> None:
         n, place = self.settings.simulate.n_samples, "" if where == "here" else ", Slurm"

@@ -47,6 +47,28 @@ def test_rows_of_another_machine_or_of_other_settings_are_not_mixed(parts, tmp_p
         parts.rows.Rows(path).begin({"cavities": "a"})
 
 
+def test_why_there_is_no_row_is_noted_and_tried_again(parts, tmp_path):
+    rows = parts.rows.Rows(tmp_path / "rows.json")
+    head = {"kind": "jobs", "where": "slurm"}
+
+    def broken():
+        raise parts.measure.CommandFailed("exit code 3: sbatch\nno such partition")
+
+    rows.attempt("one", head, broken, may_fail=True)
+    assert rows.of("missing") == [
+        {"kind": "missing", "where": "slurm", "why": "did not work: no such partition"}
+    ]
+    with pytest.raises(parts.measure.CommandFailed):
+        rows.attempt("one", head, broken)
+    rows.attempt("one", head, broken, why="no cluster")
+    assert rows.of("missing", why="no cluster")
+    rows.attempt("one", head, lambda: {"n": 1})
+    assert rows.of("missing") == []
+    assert rows.of("jobs") == [head | {"n": 1}]
+    rows.attempt("one", head, broken)  # is there already
+    assert len(rows.rows) == 1
+
+
 def test_another_file_is_no_rows(parts, tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"rows": 3}')
