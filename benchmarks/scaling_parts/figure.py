@@ -13,8 +13,8 @@ from .jobs import overhead
 from .plan import plan
 from .recipes import RECIPES, STAGES
 from .rows import Rows
-from .tables import number, throughput
-from .workers import speed_up
+from .tables import number
+from .workers import speed_up, throughput
 
 COLOUR = dict(
     zip(STAGES, (figures.COLOURS[name] for name in ("blue", "green", "vermilion")), strict=True)
@@ -114,14 +114,14 @@ def _workers(ax: Any, rows: Rows, pipeline: str, first: bool) -> None:
             if row is None or one is None:
                 ax.text(x, 0.05, "none", ha="center", fontsize=8, color="0.4", rotation=90)
                 continue
-            height = speed_up(one, row, stage)
+            height = speed_up(one, row)
             ax.bar(x, height, 0.26, color=shades[k], label=labels[k] if i == 0 else None)
-            ax.text(x, height + 0.03, number(throughput(row)), ha="center", fontsize=7.5)
+            ax.text(x, height + 0.03, number(throughput(row)[0]), ha="center", fontsize=7)
     ax.axhline(1, color="0.6", lw=0.8, zorder=0)
-    ax.set_xticks(range(len(STAGES)), STAGES)
-    ax.set(
-        xlim=(-0.5, len(STAGES) - 0.5), ylim=(0, 2.6), title=f"{RECIPES[pipeline].samples} a second"
-    )
+    recipe = RECIPES[pipeline]
+    learned = f"\n({recipe.learned})" if recipe.learned not in ("", recipe.samples) else ""
+    ax.set_xticks(range(len(STAGES)), [f"{s}{learned if s == 'train' else ''}" for s in STAGES])
+    ax.set(xlim=(-0.5, len(STAGES) - 0.5), ylim=(0, 2.6), title=f"{recipe.samples} a second")
     ax.grid(visible=False, axis="x")
     if first:
         ax.set_ylabel("times as fast as one")

@@ -80,7 +80,8 @@ def _chain(place: Path, notes: Path, where: str, jobs: int, say: Say) -> Row:
     shutil.rmtree(found, ignore_errors=True)
     found.mkdir()
     how = SLURM if where == "slurm" else ("--cores", "1")
-    simulate = f"simulate={{n_samples: {jobs}, shard_size: 1}}"
+    # More memory than the toy asks for: under Slurm Snakemake itself is in the job.
+    simulate = f"simulate={{n_samples: {jobs}, shard_size: 1, resources: {{mem_mb: 800}}}}"
     snakefile = TOY / "pipelines" / "toy" / "Snakefile"
     command = [*SNAKEMAKE, *how, "--snakefile", str(snakefile), "--notemp", "--until", "simulate"]
     cost = run([*command, "--config", simulate], env=_environment(notes), cwd=folder)

@@ -48,6 +48,9 @@ class Recipe:
     ----------
     samples
         What a sample is.
+    learned
+        What the training loop counts; empty where it is the lesser part of a training, and samples
+        are divided by the time of the whole.
     preparations
         What is simulated and preprocessed.
     trainings
@@ -63,6 +66,7 @@ class Recipe:
     """
 
     samples: str
+    learned: str
     preparations: Sequence[Point]
     trainings: Sequence[Point]
     preprocess_amounts: Callable[[Any], Amounts]
@@ -149,6 +153,7 @@ def _cavities(n: int, epochs: int, alarms: int) -> Point:
 RECIPES: Mapping[str, Recipe] = {
     "cavities": Recipe(
         "images",
+        "images",
         preparations=(Point(100), Point(400), Point(1600)),
         trainings=(
             _cavities(100, 1, 60),
@@ -165,6 +170,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "background": Recipe(
         "exposures",
+        "sets",
         # So many windows are in each of these sets.
         preparations=(
             Point(5, {"windows": 400}),
@@ -187,6 +193,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "tomography": Recipe(
         "states",
+        "",
         preparations=(Point(100), Point(4000), Point(20000)),
         trainings=(
             _tomography(4000, [300], 300, 0),

@@ -10,8 +10,8 @@ from rich.table import Table
 from .jobs import overhead
 from .plan import Plan, line, plan
 from .recipes import RECIPES, STAGES
-from .rows import Row, Rows
-from .workers import speed_up
+from .rows import Rows
+from .workers import speed_up, throughput
 
 GROWTH = (1_000, 10_000, 100_000, 1_000_000)
 MARK = "~"  # before what was not measured but follows from a line
@@ -151,7 +151,7 @@ def _grown(p: Plan) -> tuple[str, ...]:
 
 def workers(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
     """Throughput by workers; of what could not be measured, why."""
-    header = ("stage", "workers", "where", "samples", "samples/s", "times as fast", "CPU-s")
+    header = ("stage", "workers", "where", "samples", "a second", "times as fast", "CPU-s")
     body: Lines = []
     for stage in STAGES:
         found = rows.of("workers", pipeline=pipeline, stage=stage)
@@ -161,23 +161,19 @@ def workers(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
                 where = "Slurm" if row["where"] == "slurm" else row["where"]
                 body.append((stage, str(row["workers"]), where, "-", row["why"], "", ""))
                 continue
+            rate, unit = throughput(row)
             body.append(
                 (
                     stage,
                     str(row["workers"]),
                     row["place"],
                     f"{row['n']:,}",
-                    number(throughput(row)),
-                    number(speed_up(one, row, stage)) if one else "",
+                    f"{number(rate)} {unit}",
+                    number(speed_up(one, row)) if one else "",
                     f"{row['cpu_s']:.1f}" if row["where"] == "here" else "-",
                 )
             )
     return header, body
-
-
-def throughput(row: Row) -> float:
-    """Samples a second; of a training, those that its loop noted."""
-    return float(row["loop"]) if "loop" in row else row["n"] / float(row["wall_s"])
 
 
 def jobs(rows: Rows) -> tuple[tuple[str, ...], Lines]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .cluster import Cluster
 from .measure import ROOT, Cost, environment, run
-from .recipes import Point
+from .recipes import RECIPES, Point
 from .rows import Row
 from .stages import Bench, loop_rate
 
@@ -171,8 +171,14 @@ class Workers:
         return ["sbatch", *how, *asked, "--wrap", script]
 
 
-def speed_up(one: Row, more: Row, stage: str) -> float:
-    """How much faster more workers were: of a training, its loop."""
-    if stage == "train":
-        return float(more["loop"]) / float(one["loop"])
-    return float(one["wall_s"]) / float(more["wall_s"])
+def throughput(row: Row) -> tuple[float, str]:
+    """What was done in a second, and what that is: of a training, what its loop noted."""
+    recipe = RECIPES[row["pipeline"]]
+    if row["stage"] == "train" and recipe.learned:
+        return float(row["loop"]), recipe.learned
+    return row["n"] / float(row["wall_s"]), recipe.samples
+
+
+def speed_up(one: Row, more: Row) -> float:
+    """How much faster more workers were."""
+    return throughput(more)[0] / throughput(one)[0]

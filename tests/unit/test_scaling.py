@@ -229,18 +229,18 @@ def test_simulation_is_planned_by_the_shard(plan):
     stage = plan(1000, cores=2, config=OWN).stages["simulate"]
     assert stage.jobs == 3
     assert stage.core_s == pytest.approx(3 * 2 + 0.1 * 1000)
-    assert stage.wall_s == pytest.approx(2 * 2 * (2 + 40))
+    assert stage.wall_s == pytest.approx(2 * (2 + 40))
     assert stage.bytes == pytest.approx(1e6)
     assert stage.peak_mb == pytest.approx(300 + 0.2 * 400)
 
 
 def test_preprocessing_is_planned_with_the_workers_that_it_is_given(plan):
     """Two workers are 1.6 times as fast, so that a quarter is not shared."""
-    one = 2 * (5 + 0.01 * 8000)
+    one = 5 + 0.01 * 8000
     own = OWN.replace("test: 0.1", "test: 0.1, resources: {threads: %d}")
     for threads in (1, 2, 8):
         stage = plan(8000, cores=8, config=own % threads).stages["preprocess"]
-        assert stage.core_s == pytest.approx(85)
+        assert stage.core_s == pytest.approx(one)
         assert stage.wall_s == pytest.approx(one * (0.25 + 0.75 / threads))
         assert stage.bytes == pytest.approx(2.4e7)
         assert stage.peak_mb == pytest.approx(threads * 440)
@@ -262,6 +262,7 @@ def test_a_training_on_a_processor_needs_no_gpu_hours(plan):
 def test_a_training_that_was_measured_on_a_gpu_needs_its_time(parts, tmp_path, plan):
     rows = write(parts, tmp_path / "gpu.json", gpu="a card", device="a card")
     stage = plan(2000, config=OWN, rows=rows).stages["train"]
+    assert stage.wall_s == pytest.approx(2 * stage.core_s)
     assert stage.gpu_s == pytest.approx(stage.wall_s)
     assert plan(2000, config=OWN, rows=rows).total("gpu_s") == stage.gpu_s
 
@@ -318,7 +319,7 @@ def test_the_chain_costs_by_the_job_and_cannot_be_outrun(parts, tmp_path, plan):
     assert over_slurm.stages["snakemake"].core_s == pytest.approx(4002 * 3 + 6)
     assert over_slurm.stages["simulate"].wall_s == pytest.approx(4000 * 0.4)
     # Each job also starts Snakemake, of which 2.6 s are its own.
-    assert over_slurm.stages["simulate"].job_s == pytest.approx(2 * (2 + 1) + 2.6)
+    assert over_slurm.stages["simulate"].job_s == pytest.approx(2 + 1 + 2.6)
     assert any(line.startswith("simulate.shard_size") for line in made.advice)
 
 
