@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 PHYSML = (sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())")
 WATCH_S = 0.1  # between two looks at the memory
+PATIENCE_S = 30.0  # for a command to end when the benchmark is interrupted
 
 
 class CommandFailed(RuntimeError):
@@ -92,7 +94,12 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = No
         try:
             _, status, used = os.wait4(process.pid, 0)
         except BaseException:
-            process.terminate()
+            # As Ctrl-C on a terminal does: Snakemake then cancels its jobs, where SIGTERM would
+            # have it wait for them.
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE_S)
+            process.kill()
             raise
         finally:
             ended.set()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -103,6 +105,35 @@ def test_a_command_that_fails_says_what_it_said(parts):
     program = "import sys; sys.exit('no such thing')"
     with pytest.raises(parts.measure.CommandFailed, match="no such thing"):
         parts.measure.run([sys.executable, "-c", program], env=dict(os.environ))
+
+
+def test_an_interrupted_benchmark_leaves_nothing_running(root, tmp_path):
+    """Ctrl-C reaches the measured command as one, so that Snakemake cancels its jobs."""
+    told = tmp_path / "told"
+    command = (
+        "import pathlib, sys, time\n"
+        "print(pathlib.Path(sys.argv[1]).write_text('running'))\n"
+        "try: time.sleep(60)\n"
+        "except KeyboardInterrupt: pathlib.Path(sys.argv[1]).write_text('interrupted')"
+    )
+    program = (
+        "import os, sys; from scaling_parts.measure import run\n"
+        "run([sys.executable, '-c', *sys.argv[1:]], env=dict(os.environ))"
+    )
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "benchmarks"), str(root)])}
+    # A session of its own: the signal is for the benchmark alone.
+    bench = subprocess.Popen(
+        [sys.executable, "-c", program, command, str(told)],
+        env=env,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (told.exists() and told.read_text()):
+        time.sleep(0.05)
+        assert bench.poll() is None
+    bench.send_signal(signal.SIGINT)
+    assert bench.wait(60) != 0
+    assert told.read_text() == "interrupted"
 
 
 def test_bytes_of_files_and_folders(parts, tmp_path):
