@@ -88,7 +88,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_cell.py
 	$(BIN)/python benchmarks/tomography_real_data.py
 
-bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 20 minutes on two idle cores
+bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
 	$(BIN)/python benchmarks/scaling.py
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html

@@ -1,6 +1,6 @@
 """What the pipelines cost and how that grows: measured here, extrapolated, and planned with.
 
-    python benchmarks/scaling.py                            measure everything: 20 min on two cores
+    python benchmarks/scaling.py                            measure everything: 25 min on two cores
     python benchmarks/scaling.py --quick                    without the largest sets
     python benchmarks/scaling.py --pipelines cavities       one pipeline
     python benchmarks/scaling.py --pipelines cavities --only size --rows my_gpu.json
@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -200,6 +201,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Measure, draw and print, or plan."""
     given = parse()
+    # So that a benchmark that is told to end cancels its jobs and takes its cluster down.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if given.plan:
             show_plans(given)

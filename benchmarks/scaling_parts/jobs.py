@@ -19,16 +19,19 @@ TOY = ROOT / "tests" / "workflow" / "toy"
 JOBS = (4, 24)
 ALONE = 5  # times that the command of a job is run without Snakemake
 
-#: Imported by every Python of the chain: notes at its end how much processor time it has used.
-#: Jobs of Slurm are nobody's children, and only accounting, which may be absent, adds them up.
+#: Imported by every Python of the chain: notes at its end how much processor time it has used, and
+#: whether it is the Snakemake that gives out the jobs. Those of Slurm are nobody's children, and
+#: only accounting, which may be absent, adds them up.
 NOTE = """
-import atexit, os, resource, uuid
+import atexit, os, resource, sys, uuid
 from pathlib import Path
 
 def note():
     used = resource.getrusage(resource.RUSAGE_SELF)
+    first = "snakemake" in sys.orig_argv and "--target-jobs" not in sys.orig_argv
     folder = Path(os.environ["PHYSML_SCALING_NOTES"])
-    (folder / uuid.uuid4().hex).write_text(str(used.ru_utime + used.ru_stime))
+    name = ("first-" if first else "other-") + uuid.uuid4().hex
+    (folder / name).write_text(str(used.ru_utime + used.ru_stime))
 
 atexit.register(note)
 """
@@ -85,13 +88,16 @@ def _chain(place: Path, notes: Path, where: str, jobs: int, say: Say) -> Row:
     snakefile = TOY / "pipelines" / "toy" / "Snakefile"
     command = [*SNAKEMAKE, *how, "--snakefile", str(snakefile), "--notemp", "--until", "simulate"]
     cost = run([*command, "--config", simulate], env=_environment(notes), cwd=folder)
-    used = sum(float(path.read_text()) for path in found.iterdir())
     return {
         "wall_s": round(cost.wall_s, 3),
-        # Of Snakemake itself and what it waits for; of all processes of all jobs.
-        "main_s": round(cost.cpu_s, 3),
-        "cpu_s": round(max(used, cost.cpu_s) if where == "here" else used, 3),
+        # Of the Snakemake that gives out the jobs; of all processes.
+        "main_s": round(_noted(found, "first-*"), 3),
+        "cpu_s": round(_noted(found, "*"), 3),
     }
+
+
+def _noted(found: Path, names: str) -> float:
+    return sum(float(path.read_text()) for path in found.glob(names))
 
 
 def overhead(rows: Rows, where: str) -> Row | None:
@@ -108,13 +114,13 @@ def overhead(rows: Rows, where: str) -> Row | None:
     def slope(name: str) -> float:
         return (many[name] - few[name]) / (many["jobs"] - few["jobs"])
 
-    # What is added may be less than the scatter of what it is added to.
-    cpu = max(0.0, slope("cpu_s") - alone[0]["cpu_s"])
+    # Here a job is its command and nothing else; under Slurm it starts Snakemake as well.
+    own = slope("main_s")
     waited = alone[0]["wall_s"] if where == "here" else 0.0
     return {
-        "cpu_s": cpu,
-        # Of jobs here, what they used themselves is in Snakemake's own time.
-        "main_s": slope("main_s") if where == "slurm" else cpu,
+        "cpu_s": own if where == "here" else max(own, slope("cpu_s") - alone[0]["cpu_s"]),
+        "main_s": own,
+        # What is added may be less than the scatter of what it is added to.
         "wall_s": max(0.0, slope("wall_s") - waited),
         "start_s": few["wall_s"] - few["jobs"] * slope("wall_s"),
         "slots": many["slots"],

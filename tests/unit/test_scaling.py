@@ -195,7 +195,7 @@ def chain(rows, alone=0.5, few=4, many=24):
     for jobs in (few, many):
         cpu = 2 + jobs * (alone + 0.2)
         here = {"kind": "jobs", "where": "here", "jobs": jobs, "slots": 1}
-        rows.rows[f"here {jobs}"] = here | {"cpu_s": cpu, "main_s": cpu, "wall_s": cpu}
+        rows.rows[f"here {jobs}"] = here | {"cpu_s": cpu, "main_s": 2 + 0.2 * jobs, "wall_s": cpu}
         slurm = {"kind": "jobs", "where": "slurm", "jobs": jobs, "slots": 4}
         cpu = 2 + jobs * (alone + 3)
         slurm |= {"cpu_s": cpu, "main_s": 1.5 + 0.4 * jobs, "wall_s": 6 + 0.9 * jobs}

@@ -177,6 +177,17 @@ def scaling(root, *arguments):
     )
 
 
+def test_a_plan_is_printed_from_the_rows_that_come_along(root):
+    shipped = root / "benchmarks" / "scaling_rows.json"
+    done = scaling(
+        root, "--rows", shipped, "--cores", 64, "--plan", "cavities=1e5", "tomography=2000"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cavities: 100,000 images, 64 cores" in done.stdout
+    assert "tomography: 2,000 states, 64 cores" in done.stdout
+    assert "extrapolated" in done.stdout
+
+
 @pytest.mark.parametrize("plan", ["cavitis=100", "cavities", "cavities=0", "cavities=many"])
 def test_a_plan_that_makes_no_sense_is_refused(root, plan):
     done = scaling(root, "--plan", plan)
