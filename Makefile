@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES)
 SNAKEFILES := Snakefile pipelines workflows tests/workflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench docs clean distclean
+.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench bench-scaling docs clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -87,6 +87,9 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_vs_rivals.py --adaptivity
 	$(BIN)/python benchmarks/tomography_cell.py
 	$(BIN)/python benchmarks/tomography_real_data.py
+
+bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
+	$(BIN)/python benchmarks/scaling.py
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -j $(CORES) docs docs/_build/html
