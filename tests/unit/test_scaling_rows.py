@@ -121,12 +121,14 @@ def test_an_interrupted_benchmark_leaves_nothing_running(root, tmp_path):
         "run([sys.executable, '-c', *sys.argv[1:]], env=dict(os.environ))"
     )
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(root / "benchmarks"), str(root)])}
-    # A session of its own: the signal is for the benchmark alone.
+    # A session of its own: the signal is for the benchmark alone. A shell lets what it runs in the
+    # background ignore it, and that is inherited.
     bench = subprocess.Popen(
         [sys.executable, "-c", program, command, str(told)],
         env=env,
         start_new_session=True,
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (told.exists() and told.read_text()):
         time.sleep(0.05)
