@@ -110,7 +110,8 @@ def test_order_and_grouping_leave_no_trace(order: list[int], seed: int, part: fl
         other.update(effects[k], first[k])
     for k in reversed(order):
         other.update(effects[k], counts[k] - first[k])
-    torch.testing.assert_close(one.estimate(), other.estimate(), atol=1e-6, rtol=0)
+    # Each is followed until a step is below 1e-5 of what is uncertain (`neural.EXACT`).
+    torch.testing.assert_close(one.estimate(), other.estimate(), atol=1e-5, rtol=0)
 
 
 def test_what_leaves_the_window_is_hardly_missed() -> None:

@@ -94,7 +94,7 @@ def test_balance_gives_ensembles_the_same_coverage() -> None:
         inside = covered(regions, test, 0.9)
         off[balance] = [abs(inside[test.group == g].mean() - 0.9) for g in (0, 1)]
     assert max(off[0.0]) > 0.03
-    assert max(off[0.5]) < 0.5 * max(off[0.0])
+    assert max(off[0.5]) < 0.7 * max(off[0.0])
 
 
 def test_conformal_correction_takes_off_what_is_wrong(learned: Regions) -> None:
