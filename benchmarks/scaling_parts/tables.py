@@ -118,27 +118,27 @@ def coefficients(rows: Rows) -> tuple[tuple[str, ...], Lines]:
 
 
 def growth(rows: Rows, pipeline: str, cores: int) -> tuple[tuple[str, ...], Lines]:
-    """What the recipe takes on larger sets, stage by stage."""
-    header = (
-        "samples",
-        *(f"{stage}, core-h" for stage in STAGES),
-        "all, core-h",
-        "GPU-h",
+    """What the recipe takes on larger sets: a column a size, since pages are narrow."""
+    names = (
+        *(f"{stage}, core-hours" for stage in STAGES),
+        "all, core-hours",
+        "GPU-hours",
         "raw shards (temporary)",
         "data",
         "memory of train",
-        f"wall, {cores} cores",
+        f"wall time, {cores} cores",
     )
-    return header, [_grown(plan(rows, pipeline, n, cores)) for n in GROWTH]
+    columns = [_grown(plan(rows, pipeline, n, cores)) for n in GROWTH]
+    body = list(zip(names, *columns, strict=True))
+    return (RECIPES[pipeline].samples, *(f"{n:,}" for n in GROWTH)), body
 
 
 def _grown(p: Plan) -> tuple[str, ...]:
     def marked(text: str, extrapolated: bool) -> str:
-        return f"{MARK} {text}" if extrapolated else text
+        return f"{MARK}{text}" if extrapolated else text
 
     simulate, preprocess, train = stages = [p.stages[name] for name in STAGES]
     return (
-        f"{p.n:,}",
         *(marked(hours(stage.core_s), stage.extrapolated) for stage in stages),
         marked(hours(p.total("core_s")), p.extrapolated),
         hours(p.total("gpu_s")) if p.total("gpu_s") else "not measured",

@@ -87,7 +87,10 @@ class AtomicSaver(BaseSaveHandler):
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files of a killed run."""
+    """Delete temporary files of killed runs, also of those on other hosts.
+
+    A writer clears up only after its own host; of this folder a training is the only owner.
+    """
     for path in folder.glob(".*.partial.*"):
         path.unlink(missing_ok=True)
 

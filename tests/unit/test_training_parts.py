@@ -304,7 +304,7 @@ def test_failed_save_keeps_the_old_checkpoint(tmp_path) -> None:
 
 
 def test_leftovers_of_killed_runs_are_removed(tmp_path) -> None:
-    (tmp_path / ".checkpoint.0123.partial.pt").write_bytes(b"half")
+    (tmp_path / ".checkpoint.another-host.partial.pt").write_bytes(b"half")
     (tmp_path / FILENAME).write_bytes(b"whole")
     remove_leftovers(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [FILENAME]
