@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from physml.exceptions import PhysmlError, SettingsError
+from physml.slurm_workers import slurm_client, without_chatter
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -72,8 +73,6 @@ def in_order(
         return
     with contextlib.ExitStack() as stack:
         if dask is not None and elsewhere:
-            from physml.slurm_workers import slurm_client
-
             workers, retries, section = dask.workers, RETRIES, "preprocess.dask"
             started = stack.enter_context(slurm_client(dask, folder or Path.cwd()))
         else:
@@ -105,18 +104,6 @@ def _say(done: int, total: int) -> None:
     """Say so at every tenth of the tasks."""
     if done * 10 // total > (done - 1) * 10 // total:
         log.info("%d of %d tasks done", done, total)
-
-
-@contextlib.contextmanager
-def without_chatter(name: str) -> Iterator[None]:
-    """Keep Dask's account of every connection out of the log of a stage."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextlib.contextmanager

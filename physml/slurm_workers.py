@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physml.exceptions import SettingsError
-from physml.parallel import without_chatter
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -170,3 +169,15 @@ def _worker_arguments(runtime_min: int) -> list[str]:
     if lifetime > LEAVE_S:
         arguments += ["--lifetime", f"{lifetime}s"]
     return [*arguments, *_configured("worker-extra-args", [])]
+
+
+@contextlib.contextmanager
+def without_chatter(name: str) -> Iterator[None]:
+    """Keep Dask's account of every connection out of the log of a stage."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

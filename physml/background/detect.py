@@ -16,7 +16,7 @@ from .event_level import EventLevel
 from .inputs import STANDOFF, Members, members, particle_rate, ragged
 from .learning_settings import NetworkSettings
 from .model import EventNet
-from .thresholds import CutTables, Thresholds
+from .thresholds import CutTables, Thresholds, nearest
 from .training_data import BLIND
 
 if TYPE_CHECKING:
@@ -148,8 +148,6 @@ class BackgroundDetector:
         standoff : float
             mm; the nearest of `standoffs` is taken.
         """
-        from .housing import nearest
-
         there = self.standoffs
         return type(self)(self.network, self.card, float(there[nearest(there, standoff)]))
 

@@ -283,7 +283,7 @@ def housing_metrics(judged: Judged) -> dict[str, Any]:
 
 def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
     """How many frames with a particle are found, by grading and by the network."""
-    from .preprocess import classes
+    from .frame_class import classes
 
     frames, found = judged.frames, judged.found
     place = frames.position(found.clusters["frame"])
@@ -503,8 +503,8 @@ def test_metrics(
 ) -> dict[str, Any]:
     """Calibration and promises on the test split of the training data: all conditions mixed."""
     from .calibrate import as_members
-    from .housing import nearest
     from .inputs import FEATURES, STANDOFF
+    from .thresholds import nearest
     from .training_data import EventSets
 
     sets = EventSets.read(Path(data) / "test.h5")

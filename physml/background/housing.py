@@ -24,6 +24,7 @@ from physml.random import stream
 from .adapt import Xrays
 from .injection import Library, put
 from .inputs import FEATURES, STANDOFF, Members, members, some_sets
+from .thresholds import nearest
 
 if TYPE_CHECKING:
     from .detect import BackgroundDetector
@@ -300,8 +301,3 @@ def mixture(
         total += float(number * np.average(np.log(share * r + 1 - share), weights=w))
         xray[mine] = (1 - share) / (share * r + 1 - share)
     return total, xray
-
-
-def nearest(standoffs: NDArray[np.float64], standoff: float) -> int:
-    """Which of some stand-offs is nearest, by its logarithm."""
-    return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from physml.evaluation.figures import COLOURS, STYLE
 
-from .products import grid, images, selected
+from .maps import grid, images, selected
 from .rows import REJECTED
 
 if TYPE_CHECKING:

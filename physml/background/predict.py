@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.progress import show_progress
 
 from .columns import Sky, frame_columns, list_rows
 from .correction import Correction
@@ -476,17 +475,3 @@ def better_example(
     frame = int(frames.index[best])
     a, b = np.searchsorted(frames.pixels["frame"], [frame, frame + 1])
     return Example(frame, frames.pixels[a:b].copy(), rows[rows["FRAME"] == frame].copy(), value)
-
-
-@contextmanager
-def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[float], None]]:
-    """Progress bar on stderr, where that is a terminal."""
-    if not wanted or not sys.stderr.isatty():
-        yield lambda n: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)

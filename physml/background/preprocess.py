@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
-XRAY, PARTICLE, BOTH, NEITHER = 0, 1, 2, 3
 NO_EVENT = np.int16(-2)  # grade and pattern of clusters too faint to be an event
 WINDOWS = "windows_"  # before the split's name: what the source method is trained on
 
@@ -46,37 +45,6 @@ def cluster_truth(found: Found, frames: Frames) -> NDArray[np.uint8]:
     return (by_xray <= by_particle).astype(np.uint8)
 
 
-def classes(place: NDArray[np.int64], pixels: NDArray[Any], n: int) -> NDArray[np.uint8]:
-    """What frames, or windows in them, hold: X-rays only, particles only, both, neither.
-
-    Either is there if it left at least the event threshold in some pixel: noise, of which there
-    is a pixel above the split threshold in every other frame, is nothing.
-
-    Parameters
-    ----------
-    place : ndarray of int, shape (n_pixels,)
-        Number of each pixel's frame or window; -1 for none.
-    pixels : ndarray of `frames.TRUE_PIXEL`, shape (n_pixels,)
-    n : int
-        Number of frames or windows.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n,)
-        `XRAY`, `PARTICLE`, `BOTH`, `NEITHER`.
-    """
-    from .events import EVENT_THRESHOLD
-    from .frames import ORIGINS
-
-    on = place >= 0
-    left = {name: pixels[name][on].astype(np.float64) for name in ORIGINS}
-    xray = np.bincount(place[on], left.pop("photon") >= EVENT_THRESHOLD, minlength=n) > 0
-    particle = np.bincount(place[on], sum(left.values()) >= EVENT_THRESHOLD, minlength=n) > 0
-    return np.select([xray & particle, particle, xray], [BOTH, PARTICLE, XRAY], NEITHER).astype(
-        np.uint8
-    )
-
-
 def prepare(frames: Frames, found: Found, limit: int) -> dict[str, NDArray]:
     """Members of all sets of one exposure's frames, with truth.
 
@@ -94,6 +62,7 @@ def prepare(frames: Frames, found: Found, limit: int) -> dict[str, NDArray]:
     dict
         One row a member, as in `processed_spec`; sets are numbered from 0.
     """
+    from .frame_class import classes
     from .inputs import members, particle_rate
 
     rate = particle_rate(found, frames)

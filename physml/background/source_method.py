@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from .frame_class import XRAY
 from .learning_settings import SourceMethodSettings
 from .windows import WINDOW, cut_windows, windows_spec
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from .events import Found
     from .frames import Frames
 
-XRAY, PARTICLE, BOTH = 0, 1, 2
 KEPT = 0.98  # of the windows with X-rays only: "at 2 % loss"
 FAINT = 0.1  # keV, where the logarithm of the pixels bends
 

@@ -151,8 +151,6 @@ class CutTables:
 
     def at(self, standoff: float) -> Thresholds:
         """Table of the nearest stand-off [mm]."""
-        from .housing import nearest
-
         return self.tables[nearest(self.standoff, standoff)]
 
     def as_dict(self) -> dict[str, Any]:
@@ -291,3 +289,8 @@ def _cells(scores: Scores, edges: NDArray, rates: NDArray) -> list[NDArray[np.in
 
 def _middle(values: NDArray, k: int, edges: NDArray) -> float:
     return float(np.median(values)) if len(values) else float(np.sqrt(edges[k] * edges[k + 1]))
+
+
+def nearest(standoffs: NDArray[np.float64], standoff: float) -> int:
+    """Which of some stand-offs is nearest, by its logarithm."""
+    return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .frame_class import BOTH, NEITHER, PARTICLE, classes
+
 if TYPE_CHECKING:
     from .events import Found
     from .frames import Frames
@@ -39,8 +41,6 @@ def cut_windows(
     dict
         As in `windows_spec`; frames without a cluster give none.
     """
-    from .preprocess import BOTH, NEITHER, PARTICLE, classes
-
     clusters = found.clusters
     place = frames.position(clusters["frame"])
     # One cluster of each frame, all alike: the first in random order.

@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from physml.exceptions import InputError
+from physml.progress import show_progress
 
 from .catalogue import build_catalogue
 from .energetics import kpc_per_arcsec, read_profile
@@ -304,17 +303,3 @@ def _spread(role: str, given: Any, number: int, several: bool) -> list[Any]:
             )
         return list(given)
     return [given] * number
-
-
-@contextmanager
-def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[float], None]]:
-    """Progress bar on stderr, where that is a terminal."""
-    if not wanted or not sys.stderr.isatty():
-        yield lambda n: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)

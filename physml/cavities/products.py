@@ -50,7 +50,7 @@ def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, 
     write_catalogue(folder / "cavities.fits", result.catalogue, provenance)
     save_figure(plot_overview(result), folder / "overview.png", provenance)
     if result.recovery is not None:
-        from .recovery import plot_completeness
+        from .recovery_plot import plot_completeness
 
         write_catalogue(folder / "completeness.ecsv", result.recovery.completeness, provenance)
         write_catalogue(folder / "injections.ecsv", result.recovery.injections, provenance)

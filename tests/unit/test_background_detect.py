@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from physml.background import preprocess, train
+from physml.background import frame_class, preprocess, train
 from physml.background.calibrate import calibration_error, rate_edges
 from physml.background.detect import BackgroundDetector, merge_sets
 from physml.background.event_level import EventLevel, fit_event_level
@@ -192,12 +192,12 @@ def test_what_is_classified_is_well_formed(detector, fresh):
 def test_frames_with_particles_are_found(detector, fresh):
     frames, found = fresh
     p = detector.classify(frames, found).p_frame
-    of_frame = preprocess.classes(
+    of_frame = frame_class.classes(
         frames.position(frames.pixels["frame"]), frames.pixels, len(frames)
     )
-    with_particle = np.isin(of_frame, (preprocess.PARTICLE, preprocess.BOTH))
+    with_particle = np.isin(of_frame, (frame_class.PARTICLE, frame_class.BOTH))
     assert (p[with_particle, 1:].sum(1) > 0.5).mean() > 0.97
-    assert (p[of_frame == preprocess.XRAY, 0] > 0.5).mean() > 0.9
+    assert (p[of_frame == frame_class.XRAY, 0] > 0.5).mean() > 0.9
 
 
 def test_probabilities_are_calibrated(detector, fresh):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.housing import Housing, mixture, nearest
+from physml.background.housing import Housing, mixture
+from physml.background.thresholds import nearest
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from physml.background.events import find_events, truth
+from physml.background.frame_class import BOTH, NEITHER, PARTICLE, XRAY, classes
 from physml.background.frames import TRUE_PIXEL, Frames, concatenate
 from physml.background.inputs import FEATURES, group, members, particle_rate, upright
 from physml.background.learning_settings import (
@@ -19,11 +20,6 @@ from physml.background.learning_settings import (
 )
 from physml.background.model import EventNet
 from physml.background.preprocess import (
-    BOTH,
-    NEITHER,
-    PARTICLE,
-    XRAY,
-    classes,
     cluster_truth,
     exposures_of,
     prepare,

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from physml.background.events import find_events
+from physml.background.frame_class import BOTH, PARTICLE, XRAY
 from physml.background.learning_settings import SourceMethodSettings
-from physml.background.preprocess import BOTH, PARTICLE, XRAY, cluster_truth
+from physml.background.preprocess import cluster_truth
 from physml.background.source_method import SourceLoss, SourceNet, Windows, headline_figures
 from physml.background.windows import WINDOW, cut_windows
 from physml.training.initialise import initialise
