@@ -25,7 +25,8 @@ from physml.tomography.answers import named_state
 from physml.tomography.operators import fidelity
 from physml.tomography.overview import plot_overview
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records import Records, load_records
+from physml.tomography.records import Records
+from physml.tomography.records_file import load_records
 from physml.tomography.result import TomographyResult
 
 #: Name -> file below the folder, whether its means are to be rounded.

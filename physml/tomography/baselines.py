@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from physml.tomography.estimator import BasisKind, Estimator
+from physml.tomography.basis import BasisKind
+from physml.tomography.estimator import Estimator
 from physml.tomography.likelihood import MaximumLikelihood
 from physml.tomography.linear import LinearInversion
 from physml.tomography.particle_filter import ParticleFilter

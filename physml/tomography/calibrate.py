@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from physml.tomography.calibration_data import Moments, families, simulate_moments
+from physml.tomography.calibration_data import families, simulate_moments
+from physml.tomography.moments import Moments
 from physml.tomography.quantiles import Regions, learn, mixedness
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from physml.exceptions import InputError
+from physml.tomography.basis import Basis, BasisKind
 from physml.tomography.cell import Bank, Cell, Outlook, hedge, posterior_covariance
 from physml.tomography.cell_weights import load_cells
 from physml.tomography.design import (
@@ -19,7 +20,7 @@ from physml.tomography.design import (
     global_candidates,
     infidelity_metric,
 )
-from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.estimator import Estimator
 from physml.tomography.fixed_povm import mub_bases, pairwise_effects, sic_effects
 from physml.tomography.operators import from_coordinates, random_unitary, to_coordinates
 from physml.tomography.povm import basis_effects

@@ -233,7 +233,7 @@ def estimate(
     with provenance.run():
         from .commands import estimator_of, read_readout, read_target
         from .predict import TomographyPredictor
-        from .records import load_records
+        from .records_file import load_records
 
         _threads(threads)
         predictor = TomographyPredictor.load(weights)

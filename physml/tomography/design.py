@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from physml.exceptions import InputError
-from physml.tomography.estimator import Basis, BasisKind
+from physml.tomography.basis import Basis, BasisKind
 from physml.tomography.operators import (
     hermitian_basis,
     n_qubits,

@@ -15,7 +15,8 @@ from physml.random import stream
 from .answers import named_state
 from .measure import probabilities, sample_counts
 from .predict import TomographyPredictor
-from .records import Records, load_records
+from .records import Records
+from .records_file import load_records
 from .sets import schedule
 from .tomographer import Tomographer
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from physml.tomography.basis import Basis, BasisKind
 from physml.tomography.corrector import Outlook
 from physml.tomography.design import product_candidates
 from physml.tomography.eigenframe import metric, vec
-from physml.tomography.estimator import Basis, BasisKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ from .particle_filter import ParticleFilter
 from .sets import LIST_SIZE, evaluation_list, schedule
 
 if TYPE_CHECKING:
-    from .estimator import BasisKind, Estimator
+    from .basis import BasisKind
+    from .estimator import Estimator
 
 STEPS = ("choose", "update", "estimate")
 STREAM = 1 << 50  # place of the random streams of timed experiments

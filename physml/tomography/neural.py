@@ -9,10 +9,11 @@ import torch
 
 from physml.exceptions import InputError
 from physml.tomography import alone_corrector, frame_design
-from physml.tomography.calibration_data import inputs_of, log_expected
+from physml.tomography.basis import Basis, BasisKind
 from physml.tomography.corrector import Correction, Corrector, Outlook, correct, features
-from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.estimator import Estimator
 from physml.tomography.information import InformationFilter
+from physml.tomography.moments import inputs_of, log_expected
 from physml.tomography.quantiles import Regions
 from physml.tomography.weights_file import open_weights, part_of
 

@@ -21,7 +21,8 @@ from .checks import check_probability
 from .estimator import Estimator
 from .operators import infidelity
 from .parts import make_estimator
-from .records import Records, load_records
+from .records import Records
+from .records_file import load_records
 from .result import Step, TomographyResult
 from .tomographer import Tomographer
 from .weights_file import SHIPPED
@@ -139,7 +140,7 @@ class TomographyPredictor:
         history : bool
             Follow estimate and region as the copies come in; takes seconds.
         kind, repeats, rounded
-            Of the file; see `records.load_records`.
+            Of the file; see `records_file.load_records`.
 
         Returns
         -------

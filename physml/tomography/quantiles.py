@@ -25,7 +25,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from physml.tomography.calibration_data import Moments
+    from physml.tomography.moments import Moments
 
 WIDTH = 64
 #: A radius is at least this share of the expected infidelity, and at least this.
@@ -38,7 +38,7 @@ class Regions(nn.Module):
     Parameters
     ----------
     n_inputs
-        Numbers that `calibration_data.inputs_of` gives.
+        Numbers that `moments.inputs_of` gives.
     levels
         In (0, 1), increasing.
     n_copies, bins
@@ -169,7 +169,7 @@ class Regions(nn.Module):
             In (0, 1). Between the levels of the table, and beyond the outermost two, the logarithm
             of the quantile is linear in the logit.
         inputs : Tensor (S, f)
-            See `calibration_data.inputs_of`.
+            See `moments.inputs_of`.
         log_expected : Tensor (S,)
             Of the infidelity.
         copies : Tensor (S,)

@@ -1,4 +1,4 @@
-"""Files of measurements: settings, counts, times, calibration; JSON, CSV, HDF5 and sessions.
+"""Measurements of a state: settings, counts, times, calibration; as Python and JSON have them.
 
 What a laboratory writes is untrusted: each reader checks everything before anything is used, and
 says which line or measurement is at fault.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,11 +22,7 @@ from .povm import Setting, pauli_settings
 from .readout import Readout, estimate_confusion
 
 FORMAT = "physml tomography records 1"
-MAX_BYTES = 256 << 20
-"""Largest text file that is read."""
 MAX_MEASUREMENTS = 200_000
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,55 +238,6 @@ def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
     return values.astype(np.int64)
 
 
-def load_records(
-    path: str | PathLike[str], kind: str = "auto", repeats: int = 1, rounded: bool = False
-) -> Records:
-    """Read measurements from a JSON, CSV, HDF5 or session file, told apart by their content.
-
-    Parameters
-    ----------
-    path : path
-    kind : str
-        "records" for files of our own forms, "qiskit" for its counts, "photonic" for coincidence
-        tables; "auto" finds out.
-    repeats, rounded
-        Of a coincidence table: its counts are means of so many runs; means are to be rounded.
-
-    Raises
-    ------
-    InputError
-        For everything that is not as it has to be.
-    """
-    source = Path(path)
-    if not source.is_file():
-        found = "a folder" if source.is_dir() else "no such file"
-        raise InputError.expected(source, "a file of measurements", found)
-    with open(source, "rb") as file:
-        start = file.read(512)
-    if start.startswith(_HDF5):
-        from .records_hdf5 import read_hdf5
-
-        return read_hdf5(source)
-    from .session import is_session, read_session
-
-    if is_session(source):
-        return records_of_session(read_session(source), source)
-    if (size := source.stat().st_size) > MAX_BYTES:
-        raise InputError.expected(source, f"at most {MAX_BYTES} bytes", f"{size} bytes")
-    from .records_foreign import KINDS, kind_of, read_foreign
-
-    if kind not in KINDS:
-        raise InputError.expected("kind of file", f"one of {', '.join(KINDS)}", repr(kind))
-    whose = kind_of(source) if kind == "auto" else kind
-    if whose != "records":
-        return read_foreign(source, whose, repeats, rounded)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return records_from(read_strict_json(source), str(source), {"records": source})
-    from .records_csv import read_csv
-
-    return read_csv(source)
-
-
 def read_strict_json(path: Path) -> Any:
     """JSON without NaN, infinity and keys that are there twice.
 
@@ -314,67 +260,6 @@ def read_strict_json(path: Path) -> Any:
         return json.loads(text, parse_constant=constant, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise InputError.expected(path, "JSON", f"something else ({error})"[:200]) from error
-
-
-def records_of_session(events: Sequence[Mapping[str, Any]], path: Path) -> Records:
-    """Records of all that was answered in a session.
-
-    Raises
-    ------
-    InputError
-    """
-    header = events[0]
-    settings: dict[str, Setting] = {}
-    measurements = []
-    for event in events[1:]:
-        try:
-            if "setting" in event:
-                setting = Setting.from_dict(event["setting"])
-                settings[setting.id] = setting
-            if event["event"] == "counts":
-                setting = settings[event["id"]]
-                counts = check_counts(event["counts"], setting)
-                measurements.append(Measurement(setting, counts, check_time(event.get("time"))))
-        except (KeyError, TypeError) as error:
-            raise InputError.expected(
-                path, f"a whole event {event.get('n')}", f"none of its {error}"
-            ) from error
-    readout = header.get("readout")
-    return Records(
-        check_qubits(header.get("n_qubits"), f"{path}, n_qubits"),
-        measurements,
-        None if readout is None else Readout.from_dict(readout),
-        name=path.stem,
-        files={"records": path},
-    )
-
-
-def save_records(records: Records, path: str | PathLike[str], overwrite: bool = False) -> None:
-    """Write measurements; the ending says how: .json, .csv (Pauli settings only), .h5 or .hdf5.
-
-    Raises
-    ------
-    InputError
-        Another ending, or settings that a CSV file cannot hold.
-    OutputError
-        There is something of that name already, or no room.
-    """
-    target = Path(path)
-    ending = target.suffix.lower()
-    if ending == ".json":
-        from physml.io.atomic import write_json
-
-        write_json(target, records_to_dict(records), overwrite)
-    elif ending == ".csv":
-        from .records_csv import write_csv
-
-        write_csv(records, target, overwrite)
-    elif ending in (".h5", ".hdf5"):
-        from .records_hdf5 import write_hdf5
-
-        write_hdf5(records, target, overwrite)
-    else:
-        raise InputError.expected(target, "a name that ends in .json, .csv or .h5", repr(ending))
 
 
 def records_to_dict(records: Records) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def run(
     from .example import TARGET
     from .overview import plot_overview
     from .page import page
-    from .records import save_records
+    from .records_file import save_records
     from .result import matrix_text
 
     torch.set_num_threads(threads)

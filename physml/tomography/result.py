@@ -155,7 +155,7 @@ class TomographyResult:
         from physml.io.atomic import atomic_directory, write_json, write_text
 
         from .overview import plot_overview
-        from .records import save_records
+        from .records_file import save_records
 
         record = provenance.record(
             "predict",

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from physml.exceptions import InputError
 from physml.tomography import povm
-from physml.tomography.estimator import Basis, BasisKind, Estimator
+from physml.tomography.basis import Basis, BasisKind
+from physml.tomography.estimator import Estimator
 from physml.tomography.fixed_povm import mub_bases, pairwise_effects, sic_effects
 from physml.tomography.measure import probabilities, sample_counts
 from physml.tomography.operators import infidelity, random_unitary

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from physml.exceptions import InputError
+from physml.tomography.basis import Basis, BasisKind
 from physml.tomography.design import choose_basis
-from physml.tomography.estimator import Basis, BasisKind
 from physml.tomography.fixed_povm import mub_bases
 from physml.tomography.likelihood import TOLERANCE, MaximumLikelihood, fisher_covariance
 from physml.tomography.operators import n_qubits, random_unitary, to_coordinates

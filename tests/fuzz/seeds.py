@@ -65,7 +65,7 @@ def hdf5() -> dict[str, bytes]:
 
 
 def _save_records(path: Path) -> None:
-    from physml.tomography.records import save_records
+    from physml.tomography.records_file import save_records
 
     save_records(_measurements(), path)
 

@@ -70,7 +70,7 @@ def _hdf5_readers() -> tuple[Read, ...]:
     from physml.background.sources import open_source
     from physml.io.describe import describe
     from physml.io.shards import Spec, open_shard, read_shard
-    from physml.tomography.records import load_records
+    from physml.tomography.records_file import load_records
 
     spec = {
         "counts": Spec("u4", (None, 12, 12), optional=True),
@@ -238,7 +238,7 @@ def _records() -> st.SearchStrategy[bytes]:
 
 
 def _records_readers() -> tuple[Read, ...]:
-    from physml.tomography.records import load_records
+    from physml.tomography.records_file import load_records
 
     return load_records, lambda path: load_records(path, kind="photonic")
 
@@ -266,7 +266,7 @@ def _signed(events: Any) -> bytes:
 
 def _sessions_readers() -> tuple[Read, ...]:
     from physml.tomography import Tomographer
-    from physml.tomography.records import load_records
+    from physml.tomography.records_file import load_records
     from physml.tomography.session import read_session
 
     def resume(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from physml.random import stream
+from physml.tomography.basis import Basis
 from physml.tomography.design import (
     choose_basis,
     expected_infidelity,
@@ -15,7 +16,6 @@ from physml.tomography.design import (
     infidelity_metric,
     product_candidates,
 )
-from physml.tomography.estimator import Basis
 from physml.tomography.likelihood import MaximumLikelihood
 from physml.tomography.linear import LinearInversion
 from physml.tomography.measure import probabilities, sample_counts

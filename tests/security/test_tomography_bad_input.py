@@ -14,7 +14,8 @@ from physml.exceptions import InputError
 from physml.tomography import Tomographer, povm
 from physml.tomography.laboratory import parse_answer
 from physml.tomography.readout import Readout, flips
-from physml.tomography.records import Records, load_records, save_records
+from physml.tomography.records import Records
+from physml.tomography.records_file import load_records, save_records
 from physml.tomography.session import read_session
 
 DATA = pauli_data(noisy("phi+", 0.05))

@@ -11,7 +11,8 @@ import torch
 from physml.exceptions import InputError
 from physml.random import stream
 from physml.tomography.baselines import BASELINES, Baseline, run_baseline
-from physml.tomography.estimator import Basis, Estimator, batched
+from physml.tomography.basis import Basis
+from physml.tomography.estimator import Estimator, batched
 from physml.tomography.likelihood import MaximumLikelihood
 from physml.tomography.linear import LinearInversion
 from physml.tomography.measure import probabilities, sample_counts

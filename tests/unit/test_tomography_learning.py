@@ -12,9 +12,9 @@ from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.random import stream
 from physml.tomography import frame_design, states
+from physml.tomography.basis import Basis
 from physml.tomography.corrector import Corrector
 from physml.tomography.eigenframe import metric
-from physml.tomography.estimator import Basis
 from physml.tomography.learning_settings import HistorySettings
 from physml.tomography.neural import NeuralEstimator
 from physml.tomography.operators import infidelity

@@ -17,7 +17,8 @@ from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.tomography import overview
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records import Measurement, Records, load_records
+from physml.tomography.records import Measurement, Records
+from physml.tomography.records_file import load_records
 
 RHO = noisy("i", 0.2, 1)
 

@@ -13,7 +13,8 @@ from physml.exceptions import OutputError
 from physml.tomography import Tomographer
 from physml.tomography.laboratory import SimulatedLaboratory
 from physml.tomography.readout import Readout, flips
-from physml.tomography.records import Measurement, Records, load_records, save_records
+from physml.tomography.records import Measurement, Records
+from physml.tomography.records_file import load_records, save_records
 from physml.tomography.steering import Stop, steer
 
 BELL = noisy("psi-", 0.1)

@@ -13,7 +13,6 @@ from physml.tomography import states
 from physml.tomography.answers import functional
 from physml.tomography.calibrate import calibrate, conform, conformal_quantile, covered
 from physml.tomography.calibration_data import (
-    Moments,
     draw_states,
     families,
     marks,
@@ -22,6 +21,7 @@ from physml.tomography.calibration_data import (
 )
 from physml.tomography.corrector import Corrector
 from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
+from physml.tomography.moments import Moments
 from physml.tomography.neural import NeuralEstimator
 from physml.tomography.operators import purity
 from physml.tomography.posterior import Posterior

@@ -15,7 +15,7 @@ from physml.exceptions import InputError
 from physml.tomography import example, page, report
 from physml.tomography.operators import concurrence, fidelity, purity
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records import load_records
+from physml.tomography.records_file import load_records
 from physml.tomography.settings import ReportSettings, TomographySettings
 
 PNG = b"\x89PNG not really"
