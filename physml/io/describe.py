@@ -65,15 +65,18 @@ def _hdf5(path: Path) -> dict[str, Any]:
                 found["..."] = f"{len(file) - MAX_NAMES} more"
                 break
             # Links are named, not followed: they may lead out of the file.
-            link = file.id.links.get_info(name.encode("utf-8", "surrogateescape"))
+            # A name that is no text comes as bytes.
+            raw = name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name
+            shown = raw.decode("utf-8", "backslashreplace")
+            link = file.id.links.get_info(raw)
             if link.type != h5py.h5l.TYPE_HARD:
-                found[name] = "a link, not followed"
+                found[shown] = "a link, not followed"
                 continue
-            item = file[name]
+            item = file[raw]
             if isinstance(item, h5py.Dataset):
-                found[name] = f"{item.dtype} {item.shape}"
+                found[shown] = f"{item.dtype} {item.shape}"
             else:
-                found[name] = type(item).__name__.lower()
+                found[shown] = type(item).__name__.lower()
     return found
 
 

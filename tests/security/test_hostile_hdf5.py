@@ -12,7 +12,14 @@ import pytest
 
 from physml.exceptions import InputError
 from physml.io.describe import describe
-from physml.io.shards import Spec, open_shard, read_provenance, read_shard, write_shard
+from physml.io.shards import (
+    Spec,
+    open_shard,
+    read_provenance,
+    read_shard,
+    verify_shard,
+    write_shard,
+)
 
 SPEC = {"counts": Spec("uint32", (None, 8, 8))}
 IMAGES = np.arange(2 * 8 * 8, dtype=np.uint32).reshape(2, 8, 8)
@@ -315,3 +322,15 @@ def test_a_driver_of_its_own(path: Path) -> None:
     raw[48:56] = struct.pack("<Q", 96)
     path.write_bytes(raw)
     refused(path, match="a driver of its own")
+
+
+def test_a_name_that_is_no_text_is_shown_escaped_and_no_shard_has_one(tmp_path: Path) -> None:
+    """The library hands such a name out as bytes; found by the fuzzer, in `describe`."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(b"x\xff", data=[1, 2])
+    assert describe(path)["contents"] == {"x\\xff": "int64 (2,)"}
+    with pytest.raises(InputError, match=r"names in UTF-8, found b'x\\xff'"):
+        verify_shard(path)
+    with pytest.raises(InputError, match="a dataset 'x'"):
+        read_shard(path, {"x": Spec()})

@@ -1,0 +1,26 @@
+"""HDF5 shards: one sample a chunk, checked in both directions.
+
+HDF5 can refer to other files (external storage, soft and external links, virtual datasets), load
+filter plugins, and declare terabytes in a file of a kilobyte. Reading here touches only the names
+that the caller expects, in the forms that `write_shard` writes, within a limit of memory.
+"""
+
+from .datasets import Spec
+from .files import hdf5_errors, open_hdf5
+from .reading import LazyShard, Shard, open_shard, read_provenance, read_shard
+from .verify import verify_shard
+from .writing import ShardWriter, write_shard
+
+__all__ = [
+    "LazyShard",
+    "Shard",
+    "ShardWriter",
+    "Spec",
+    "hdf5_errors",
+    "open_hdf5",
+    "open_shard",
+    "read_provenance",
+    "read_shard",
+    "verify_shard",
+    "write_shard",
+]
