@@ -8,6 +8,7 @@ from typing import Any
 
 from physml import provenance as prov
 from physml.exceptions import InputError
+from physml.io import origin
 
 MAX_NAMES = 1000
 
@@ -27,7 +28,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
         No such file, an unknown format, or a damaged file.
     """
     source = Path(path)
-    kind = prov.kind(source)
+    kind = origin.kind(source)
     contents: dict[str, Any] = {}
     match kind:
         case "hdf5":
@@ -42,7 +43,7 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
             raise InputError.expected(
                 source, "HDF5, FITS, safetensors, ECSV, JSON or PNG", "another kind of file"
             )
-    record = prov.find(source)
+    record = origin.find(source)
     return {
         "file": source.name,
         "format": kind,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from physml import provenance as prov
 from physml.exceptions import InputError
+from physml.io import origin
 from physml.io.shards import verify_shard
 
 
@@ -28,7 +28,7 @@ def verify(path: str | PathLike[str]) -> bool:
         It is damaged, or no file that is known.
     """
     source = Path(path)
-    match prov.kind(source):
+    match origin.kind(source):
         case "hdf5":
             return verify_shard(source)
         case "safetensors":

@@ -282,8 +282,9 @@ def _texts() -> st.SearchStrategy[bytes]:
 
 
 def _texts_readers() -> tuple[Read, ...]:
-    from physml import data, provenance
+    from physml import data
     from physml.cavities.energetics import kpc_per_arcsec, read_profile
+    from physml.io import origin
     from physml.io.atomic import read_json
     from physml.io.catalogues import read_catalogue
     from physml.io.describe import describe
@@ -293,7 +294,7 @@ def _texts_readers() -> tuple[Read, ...]:
     scale, setting = kpc_per_arcsec(0.1), pauli_settings(1)[0]
     return (
         describe,
-        provenance.read,
+        origin.read,
         read_json,
         read_catalogue,
         lambda path: read_profile(path, scale),

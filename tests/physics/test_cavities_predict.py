@@ -171,6 +171,7 @@ def test_result_arrays_are_on_input_pixels_and_agree_with_the_catalogue(image):
 
 def test_products_are_complete_and_carry_their_record(image, tmp_path):
     from physml import provenance
+    from physml.io import origin
 
     path = write_fits(tmp_path / "i.fits", image, tan_wcs(SHAPE), OBJECT="Perseus")
     result = predictor().predict(path, centre=CENTRE, scales="1,2,3,4", redshift=0.0179)
@@ -203,7 +204,7 @@ def test_products_are_complete_and_carry_their_record(image, tmp_path):
                 values = np.ma.filled(np.ma.asarray(copy[name]), 0 if name == "id" else "")
                 assert [str(v) for v in values] == [str(v) for v in result.catalogue[name]]
     for name in ("probability.fits", "cavities.ecsv", "cavities.fits", "overview.png"):
-        record = provenance.read(out / name)
+        record = origin.read(out / name)
         assert record["settings"] == {"redshift": 0.0179}
         assert record["inputs"]["image"]["sha256"] == provenance.sha256(path)
 

@@ -13,6 +13,7 @@ from regions import CirclePixelRegion, EllipseSkyRegion, PixCoord
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
+from physml.io import origin
 from physml.io.catalogues import read_catalogue, read_regions, write_catalogue, write_regions
 
 
@@ -51,7 +52,7 @@ def test_round_trip(tmp_path: Path, suffix: str, rows: int) -> None:
         np.testing.assert_array_equal(found[name], original[name])
     np.testing.assert_allclose(found["radius"].to_value("arcsec"), original["radius"].value)
     assert list(found["flags"]) == list(original["flags"])
-    assert provenance.read(path) == record
+    assert origin.read(path) == record
     assert "provenance" not in original.meta
 
 

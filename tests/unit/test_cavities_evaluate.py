@@ -15,6 +15,7 @@ from physml.cavities import evaluate
 from physml.cavities.sets import SEED, SETS, STRIDE, evaluation_set, set_settings
 from physml.cavities.settings import CavitiesSettings
 from physml.cavities.simulate import simulate_batch
+from physml.io import origin
 from physml.io.shards import write_shard
 
 
@@ -183,7 +184,7 @@ def test_stage_writes_metrics_and_figures(tmp_path, monkeypatch):
     assert result["provenance"]["inputs"]["weights"]["sha256"] == provenance.sha256(weights)
     names = {p.stem for p in (out / "figures").glob("*.png")}
     assert names == {"completeness", "alarms", "reliability", "sizes", "pulls", "examples"}
-    assert provenance.read(out / "figures" / "alarms.png")["stage"] == "evaluate"
+    assert origin.read(out / "figures" / "alarms.png")["stage"] == "evaluate"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from physml import provenance
 from physml.evaluation import figures as fig
 from physml.evaluation.calibration import Reliability
 from physml.exceptions import InputError
+from physml.io import origin
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def test_same_figure_same_bytes_with_provenance_inside(tmp_path) -> None:
         fig.training_history(axes[0, 0], HISTORY)
         fig.save_figure(figure, tmp_path / name, provenance=record)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert provenance.read(tmp_path / "a.png")["stage"] == "evaluate"
+    assert origin.read(tmp_path / "a.png")["stage"] == "evaluate"
     with pytest.raises(InputError, match="existing file"):
         fig.save_figure(figure, tmp_path / "a.png")
 

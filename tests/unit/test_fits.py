@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
+from physml.io import origin
 from physml.io.fits import open_hdus, open_image, write_image
 
 IMAGE = np.random.default_rng(0).poisson(5, (20, 30)).astype(np.float32)
@@ -253,7 +254,7 @@ def test_written_image_has_record_unit_and_checksums(path: Path) -> None:
         unit="ct",
         overwrite=False,
     )
-    assert provenance.read(out) == record
+    assert origin.read(out) == record
     with fits.open(out, checksum=True) as hdus:  # a wrong checksum would warn
         header = hdus[0].header
         assert header["BUNIT"] == "ct"

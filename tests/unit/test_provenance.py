@@ -15,6 +15,7 @@ import pytest
 from physml import provenance
 from physml.config import PipelineSettings
 from physml.exceptions import InputError
+from physml.io import origin
 from physml.io.describe import describe
 
 
@@ -143,7 +144,7 @@ def test_every_format_gives_back_the_record(tmp_path: Path, kind: str, text: str
     path = tmp_path / f"a.{kind}"
     record = provenance.record("predict", {"seed": 3, "text": text})
     write(kind, path, record)
-    assert provenance.read(path) == record
+    assert origin.read(path) == record
     found = describe(path)
     assert found["provenance"] == record
     assert found["format"] == KINDS[kind]
@@ -167,13 +168,13 @@ def test_contents_are_described(tmp_path: Path) -> None:
 
 def test_file_without_a_record(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("[1]")
-    assert provenance.find(tmp_path / "a.json") is None
+    assert origin.find(tmp_path / "a.json") is None
     with pytest.raises(InputError, match="none in it"):
-        provenance.read(tmp_path / "a.json")
+        origin.read(tmp_path / "a.json")
     from physml.io.fits import write_image
 
     write_image(tmp_path / "a.fits", np.zeros((2, 2)))
-    assert provenance.find(tmp_path / "a.fits") is None
+    assert origin.find(tmp_path / "a.fits") is None
     assert describe(tmp_path / "a.fits")["provenance"] is None
 
 
@@ -181,7 +182,7 @@ def test_file_without_a_record(tmp_path: Path) -> None:
 def test_unknown_files(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a"
     path.write_bytes(content)
-    for reader in (provenance.read, describe):
+    for reader in (origin.read, describe):
         with pytest.raises(InputError, match="another kind of file"):
             reader(path)
         with pytest.raises(InputError, match="no such file"):
@@ -196,5 +197,5 @@ def test_truncated_png(tmp_path: Path, cut: int) -> None:
     write("png", path, provenance.record("x", {"text": "y" * 1000}))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError, match="truncated") as caught:
-        provenance.find(path)
+        origin.find(path)
     assert str(path) in str(caught.value)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from tomography_fakes import noisy, pauli_data, register, write_csv
 
 import physml
-from physml import provenance
 from physml.exceptions import InputError
+from physml.io import origin
 from physml.io.weights import save_weights
 from physml.tomography import overview
 from physml.tomography.predict import TomographyPredictor
@@ -81,7 +81,7 @@ def test_files_are_written_as_a_whole(result, tmp_path):
     folder = result.write(tmp_path / "out")
     body = json.loads((folder / "estimate.json").read_text())
     assert body["copies"] == 2700
-    record = provenance.find(folder / "overview.png")
+    record = origin.find(folder / "overview.png")
     assert record["inputs"]["records"]["file"] == "counts.csv"
     again = load_records(folder / "records.h5")
     assert again.copies == 2700

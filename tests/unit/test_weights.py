@@ -12,6 +12,7 @@ from torch import nn
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
+from physml.io import origin
 from physml.io.weights import load_weights, read_metadata, read_shapes, save_weights
 
 
@@ -39,7 +40,7 @@ def test_round_trip(tmp_path: Path, net: nn.Module) -> None:
     assert metadata == json.loads(
         json.dumps({**card, "threshold": provenance.jsonable(card["threshold"])})
     )
-    assert provenance.read(path) == record
+    assert origin.read(path) == record
     fresh = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     fresh.load_state_dict(state)
 
