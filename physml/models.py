@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from physml.exceptions import InputError
 from physml.pipeline import get_pipeline, pipeline_names
+
+log = logging.getLogger(__name__)
 
 
 class Model:
@@ -70,3 +74,27 @@ class Model:
             raise InputError.expected(
                 path, f"weights of the pipeline {name}", f"others ({type(error).__name__}: {error})"
             ) from error
+
+
+def shipped_weights(pipeline: str) -> Path:
+    """Where the weights lie that come with physml; there may be none."""
+    return Path(str(files("physml") / "weights" / f"{pipeline}.safetensors"))
+
+
+def load_for_report(pipeline: str, own: Path) -> tuple[Any, str]:
+    """Load a pipeline's shipped weights; those just trained where none are shipped.
+
+    A report shows what users get, and that is not what a small run of somebody's settings makes.
+
+    Returns
+    -------
+    predictor
+        As from `Model.load`.
+    str
+        Whose weights they are, in words.
+    """
+    predictor: Any = get_pipeline(pipeline).predictor_class()
+    if shipped_weights(pipeline).is_file():
+        return predictor.load(), "shipped with physml"
+    log.warning("no weights are shipped with this copy of physml: those of this run are used")
+    return predictor.load(own), "trained in this run"

@@ -816,8 +816,7 @@ def run(
 
     from physml import provenance
     from physml.config import upstream
-    from physml.evaluation.figures import save_figure
-    from physml.io.atomic import atomic_directory, write_json
+    from physml.evaluation.products import write_evaluation
 
     from .detect import BackgroundDetector
     from .plots import figures
@@ -830,8 +829,4 @@ def run(
     record = provenance.record(
         "evaluate", upstream(settings, "evaluate"), {"data": data, "weights": weights}
     )
-    with atomic_directory(out) as folder:
-        write_json(folder / "metrics.json", provenance.jsonable(result | {"provenance": record}))
-        (folder / "figures").mkdir()
-        for name, figure in figures(judged, result).items():
-            save_figure(figure, folder / "figures" / f"{name}.png", provenance=record)
+    write_evaluation(out, result, figures(judged, result), record)

@@ -108,19 +108,6 @@ def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
     }
 
 
-def load_predictor(weights: Path) -> tuple[BackgroundPredictor, str]:
-    """Load the shipped weights; those just trained where none are shipped."""
-    from importlib.resources import files
-
-    from .predict import SHIPPED, BackgroundPredictor
-
-    shipped = Path(str(files("physml") / SHIPPED))
-    if shipped.is_file():
-        return BackgroundPredictor.load(), "shipped with physml"
-    log.warning("no weights are shipped with this copy of physml: those of this run are used")
-    return BackgroundPredictor.load(weights), "trained in this run"
-
-
 def run(
     *, settings: BackgroundSettings, evaluation: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
@@ -144,13 +131,14 @@ def run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
+    from physml.models import load_for_report
 
     from .sets import example_frames
 
     torch.set_num_threads(threads)
     s = settings.report
     measured = read_json(Path(evaluation) / "metrics.json")
-    predictor, whose = load_predictor(Path(weights))
+    predictor, whose = load_for_report("background", Path(weights))
     frames = example_frames(s.seconds, settings.seed)
     used = upstream(settings, "report")
     with atomic_directory(out) as folder:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
@@ -149,7 +147,7 @@ def _run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import write_text
-    from physml.io.weights import save_weights
+    from physml.io.weights import save_weights, version_of
 
     from .calibrate import calibrate
     from .card import describe
@@ -180,7 +178,7 @@ def _run(
         return
     card: dict[str, Any] = {
         "pipeline": "background",
-        "version": weights_version(first.weights),
+        "version": version_of(first.weights),
         "network": s.network.model_dump(mode="json"),
         "limit": settings.preprocess.limit,
     }
@@ -207,13 +205,3 @@ def _run(
         }
     save_weights(out, weights, card, dtype="float32")
     write_text(out.with_suffix(".md"), describe(card), overwrite=True)
-
-
-def weights_version(weights: dict[str, Tensor]) -> str:
-    """Short hash of the tensors, by which a model is known."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].numpy().tobytes())
-    return digest.hexdigest()[:12]

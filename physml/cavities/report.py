@@ -20,7 +20,6 @@ from physml.evaluation.page import embedded, whole_page
 from physml.exceptions import InputError, PhysmlError
 
 if TYPE_CHECKING:
-    from .predict import CavityPredictor
     from .result import CavityResult
     from .settings import CavitiesSettings
 
@@ -133,20 +132,6 @@ def simulate_example(folder: Path, seed: int) -> Path:
     return path
 
 
-def load_predictor(weights: Path) -> tuple[CavityPredictor, str]:
-    """Load the shipped weights; those just trained where none are shipped."""
-    from importlib.resources import files
-
-    from .detect import SHIPPED
-    from .predict import CavityPredictor
-
-    shipped = Path(str(files("physml") / SHIPPED))
-    if shipped.is_file():
-        return CavityPredictor.load(), "shipped with physml"
-    log.warning("no weights are shipped with this copy of physml: those of this run are used")
-    return CavityPredictor.load(weights), "trained in this run"
-
-
 def run(
     *, settings: CavitiesSettings, evaluation: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
@@ -170,10 +155,11 @@ def run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
+    from physml.models import load_for_report
 
     torch.set_num_threads(threads)
     measured = read_json(Path(evaluation) / "metrics.json")
-    predictor, whose = load_predictor(Path(weights))
+    predictor, whose = load_for_report("cavities", Path(weights))
     with atomic_directory(out) as folder:
         example = find_example(settings.report.example, folder, settings.seed)
         result = predictor.predict(

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
@@ -146,7 +144,7 @@ def _run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import write_text
-    from physml.io.weights import save_weights
+    from physml.io.weights import save_weights, version_of
 
     from .calibrate import calibrate
     from .card import describe
@@ -174,7 +172,7 @@ def _run(
 
     card: dict[str, Any] = {
         "pipeline": "cavities",
-        "version": weights_version(first.weights),
+        "version": version_of(first.weights),
         "network": s.network.model_dump(mode="json"),
     }
     network, decoder = CavityNet(s.network), DecoderNet(s.network)
@@ -213,13 +211,3 @@ def _run(
     weights |= {DecoderNet.part + k: v for k, v in second.weights.items()}
     save_weights(out, weights, card, dtype="float32")
     write_text(out.with_suffix(".md"), describe(card), overwrite=True)
-
-
-def weights_version(weights: dict[str, Tensor]) -> str:
-    """Short hash of the tensors, by which a model is known."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].numpy().tobytes())
-    return digest.hexdigest()[:12]

@@ -88,6 +88,14 @@ def save_weights(
         temporary.write_bytes(save(tensors, metadata=header))
 
 
+def version_of(weights: Mapping[str, Tensor]) -> str:
+    """Short hash of the tensors, by which a model is known."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _digest(header: Mapping[str, Any], body: bytes) -> str:
     """SHA-256 of what the header says, in whatever order, and of the numbers."""
     metadata = header.get("__metadata__")

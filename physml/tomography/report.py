@@ -35,19 +35,6 @@ SHOWN = ("infidelity", "coverage", "slopes", "latency")
 OTHERS = ("maximum_likelihood", "particle_filter")
 
 
-def load_predictor(weights: Path) -> tuple[TomographyPredictor, str]:
-    """Load the shipped weights; those just trained where none are shipped."""
-    from importlib.resources import files
-
-    from .predict import TomographyPredictor
-    from .weights_file import SHIPPED
-
-    if Path(str(files("physml") / SHIPPED)).is_file():
-        return TomographyPredictor.load(), "shipped with physml"
-    log.warning("no weights are shipped with this copy of physml: those of this run are used")
-    return TomographyPredictor.load(weights), "trained in this run"
-
-
 def make_example(
     settings: ReportSettings, predictor: TomographyPredictor, seed: int
 ) -> tuple[str, Records, Tensor | None]:
@@ -101,6 +88,7 @@ def run(
     from physml.config import upstream
     from physml.evaluation.figures import save_figure
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
+    from physml.models import load_for_report
 
     from .answers import named_state
     from .example import TARGET
@@ -113,7 +101,7 @@ def run(
     s = settings.report
     evaluation = Path(evaluation)
     measured = read_json(evaluation / "metrics.json")
-    predictor, whose = load_predictor(Path(weights))
+    predictor, whose = load_for_report("tomography", Path(weights))
     kind, records, truth = make_example(s, predictor, settings.seed)
     target = named_state(TARGET, 2)
     ours = predictor.predict(records, level=s.level, target=target, seed=settings.seed)

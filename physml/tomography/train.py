@@ -171,7 +171,7 @@ def _run(
     from physml import provenance
     from physml.config import upstream
     from physml.io.atomic import write_text
-    from physml.io.weights import save_weights
+    from physml.io.weights import save_weights, version_of
 
     from .calibrate import calibrate
     from .card import describe
@@ -220,7 +220,7 @@ def _run(
     if not main:
         return
     card |= {
-        "version": weights_version(weights),
+        "version": version_of(weights),
         "regions": regions,
         "seconds": before + time.monotonic() - started,
         "provenance": provenance.record("train", upstream(settings, "train"), {"data": data}),
@@ -248,13 +248,3 @@ def read_states(path: Path, qubits: int) -> Tensor:
     if not len(found):
         raise InputError.expected(path, f"states of {qubits} qubits", "none")
     return found
-
-
-def weights_version(weights: dict[str, Tensor]) -> str:
-    """Short hash of the tensors, by which a model is known."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode() + weights[name].numpy().tobytes())
-    return digest.hexdigest()[:12]

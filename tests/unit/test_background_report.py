@@ -13,6 +13,7 @@ import pytest
 from background_fakes import toy_exposure
 from background_judge_fakes import RETENTION, Compass, toy
 
+from physml import models
 from physml.background import evaluate, plots, report, sets
 from physml.background.events import find_events
 from physml.background.frames import PIXEL, Frames, concatenate
@@ -114,7 +115,9 @@ def stage(tmp_path, monkeypatch):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"not read")
     monkeypatch.setattr(sets, "example_frames", lambda seconds, seed: frames)
-    monkeypatch.setattr(report, "load_predictor", lambda path: (Cleaner(frames), "of a test"))
+    monkeypatch.setattr(
+        models, "load_for_report", lambda pipeline, own: (Cleaner(frames), "of a test")
+    )
 
     def run(**settings):
         out = tmp_path / "report"

@@ -10,6 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from physml import models
 from physml.cavities import report
 from physml.cavities.detect import COLUMNS, Detection, draw_labels
 from physml.cavities.predict import CavityPredictor
@@ -63,7 +64,9 @@ def stage(tmp_path, monkeypatch):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"not read")
     monkeypatch.setattr(
-        report, "load_predictor", lambda path: (CavityPredictor(TwoCavities()), "of a test")
+        models,
+        "load_for_report",
+        lambda pipeline, own: (CavityPredictor(TwoCavities()), "of a test"),
     )
 
     def run(**settings):
@@ -144,18 +147,3 @@ def test_names_from_files_cannot_inject_markup(tmp_path):
     assert "<script>" not in text
     assert "<i>" not in text
     assert "&lt;i&gt;edge" in text
-
-
-def test_weights_of_this_run_only_where_none_are_shipped(tmp_path, monkeypatch):
-    loaded = []
-    monkeypatch.setattr(
-        CavityPredictor, "load", classmethod(lambda cls, path=None: loaded.append(path))
-    )
-    monkeypatch.setattr("physml.cavities.detect.SHIPPED", "weights/no-such-file.safetensors")
-    _, whose = report.load_predictor(tmp_path / "own.safetensors")
-    assert loaded == [tmp_path / "own.safetensors"]
-    assert "this run" in whose
-    monkeypatch.setattr("physml.cavities.detect.SHIPPED", "__init__.py")  # a file that is there
-    _, whose = report.load_predictor(tmp_path / "own.safetensors")
-    assert loaded[1] is None
-    assert "shipped" in whose
