@@ -3,9 +3,10 @@
 python workflows/usage.py logs                      a run of the settings in config.yaml
 python workflows/usage.py logs --preset smoke       of a preset
 python workflows/usage.py logs --markdown           for a document
+python workflows/usage.py logs --sacct              of all jobs of Slurm, as its accounting has them
 
-Reads the `benchmark:` files, which say what an attempt that ended well has used. Of many shards
-the largest figures are shown.
+Reads the `benchmark:` files, which say what an attempt that ended well has used; with --sacct, asks
+Slurm for the jobs that Snakemake's logs name. Of many shards the largest figures are shown.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import accounting
 from rich.console import Console
 from rich.table import Table
 
@@ -94,29 +96,43 @@ def rows(logs: Path, pipelines: Path, preset: str | None) -> Iterator[tuple[str,
                 )
 
 
+def show(columns: tuple[str, ...], found: list[tuple[str, ...]], markdown: bool) -> None:
+    """Print a table."""
+    if markdown:
+        for row in (columns, ("---",) * len(columns), *found):
+            print(f"| {' | '.join(row)} |")
+        return
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in found:
+        table.add_row(*row)
+    Console(width=120).print(table)
+
+
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("logs", type=Path, help="the folder logs/ of the run")
     parser.add_argument("--preset", help="preset of the run")
     parser.add_argument("--pipelines", type=Path, default=ROOT / "pipelines")
+    parser.add_argument("--sacct", action="store_true", help="figures of Slurm's accounting")
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
     if not arguments.logs.is_dir():
         parser.error(f"no such folder: {arguments.logs}")
     try:
-        found = list(rows(arguments.logs, arguments.pipelines, arguments.preset))
+        if arguments.sacct:
+            # Snakemake keeps its own logs beside those of the jobs.
+            rules = accounting.submitted(arguments.logs.absolute().parent / ".snakemake" / "log")
+            found = accounting.rows(rules, accounting.ask(rules))
+            show(accounting.COLUMNS, found, arguments.markdown)
+        else:
+            found = list(rows(arguments.logs, arguments.pipelines, arguments.preset))
+            show(COLUMNS, found, arguments.markdown)
     except PhysmlError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    if arguments.markdown:
-        for row in (COLUMNS, ("---",) * len(COLUMNS), *found):
-            print(f"| {' | '.join(row)} |")
-        return
-    table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
-    for row in found:
-        table.add_row(*row)
-    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,8 @@ up() {
         command -v $name >/dev/null || die "$name is not installed; try: $0 install"
     done
     [ ! -e "$STATE/pids" ] || die "$STATE is in use; stop that cluster with: $0 down"
-    [ ! -e $LINK ] || [ -L $LINK ] || die "$LINK is that of a real cluster"
+    # A link that leads nowhere is left over from a cluster that is gone.
+    [ ! -e $LINK ] || [ "$(readlink $LINK)" = "$CONF" ] || die "$LINK is that of another cluster"
     rm -rf "$STATE"
     mkdir -p "$STATE"/{log,controller,munge,spool} /etc/slurm
     : >"$STATE/pids"

@@ -60,3 +60,78 @@ def test_folder_that_is_not_there(root, environment, tmp_path) -> None:
     done = usage(root, environment, tmp_path / "nowhere")
     assert done.returncode == 2
     assert "no such folder" in done.stderr
+
+
+SACCT = """#!/bin/sh
+echo "$@" >> {calls}
+cat <<'END'
+7|COMPLETED|60|30|00:50.500||2500M
+7.batch|COMPLETED|60||00:03.500|147660K|
+7.0|COMPLETED|55||00:47.000|1G|
+9_0|COMPLETED|30|5|00:20||200M
+9_0.batch|COMPLETED|30||00:20|100M|
+9_1|CANCELLED by 0|90|5|1-00:00:30||200M
+12|RUNNING|1|5|||
+END
+"""
+SNAKEMAKE = """localrule all:
+    jobid: 0
+rule toy_train:
+    input: a
+    jobid: 5
+Job 5 has been submitted with SLURM jobid 7 (log: /x/rule_toy_train/7.log).
+rule toy_report:
+    jobid: 6
+Job 6 has been submitted with SLURM jobid 12 (log: /x/rule_toy_report/12.log).
+rule toy_simulate:
+    jobid: 3
+rule toy_simulate:
+    jobid: 4
+Submitted array job with Snakemake IDs 3,4 and SLURM job ID 9. The individual task IDs are 1-2.
+"""
+
+
+@pytest.fixture
+def accounted(logs, tmp_path, environment) -> dict[str, str]:
+    """A run on Slurm, and a sacct that knows its jobs."""
+    (tmp_path / ".snakemake" / "log").mkdir(parents=True)
+    (tmp_path / ".snakemake" / "log" / "1.snakemake.log").write_text(SNAKEMAKE)
+    sacct = tmp_path / "bin" / "sacct"
+    sacct.parent.mkdir()
+    sacct.write_text(SACCT.format(calls=tmp_path / "calls"))
+    sacct.chmod(0o755)
+    return {**environment, "PATH": f"{sacct.parent}:{environment['PATH']}"}
+
+
+def test_figures_of_slurm_are_sums_over_the_steps_of_a_job(root, accounted, logs, tmp_path) -> None:
+    """Tasks of an array are jobs of one rule; failed ones are counted, those at work not."""
+    done = usage(root, accounted, logs, "--sacct")
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    assert rows[2:] == [
+        ["toy_report", "1", "0", "0", "0", "5", "0.0", "0.0"],
+        ["toy_simulate", "2", "1", "200", "100", "5", "1.5", "1440.8"],
+        ["toy_train", "1", "0", "2500", "1148", "30", "1.0", "0.8"],
+    ]
+    assert "--jobs 7,12,9" in (tmp_path / "calls").read_text()
+
+
+def test_accounting_that_is_not_there(root, environment, accounted, logs, tmp_path) -> None:
+    """Said in a line: no command, no database, no job of Slurm."""
+    bare = {**environment, "PATH": str(tmp_path)}
+    sacct = tmp_path / "bin" / "sacct"
+    done = usage(root, bare, logs, "--sacct")
+    assert done.returncode == 2
+    assert "none on this machine" in done.stderr
+    sacct.write_text("#!/bin/sh\necho Slurm accounting storage is disabled >&2\nexit 1\n")
+    done = usage(root, accounted, logs, "--sacct")
+    assert done.returncode == 2
+    assert "storage is disabled" in done.stderr
+    sacct.write_text("#!/bin/sh\necho what\n")
+    done = usage(root, accounted, logs, "--sacct")
+    assert done.returncode == 2
+    assert "'what'" in done.stderr
+    (tmp_path / ".snakemake" / "log" / "1.snakemake.log").write_text("rule a:\n    jobid: 1\n")
+    done = usage(root, accounted, logs, "--sacct")
+    assert done.returncode == 2
+    assert "jobs of Slurm" in done.stderr
