@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from physml.background import evaluate, metrics
-from physml.background.evaluate import GEANT4, Judged
+from physml.background.evaluate import GEANT4
 from physml.background.evaluation_settings import EvaluateSettings
 from physml.background.inputs import particle_rate
+from physml.background.judged import Judged, find
 from physml.background.judges import MODEL, MODEL_BAND
 from physml.background.metrics import WIDE
 from physml.background.stress import NOMINAL
@@ -76,7 +77,7 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
     best = {"events": np.inf, "network": np.inf}
     for _ in range(repeats):
         began = time.process_time()
-        found = evaluate.find(frames)
+        found = find(frames)
         between = time.process_time()
         detector.classify(frames, found)
         ended = time.process_time()

@@ -19,8 +19,8 @@ from .matching import operating_curve
 from .metrics import BANDS, WIDE, key
 
 if TYPE_CHECKING:
-    from .evaluate import Judged
     from .frames import Frames
+    from .judged import Judged
 
 GREY = "0.4"
 ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky")

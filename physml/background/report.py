@@ -73,7 +73,7 @@ def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
         ``xrays``, ``xrays_kept``, ``background``, ``background_removed``: numbers of events in
         0.3-10 keV; and ``promised``.
     """
-    from .evaluate import find
+    from .judged import find
     from .metrics import BANDS, WIDE, valid_events
     from .rows import REJECTED
 

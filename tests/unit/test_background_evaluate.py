@@ -8,11 +8,12 @@ from background_judge_fakes import RETENTION, Compass, toy
 
 from physml.background import evaluate, judges, metrics, sets, stress
 from physml.background.clusters import nearest_particle
-from physml.background.evaluate import Judged
 from physml.background.events import find_events
 from physml.background.inputs import members
+from physml.background.judged import Judged, add_ablations, find, judge, with_strangers
 from physml.background.judges import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
 from physml.background.rivals import BoostedTrees, SelfAntiCoincidence
+from physml.background.set_metrics import cross_geometry, set_metrics, with_border
 from physml.background.settings import SimulateSettings
 
 
@@ -25,14 +26,14 @@ def trained():
 
 @pytest.fixture(scope="module")
 def judged(trained) -> Judged:
-    made = evaluate.judge(toy(2), Compass(), trained, retention=RETENTION)
-    evaluate.add_ablations(made, seed=0)
+    made = judge(toy(2), Compass(), trained, retention=RETENTION)
+    add_ablations(made, seed=0)
     return made
 
 
 @pytest.fixture(scope="module")
 def numbers(judged):
-    return evaluate.set_metrics(judged, retention=RETENTION, replicas=100, seed=0)
+    return set_metrics(judged, retention=RETENTION, replicas=100, seed=0)
 
 
 # ------------------------------------------------------------------------------- one footing
@@ -109,9 +110,7 @@ def test_parts_learn_only_from_each_other(judged):
 
 def test_events_at_the_border_can_be_accepted(judged):
     """Tracks of the toy stay off the border: there are more photons, and no more background."""
-    with_it = evaluate.with_border(
-        judged.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0
-    )
+    with_it = with_border(judged.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0)
     inside = judged.events.within((0.3, 10.0))
     assert set(with_it["methods"]) == {MODEL, "SAC", TREES}
     assert with_it["background"] >= (inside & judged.events.background).sum()
@@ -168,7 +167,7 @@ def test_bins_of_calibration_hold_all_events_of_the_band(judged, numbers):
 
 
 def test_context_is_worth_nothing_with_strangers(judged):
-    found = evaluate.with_strangers(judged, None, retention=0.9, replicas=100, seed=0)
+    found = with_strangers(judged, None, retention=0.9, replicas=100, seed=0)
     assert found["own"]["value"] > 0.5
     assert found["strangers"]["value"] < 0.3
     assert found["difference"]["low"] < 0.08
@@ -202,7 +201,7 @@ def test_the_loss_with_the_other_geometry_is_paired(judged):
     one = replace(judged, scores={}, cuts={})
     one.scores[TREES] = judged.scores["SAC"]
     one.scores[TREES + judges.OTHER] = rng.normal(size=len(judged.events))
-    found = evaluate.cross_geometry({"far": one, "bare": judged}, (0.9,), 100, 0)
+    found = cross_geometry({"far": one, "bare": judged}, (0.9,), 100, 0)
     assert set(found) == {"far"}
     assert found["far"]["0.9"]["low"] > 0.3
 
@@ -213,7 +212,7 @@ def test_frames_of_several_thresholds_are_refused(judged):
     table = judged.frames.exposures.copy()
     table["threshold"][1] = 0.1
     with pytest.raises(ValueError, match="one split threshold"):
-        evaluate.find(replace(judged.frames, exposures=table))
+        find(replace(judged.frames, exposures=table))
 
 
 def test_rivals_of_the_other_geometry_keep_their_names(trained):

@@ -14,11 +14,13 @@ from background_fakes import toy_exposure
 from background_judge_fakes import RETENTION, Compass, toy
 
 from physml import models
-from physml.background import evaluate, plots, report, sets
+from physml.background import evaluate, metrics, plots, report, sets
 from physml.background.events import find_events
 from physml.background.frames import PIXEL, Frames, concatenate
+from physml.background.judged import Judged, add_ablations, find, judge
 from physml.background.metrics import BANDS, WIDE
 from physml.background.rows import REJECTED
+from physml.background.set_metrics import housing_metrics, set_metrics
 from physml.background.settings import BackgroundSettings
 from physml.io.shards import Spec, read_shard
 
@@ -29,8 +31,8 @@ class Oracle:
     retentions = (0.8, 0.999)
 
     def __init__(self, frames):
-        found = evaluate.find(frames)
-        events = evaluate.metrics.valid_events(found, frames)
+        found = find(frames)
+        events = metrics.valid_events(found, frames)
         first = int(frames.exposures["first_frame"][0])
         peak = found.events[events.row]
         gone = events.background | (np.arange(len(events)) % 10 == 0)
@@ -185,17 +187,17 @@ def evaluated():
     """Two judged sets of the toy, by the compass of the evaluation's tests."""
     judged, numbers = {}, {}
     for name, seed in (("close", 5), ("far", 6)):
-        one = evaluate.judge(toy(seed), Compass(), retention=RETENTION)
-        evaluate.add_ablations(one, seed=0)
+        one = judge(toy(seed), Compass(), retention=RETENTION)
+        add_ablations(one, seed=0)
         judged[name] = one
-        numbers[name] = evaluate.set_metrics(one, retention=RETENTION, replicas=60, seed=0)
+        numbers[name] = set_metrics(one, retention=RETENTION, replicas=60, seed=0)
     fixed = {"0.98": {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}}}
     fixed["0.98"]["removed"] = {"value": 0.4, "low": 0.3, "high": 0.5}
     result = {
         "retention": list(RETENTION),
         "sets": numbers,
         "stress": {
-            name: {"fixed": fixed, "housing": evaluate.housing_metrics(judged["far"])}
+            name: {"fixed": fixed, "housing": housing_metrics(judged["far"])}
             for name in ("nominal", "noise x2")
         },
         "sensitivity": evaluate.sensitivity(numbers["far"]),
@@ -263,7 +265,7 @@ def test_figures_do_without_some_methods(evaluated):
 
 def test_frames_of_several_exposures_have_one_live_time():
     frames = concatenate([toy_exposure(k, 50, rng=np.random.default_rng(k)) for k in range(2)])
-    one = evaluate.Judged(frames, None, None, None, None, None)
+    one = Judged(frames, None, None, None, None, None)
     assert one.live_s == pytest.approx(2 * 50 * 5e-3)
     assert one.area_cm2 == pytest.approx(44.3)
 
