@@ -123,7 +123,7 @@ up() {
     done
     [ ! -e "$STATE/pids" ] || die "$STATE is in use; stop that cluster with: $0 down"
     # A link that leads nowhere is left over from a cluster that is gone.
-    [ ! -e $LINK ] || [ "$(readlink $LINK)" = "$CONF" ] || die "$LINK is that of another cluster"
+    [ ! -e $LINK ] || [ "$(readlink $LINK)" = "$CONF" ] || die "$LINK is that of another cluster; remove it if that one is gone"
     rm -rf "$STATE"
     mkdir -p "$STATE"/{log,controller,munge,spool} /etc/slurm
     : >"$STATE/pids"
