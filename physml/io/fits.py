@@ -39,7 +39,12 @@ MAX_HDUS = 1000
 
 _BLOCK = 2880
 _BITPIX = (8, 16, 32, 64, -32, -64)
-_MAX_COLUMNS = 999  # of the standard
+_MAX_COLUMNS = _MAX_AXES = 999  # of the standard
+#: Keywords that say where data lie and how large they are.
+_LAYOUT = re.compile(
+    r"XTENSION|SIMPLE|BITPIX|NAXIS\d*|[PG]COUNT|GROUPS|TFIELDS|TFORM\d+|TDIM\d+|THEAP"
+    r"|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE"
+)
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -111,6 +116,7 @@ def claimed_bytes(header: Header) -> int:
     ValueError
         No data can be like that.
     """
+    _refuse_contradiction(header)
     bits = int(header["BITPIX"])
     if bits not in _BITPIX:
         raise ValueError(f"BITPIX {bits}, which is none of {', '.join(map(str, _BITPIX))}")
@@ -120,6 +126,8 @@ def claimed_bytes(header: Header) -> int:
     axes = int(header.get("NAXIS", 0))
     if axes == 0:
         return 0
+    if not 0 < axes <= _MAX_AXES:
+        raise ValueError(f"{axes} axes")
     lengths = [int(header[f"NAXIS{i}"]) for i in range(1, axes + 1)]
     if any(length < 0 for length in lengths):
         raise ValueError(f"a negative axis among {lengths}")
@@ -132,6 +140,19 @@ def claimed_bytes(header: Header) -> int:
     if groups < 0 or parameters < 0:
         raise ValueError(f"GCOUNT {groups} and PCOUNT {parameters}")
     return abs(bits) // 8 * groups * (parameters + pixels)
+
+
+def _refuse_contradiction(header: Header) -> None:
+    """Raise ValueError where the layout of the data is said twice, and differently.
+
+    Astropy has two parsers: one takes the first of two cards, the other, by which data are read,
+    the last. What is checked must be what is read.
+    """
+    said: dict[str, Any] = {}
+    for card in header.cards:
+        keyword = card.keyword.upper()
+        if _LAYOUT.fullmatch(keyword) and said.setdefault(keyword, card.value) != card.value:
+            raise ValueError(f"{keyword} is {said[keyword]!r} and {card.value!r}")
 
 
 def _check_headers(path: Path, raw: bytes) -> int:

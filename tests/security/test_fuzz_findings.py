@@ -12,6 +12,7 @@ from fuzz.targets import check
 
 from physml import data
 from physml.exceptions import InputError
+from physml.io.fits import open_image
 
 
 def cube(bitpix: int) -> bytes:
@@ -195,3 +196,45 @@ def test_a_correction_of_the_area_is_checked(tmp_path: Path) -> None:
     path.write_bytes(fits()["retention"].replace(b"'ENERG_HI'", b"'ENERG_HO'"))
     with pytest.raises(InputError, match="ENERG_LO, ENERG_HI, RETENTION"):
         corrected_area(*bins, np.ones(2), path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        # Astropy's loop over the axes would take minutes; a length, any memory.
+        ("NAXIS", 2147483647, "NAXIS is 2 and 2147483647"),
+        ("NAXIS2", 2147483647, "NAXIS2 is 12 and 2147483647"),
+        ("BITPIX", 8, "BITPIX is 32 and 8"),
+    ],
+)
+def test_a_layout_that_is_said_twice_and_differently_is_refused(
+    tmp_path: Path, keyword: str, value: int, message: str
+) -> None:
+    """One of astropy's parsers takes the first of two cards, the other the last."""
+    from astropy.io import fits
+
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.arange(144, dtype=np.int32).reshape(12, 12)).writeto(path)
+    raw = bytearray(path.read_bytes())
+    end = raw.index(b"END" + b" " * 77)
+    card = f"{keyword:<8}= {value:>20}".ljust(80).encode()
+    raw[end : end + 160] = card + raw[end : end + 80]
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=message):
+        open_image(path)
+    raw[end : end + 80] = raw[raw.index(keyword.encode()) :][:80]  # the same once more
+    path.write_bytes(raw)
+    assert open_image(path).data.shape == (12, 12)
+
+
+def test_more_axes_than_there_can_be_are_refused(tmp_path: Path) -> None:
+    from astropy.io import fits
+
+    path = tmp_path / "a.fits"
+    fits.PrimaryHDU(np.zeros((2, 2))).writeto(path)
+    raw = path.read_bytes()
+    path.write_bytes(
+        raw.replace(b"NAXIS   =                    2", b"NAXIS   =           2147483647")
+    )
+    with pytest.raises(InputError, match="2147483647 axes"):
+        open_image(path)
