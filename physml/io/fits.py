@@ -45,6 +45,7 @@ _LAYOUT = re.compile(
     r"XTENSION|SIMPLE|BITPIX|NAXIS\d*|[PG]COUNT|GROUPS|TFIELDS|TFORM\d+|TDIM\d+|THEAP"
     r"|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE"
 )
+_WIDE = re.compile(r"\d{4}")
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -116,7 +117,7 @@ def claimed_bytes(header: Header) -> int:
     ValueError
         No data can be like that.
     """
-    _refuse_contradiction(header)
+    _check_cards(header)
     bits = int(header["BITPIX"])
     if bits not in _BITPIX:
         raise ValueError(f"BITPIX {bits}, which is none of {', '.join(map(str, _BITPIX))}")
@@ -142,17 +143,21 @@ def claimed_bytes(header: Header) -> int:
     return abs(bits) // 8 * groups * (parameters + pixels)
 
 
-def _refuse_contradiction(header: Header) -> None:
-    """Raise ValueError where the layout of the data is said twice, and differently.
+def _check_cards(header: Header) -> None:
+    """Raise ValueError for cards that would be read otherwise than they are checked, or for ever.
 
     Astropy has two parsers: one takes the first of two cards, the other, by which data are read,
-    the last. What is checked must be what is read.
+    the last. And it tries out how numbers are to be shown, in any width.
     """
     said: dict[str, Any] = {}
     for card in header.cards:
         keyword = card.keyword.upper()
         if _LAYOUT.fullmatch(keyword) and said.setdefault(keyword, card.value) != card.value:
             raise ValueError(f"{keyword} is {said[keyword]!r} and {card.value!r}")
+        if keyword.startswith("ZTILE") and int(card.value) < 1:
+            raise ValueError(f"{keyword} is {card.value!r}")
+        if keyword.startswith("TDISP") and _WIDE.search(str(card.value)):
+            raise ValueError(f"{keyword} is {card.value!r}")
 
 
 def _check_headers(path: Path, raw: bytes) -> int:
@@ -338,7 +343,10 @@ def _from_hdu(name: Path | str, hdu: Any, max_pixels: int) -> ImageData:
         raise InputError.expected(name, "readable pixels", f"damaged ones ({error})") from error
     if data is None:
         raise InputError.expected(name, "a 2-D image", "no data")
-    values = _as_float(name, np.asarray(data).reshape(shape[-2:]), max_pixels)
+    pixels = np.asarray(data)
+    if pixels.shape != shape:  # damaged tiles
+        raise InputError.expected(name, f"pixels of shape {shape}", f"of shape {pixels.shape}")
+    values = _as_float(name, pixels.reshape(shape[-2:]), max_pixels)
     return ImageData(values, hdu.header.copy(), _celestial(name, hdu.header))
 
 

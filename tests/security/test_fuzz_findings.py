@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units as u
 from fuzz.targets import check
 
 from physml import data
+from physml.cavities.energetics import read_profile
 from physml.exceptions import InputError
 from physml.io.fits import open_image
 
@@ -237,4 +239,34 @@ def test_more_axes_than_there_can_be_are_refused(tmp_path: Path) -> None:
         raw.replace(b"NAXIS   =                    2", b"NAXIS   =           2147483647")
     )
     with pytest.raises(InputError, match="2147483647 axes"):
+        open_image(path)
+
+
+def test_a_number_that_is_to_be_shown_in_gigabytes_is_refused(tmp_path: Path) -> None:
+    """Astropy tries out how a column is to be shown as soon as a table is read."""
+    from astropy.io import fits
+
+    path = tmp_path / "a.fits"
+    column = fits.Column("radius", "D", unit="kpc", disp="F10.3", array=[1.0, 2.0])
+    fits.BinTableHDU.from_columns([column]).writeto(path)
+    raw = path.read_bytes()
+    assert b"'F10.3   '  " in raw
+    path.write_bytes(raw.replace(b"'F10.3   '  ", b"'A100000000'"))
+    with pytest.raises(InputError, match="TDISP1 is 'A100000000'"):
+        read_profile(path, 1.0 * u.kpc / u.arcsec)
+
+
+@pytest.mark.parametrize("side", [0, -2147483648])
+def test_tiles_without_pixels_are_refused(tmp_path: Path, side: int) -> None:
+    """Astropy made an empty array of them, or divided by nothing."""
+    from astropy.io import fits
+
+    path = tmp_path / "a.fits"
+    packed = fits.CompImageHDU(np.zeros((12, 12), "i2"), compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
+    raw = path.read_bytes()
+    good, bad = (b"ZTILE1  = " + str(n).encode().rjust(20) for n in (12, side))
+    assert good in raw
+    path.write_bytes(raw.replace(good, bad))
+    with pytest.raises(InputError, match=f"ZTILE1 is {side}"):
         open_image(path)
