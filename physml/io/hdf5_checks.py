@@ -7,11 +7,12 @@ Numbers of odd bits go through conversions that few ever use.
 
 from __future__ import annotations
 
-import mmap
+import os
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 
@@ -20,6 +21,7 @@ from physml.io.atomic import MARKER
 
 #: A chunk is one sample; nobody's sample is larger than this.
 MAX_CHUNK_BYTES = 256 << 20
+_BLOCK_BYTES = 16 << 20  # read at a time
 #: Filters built into HDF5. Others would be loaded as plugins, that is, as code.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM = 4  # bytes, of Fletcher32
@@ -92,30 +94,49 @@ def check_heaps(path: Path) -> None:
     InputError
         An object in a heap is of no size, or ends behind the heap.
     """
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        start = raw.find(_HEAP)
-        while start >= 0:
-            if not _leads_on(raw, start):
+    # Read, not mapped: pages of a map count as memory of the job.
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        for start in _places(file, _HEAP):
+            if not _leads_on(file, start, size):
                 raise InputError.expected(
                     path,
                     "texts in an HDF5 file that can be found",
                     f"a damaged heap at byte {start}",
                     how_to_remake(path),
                 )
-            start = raw.find(_HEAP, start + len(_HEAP))
 
 
-def _leads_on(raw: mmap.mmap, start: int) -> bool:
+def _places(file: BinaryIO, mark: bytes) -> Iterator[int]:
+    """Where a mark stands in a file, which others may read from meanwhile."""
+    at, before = 0, b""
+    while True:
+        file.seek(at)
+        block = before + file.read(_BLOCK_BYTES)
+        if len(block) == len(before):
+            return
+        start = at - len(before)
+        found = block.find(mark)
+        while found >= 0:
+            yield start + found
+            found = block.find(mark, found + len(mark))
+        at, before = start + len(block), block[1 - len(mark) :]
+
+
+def _leads_on(file: BinaryIO, start: int, size: int) -> bool:
     """Whether the objects of a heap fill it one after the other. Lengths are of eight bytes."""
-    end = start + int.from_bytes(raw[start + 8 : start + 16], "little")
-    if end > len(raw):
+    file.seek(start + 8)
+    end = start + int.from_bytes(file.read(8), "little")
+    if end > size:
         return True  # the library refuses it
     at = start + 16
     while at + 16 <= end:
-        size = int.from_bytes(raw[at + 8 : at + 16], "little")
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[8:], "little")
         # The object of number 0 is the room that is left, and counts its own header.
-        free = raw[at : at + 2] == b"\0\0"
-        step = size if free else 16 + -(-size // 8) * 8
+        free = head[:2] == b"\0\0"
+        step = length if free else 16 + -(-length // 8) * 8
         if step < 16 or at + step > end:
             return False
         at += step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from physml.exceptions import InputError
+from physml.io import hdf5_checks
 from physml.io.describe import describe
 from physml.io.shards import (
     Spec,
@@ -334,3 +336,17 @@ def test_a_name_that_is_no_text_is_shown_escaped_and_no_shard_has_one(tmp_path: 
         verify_shard(path)
     with pytest.raises(InputError, match="a dataset 'x'"):
         read_shard(path, {"x": Spec()})
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 8, 9, 64])
+def test_heaps_are_found_across_the_blocks_that_are_read(block: int, monkeypatch) -> None:
+    """A file is read in blocks, since pages of a mapped one would count as memory of the job."""
+    monkeypatch.setattr(hdf5_checks, "_BLOCK_BYTES", block)
+    content = b"..GCOLGCOL....GCOL" + bytes(30) + b"GCOL"
+    file = io.BytesIO(content)
+    found = []
+    for place in hdf5_checks._places(file, b"GCOL"):
+        found.append(place)
+        file.seek(3)  # others read from it meanwhile
+    assert found == [2, 6, 14, 48]
+    assert list(hdf5_checks._places(io.BytesIO(b""), b"GCOL")) == []
