@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.io.origin import kind
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -163,13 +164,9 @@ def _kind(path: Path) -> str:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise InputError.expected(path, "a file of frames or events (HDF5 or FITS)", found)
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return "hdf5"
-    if head.startswith(b"SIMPLE  =") or head.startswith(b"\x1f\x8b"):
-        return "fits"
-    found = "an empty file" if not head else "another kind of file, or a damaged one"
+    if (of := kind(path)) in ("hdf5", "fits"):
+        return of
+    found = "another kind of file, or a damaged one" if path.stat().st_size else "an empty file"
     raise InputError.expected(path, "an HDF5 or FITS file", found)
 
 
