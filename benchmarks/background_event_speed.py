@@ -27,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-from physml.background.events import SPLIT, find_events, frames_to_sparse
-from physml.background.frames import PIXEL, Frames
+from physml.background.core.events import SPLIT, find_events, frames_to_sparse
+from physml.background.core.frames import PIXEL, Frames
 from physml.random import stream
 
 SPARSE_GOAL, DENSE_GOAL = 5000.0, 200.0

@@ -34,12 +34,12 @@ import numpy as np
 import torch
 from background_event_speed import make_frames
 
-from physml.background import export
-from physml.background.detect import BackgroundDetector, Classified
-from physml.background.events import SPLIT, find_events
-from physml.background.frames import Frames
+from physml.background.core.events import SPLIT, find_events
+from physml.background.core.frames import Frames
+from physml.background.inference import export
+from physml.background.inference.detector import BackgroundDetector, Classified
+from physml.background.inference.network import EventNet
 from physml.background.learning_settings import NetworkSettings
-from physml.background.model import EventNet
 from physml.exceptions import InputError
 from physml.training.initialise import initialise
 

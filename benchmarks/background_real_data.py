@@ -30,16 +30,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from physml.background.clusters import measure
-from physml.background.detectors import DetectorSettings, load_detector
-from physml.background.event_list import EventList, load_events
-from physml.background.events import find_events
-from physml.background.frames import PIXEL, Frames
-from physml.background.grades import GOOD_GRADES
+from physml.background.core.clusters import measure
+from physml.background.core.detectors import DetectorSettings, load_detector
+from physml.background.core.events import find_events
+from physml.background.core.frames import PIXEL, Frames
+from physml.background.core.grades import GOOD_GRADES
+from physml.background.data.event_list import EventList, load_events
+from physml.background.evaluation.sets import SETS
 from physml.background.predict import BackgroundPredictor
-from physml.background.result import BackgroundResult
-from physml.background.rows import REJECTED
-from physml.background.sets import SETS
+from physml.background.results.event_rows import REJECTED
+from physml.background.results.result import BackgroundResult
 from physml.background.settings import SimulateSettings
 from physml.background.simulate import simulate_exposure
 from physml.evaluation.figures import COLOURS, MARKERS, new_figure, save_figure, style

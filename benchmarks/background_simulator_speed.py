@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from physml.background.events import find_events, truth
-from physml.background.materials import ALUMINIUM, SILICON
+from physml.background.core.events import find_events, truth
 from physml.background.settings import ConditionsPrior, SimulateSettings
 from physml.background.simulate import simulate_exposure
-from physml.background.tracks import library
+from physml.background.simulator.materials import ALUMINIUM, SILICON
+from physml.background.simulator.tracks import library
 
 GOAL = 20_000.0
 

@@ -31,11 +31,13 @@ from typing import Any
 
 import numpy as np
 
-from physml.background.charge import Readout, collect
-from physml.background.detectors import load_detector
-from physml.background.events import Found, find_events, truth
-from physml.background.frames import ORIGINS, Frames, concatenate
-from physml.background.geant4 import (
+from physml.background.core.detectors import load_detector
+from physml.background.core.events import Found, find_events, truth
+from physml.background.core.frames import ORIGINS, Frames, concatenate
+from physml.background.settings import ConditionsPrior, SimulateSettings
+from physml.background.simulate import simulate_exposure
+from physml.background.simulator.charge import Readout, collect
+from physml.background.simulator.geant4 import (
     PHI,
     SHIELD,
     STANDOFF,
@@ -44,9 +46,7 @@ from physml.background.geant4 import (
     read_particles,
     read_photons,
 )
-from physml.background.photons import absorb
-from physml.background.settings import ConditionsPrior, SimulateSettings
-from physml.background.simulate import simulate_exposure
+from physml.background.simulator.photons import absorb
 
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 15.0))
 PATTERNS = {"single": range(1), "double": range(1, 5), "triple": range(5, 9), "quad": range(9, 13)}

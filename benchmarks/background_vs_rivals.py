@@ -32,14 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from physml.background import evaluate, metrics
+from physml.background import evaluate
 from physml.background.evaluate import GEANT4
+from physml.background.evaluation import metrics
+from physml.background.evaluation.methods import MODEL, MODEL_BAND
+from physml.background.evaluation.metrics import WIDE
+from physml.background.evaluation.scored_set import Judged, find
+from physml.background.evaluation.stress import NOMINAL
 from physml.background.evaluation_settings import EvaluateSettings
-from physml.background.inputs import particle_rate
-from physml.background.judged import Judged, find
-from physml.background.judges import MODEL, MODEL_BAND
-from physml.background.metrics import WIDE
-from physml.background.stress import NOMINAL
+from physml.background.inference.inputs import particle_rate
 from physml.io.atomic import write_json, write_text
 
 log = logging.getLogger("background_vs_rivals")
@@ -70,7 +71,7 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
 
     The fastest of some repeats: others on the machine only ever make it slower.
     """
-    from physml.background.sets import example_frames
+    from physml.background.evaluation.sets import example_frames
 
     frames = example_frames(TIMED_S, SEED)
     detector.classify(frames)  # first call: kernels are chosen
@@ -611,7 +612,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from physml import provenance
     from physml.background import pipeline
-    from physml.background.detect import SHIPPED, BackgroundDetector
+    from physml.background.inference.detector import SHIPPED, BackgroundDetector
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -654,7 +655,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def draw(judged: Mapping[str, Judged], result: Mapping[str, Any], folder: Path) -> None:
     """Write the figures of the evaluation."""
-    from physml.background.plots import figures
+    from physml.background.evaluation.plots import figures
     from physml.evaluation.figures import save_figure
 
     folder.mkdir(parents=True, exist_ok=True)

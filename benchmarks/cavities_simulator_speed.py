@@ -32,10 +32,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physml.cavities import render
-from physml.cavities.profiles import Halo
 from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulate import Batch, simulate_batch
+from physml.cavities.simulator import render
+from physml.cavities.simulator.profiles import Halo
 
 GOAL = 5.0
 

@@ -4,7 +4,7 @@
 
 Every evaluation set is simulated anew (always the same images), searched by both, and compared
 with what the simulator labelled as visible. Beside both stands the ideal observer
-(physml/cavities/observer.py), the physical limit.
+(physml/cavities/evaluation/ideal_observer.py), the physical limit.
 
 The rival needs an environment of its own, because of keras:
 
@@ -44,9 +44,10 @@ from typing import Any
 
 import numpy as np
 
-from physml.cavities import evaluate, metrics
+from physml.cavities import evaluate
+from physml.cavities.core.matching import CANDIDATE_DTYPE, COMPANION, LENIENT, STRICT, Rule, Scene
 from physml.cavities.evaluate import EMPTY, PARTNER, SETS, Found, Images
-from physml.cavities.matching import CANDIDATE_DTYPE, COMPANION, LENIENT, STRICT, Rule, Scene
+from physml.cavities.evaluation import metrics
 from physml.io.atomic import write_text
 
 log = logging.getLogger("cavities_vs_cadet")
@@ -595,7 +596,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from physml import provenance
     from physml.cavities import pipeline
-    from physml.cavities.detect import SHIPPED, CavityDetector
+    from physml.cavities.inference.detector import SHIPPED, CavityDetector
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -28,7 +28,7 @@ from physml.io.shards import read_shard, write_shard
 
 IMAGES = 500  # of a shard
 BATCH = 50  # of a task
-PHYSML = (sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())")
+PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemExit(main())")
 
 
 def repeat(source: Path, gigabytes: float, folder: Path) -> list[Path]:

@@ -3,7 +3,7 @@
     python benchmarks/tomography_baselines.py [--states 160] [--lists hs pure pure_white_5]
                                               [--methods "linear, pauli" ...] [--json FILE]
 
-Each method of `physml.tomography.baselines` measures the same states with the same schedule. For
+Each method of `physml.tomography.evaluation.baselines` measures the same states with the same schedule. For
 each number of copies: the mean infidelity with its standard error, the median, the 95th percentile;
 then the CPU time of an update and of an estimate, per state, when all states are done in a batch.
 With --json the results are kept after each row, and rows found there are not run again.
@@ -25,10 +25,10 @@ import torch
 
 from physml.io.atomic import write_json
 from physml.random import stream
-from physml.tomography.baselines import BASELINES, run_baseline
-from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.run import Experiment, experiment
-from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.evaluation.baselines import BASELINES, run_baseline
+from physml.tomography.evaluation.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.simulator.experiment import Experiment, experiment
 
 
 def row(result: Experiment) -> dict[str, list[Any]]:

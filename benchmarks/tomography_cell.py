@@ -39,16 +39,16 @@ import torch
 from physml.evaluation.figures import COLOURS, new_figure, save_figure
 from physml.io.atomic import write_json, write_text
 from physml.random import stream
-from physml.tomography.cell import Cell
-from physml.tomography.cell_estimator import CellEstimator, arm, whole_measurement
-from physml.tomography.cell_training import make_cell
-from physml.tomography.cell_weights import load_cells
-from physml.tomography.estimator import Estimator
+from physml.tomography.core.estimator import Estimator
+from physml.tomography.evaluation.sets import LIST_SIZE, evaluation_list, schedule
+from physml.tomography.inference.cell.cell import Cell
+from physml.tomography.inference.cell.estimator import CellEstimator, arm, whole_measurement
+from physml.tomography.inference.cell.weights import load_cells
+from physml.tomography.inference.classical.likelihood import MaximumLikelihood
+from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.learning.cell_training import make_cell
 from physml.tomography.learning_settings import CellSettings
-from physml.tomography.likelihood import MaximumLikelihood
-from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.run import experiment
-from physml.tomography.sets import LIST_SIZE, evaluation_list, schedule
+from physml.tomography.simulator.experiment import experiment
 
 log = logging.getLogger("tomography_cell")
 

@@ -27,12 +27,12 @@ from physml.evaluation.bootstrap import LEVEL
 from physml.evaluation.calibration import wilson
 from physml.io.atomic import write_text
 from physml.random import stream
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import concurrence, purity
-from physml.tomography.posterior import Posterior
-from physml.tomography.regions import sample
-from physml.tomography.run import experiment
-from physml.tomography.sets import schedule, validation_list
+from physml.tomography.core.operators import concurrence, purity
+from physml.tomography.evaluation.sets import schedule, validation_list
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.posterior import Posterior
+from physml.tomography.inference.posterior_particles import sample
+from physml.tomography.simulator.experiment import experiment
 
 log = logging.getLogger("tomography_intervals")
 

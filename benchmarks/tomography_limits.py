@@ -2,7 +2,7 @@
 
     python benchmarks/tomography_limits.py [--states 40] [--steps 400] [--json FILE]
 
-The medians are the lines of `physml.tomography.limits.TWO_QUBITS`. The floor is what the search
+The medians are the lines of `physml.tomography.core.limits.TWO_QUBITS`. The floor is what the search
 for a better basis leaves open; means say little, since states near the boundary dominate them.
 About five minutes on one core.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from physml.random import stream
-from physml.tomography.fixed_povm import mub_bases
-from physml.tomography.limit_designs import best_bases
-from physml.tomography.limits import TWO_QUBITS, asymptotic
-from physml.tomography.povm import basis_effects, pauli_effects
-from physml.tomography.states import draw
+from physml.tomography.core.fixed_measurements import mub_bases
+from physml.tomography.core.limits import TWO_QUBITS, asymptotic
+from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.core.states import draw
+from physml.tomography.evaluation.limit_designs import best_bases
 
 BATCH = 40
 FIXED_STATES = 5_000

@@ -21,13 +21,13 @@ import torch
 
 from physml.evaluation.figures import save_figure
 from physml.io.atomic import write_text
-from physml.tomography.answers import named_state
-from physml.tomography.operators import fidelity
-from physml.tomography.overview import plot_overview
+from physml.tomography.core.operators import fidelity
+from physml.tomography.data.records import Records
+from physml.tomography.data.records_file import load_records
+from physml.tomography.inference.answers import named_state
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records import Records
-from physml.tomography.records_file import load_records
-from physml.tomography.result import TomographyResult
+from physml.tomography.results.overview import plot_overview
+from physml.tomography.results.result import TomographyResult
 
 #: Name -> file below the folder, whether its means are to be rounded.
 SETS = {

@@ -19,10 +19,10 @@ import torch
 
 from physml.random import stream
 from physml.tomography.evaluate import list_name
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.run import experiment
-from physml.tomography.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.evaluation.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.settings import TomographySettings
+from physml.tomography.simulator.experiment import experiment
 from physml.tomography.train import read_states, train_corrector
 
 

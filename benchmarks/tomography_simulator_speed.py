@@ -25,12 +25,12 @@ from pathlib import Path
 import torch
 
 from physml.random import stream
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import fidelity, random_unitary
-from physml.tomography.povm import basis_effects
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.measurements import basis_effects
+from physml.tomography.core.operators import fidelity, random_unitary
+from physml.tomography.core.states import ENSEMBLES
 from physml.tomography.settings import SimulateSettings
 from physml.tomography.simulate import simulate_batch
-from physml.tomography.states import ENSEMBLES
 
 
 def rate(work: Callable[[], object], n: int) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from physml.tomography.latency import STEPS, latency, work
+from physml.tomography.evaluation.latency import STEPS, latency, work
 
 NAMES = {
     "particle_filter": "particle filter, one experiment",

@@ -32,8 +32,8 @@ from typing import Any
 from physml import provenance
 from physml.io.atomic import write_json, write_text
 from physml.tomography import evaluate
+from physml.tomography.evaluation.latency import STEPS, latency
 from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
-from physml.tomography.latency import STEPS, latency
 
 log = logging.getLogger("tomography_vs_rivals")
 
@@ -392,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     import torch
 
-    from physml.tomography.weights_file import SHIPPED
+    from physml.tomography.inference.weights import SHIPPED
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -451,7 +451,7 @@ def main(argv: list[str] | None = None) -> int:
 def draw(result: Mapping[str, Any], folder: Path) -> None:
     """Write the figures of the evaluation."""
     from physml.evaluation.figures import save_figure
-    from physml.tomography.plots import figures
+    from physml.tomography.evaluation.plots import figures
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures(result).items():

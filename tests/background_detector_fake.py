@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physml.background.clusters import nearest_particle
-from physml.background.detect import Classified
-from physml.background.detectors import DetectorSettings
-from physml.background.event_level import EventLevel
-from physml.background.events import find_events
-from physml.background.frames import EXPOSURE, PIXEL
-from physml.background.housing import Housing
-from physml.background.inputs import particle_rate
-from physml.background.thresholds import Thresholds
+from physml.background.core.clusters import nearest_particle
+from physml.background.core.detectors import DetectorSettings
+from physml.background.core.events import find_events
+from physml.background.core.frames import EXPOSURE, PIXEL
+from physml.background.inference.cuts import Thresholds
+from physml.background.inference.detector import Classified
+from physml.background.inference.event_level import EventLevel
+from physml.background.inference.housing import Housing
+from physml.background.inference.inputs import particle_rate
 
 CAMERA = DetectorSettings(name="toy", ny=128, nx=96)
 RETENTIONS = (0.8, 0.9, 0.98, 0.99)
@@ -195,7 +195,7 @@ def quick_figure(monkeypatch):
     """Draw next to nothing: for tests that are not about the picture."""
     from matplotlib.figure import Figure
 
-    from physml.background import overview
+    from physml.background.results import overview
 
     monkeypatch.setattr(overview, "plot_overview", lambda result: Figure(figsize=(1, 1)))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from physml.background.events import BORDER, NEAR_BAD, NEGATIVE, frames_to_sparse
-from physml.background.frames import TRUE_PIXEL, Frames
+from physml.background.core.events import BORDER, NEAR_BAD, NEGATIVE, frames_to_sparse
+from physml.background.core.frames import TRUE_PIXEL, Frames
 
 
 def frames_of(images, split: float = 0.0, index=None) -> Frames:

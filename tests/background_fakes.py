@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from physml.background.frames import EXPOSURE, PARTICLE, PHOTON, TRUE_PIXEL, Frames
+from physml.background.core.frames import EXPOSURE, PARTICLE, PHOTON, TRUE_PIXEL, Frames
 
 SIZE = 128
 
@@ -143,7 +143,7 @@ def _event(add, frame, x, y, double, rng, source, xray):
 
 def write_toy_shards(folder, shards: int, exposures: int, seed: int, **how) -> list:
     """Write raw shards of toy exposures, as `physml background simulate` would."""
-    from physml.background.frames import concatenate
+    from physml.background.core.frames import concatenate
     from physml.io.shards import write_shard
 
     paths = []

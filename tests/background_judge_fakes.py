@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 from background_fakes import toy_exposure
 
-from physml.background.clusters import nearest_particle
-from physml.background.events import find_events
-from physml.background.frames import concatenate
-from physml.background.housing import Housing
+from physml.background.core.clusters import nearest_particle
+from physml.background.core.events import find_events
+from physml.background.core.frames import concatenate
+from physml.background.inference.housing import Housing
 
 RETENTION = (0.98, 0.9)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from physml.tomography.methods import Outcome
-from physml.tomography.scores import scores
+from physml.tomography.evaluation.methods import Outcome
+from physml.tomography.evaluation.scores import scores
 
 COPIES = [100, 1_000, 10_000, 100_000]
 

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import torch
 
-from physml.tomography import measure, povm
-from physml.tomography.answers import named_state
+from physml.tomography.core import born as measure
+from physml.tomography.core import measurements as povm
+from physml.tomography.inference.answers import named_state
 
 
 def register(monkeypatch):
@@ -27,7 +28,7 @@ def quick_figure(monkeypatch):
     """Draw next to nothing: for tests that are not about the picture."""
     from matplotlib.figure import Figure
 
-    from physml.tomography import overview
+    from physml.tomography.results import overview
 
     monkeypatch.setattr(overview, "plot_overview", lambda result: Figure(figsize=(1, 1)))
 

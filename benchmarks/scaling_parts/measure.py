@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-PHYSML = (sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())")
+PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemExit(main())")
 WATCH_S = 0.1  # between two looks at the memory
 PATIENCE_S = 30.0  # for a command to end when the benchmark is interrupted
 

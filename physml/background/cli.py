@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+from physml.cli.stage_commands import (
+    Overwrite,
+    Quiet,
+    Threads,
+    Verbose,
+    adjust_logging,
+    limit_threads,
+)
 
 if TYPE_CHECKING:
-    from .result import BackgroundResult
+    from .results.result import BackgroundResult
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -152,7 +159,7 @@ def show(result: BackgroundResult, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .summary import summarise
+    from .results.summary import summarise
 
     # In a pipe there is no terminal whose width would have to be kept.
     console = Console(width=None if sys.stdout.isatty() else 200)

@@ -17,12 +17,12 @@ import numpy as np
 
 from physml.random import stream
 
-from . import judges, metrics
-from .housing import ENOUGH
-from .judged import Judged, add_ablations, find, judge, with_strangers
-from .judges import KNOWN, MODEL, OTHER, TREES, Trained
-from .metrics import BANDS, WIDE, Events, Resampling
-from .set_metrics import (
+from .evaluation import methods as judges
+from .evaluation import metrics
+from .evaluation.methods import KNOWN, MODEL, OTHER, TREES, Trained
+from .evaluation.metrics import BANDS, WIDE, Events, Resampling
+from .evaluation.scored_set import Judged, add_ablations, find, judge, with_strangers
+from .evaluation.set_metrics import (
     KEPT_AT,
     cross_geometry,
     housing_metrics,
@@ -30,11 +30,12 @@ from .set_metrics import (
     source_method,
     with_border,
 )
+from .inference.housing import ENOUGH
 
 if TYPE_CHECKING:
-    from .detect import BackgroundDetector
-    from .frames import Frames
-    from .rivals import Rival
+    from .core.frames import Frames
+    from .evaluation.rivals import Rival
+    from .inference.detector import BackgroundDetector
     from .settings import BackgroundSettings, EvaluateSettings
 
 log = logging.getLogger(__name__)
@@ -46,10 +47,10 @@ def test_metrics(
     data: Path, detector: BackgroundDetector, retention: Sequence[float], replicas: int, seed: int
 ) -> dict[str, Any]:
     """Calibration and promises on the test split of the training data: all conditions mixed."""
-    from .calibrate import as_members
-    from .inputs import FEATURES, STANDOFF
-    from .thresholds import nearest
-    from .training_data import EventSets
+    from .inference.cuts import nearest
+    from .inference.inputs import FEATURES, STANDOFF
+    from .learning.calibrate import as_members
+    from .learning.event_sets import EventSets
 
     sets = EventSets.read(Path(data) / "test.h5")
     m = as_members(sets)
@@ -112,8 +113,8 @@ def stress_metrics(
         Condition -> ``photons``, ``background``, ``fixed`` (retention -> ``retention``,
         ``removed`` in 0.3-10 keV), ``at_retention``, ``calibration_error``.
     """
-    from .sets import evaluation_set
-    from .stress import BAD_COLUMNS, CONDITIONS, bad_columns, without
+    from .evaluation.sets import evaluation_set
+    from .evaluation.stress import BAD_COLUMNS, CONDITIONS, bad_columns, without
 
     out = {}
     for name in CONDITIONS:
@@ -162,7 +163,7 @@ def sensitivity(numbers: Mapping[str, Any], band: str = "2-7") -> dict[str, Any]
     band : str
         One of `BANDS`.
     """
-    from .sensitivity import Telescope, worked_example
+    from .evaluation.exposure_saved import Telescope, worked_example
 
     low, high = BANDS[band]
     rate = numbers["rates"][band]["graded"]["value"] * (high - low)
@@ -178,7 +179,7 @@ def train_rivals(
     learn: Mapping[str, Frames], retention: Sequence[float], seed: int
 ) -> dict[str, list[Trained]]:
     """Rivals that learnt from simulations of each geometry, by its name."""
-    from .rivals import BoostedTrees, SelfAntiCoincidence
+    from .evaluation.rivals import BoostedTrees, SelfAntiCoincidence
 
     out = {}
     for name, frames in learn.items():
@@ -275,8 +276,8 @@ def evaluate_all(
         Ready for JSON: ``sets``, ``border``, ``cross_geometry``, ``source_method``, ``stress``,
         ``sensitivity``.
     """
-    from .rivals import BoostedTrees
-    from .sets import GEOMETRIES, RIVALS, evaluation_set, geant4_set
+    from .evaluation.rivals import BoostedTrees
+    from .evaluation.sets import GEOMETRIES, RIVALS, evaluation_set, geant4_set
 
     s = settings
     learn = {g: evaluation_set(g + RIVALS, s.rival_exposures, s.hits) for g in GEOMETRIES}
@@ -359,8 +360,8 @@ def run(
     from physml.config import upstream
     from physml.evaluation.products import write_evaluation
 
-    from .detect import BackgroundDetector
-    from .plots import figures
+    from .evaluation.plots import figures
+    from .inference.detector import BackgroundDetector
 
     torch.set_num_threads(threads)
     detector = BackgroundDetector.load(weights)

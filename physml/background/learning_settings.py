@@ -8,7 +8,7 @@ from annotated_types import Len
 from pydantic import Field, PositiveFloat
 
 from physml.config import ResourceSettings, Settings
-from physml.parallel_settings import PreprocessBase
+from physml.parallel.settings import PreprocessBase
 from physml.training.settings import TrainBase, TrainResources
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

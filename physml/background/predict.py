@@ -19,20 +19,28 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 from physml.progress import show_progress
 
-from .columns import Sky, frame_columns, list_rows
-from .correction import Correction
-from .domain import outside_training
-from .event_list import EventList, load_events
-from .events import Found, find_events
-from .frames import Frames
-from .housing import ENOUGH, Housing
-from .observation import FrameStream, load_frames
-from .result import BackgroundResult, Example, Tally
-from .rows import CHANNEL_KEV, EXTRAPOLATED, N_CHANNELS, REJECTED, ROW, WEIGHTED_ROW, RowStore
-from .sources import is_event_list
+from .core.events import Found, find_events
+from .core.frames import Frames
+from .data.event_list import EventList, load_events
+from .data.readers import is_event_list
+from .data.stream import FrameStream, load_frames
+from .inference.housing import ENOUGH, Housing
+from .inference.retention import Correction
+from .results.event_columns import Sky, frame_columns, list_rows
+from .results.event_rows import (
+    CHANNEL_KEV,
+    EXTRAPOLATED,
+    N_CHANNELS,
+    REJECTED,
+    ROW,
+    WEIGHTED_ROW,
+    RowStore,
+)
+from .results.outside_training import outside_training
+from .results.result import BackgroundResult, Example, Tally
 
 if TYPE_CHECKING:
-    from .detect import BackgroundDetector, Classified
+    from .inference.detector import BackgroundDetector, Classified
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +76,7 @@ class BackgroundPredictor:
 
         from physml import provenance
 
-        from .detect import BackgroundDetector
+        from .inference.detector import BackgroundDetector
 
         detector = BackgroundDetector.load(None if path is None else Path(path))
         if path is not None:
@@ -119,7 +127,7 @@ class BackgroundPredictor:
             Seconds; by default the file's, else the detector's.
         standoff : float, optional
             Distance from the silicon to the camera's housing, mm; by default that which suits
-            the first events best (`physml.background.housing`).
+            the first events best (`physml.background.inference.housing`).
         split, event : float, optional
             Thresholds of the event finder, keV.
         channel : float, optional
@@ -205,7 +213,7 @@ class BackgroundPredictor:
         advance: Callable[[float], None] | None = None,
     ) -> BackgroundResult:
         """Find and judge the events of frames that are open; see `predict`."""
-        from .ogip import keywords
+        from .results.ogip import keywords
 
         keywords(None, "", np.empty((0, 2)), 0.0, start)  # refuses nonsense before any work
         if standoff is not None and not (np.isfinite(standoff) and standoff > 0):
@@ -426,7 +434,7 @@ class Rates:
 
     def update(self, found: Found, frames: Frames) -> NDArray[np.float64]:
         """Take in a block and give the rates, shape (number of exposures, at least 1,)."""
-        from .inputs import FRAMES_OF_PRIOR
+        from .inference.inputs import FRAMES_OF_PRIOR
 
         n = 1 if frames.exposures is None else max(1, len(frames.exposures))
         if len(self.seen) < n:

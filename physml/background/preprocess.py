@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 if TYPE_CHECKING:
-    from .events import Found
-    from .frames import Frames
+    from .core.events import Found
+    from .core.frames import Frames
     from .settings import BackgroundSettings
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def prepare(frames: Frames, found: Found, limit: int) -> dict[str, NDArray]:
     dict
         One row a member, as in `processed_spec`; sets are numbered from 0.
     """
-    from .frame_class import classes
-    from .inputs import members, particle_rate
+    from .core.frame_class import classes
+    from .inference.inputs import members, particle_rate
 
     rate = particle_rate(found, frames)
     assert frames.exposures is not None
@@ -103,7 +103,7 @@ def processed_spec() -> dict[str, Any]:
     """What a preprocessed file has to hold: a row for each member of each set."""
     from physml.io.shards import Spec
 
-    from .inputs import FEATURES, PLACE, SIDE
+    from .inference.inputs import FEATURES, PLACE, SIDE
 
     return {
         "feature": Spec(np.float32, (None, len(FEATURES))),
@@ -141,7 +141,7 @@ def exposures_of(frames: Frames) -> Iterator[tuple[int, Frames]]:
 
 def find_in_exposure(frames: Frames) -> Found:
     """Events of one exposure's frames, with its own split threshold."""
-    from .events import EVENT_THRESHOLD, find_events
+    from .core.events import EVENT_THRESHOLD, find_events
 
     assert frames.exposures is not None
     split = float(frames.exposures["threshold"][0])
@@ -152,8 +152,8 @@ def _part(path: Path, settings: BackgroundSettings, share: float) -> dict[str, d
     """One task: all exposures of a shard, by the file that they go to."""
     import torch
 
-    from .frames import read_frames
-    from .windows import cut_windows
+    from .core.frames import read_frames
+    from .learning.windows import cut_windows
 
     torch.set_num_threads(1)
     s = settings.preprocess
@@ -208,9 +208,9 @@ def run(
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
-    from physml.parallel import in_order
+    from physml.parallel.tasks import in_order
 
-    from .frames import SPEC
+    from .core.frames import SPEC
 
     held = 0
     shards = sorted(map(Path, raw))

@@ -18,9 +18,9 @@ import numpy as np
 from physml.evaluation.page import embedded, whole_page
 
 if TYPE_CHECKING:
-    from .frames import Frames
+    from .core.frames import Frames
     from .predict import BackgroundPredictor
-    from .result import BackgroundResult
+    from .results.result import BackgroundResult
     from .settings import BackgroundSettings, ReportSettings
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def write_example(path: Path, frames: Frames, provenance: Mapping[str, Any]) -> 
     """Write frames as a user would have them: no truth, frames numbered from 0."""
     from physml.io.shards import write_shard
 
-    from .frames import PIXEL
+    from .core.frames import PIXEL
 
     assert frames.exposures is not None
     pixels = np.zeros(len(frames.pixels), PIXEL)
@@ -73,9 +73,9 @@ def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
         ``xrays``, ``xrays_kept``, ``background``, ``background_removed``: numbers of events in
         0.3-10 keV; and ``promised``.
     """
-    from .judged import find
-    from .metrics import BANDS, WIDE, valid_events
-    from .rows import REJECTED
+    from .evaluation.metrics import BANDS, WIDE, valid_events
+    from .evaluation.scored_set import find
+    from .results.event_rows import REJECTED
 
     assert frames.exposures is not None
     found = find(frames)
@@ -133,7 +133,7 @@ def run(
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
     from physml.models import load_for_report
 
-    from .sets import example_frames
+    from .evaluation.sets import example_frames
 
     torch.set_num_threads(threads)
     s = settings.report

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase
 
-from .detectors import DetectorSettings, detector_names, load_detector
+from .core.detectors import DetectorSettings, detector_names, load_detector
 from .evaluation_settings import EvaluateSettings, ReportSettings
 from .learning_settings import PreprocessSettings, TrainSettings
 

@@ -17,24 +17,24 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from physml.finite import require_finite
 from physml.random import stream
+from physml.stages.simulate import require_finite
 
-from .charge import Charge, collect, merge
-from .detectors import DetectorSettings, load_detector
-from .electrons import STEP
-from .events import find_events
-from .frames import ELECTRON, EXPOSURE, HELIUM, PARTICLE, PHOTON, Frames, concatenate
-from .geometry import cosine_law
-from .materials import ALUMINIUM, SILICON
-from .passage import INSIDE, FirstPass, Left, first_pass, second_pass
-from .passage import PHOTON as BY_PHOTON
-from .photons import absorb
-from .primaries import Primaries, draw_primaries
-from .prior import Conditions, draw, power_law
+from .core.detectors import DetectorSettings, load_detector
+from .core.events import find_events
+from .core.frames import ELECTRON, EXPOSURE, HELIUM, PARTICLE, PHOTON, Frames, concatenate
 from .settings import SimulateSettings
-from .shell import Shell
-from .tracks import library
+from .simulator.charge import Charge, collect, merge
+from .simulator.conditions import Conditions, draw, power_law
+from .simulator.deposits import INSIDE, FirstPass, Left, first_pass, second_pass
+from .simulator.deposits import PHOTON as BY_PHOTON
+from .simulator.electrons import STEP
+from .simulator.geometry import cosine_law
+from .simulator.materials import ALUMINIUM, SILICON
+from .simulator.photons import absorb
+from .simulator.primaries import Primaries, draw_primaries
+from .simulator.tracks import library
+from .simulator.wall_electrons import Shell
 
 if TYPE_CHECKING:
     from .settings import BackgroundSettings
@@ -153,7 +153,7 @@ def expose(
 
 def _number_of_frames(conditions: Conditions, hits: int) -> int:
     """Frames in which about that many cosmic rays cross the silicon."""
-    from .primaries import entering_rate
+    from .simulator.primaries import entering_rate
 
     g = conditions.geometry
     a, b, c = g.size

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
+    from .learning.event_sets import EventSets
     from .learning_settings import SourceMethodSettings, TrainSettings
     from .settings import BackgroundSettings
-    from .training_data import EventSets
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ def train_events(
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
-    from .model import EventNet
-    from .training_data import BackgroundLoss
+    from .inference.network import EventNet
+    from .learning.event_sets import BackgroundLoss
 
     return fit(
         initialise(lambda: EventNet(settings.network), seed),
@@ -74,7 +74,7 @@ def train_source_method(
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
-    from .source_method import SourceLoss, SourceNet, Windows, headline_figures
+    from .learning.source_method import SourceLoss, SourceNet, Windows, headline_figures
 
     train, valid = (Windows.read(data / f"windows_{split}.h5") for split in ("train", "valid"))
     if settings.epochs == 0 or min(len(train), len(valid)) == 0:
@@ -149,12 +149,12 @@ def _run(
     from physml.io.atomic import write_text
     from physml.io.weights import save_weights, version_of
 
-    from .calibrate import calibrate
-    from .card import describe
-    from .detect import BackgroundDetector
-    from .model import EventNet
-    from .source_method import SourceNet
-    from .training_data import EventSets
+    from .inference.detector import BackgroundDetector
+    from .inference.network import EventNet
+    from .learning.calibrate import calibrate
+    from .learning.card import describe
+    from .learning.event_sets import EventSets
+    from .learning.source_method import SourceNet
 
     started = time.monotonic()
 

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+from physml.cli.stage_commands import (
+    Overwrite,
+    Quiet,
+    Threads,
+    Verbose,
+    adjust_logging,
+    limit_threads,
+)
 
 if TYPE_CHECKING:
-    from .result import CavityResult
+    from .results.result import CavityResult
 
 app = typer.Typer(no_args_is_help=True)
 

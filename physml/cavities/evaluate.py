@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from physml.random import stream
 
-from . import matching, metrics
-from .matching import CANDIDATE_DTYPE, LENIENT, STRICT, Scene
+from .core import matching
+from .core.matching import CANDIDATE_DTYPE, LENIENT, STRICT, Scene
+from .evaluation import metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .detect import CavityDetector
-    from .observer import Expectation
+    from .evaluation.ideal_observer import Expectation
+    from .inference.detector import CavityDetector
     from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def observed(batch: Any, seed: int) -> Images:
     seed : int
         With the number of each image, it fixes the filling draws.
     """
-    from .halo import fill_sources
+    from .core.halo import fill_sources
     from .simulate import POINT_SOURCE
 
     counts = np.empty(batch.counts.shape, np.float32)
@@ -117,18 +118,18 @@ def observed(batch: Any, seed: int) -> Images:
 
 def frozen(name: str, n: int) -> Images:
     """Images of a frozen set, always the same."""
-    from .sets import SEED, evaluation_set
+    from .evaluation.sets import SEED, evaluation_set
 
     return observed(evaluation_set(name, n), SEED)
 
 
 def frozen_expectations(name: str, n: int) -> Iterator[Expectation]:
     """Render a frozen set again, with what the ideal observer knows."""
-    from . import observer
-    from .sets import SEED, SETS, STRIDE, set_settings
+    from .evaluation import ideal_observer
+    from .evaluation.sets import SEED, SETS, STRIDE, set_settings
 
     first = STRIDE * list(SETS).index(name)
-    return observer.expectations(set_settings(name), SEED, range(first, first + n))
+    return ideal_observer.expectations(set_settings(name), SEED, range(first, first + n))
 
 
 def held_out(path: Path, limit: int) -> Images:
@@ -182,7 +183,7 @@ def find(
     detector: CavityDetector, images: Images, advance: Callable[[int], None] | None = None
 ) -> Found:
     """Run the detector over a set, without a background map and without a given centre."""
-    from .energetics import volume
+    from .core.energetics import volume
 
     rows: list[tuple] = []
     labels = np.zeros(images.counts.shape, np.uint8)
@@ -297,20 +298,20 @@ def ideal_metrics(
         Version -> ``threshold``, ``thresholds``, ``overall``, ``binned`` (completeness with one
         threshold, and with one in each bin of counts), ``bins`` and ``curves``.
     """
-    from . import observer
+    from .evaluation import ideal_observer
 
     if len(truth.cavities) == 0:
         return {}
-    table, bank = observer.observe(rendered, truth.cavities, images.invalid, bank=BANK)
+    table, bank = ideal_observer.observe(rendered, truth.cavities, images.invalid, bank=BANK)
     versions: dict[str, Any] = {"known": None}
     if empty is not None:
-        scores = observer.search_scores(bank, empty[1], empty[0].invalid)
+        scores = ideal_observer.search_scores(bank, empty[1], empty[0].invalid)
         versions["search"] = (scores, empty[0].totals)
     weights = metrics.image_weights(truth.n_images, replicas, seed)
     per_cavity = weights[:, truth.cavities["image"]]
     out: dict[str, Any] = {}
     for version, search in versions.items():
-        ideal = observer.ideal_completeness(
+        ideal = ideal_observer.ideal_completeness(
             table, truth.counts, level=ALARM_LEVEL, edges=metrics.COUNT_EDGES, search=search
         )
         own = ideal["binned"]
@@ -377,7 +378,7 @@ def figures(
     """Figures of an evaluation by name."""
     from physml.evaluation.figures import new_figure
 
-    from . import plots
+    from .evaluation import plots
 
     sets = result["sets"]
     curves = {
@@ -505,7 +506,7 @@ def run(
     from physml.config import upstream
     from physml.evaluation.products import write_evaluation
 
-    from .detect import CavityDetector
+    from .inference.detector import CavityDetector
 
     torch.set_num_threads(threads)
     detector = CavityDetector.load(weights)

@@ -17,12 +17,12 @@ import numpy as np
 from physml.exceptions import InputError
 from physml.progress import show_progress
 
-from .catalogue import build_catalogue
-from .energetics import kpc_per_arcsec, read_profile
-from .observation import Observation, load_observation
-from .result import CavityResult
-from .scales import choose_scales
-from .search import Detector, search
+from .core.energetics import kpc_per_arcsec, read_profile
+from .data.observation import Observation, load_observation
+from .inference.fields import choose_scales
+from .inference.search import Detector, search
+from .results.catalogue import build_catalogue
+from .results.result import CavityResult
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class CavityPredictor:
         path : path, optional
             Weights (safetensors); those shipped with the package by default.
         """
-        from .detect import CavityDetector
+        from .inference.detector import CavityDetector
 
         detector = CavityDetector.load(None if path is None else Path(path))
         return cls(detector)
@@ -165,7 +165,7 @@ class CavityPredictor:
                     advance=advance,
                 )
         if recovery:
-            from .recovery import measure_recovery
+            from .results.recovery import measure_recovery
 
             for result in results:
                 measure_recovery(self, result, recovery, seed=seed, progress=progress)
@@ -241,7 +241,7 @@ class CavityPredictor:
         if centre is not None:
             x, y = centre
             return observation.inside(float(x), float(y), "a centre")
-        from .halo import find_centre
+        from .core.halo import find_centre
 
         x, y = find_centre(
             observation.counts[None],

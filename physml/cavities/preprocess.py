@@ -52,7 +52,7 @@ def prepare(
         counts (uint16, sources filled), root_model (float16, square root of the smooth expected
         counts), exposure (float16), invalid (uint8), centre (float32, (n, 2)).
     """
-    from .halo import fill_sources, find_centre, fit_halo
+    from .core.halo import fill_sources, find_centre, fit_halo
 
     filled = np.empty(counts.shape, np.float32)
     known = np.array(background, np.float32)
@@ -142,7 +142,7 @@ def run(
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
-    from physml.parallel import in_order
+    from physml.parallel.tasks import in_order
 
     s = settings.preprocess
     tasks = []

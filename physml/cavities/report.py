@@ -20,7 +20,7 @@ from physml.evaluation.page import embedded, whole_page
 from physml.exceptions import InputError, PhysmlError
 
 if TYPE_CHECKING:
-    from .result import CavityResult
+    from .results.result import CavityResult
     from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def find_example(name: str, folder: Path, seed: int) -> Example:
     InputError
         No such name in the manifest.
     """
-    from physml.data import entry, fetch_data, find_data
+    from physml.datasets import entry, fetch_data, find_data
 
     about = entry(name)
     try:

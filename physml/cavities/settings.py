@@ -13,7 +13,7 @@ from annotated_types import Len
 from pydantic import Field
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
-from physml.parallel_settings import PreprocessBase
+from physml.parallel.settings import PreprocessBase
 from physml.training.settings import TrainBase, TrainResources
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

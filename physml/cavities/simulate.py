@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from physml.finite import require_finite
+from physml.stages.simulate import require_finite
 
-from .prior import MAX_CAVITIES
 from .settings import SimulateSettings
+from .simulator.prior import MAX_CAVITIES
 
 if TYPE_CHECKING:
     from .settings import CavitiesSettings
@@ -112,7 +112,7 @@ def simulate_batch(
     """
     import torch
 
-    from .prior import draw
+    from .simulator.prior import draw
 
     dtype = dtype or torch.float32
     draws = [draw(settings, seed, int(i)) for i in indices]
@@ -133,8 +133,8 @@ def concatenate(parts: list[Batch]) -> Batch:
 def _simulate_block(settings: SimulateSettings, draws: list, device, dtype) -> Batch:
     import torch
 
-    from .instrument import exposure_map
-    from .render import add_points, build_scene, render
+    from .simulator.instrument import exposure_map
+    from .simulator.render import add_points, build_scene, render
 
     size = settings.image_size
     scene = build_scene(draws, device, dtype, cuspy=settings.halo.family == "vikhlinin")

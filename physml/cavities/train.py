@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from physml.training.loop import FitResult
     from physml.training.settings import TrainBase
 
-    from .decoder_data import CandidateCrops
+    from .learning.crop_sets import CandidateCrops
+    from .learning.image_sets import CavityImages
     from .settings import CavitiesSettings, TrainSettings
-    from .training_data import CavityImages
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,8 @@ def train_unet(
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
-    from .model import CavityNet
-    from .training_data import CavityLoss
+    from .inference.networks import CavityNet
+    from .learning.image_sets import CavityLoss
 
     network = initialise(lambda: CavityNet(settings.network), seed)
     images.rethin, images.flatten = settings.rethin, settings.flatten
@@ -83,8 +83,8 @@ def train_decoder(
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
-    from .decoder_data import DecoderLoss
-    from .model import DecoderNet
+    from .inference.networks import DecoderNet
+    from .learning.crop_sets import DecoderLoss
 
     network = initialise(lambda: DecoderNet(settings.network), seed, replica=1)
     return fit(
@@ -146,12 +146,12 @@ def _run(
     from physml.io.atomic import write_text
     from physml.io.weights import save_weights, version_of
 
-    from .calibrate import calibrate
-    from .card import describe
-    from .decoder_data import collect
-    from .detect import CavityDetector
-    from .model import CavityNet, DecoderNet
-    from .training_data import CavityImages
+    from .inference.detector import CavityDetector
+    from .inference.networks import CavityNet, DecoderNet
+    from .learning.calibrate import calibrate
+    from .learning.card import describe
+    from .learning.crop_sets import collect
+    from .learning.image_sets import CavityImages
 
     started = time.monotonic()
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from physml.evaluation.figures import save_figure
 from physml.io.atomic import atomic_directory, write_json
 from physml.provenance import jsonable
-
-from .figures import save_figure
 
 
 def write_evaluation(

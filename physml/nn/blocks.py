@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .sharing import mean_of_processes, sharing_processes
+from physml.nn.sharing import mean_of_processes, sharing_processes
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import ConvNorm, Down, Residual
+from physml.nn.blocks import ConvNorm, Down, Residual
 
 
 class ResNet(nn.Module):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from physml.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from .povm import Setting as Setting
-    from .records import Records as Records
-    from .tomographer import Tomographer as Tomographer
+    from .core.measurements import Setting as Setting
+    from .data.records import Records as Records
+    from .inference.tomographer import Tomographer as Tomographer
 
 pipeline = Pipeline(
     name="tomography",
@@ -26,9 +26,9 @@ pipeline = Pipeline(
 )
 
 _PUBLIC = {
-    "Tomographer": "physml.tomography.tomographer:Tomographer",
-    "Setting": "physml.tomography.povm:Setting",
-    "Records": "physml.tomography.records:Records",
+    "Tomographer": "physml.tomography.inference.tomographer:Tomographer",
+    "Setting": "physml.tomography.core.measurements:Setting",
+    "Records": "physml.tomography.data.records:Records",
 }
 
 

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physml.verbs import Overwrite, Quiet, Threads, Verbose, adjust_logging, limit_threads
+from physml.cli.stage_commands import (
+    Overwrite,
+    Quiet,
+    Threads,
+    Verbose,
+    adjust_logging,
+    limit_threads,
+)
 
 if TYPE_CHECKING:
-    from .result import TomographyResult
+    from .results.result import TomographyResult
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -131,8 +138,8 @@ def run(
 ) -> None:
     """Steer a laboratory until enough is known; everything is in the session file at once."""
     adjust_logging(ctx, verbose, quiet)
-    from .commands import open_session, reach_laboratory
-    from .steering import Stop, steer
+    from .cli_inputs import open_session, reach_laboratory
+    from .inference.steering import Stop, steer
 
     _threads(threads)
     stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
@@ -169,7 +176,7 @@ def next_(
     import json
 
     adjust_logging(ctx, verbose, quiet)
-    from .commands import add_answers, open_session, read_answers
+    from .cli_inputs import add_answers, open_session, read_answers
 
     _threads(threads)
     answers = [answer for path in add or [] for answer in read_answers(path)]
@@ -231,9 +238,9 @@ def estimate(
     if output is not None:  # before any work: is there a place for the result?
         (refuse_foreign if overwrite else refuse_existing)(output)
     with provenance.run():
-        from .commands import estimator_of, read_readout, read_target
+        from .cli_inputs import estimator_of, read_readout, read_target
+        from .data.records_file import load_records
         from .predict import TomographyPredictor
-        from .records_file import load_records
 
         _threads(threads)
         predictor = TomographyPredictor.load(weights)
@@ -278,7 +285,7 @@ def benchmark(
 ) -> None:
     """Compare estimators on the same simulated states: infidelity against copies, and time."""
     adjust_logging(ctx, verbose, quiet)
-    from .commands import compare, show_comparison
+    from .cli_inputs import compare, show_comparison
 
     _threads(threads)
     names = [name.strip() for name in estimators.split(",") if name.strip()]

@@ -22,7 +22,7 @@ from .evaluation_settings import NEURAL
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .methods import Outcome
+    from .evaluation.methods import Outcome
     from .settings import EvaluateSettings, TomographySettings
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Job:
         """Do it, on one thread: more are slower on matrices as small as these."""
         import torch
 
-        from .methods import method, run_method
+        from .evaluation.methods import method, run_method
 
         torch.set_num_threads(1)
         rng = stream(self.seed, "evaluate", self.index)
@@ -85,7 +85,7 @@ def marks_of(copies: int) -> tuple[int, ...]:
 
 def frozen_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
     """Evaluation lists by name, such as "2 qubits, hs"."""
-    from .sets import LISTS, evaluation_list
+    from .evaluation.sets import LISTS, evaluation_list
 
     return {
         list_name(name, n): evaluation_list(name, n, n_states)
@@ -96,7 +96,7 @@ def frozen_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
 
 def coverage_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
     """Longer lists by the same names, to count how many regions hold the truth."""
-    from .sets import LISTS, coverage_list
+    from .evaluation.sets import LISTS, coverage_list
 
     return {
         list_name(name, n): coverage_list(name, n, n_states)
@@ -153,7 +153,7 @@ def work(jobs: Sequence[Job], threads: int, mem_mb: int) -> Iterator[tuple[Job, 
         return
     from distributed import as_completed
 
-    from physml.parallel import client
+    from physml.parallel.tasks import client
 
     with client(threads, mem_mb, kind="processes") as workers:
         futures = {
@@ -195,8 +195,8 @@ def compare(
     dict
         List -> ``name``, ``n_qubits``, ``states`` and ``methods``: method -> `scores.scores`.
     """
-    from .methods import Outcome
-    from .scores import scores
+    from .evaluation.methods import Outcome
+    from .evaluation.scores import scores
 
     parts: dict[tuple[str, str], dict[int, Outcome]] = {}
     jobs = jobs_of(lists, settings, seed, weights, only_ours)
@@ -228,7 +228,7 @@ def compare(
 
 def qubits_of(weights: Path | None) -> list[int]:
     """Numbers of qubits that weights are for."""
-    from .neural import load_networks
+    from .inference.neural.estimator import load_networks
 
     return sorted(d.bit_length() - 1 for d in load_networks(weights)[0])
 
@@ -266,7 +266,7 @@ def evaluate_all(
     dict
         ``copies`` (the marks), ``level``, ``lists`` (see `compare`), ``latency``.
     """
-    from .latency import latency
+    from .evaluation.latency import latency
 
     qubits = qubits_of(weights)
     lists = frozen_lists(settings.states, qubits)
@@ -310,7 +310,7 @@ def run(
     from physml.config import upstream
     from physml.evaluation.products import write_evaluation
 
-    from .plots import figures
+    from .evaluation.plots import figures
 
     s = settings.evaluate
     result = evaluate_all(

@@ -12,13 +12,13 @@ import torch
 
 from physml.random import stream
 
-from .answers import named_state
-from .measure import probabilities, sample_counts
+from .core.born import probabilities, sample_counts
+from .data.records import Records
+from .data.records_file import load_records
+from .evaluation.sets import schedule
+from .inference.answers import named_state
+from .inference.tomographer import Tomographer
 from .predict import TomographyPredictor
-from .records import Records
-from .records_file import load_records
-from .sets import schedule
-from .tomographer import Tomographer
 
 log = logging.getLogger(__name__)
 

@@ -16,16 +16,16 @@ import torch
 
 from physml.exceptions import InputError
 
-from .answers import Interval, as_density_matrix
-from .checks import check_probability
-from .estimator import Estimator
-from .operators import infidelity
-from .parts import make_estimator
-from .records import Records
-from .records_file import load_records
-from .result import Step, TomographyResult
-from .tomographer import Tomographer
-from .weights_file import SHIPPED
+from .core.checks import check_probability
+from .core.estimator import Estimator
+from .core.operators import infidelity
+from .data.records import Records
+from .data.records_file import load_records
+from .inference.answers import Interval, as_density_matrix
+from .inference.by_name import make_estimator
+from .inference.tomographer import Tomographer
+from .inference.weights import SHIPPED
+from .results.result import Step, TomographyResult
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,7 @@ class TomographyPredictor:
     def estimator(self, name: str | Estimator) -> str | Estimator:
         """The estimator meant: the neural one with the weights of this predictor."""
         if name == "neural" and self.weights is not None:
-            from .neural import NeuralEstimator
+            from .inference.neural.estimator import NeuralEstimator
 
             return NeuralEstimator.load(self.weights)
         return name

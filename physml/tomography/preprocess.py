@@ -138,7 +138,7 @@ def run(
     from physml.config import upstream
     from physml.io.atomic import atomic_directory
     from physml.io.shards import ShardWriter, open_shard
-    from physml.parallel import in_order
+    from physml.parallel.tasks import in_order
 
     s = settings.preprocess
     tasks = []

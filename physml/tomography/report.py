@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .data.records import Records
     from .predict import TomographyPredictor
-    from .records import Records
-    from .result import TomographyResult
+    from .results.result import TomographyResult
     from .settings import ReportSettings, TomographySettings
 
 log = logging.getLogger(__name__)
@@ -90,12 +90,12 @@ def run(
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
     from physml.models import load_for_report
 
-    from .answers import named_state
+    from .data.records_file import save_records
+    from .evaluation.page import page
     from .example import TARGET
-    from .overview import plot_overview
-    from .page import page
-    from .records_file import save_records
-    from .result import matrix_text
+    from .inference.answers import named_state
+    from .results.overview import plot_overview
+    from .results.result import matrix_text
 
     torch.set_num_threads(threads)
     s = settings.report
@@ -212,7 +212,7 @@ def against_truth(result: TomographyResult, truth: Tensor) -> dict[str, Any]:
     """
     import torch
 
-    from .operators import concurrence, infidelity, purity
+    from .core.operators import concurrence, infidelity, purity
 
     far = float(infidelity(torch.from_numpy(result.density_matrix), truth))
     return {

@@ -8,7 +8,7 @@ from annotated_types import Len
 from pydantic import AfterValidator, Field, model_validator
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase
-from physml.parallel_settings import PreprocessBase
+from physml.parallel.settings import PreprocessBase
 
 from .evaluation_settings import EvaluateSettings, ReportSettings
 from .learning_settings import TrainSettings

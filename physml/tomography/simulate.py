@@ -17,13 +17,13 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from physml.finite import require_finite
 from physml.random import stream
+from physml.stages.simulate import require_finite
 
-from .measure import drift, probabilities, sample_counts
-from .povm import pauli_effects
-from .readout import flips, joint_confusion, noisy_effects
-from .states import ENSEMBLES
+from .core.born import drift, probabilities, sample_counts
+from .core.measurements import pauli_effects
+from .core.readout import flips, joint_confusion, noisy_effects
+from .core.states import ENSEMBLES
 
 if TYPE_CHECKING:
     from .settings import SimulateSettings, TomographySettings

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from physml.training.settings import TrainBase
 
-    from .corrector import Corrector
+    from .inference.neural.corrector import Corrector
     from .learning_settings import TrainSettings
     from .settings import TomographySettings
 
@@ -66,18 +66,18 @@ def train_corrector(
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
-    from . import finished
-    from .corrector import Corrector
-    from .training_data import CorrectorLoss, simulate_histories
+    from .inference.neural.corrector import Corrector
+    from .learning import rounds
+    from .learning.histories import CorrectorLoss, simulate_histories
 
     d, h = states.shape[-1], settings.histories
     network = initialise(lambda: Corrector(d, **settings.network.model_dump()), seed, replica=d)
-    key = finished.key(settings, seed, threads, states, valid_states)
+    key = rounds.key(settings, seed, threads, states, valid_states)
     learned: dict[str, Any] = {}
     is_main = True
     for number, size in enumerate(h.rounds):
         done = state / f"round_{number + 1}.safetensors"
-        before = finished.load(done, key)
+        before = rounds.load(done, key)
         if before is not None:
             log.info("d = %d, round %d: done before", d, number + 1)
             weights, learned = before
@@ -123,7 +123,7 @@ def train_corrector(
             "seconds": learned.get("seconds", 0.0) + time.monotonic() - began,
         }
         if is_main:
-            finished.save(done, key, result.weights, learned)
+            rounds.save(done, key, result.weights, learned)
     return network.eval(), learned, is_main
 
 
@@ -173,11 +173,11 @@ def _run(
     from physml.io.atomic import write_text
     from physml.io.weights import save_weights, version_of
 
-    from .calibrate import calibrate
-    from .card import describe
-    from .cell_training import train_cell
-    from .cell_weights import sizes
-    from .weights_file import named
+    from .inference.cell.weights import sizes
+    from .inference.weights import named
+    from .learning.calibrate import calibrate
+    from .learning.card import describe
+    from .learning.cell_training import train_cell
 
     started = time.monotonic()
     before = 0.0  # seconds of calls that were stopped

@@ -12,8 +12,8 @@ import h5py
 import pytest
 import torch
 
-from physml.parallel import in_order
-from physml.parallel_settings import DaskSettings
+from physml.parallel.settings import DaskSettings
+from physml.parallel.tasks import in_order
 from physml.random import stream
 from physml.tomography import preprocess, simulate
 from physml.tomography.settings import TomographySettings

@@ -91,7 +91,7 @@ def content() -> st.SearchStrategy[bytes]:
 
 def readers() -> tuple[Callable[[Path], object], ...]:
     """Readers of the set; its files have names of their own."""
-    from physml.background.geant4 import read_particles, read_photons
+    from physml.background.simulator.geant4 import read_particles, read_photons
 
     def named(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
         def renamed(path: Path) -> object:

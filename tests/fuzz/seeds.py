@@ -65,13 +65,13 @@ def hdf5() -> dict[str, bytes]:
 
 
 def _save_records(path: Path) -> None:
-    from physml.tomography.records_file import save_records
+    from physml.tomography.data.records_file import save_records
 
     save_records(_measurements(), path)
 
 
 def _measurements():
-    from physml.tomography.records import records_from
+    from physml.tomography.data.records import records_from
 
     return records_from(json.loads(records()["pauli.json"]), "seed")
 

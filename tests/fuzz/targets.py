@@ -67,10 +67,10 @@ def _hdf5() -> st.SearchStrategy[bytes]:
 
 
 def _hdf5_readers() -> tuple[Read, ...]:
-    from physml.background.sources import open_source
+    from physml.background.data.readers import open_source
     from physml.io.describe import describe
     from physml.io.shards import Spec, open_shard, read_shard
-    from physml.tomography.records_file import load_records
+    from physml.tomography.data.records_file import load_records
 
     spec = {
         "counts": Spec("u4", (None, 12, 12), optional=True),
@@ -115,10 +115,10 @@ def _fits() -> st.SearchStrategy[bytes]:
 
 
 def _fits_readers() -> tuple[Read, ...]:
-    from physml.background.event_list import load_events
-    from physml.background.products import corrected_area
-    from physml.background.sources import is_event_list, open_cube
-    from physml.cavities.energetics import kpc_per_arcsec, read_profile
+    from physml.background.data.event_list import load_events
+    from physml.background.data.readers import is_event_list, open_cube
+    from physml.background.results.products import corrected_area
+    from physml.cavities.core.energetics import kpc_per_arcsec, read_profile
     from physml.io.catalogues import read_catalogue
     from physml.io.describe import describe
     from physml.io.fits import open_image
@@ -213,7 +213,7 @@ def _regions_readers() -> tuple[Read, ...]:
     from astropy.io import fits
     from astropy.wcs import WCS
 
-    from physml.cavities.masks import read_mask
+    from physml.cavities.data.masks import read_mask
     from physml.io.catalogues import read_regions
 
     wcs = WCS(naxis=2)
@@ -238,7 +238,7 @@ def _records() -> st.SearchStrategy[bytes]:
 
 
 def _records_readers() -> tuple[Read, ...]:
-    from physml.tomography.records_file import load_records
+    from physml.tomography.data.records_file import load_records
 
     return load_records, lambda path: load_records(path, kind="photonic")
 
@@ -266,8 +266,8 @@ def _signed(events: Any) -> bytes:
 
 def _sessions_readers() -> tuple[Read, ...]:
     from physml.tomography import Tomographer
-    from physml.tomography.records_file import load_records
-    from physml.tomography.session import read_session
+    from physml.tomography.data.records_file import load_records
+    from physml.tomography.data.session import read_session
 
     def resume(path: Path) -> None:
         Tomographer.resume(path).close()
@@ -282,14 +282,14 @@ def _texts() -> st.SearchStrategy[bytes]:
 
 
 def _texts_readers() -> tuple[Read, ...]:
-    from physml import data
-    from physml.cavities.energetics import kpc_per_arcsec, read_profile
+    from physml import datasets
+    from physml.cavities.core.energetics import kpc_per_arcsec, read_profile
     from physml.io import origin
     from physml.io.atomic import read_json
     from physml.io.catalogues import read_catalogue
     from physml.io.describe import describe
-    from physml.tomography.laboratory import parse_answer
-    from physml.tomography.povm import pauli_settings
+    from physml.tomography.core.measurements import pauli_settings
+    from physml.tomography.data.laboratory import parse_answer
 
     scale, setting = kpc_per_arcsec(0.1), pauli_settings(1)[0]
     return (
@@ -298,7 +298,7 @@ def _texts_readers() -> tuple[Read, ...]:
         read_json,
         read_catalogue,
         lambda path: read_profile(path, scale),
-        data.manifest,
+        datasets.manifest,
         lambda path: parse_answer(path.read_bytes(), setting, str(path)),
     )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.charge import Charge, Readout, collect, cut, merge
-from physml.background.detectors import FANO, PAIR, load_detector
-from physml.background.events import find_events
-from physml.background.frames import Frames
-from physml.background.photons import absorb
+from physml.background.core.detectors import FANO, PAIR, load_detector
+from physml.background.core.events import find_events
+from physml.background.core.frames import Frames
+from physml.background.simulator.charge import Charge, Readout, collect, cut, merge
+from physml.background.simulator.photons import absorb
 
 WFI = load_detector("wfi")
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from physml.background.electrons import Electrons, through_slab, through_wall
-from physml.background.materials import ALUMINIUM, ELECTRON_MASS, SILICON
-from physml.background.tracks import (
+from physml.background.simulator.electrons import Electrons, through_slab, through_wall
+from physml.background.simulator.materials import ALUMINIUM, ELECTRON_MASS, SILICON
+from physml.background.simulator.tracks import (
     HARD_LOSS,
     collision_loss,
     draw_moller,

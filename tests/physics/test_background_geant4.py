@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.events import Found, find_events, truth
-from physml.background.frames import Frames, check, concatenate
-from physml.background.geant4 import Deposited, assemble, read_particles, read_photons
+from physml.background.core.events import Found, find_events, truth
+from physml.background.core.frames import Frames, check, concatenate
 from physml.background.settings import ConditionsPrior, SimulateSettings
 from physml.background.simulate import simulate_exposure
+from physml.background.simulator.geant4 import Deposited, assemble, read_particles, read_photons
 from physml.exceptions import InputError
 
 AREA = 44.3

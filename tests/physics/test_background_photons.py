@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.geometry import Geometry
-from physml.background.materials import ALUMINIUM, CLASSICAL_RADIUS, ELECTRON_MASS, SILICON
-from physml.background.photons import (
+from physml.background.simulator.geometry import Geometry
+from physml.background.simulator.materials import (
+    ALUMINIUM,
+    CLASSICAL_RADIUS,
+    ELECTRON_MASS,
+    SILICON,
+)
+from physml.background.simulator.photons import (
     K_LINE,
     LOWEST,
     absorb,
@@ -18,7 +23,7 @@ from physml.background.photons import (
     shine,
     thick_target,
 )
-from physml.background.primaries import draw_primaries
+from physml.background.simulator.primaries import draw_primaries
 
 
 def fall(energy: float, number: int = 40_000, *, escape: bool = True):

@@ -7,18 +7,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from physml.background.frames import HELIUM, PROTON
-from physml.background.geometry import Geometry
-from physml.background.materials import ALUMINIUM
-from physml.background.passage import hits
-from physml.background.primaries import (
+from physml.background.core.frames import HELIUM, PROTON
+from physml.background.simulator.deposits import hits
+from physml.background.simulator.geometry import Geometry
+from physml.background.simulator.materials import ALUMINIUM
+from physml.background.simulator.primaries import (
     draw_energies,
     draw_primaries,
     entering_rate,
     intensity,
     spectrum,
 )
-from physml.background.protons import ranges
+from physml.background.simulator.protons import ranges
 
 SIZE = np.array([66_560.0, 66_560.0, 450.0])
 FAR = Geometry(SIZE, 14_775.0, 11_720.0, 20_000.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.materials import ALUMINIUM, SILICON
-from physml.background.protons import (
+from physml.background.simulator.materials import ALUMINIUM, SILICON
+from physml.background.simulator.protons import (
     CUT,
     beta_squared,
     delta_cosine,

@@ -11,15 +11,15 @@ from astropy.io import fits
 from background_detector_fake import RuleDetector
 from scipy import ndimage
 
-from physml.background.charge import Readout, collect
-from physml.background.detectors import DetectorSettings, load_detector
-from physml.background.event_level import fit_event_level
-from physml.background.event_list import load_events
-from physml.background.events import find_events
-from physml.background.frames import ORIGINS, PIXEL, Frames
-from physml.background.grades import GOOD_GRADES
-from physml.background.photons import absorb
+from physml.background.core.detectors import DetectorSettings, load_detector
+from physml.background.core.events import find_events
+from physml.background.core.frames import ORIGINS, PIXEL, Frames
+from physml.background.core.grades import GOOD_GRADES
+from physml.background.data.event_list import load_events
+from physml.background.inference.event_level import fit_event_level
 from physml.background.predict import BackgroundPredictor
+from physml.background.simulator.charge import Readout, collect
+from physml.background.simulator.photons import absorb
 from physml.exceptions import PhysmlError
 
 # ------------------------------------------------------------------------------------ Chandra ACIS
@@ -132,7 +132,7 @@ def test_our_finder_gives_the_grades_that_acis_gives(acis, simulated):
 @pytest.fixture(scope="module")
 def event_level():
     """Energy and grade alone, from a few exposures of the simulator."""
-    from physml.background.events import truth
+    from physml.background.core.events import truth
     from physml.background.settings import SimulateSettings
     from physml.background.simulate import simulate_exposure
 

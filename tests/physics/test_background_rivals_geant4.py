@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.events import find_events, truth
-from physml.background.features import context_features, local_features
-from physml.background.geant4 import assemble, read_particles, read_photons
-from physml.background.matching import energy_matching, removed_at_retention
-from physml.background.rivals import SelfAntiCoincidence
+from physml.background.core.events import find_events, truth
+from physml.background.evaluation.features import context_features, local_features
+from physml.background.evaluation.rivals import SelfAntiCoincidence
+from physml.background.learning.energy_matching import energy_matching, removed_at_retention
+from physml.background.simulator.geant4 import assemble, read_particles, read_photons
 from physml.random import stream
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def out_of_fold(assemblies, method):
     """Scores of the first assembly by trees that know neither its primaries nor its photons."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    from physml.background.rivals import BoostedTrees
+    from physml.background.evaluation.rivals import BoostedTrees
 
     def table(one):
         names = ("local", "context") if method == "both" else (method,)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.electrons import Electrons
-from physml.background.geometry import Geometry, cosine_law, ray_box
-from physml.background.materials import ALUMINIUM, SILICON
-from physml.background.passage import hits
-from physml.background.primaries import draw_primaries
-from physml.background.shell import Shell, by_nuclei, fly
-from physml.background.tracks import library
+from physml.background.simulator.deposits import hits
+from physml.background.simulator.electrons import Electrons
+from physml.background.simulator.geometry import Geometry, cosine_law, ray_box
+from physml.background.simulator.materials import ALUMINIUM, SILICON
+from physml.background.simulator.primaries import draw_primaries
+from physml.background.simulator.tracks import library
+from physml.background.simulator.wall_electrons import Shell, by_nuclei, fly
 
 SIZE = np.array([66_560.0, 66_560.0, 450.0])
 AREA = SIZE[0] * SIZE[1] * 1e-8

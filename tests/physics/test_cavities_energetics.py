@@ -10,7 +10,7 @@ from cavity_fakes import Cavity, TruthDetector, beta_image, tan_wcs, write_fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physml.cavities import energetics as en
+from physml.cavities.core import energetics as en
 from physml.cavities.predict import CavityPredictor
 from physml.exceptions import InputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.cavities.halo import fill_sources, find_centre, fit_halo
+from physml.cavities.core.halo import fill_sources, find_centre, fit_halo
 from physml.cavities.preprocess import prepare, split_of
 from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulate import simulate_batch

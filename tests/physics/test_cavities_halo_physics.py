@@ -7,11 +7,17 @@ import pytest
 import torch
 from scipy import integrate, special
 
-from physml.cavities.geometry import Ellipsoids, ellipsoid_matrix
-from physml.cavities.prior import draw
-from physml.cavities.profiles import Component, line_of_sight
-from physml.cavities.render import _overlapping, build_scene, excavate, project_halo, rim_mass
 from physml.cavities.settings import SimulateSettings
+from physml.cavities.simulator.ellipsoids import Ellipsoids, ellipsoid_matrix
+from physml.cavities.simulator.prior import draw
+from physml.cavities.simulator.profiles import Component, line_of_sight
+from physml.cavities.simulator.render import (
+    _overlapping,
+    build_scene,
+    excavate,
+    project_halo,
+    rim_mass,
+)
 
 T = torch.tensor
 SIZE = 128

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from physml.cavities.instrument import blur, convolve, exposure_map, psf_kernel
-from physml.cavities.prior import broken_power_law, draw
-from physml.cavities.render import build_scene, render
 from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulate import NO_EXPOSURE, POINT_SOURCE, simulate_batch
+from physml.cavities.simulator.instrument import blur, convolve, exposure_map, psf_kernel
+from physml.cavities.simulator.prior import broken_power_law, draw
+from physml.cavities.simulator.render import build_scene, render
 
 QUIET = dict.fromkeys(("sloshing", "front", "clump", "agn", "jet", "sources"), 0.0)
 

@@ -20,7 +20,7 @@ from cavity_fakes import (
 from regions import Regions
 
 from physml.cavities.predict import CavityPredictor
-from physml.cavities.products import regions
+from physml.cavities.results.products import regions
 from physml.io.catalogues import write_regions
 
 SHAPE = (430, 410)

@@ -8,10 +8,10 @@ from astropy.table import QTable, Table
 from cavity_fakes import COLUMNS, Detection, beta_image, tan_wcs, write_fits
 from scipy.special import betainc
 
-from physml.cavities.merge import Candidate, overlap
-from physml.cavities.observation import load_observation
+from physml.cavities.data.observation import load_observation
+from physml.cavities.inference.merge import Candidate, overlap
 from physml.cavities.predict import CavityPredictor
-from physml.cavities.recovery import (
+from physml.cavities.results.recovery import (
     GaussianHalo,
     _plant,
     measure_recovery,

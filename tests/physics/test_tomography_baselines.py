@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from physml.random import stream
-from physml.tomography.basis import Basis
-from physml.tomography.design import (
+from physml.tomography.core.basis import Basis
+from physml.tomography.core.basis_choice import (
     choose_basis,
     expected_infidelity,
     gains,
@@ -16,17 +16,22 @@ from physml.tomography.design import (
     infidelity_metric,
     product_candidates,
 )
-from physml.tomography.likelihood import MaximumLikelihood
-from physml.tomography.linear import LinearInversion
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import PAULI, from_coordinates, infidelity, random_unitary
-from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.particle_moves import MOVES, coordinates_of, gaussian, principal_logarithms
-from physml.tomography.povm import pauli_effects
-from physml.tomography.run import experiment
-from physml.tomography.states import draw
-from physml.tomography.tally import Tally, fisher_information, log_likelihood
-from physml.tomography.two_stage import TwoStage
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.measurements import pauli_effects
+from physml.tomography.core.operators import PAULI, from_coordinates, infidelity, random_unitary
+from physml.tomography.core.states import draw
+from physml.tomography.inference.classical.likelihood import MaximumLikelihood
+from physml.tomography.inference.classical.linear import LinearInversion
+from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.inference.classical.particle_moves import (
+    MOVES,
+    coordinates_of,
+    gaussian,
+    principal_logarithms,
+)
+from physml.tomography.inference.classical.tally import Tally, fisher_information, log_likelihood
+from physml.tomography.inference.classical.two_stage import TwoStage
+from physml.tomography.simulator.experiment import experiment
 
 
 def state(*bloch: float) -> torch.Tensor:
@@ -116,7 +121,7 @@ def test_no_state_is_likelier_than_the_maximum(ensemble: str) -> None:
 
 
 def _coordinates(rho: torch.Tensor) -> torch.Tensor:
-    from physml.tomography.operators import to_coordinates
+    from physml.tomography.core.operators import to_coordinates
 
     return to_coordinates(rho)
 

@@ -9,8 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physml.random import stream
-from physml.tomography import povm, regions, states
-from physml.tomography.corrector import (
+from physml.tomography.core import measurements as povm
+from physml.tomography.core import states
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.eigenframe import rotation, scaled_metric, scales, unvec, vec
+from physml.tomography.core.operators import PAULI, fidelity, infidelity, random_unitary
+from physml.tomography.inference import posterior_particles
+from physml.tomography.inference.neural.corrector import (
     Corrector,
     Outlook,
     correct,
@@ -18,11 +23,8 @@ from physml.tomography.corrector import (
     n_outputs,
     root_fidelity,
 )
-from physml.tomography.eigenframe import rotation, scaled_metric, scales, unvec, vec
-from physml.tomography.information import InformationFilter
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import PAULI, fidelity, infidelity, random_unitary
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.information_filter import InformationFilter
 
 
 def rng(index: int = 0) -> np.random.Generator:
@@ -215,7 +217,7 @@ def test_the_sampled_posterior_is_that_of_a_quadrature() -> None:
     estimator.start(1, 2, rng())
     for effects, n in zip(povm.pauli_effects(1), counts, strict=True):
         estimator.update(effects, n[None])
-    found = regions.sample(estimator, rng(15), 4_000)
+    found = posterior_particles.sample(estimator, rng(15), 4_000)
     bloch = torch.einsum("pij,aji->pa", found.states[0], PAULI[1:]).real
     w = found.weights[0][:, None]
     mean = (w * bloch).sum(0)
@@ -230,7 +232,7 @@ def test_the_sampled_posterior_is_that_of_a_quadrature() -> None:
     ring = [side * angle.cos(), side * angle.sin(), node[:, None].expand(-1, 48)]
     grid = (1 - gap)[:, None, None, None] * torch.stack(ring, -1)
     volume = ((1 - gap).square() * step)[:, None, None] * node_weight[:, None]
-    prior = regions.log_prior(torch.stack([1 - gap / 2, gap / 2], -1))[:, None, None]
+    prior = posterior_particles.log_prior(torch.stack([1 - gap / 2, gap / 2], -1))[:, None, None]
     log = (prior + volume.clamp(min=1e-300).log()).expand(grid.shape[:-1]).flatten()
     grid = grid.reshape(-1, 3)
     log = log + ((1 + grid).log() @ counts[:, 0]) + ((1 - grid).log() @ counts[:, 1])

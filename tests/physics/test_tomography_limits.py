@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from physml.random import stream
-from physml.tomography import limits, states
-from physml.tomography import operators as op
-from physml.tomography.fixed_povm import BASES, mub_bases
-from physml.tomography.limit_designs import best_bases
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.povm import basis_effects, pauli_effects
+from physml.tomography.core import limits, states
+from physml.tomography.core import operators as op
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.fixed_measurements import BASES, mub_bases
+from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.evaluation.limit_designs import best_bases
 
 
 def rng(index: int = 0) -> np.random.Generator:

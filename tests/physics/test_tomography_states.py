@@ -8,9 +8,9 @@ import torch
 from scipy.linalg import sqrtm
 
 from physml.random import stream
-from physml.tomography import operators as op
-from physml.tomography import states
-from physml.tomography.sets import BLOCH, LISTS, evaluation_list, validation_list
+from physml.tomography.core import operators as op
+from physml.tomography.core import states
+from physml.tomography.evaluation.sets import BLOCH, LISTS, evaluation_list, validation_list
 
 N = 4_000
 
@@ -182,7 +182,7 @@ def test_fidelity_of_rank_deficient_states_is_exact():
 
 def test_distances_agree_with_qutip():
     qutip = pytest.importorskip("qutip")
-    from physml.tomography.bridge import to_qutip
+    from physml.tomography.data.qiskit import to_qutip
 
     rho, sigma = states.hilbert_schmidt(5, 4, rng(3)), states.bures(5, 4, rng(4))
     for i in range(5):

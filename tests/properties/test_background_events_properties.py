@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from physml.background.events import find_events
+from physml.background.core.events import find_events
 
 # Few values, so that ties, connections and pixels at the thresholds are frequent.
 LEVELS = st.sampled_from([0, 0, 0, 0.05, 0.06, 0.1, 0.11, 1, 1, 2, 3, 6, 14.9, 20, -0.04, -0.3])

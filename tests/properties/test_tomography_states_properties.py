@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physml.random import stream
-from physml.tomography import measure, povm, readout, states
-from physml.tomography import operators as op
+from physml.tomography.core import born as measure
+from physml.tomography.core import measurements as povm
+from physml.tomography.core import operators as op
+from physml.tomography.core import readout, states
 
 NAMES = [name for name in states.ENSEMBLES if name != "bell"]
 

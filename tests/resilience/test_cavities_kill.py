@@ -42,7 +42,7 @@ def command(verb: str, *arguments: str | Path) -> list[str]:
     program = [
         sys.executable,
         "-c",
-        "from physml.cli import main; raise SystemExit(main())",
+        "from physml.cli.main import main; raise SystemExit(main())",
         "cavities",
         verb,
     ]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physml.cli import main
+from physml.cli.main import main
 from physml.exceptions import InputError
 from physml.io.integrity import verify, verify_shard
 from physml.io.shards import ShardWriter, Spec, open_shard, read_shard, write_shard

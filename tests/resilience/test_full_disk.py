@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from physml.cli import main
+from physml.cli.main import main
 
 SETTINGS = {
     "simulate": {"n_samples": 400, "shard_size": 400, "n_qubits": [2]},

@@ -11,10 +11,10 @@ import pytest
 import torch
 from background_fakes import toy_exposure
 
-from physml.cli import main
+from physml.cli.main import main
 from physml.exceptions import InputError, NonFiniteError
-from physml.finite import require_finite
 from physml.io.shards import ShardWriter, write_shard
+from physml.stages.simulate import require_finite
 
 
 def fails(pipeline: str, settings: dict, folder: Path, capsys, sample: int) -> None:
@@ -44,7 +44,7 @@ def test_tomography(tmp_path: Path, capsys, monkeypatch) -> None:
 
 
 def test_cavities(tmp_path: Path, capsys, monkeypatch) -> None:
-    from physml.cavities import render
+    from physml.cavities.simulator import render
 
     honest, calls = render.render, []
 

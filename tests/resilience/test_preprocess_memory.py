@@ -20,7 +20,7 @@ import json, resource, sys
 from pathlib import Path
 import numpy as np
 from physml.io.shards import ShardWriter
-from physml.parallel import in_order
+from physml.parallel.tasks import in_order
 
 def make(k, mb):
     return {"x": np.full((mb, 1 << 18), k, np.float32), "k": np.full(mb, k)}

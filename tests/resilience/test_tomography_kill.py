@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from physml.tomography import Tomographer
-from physml.tomography.session import read_session
+from physml.tomography.data.session import read_session
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "lab_server"
 COPIES = 3000
@@ -112,8 +112,8 @@ def in_one_process(lab_folder: Path, tmp_path: Path, estimator: str) -> Tomograp
     """The undisturbed loop, with the laboratory's own source in this process."""
     import runpy
 
-    from physml.tomography.laboratory import Answer
-    from physml.tomography.steering import Stop, steer
+    from physml.tomography.data.laboratory import Answer
+    from physml.tomography.inference.steering import Stop, steer
 
     source = runpy.run_path(str(EXAMPLE / "laboratory.py"))["Source"]("ghz", 0.02, 0)
 

@@ -37,7 +37,7 @@ SETTINGS = {
         "alarm_images": 8,
     },
 }
-PHYSML = (sys.executable, "-c", "from physml.cli import main; raise SystemExit(main())")
+PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemExit(main())")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python")
 PATIENCE_S = 900
 

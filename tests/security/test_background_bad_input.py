@@ -26,10 +26,10 @@ from background_detector_fake import (
 )
 
 import physml
-from physml.background.detectors import DetectorSettings
-from physml.background.frames import PIXEL
+from physml.background.core.detectors import DetectorSettings
+from physml.background.core.frames import PIXEL
 from physml.background.predict import BackgroundPredictor
-from physml.cli import main
+from physml.cli.main import main
 from physml.config import dump_yaml
 from physml.exceptions import InputError
 
@@ -676,7 +676,7 @@ def test_an_existing_output_folder(detector, capsys, tmp_path, seen, camera):
 )  # fmt: skip
 def test_a_disk_that_is_full_at_any_file(victim, refused, seen, tmp_path, monkeypatch):
     """ENOSPC at the very end of each file, when its bytes are forced to the disk."""
-    from physml.background import overview
+    from physml.background.results import overview
     from physml.io import atomic
 
     frames = write_dense(tmp_path / "f.h5", seen.images)
@@ -695,7 +695,7 @@ def test_a_disk_that_is_full_at_any_file(victim, refused, seen, tmp_path, monkey
 
 
 def test_a_disk_that_is_full_while_events_are_found(refused, seen, tmp_path, monkeypatch):
-    from physml.background import rows
+    from physml.background.results import event_rows as rows
 
     frames = write_dense(tmp_path / "f.h5", seen.images)
 
@@ -707,7 +707,7 @@ def test_a_disk_that_is_full_while_events_are_found(refused, seen, tmp_path, mon
 
 
 def test_ctrl_c_leaves_nothing(detector, capsys, tmp_path, seen, camera, monkeypatch):
-    from physml.background import products
+    from physml.background.results import products
 
     path = write_dense(tmp_path / "f.h5", seen.images)
 

@@ -18,7 +18,7 @@ from astropy.wcs import WCS
 from cavity_fakes import Cavity, TruthDetector, beta_image, tan_wcs, write_fits
 
 from physml.cavities.predict import CavityPredictor
-from physml.cli import main
+from physml.cli.main import main
 
 SHAPE, CENTRE = (160, 170), (85.0, 80.0)
 CAVITIES = [Cavity(110.0, 88.0, 10.0, 8.0, 0.4, 0.95)]
@@ -282,7 +282,7 @@ class _Evil:
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "zip", "text", "missing"])
 def test_weights_that_are_no_safetensors(kind, capsys, tmp_path, good, monkeypatch):
-    pytest.importorskip("physml.cavities.detect")
+    pytest.importorskip("physml.cavities.inference.detector")
     trap = tmp_path.parent / f"{tmp_path.name}_trap"
     monkeypatch.setenv("PHYSML_TEST_TRAP", str(trap))
     path = tmp_path / "weights.safetensors"
@@ -392,7 +392,7 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from cavity_fakes import Cavity, TruthDetector
 from physml.cavities.predict import CavityPredictor
-from physml.cli import main
+from physml.cli.main import main
 detector = TruthDetector([Cavity(110.0, 88.0, 10.0, 8.0, 0.4, 0.95)], (85.0, 80.0), scales=(1, 2))
 CavityPredictor.load = classmethod(lambda cls, path=None: cls(detector))
 CavityPredictor._centre = staticmethod(lambda *_: (85.0, 80.0))
@@ -442,7 +442,7 @@ def test_a_real_full_disk(tmp_path, good, root):
 
 
 def test_ctrl_c_leaves_nothing(detector, at_centre, capsys, tmp_path, good, monkeypatch):
-    from physml.cavities import products
+    from physml.cavities.results import products
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt

@@ -11,8 +11,8 @@ import pytest
 from astropy import units as u
 from fuzz.targets import check
 
-from physml import data
-from physml.cavities.energetics import read_profile
+from physml import datasets
+from physml.cavities.core.energetics import read_profile
 from physml.exceptions import InputError
 from physml.io.fits import open_image
 
@@ -71,10 +71,13 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
     "a table of less than no columns": ("fits", columns(-1)),
     # The table of external files was read without care, since it is our own; a mirror's is not.
     "a manifest that is no text": ("texts", b"\x88,file,version"),
-    "a manifest with a cell too many": ("texts", ",".join(data.COLUMNS).encode() + b"\n1,2\n" * 2),
+    "a manifest with a cell too many": (
+        "texts",
+        ",".join(datasets.COLUMNS).encode() + b"\n1,2\n" * 2,
+    ),
     "a manifest with a number beyond all": (
         "texts",
-        f"{','.join(data.COLUMNS)}\na,b,1,http://h/b,{'0' * 64},{'9' * 5000},c,d\n".encode(),
+        f"{','.join(datasets.COLUMNS)}\na,b,1,http://h/b,{'0' * 64},{'9' * 5000},c,d\n".encode(),
     ),
 }
 
@@ -85,7 +88,7 @@ def test_what_was_found_is_read_or_refused(case: str) -> None:
 
 
 def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
-    from physml.cavities.masks import read_mask
+    from physml.cavities.data.masks import read_mask
 
     path = tmp_path / "a.reg"
     for text in ("circle(nan,6,3)", "polygon(1,1,1e400,1,5,5)", "circle(6,6,1e300)"):
@@ -97,7 +100,7 @@ def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
 def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
     from astropy.wcs import WCS
 
-    from physml.cavities.masks import read_mask
+    from physml.cavities.data.masks import read_mask
 
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
@@ -111,7 +114,7 @@ def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_cube_of_numbers_of_no_bits_is_refused_by_its_header(tmp_path: Path, pack) -> None:
-    from physml.background.sources import open_cube
+    from physml.background.data.readers import open_cube
     from physml.io.fits import open_image
 
     path = tmp_path / "a.fits"
@@ -134,7 +137,7 @@ def test_a_table_of_too_many_columns_is_refused_by_its_header(tmp_path: Path, nu
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("frames", [3, 9_000_000_000])
 def test_tiles_of_frames_are_refused_unread(tmp_path: Path, pack, frames: int) -> None:
-    from physml.background.sources import open_cube
+    from physml.background.data.readers import open_cube
 
     path = tmp_path / "a.fits"
     path.write_bytes(pack(tiles(frames)))
@@ -145,7 +148,7 @@ def test_tiles_of_frames_are_refused_unread(tmp_path: Path, pack, frames: int) -
 def test_an_archive_that_asks_for_terabytes_is_refused_unread(tmp_path: Path) -> None:
     import zipfile
 
-    from physml.background.geant4 import read_photons
+    from physml.background.simulator.geant4 import read_photons
     from physml.io.archives import read_npz
 
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }\n"
@@ -174,7 +177,7 @@ def test_an_archive_that_asks_for_terabytes_is_refused_unread(tmp_path: Path) ->
 def test_a_set_that_points_beyond_itself_is_refused(tmp_path: Path, name, value, message) -> None:
     from fuzz.seeds import arrays
 
-    from physml.background.geant4 import read_particles
+    from physml.background.simulator.geant4 import read_particles
 
     np.savez_compressed(tmp_path / "far_shield.npz", **arrays()["particles"])
     assert len(read_particles(tmp_path)) == 3
@@ -186,7 +189,7 @@ def test_a_set_that_points_beyond_itself_is_refused(tmp_path: Path, name, value,
 def test_a_correction_of_the_area_is_checked(tmp_path: Path) -> None:
     from fuzz.seeds import fits
 
-    from physml.background.products import corrected_area
+    from physml.background.results.products import corrected_area
 
     path, bins = tmp_path / "a.fits", np.array([[0.1, 0.5], [0.5, 0.9]])
     path.write_bytes(fits()["retention"])

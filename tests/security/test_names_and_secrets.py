@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from physml import data, provenance
-from physml.cli import main
+from physml import datasets as data
+from physml import provenance
+from physml.cli.main import main
 from physml.exceptions import InputError, PhysmlError
 from physml.io.weights import save_weights
 from physml.models import Model
@@ -57,8 +58,8 @@ def test_a_pipeline_cannot_be_named_by_a_path(name: str) -> None:
 def test_a_laboratory_folder_takes_no_path_as_an_id(tmp_path: Path, name: str) -> None:
     from dataclasses import replace
 
-    from physml.tomography.laboratory import FolderLaboratory
-    from physml.tomography.povm import pauli_settings
+    from physml.tomography.core.measurements import pauli_settings
+    from physml.tomography.data.laboratory import FolderLaboratory
 
     asked = tmp_path / "inner" / "lab"
     asked.mkdir(parents=True)

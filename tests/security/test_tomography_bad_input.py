@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from tomography_fakes import noisy, pauli_data, register, write_json
 
-from physml.cli import main
+from physml.cli.main import main
 from physml.exceptions import InputError
-from physml.tomography import Tomographer, povm
-from physml.tomography.laboratory import parse_answer
-from physml.tomography.readout import Readout, flips
-from physml.tomography.records import Records
-from physml.tomography.records_file import load_records, save_records
-from physml.tomography.session import read_session
+from physml.tomography import Tomographer
+from physml.tomography.core import measurements
+from physml.tomography.core.readout import Readout, flips
+from physml.tomography.data.laboratory import parse_answer
+from physml.tomography.data.records import Records
+from physml.tomography.data.records_file import load_records, save_records
+from physml.tomography.data.session import read_session
 
 DATA = pauli_data(noisy("phi+", 0.05))
 EFFECTS = DATA[0][0].effects
@@ -68,7 +69,9 @@ def test_counts_that_cannot_be_change_nothing(tomographer, case):
 
 
 def changed(effects, **options):
-    return povm.Setting(effects, 100, options.get("id", "odd"), outcomes=("0", "1", "2", "3"))
+    return measurements.Setting(
+        effects, 100, options.get("id", "odd"), outcomes=("0", "1", "2", "3")
+    )
 
 
 BAD_SETTINGS = {
@@ -81,7 +84,7 @@ BAD_SETTINGS = {
     ),
     "not hermitian": (changed(EFFECTS + 1e-3 * np.triu(np.ones((4, 4)), 1)), "Hermitian"),
     "nan": (changed(EFFECTS * np.nan), "finite"),
-    "another dimension": (povm.pauli_settings(1, 10)[0], "dimension 4"),
+    "another dimension": (measurements.pauli_settings(1, 10)[0], "dimension 4"),
     "no id": (changed(EFFECTS, id=""), "printable"),
     "an id of several lines": (changed(EFFECTS, id="a\nb"), "printable"),
     "a long id": (changed(EFFECTS, id="x" * 1000), "200 characters"),
@@ -120,7 +123,7 @@ def test_the_same_id_twice(tomographer):
         ({"design": "best"}, "global, product"),
         ({"design": EFFECTS * 0.9}, "identity"),
         ({"design": []}, "at least one"),
-        ({"design": povm.pauli_settings(1)}, "2 qubits"),
+        ({"design": measurements.pauli_settings(1)}, "2 qubits"),
         ({"design": "mub", "n_qubits": 3}, "mutually unbiased"),
         ({"estimator": "magic"}, "neural, particle_filter"),
         ({"seed": -1}, "seed"),
@@ -184,7 +187,7 @@ def test_shots_that_cannot_be(tomographer, shots):
 
 def test_a_million_million_copies():
     made = Tomographer(1, "pauli", "maximum_likelihood")
-    for setting, share in zip(povm.pauli_settings(1, 10**12), (0.8, 0.5, 0.5), strict=True):
+    for setting, share in zip(measurements.pauli_settings(1, 10**12), (0.8, 0.5, 0.5), strict=True):
         made.update(setting, [round(10**12 * share), round(10**12 * (1 - share))])
     assert made.copies == 3 * 10**12
     # Bloch vector (0.6, 0, 0).
@@ -364,7 +367,7 @@ def test_records_of_two_dimensions():
 
 
 def load_like(data):
-    from physml.tomography.records import Measurement
+    from physml.tomography.data.records import Measurement
 
     n = data[0][0].dimension.bit_length() - 1
     return Records(n, [Measurement(s, c) for s, c in data])
@@ -449,6 +452,6 @@ def test_loops_that_cannot_be(options, message, tmp_path, capsys):
     ],
 )
 def test_answers_that_are_none(text, message):
-    setting = povm.product_setting(povm.pauli_local(1)[0], 10, "a")
+    setting = measurements.product_setting(measurements.pauli_local(1)[0], 10, "a")
     with pytest.raises(InputError, match=message):
         parse_answer(text, setting, "laboratory")

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from physml.exceptions import InputError
-from physml.tomography.photonic import read_coincidences
-from physml.tomography.povm import Setting
-from physml.tomography.readout import Readout
+from physml.tomography.core.measurements import Setting
+from physml.tomography.core.readout import Readout
+from physml.tomography.data.photonic import read_coincidences
 
 
 def nested(depth: int) -> list:

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from physml.background.adapt import TABLE, Xrays, adapt
-from physml.background.thresholds import Scores, fit_thresholds
+from physml.background.inference.adapted_cuts import TABLE, Xrays, adapt
+from physml.background.inference.cuts import Scores, fit_thresholds
 
 LEVELS = np.array([0.8, 0.9, 0.95, 0.98, 0.99])
 EDGES = np.array([0.2, 1.0, 3.0, 15.0])

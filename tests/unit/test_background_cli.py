@@ -22,7 +22,7 @@ from background_detector_fake import (
 )
 
 from physml.background.predict import BackgroundPredictor
-from physml.cli import main
+from physml.cli.main import main
 from physml.config import dump_yaml
 
 

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from physml.background import frame_class, preprocess, train
-from physml.background.calibrate import calibration_error, rate_edges
-from physml.background.detect import BackgroundDetector, merge_sets
-from physml.background.event_level import EventLevel, fit_event_level
-from physml.background.events import find_events, truth
-from physml.background.frames import concatenate
-from physml.background.inputs import members
-from physml.background.matching import energy_matching, removed_at_retention
+from physml.background import preprocess, train
+from physml.background.core import frame_class
+from physml.background.core.events import find_events, truth
+from physml.background.core.frames import concatenate
+from physml.background.inference.cuts import Scores, Thresholds, bilinear, fit_thresholds
+from physml.background.inference.detector import BackgroundDetector, merge_sets
+from physml.background.inference.event_level import EventLevel, fit_event_level
+from physml.background.inference.inputs import members
+from physml.background.learning.calibrate import calibration_error, rate_edges
+from physml.background.learning.energy_matching import energy_matching, removed_at_retention
+from physml.background.learning.event_sets import EventSets
 from physml.background.settings import BackgroundSettings
-from physml.background.thresholds import Scores, Thresholds, bilinear, fit_thresholds
-from physml.background.training_data import EventSets
 from physml.exceptions import InputError, SettingsError
 from physml.io.shards import read_shard
 from physml.io.weights import load_weights, save_weights
@@ -404,7 +405,7 @@ def test_a_frame_with_very_many_events_is_judged(detector):
 
 
 def test_injected_xrays_fall_where_they_are_put(detector, fresh):
-    from physml.background.injection import make_library, put
+    from physml.background.inference.injection import make_library, put
 
     frames, found = fresh
     arrays = preprocess.prepare(

@@ -6,14 +6,22 @@ import numpy as np
 import pytest
 from background_judge_fakes import RETENTION, Compass, toy
 
-from physml.background import evaluate, judges, metrics, sets, stress
-from physml.background.clusters import nearest_particle
-from physml.background.events import find_events
-from physml.background.inputs import members
-from physml.background.judged import Judged, add_ablations, find, judge, with_strangers
-from physml.background.judges import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
-from physml.background.rivals import BoostedTrees, SelfAntiCoincidence
-from physml.background.set_metrics import cross_geometry, set_metrics, with_border
+from physml.background import evaluate
+from physml.background.core.clusters import nearest_particle
+from physml.background.core.events import find_events
+from physml.background.evaluation import methods as judges
+from physml.background.evaluation import metrics, sets, stress
+from physml.background.evaluation.methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
+from physml.background.evaluation.rivals import BoostedTrees, SelfAntiCoincidence
+from physml.background.evaluation.scored_set import (
+    Judged,
+    add_ablations,
+    find,
+    judge,
+    with_strangers,
+)
+from physml.background.evaluation.set_metrics import cross_geometry, set_metrics, with_border
+from physml.background.inference.inputs import members
 from physml.background.settings import SimulateSettings
 
 
@@ -174,7 +182,7 @@ def test_context_is_worth_nothing_with_strangers(judged):
 
 
 def test_pixels_are_exchanged_among_equal_energies(judged):
-    from physml.background.ablation import NEIGHBOURS, exchanged_pixels
+    from physml.background.evaluation.context_ablation import NEIGHBOURS, exchanged_pixels
 
     m = members(judged.found, judged.frames, 24)
     other = exchanged_pixels(m, np.random.default_rng(0))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from background_event_fakes import PATTERNS, draw, frames_of, padded, with_truth
 
-from physml.background.clusters import CLUSTER, nearest_particle
-from physml.background.events import (
+from physml.background.core.clusters import CLUSTER, nearest_particle
+from physml.background.core.events import (
     BORDER,
     EVENT,
     NEAR_BAD,
@@ -17,7 +17,7 @@ from physml.background.events import (
     frames_to_sparse,
     truth,
 )
-from physml.background.frames import PIXEL, Frames
+from physml.background.core.frames import PIXEL, Frames
 
 
 def one(image, **options):

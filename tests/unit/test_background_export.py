@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from physml.background.detect import BackgroundDetector
-from physml.background.events import find_events
-from physml.background.export import (
+from physml.background.core.events import find_events
+from physml.background.inference.detector import BackgroundDetector
+from physml.background.inference.export import (
     PARITY,
     description,
     example,
@@ -22,8 +22,8 @@ from physml.background.export import (
     to_torchscript,
     torchscript_detector,
 )
+from physml.background.inference.network import EventNet
 from physml.background.learning_settings import NetworkSettings
-from physml.background.model import EventNet
 from physml.exceptions import InputError
 from physml.training.initialise import initialise
 

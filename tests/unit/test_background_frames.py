@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background import frames as module
-from physml.background.frames import (
+from physml.background.core import frames as module
+from physml.background.core.frames import (
     EXPOSURE,
     PARTICLE,
     PHOTON,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from background_event_fakes import PATTERNS, draw
 
-from physml.background.grades import (
+from physml.background.core.grades import (
     GOOD_GRADES,
     asca_grades,
     epic_patterns,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.housing import Housing, mixture
-from physml.background.thresholds import nearest
+from physml.background.inference.cuts import nearest
+from physml.background.inference.housing import Housing, mixture
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 

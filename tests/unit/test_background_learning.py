@@ -9,23 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from physml.background.events import find_events, truth
-from physml.background.frame_class import BOTH, NEITHER, PARTICLE, XRAY, classes
-from physml.background.frames import TRUE_PIXEL, Frames, concatenate
-from physml.background.inputs import FEATURES, group, members, particle_rate, upright
-from physml.background.learning_settings import (
-    AugmentSettings,
-    LossSettings,
-    NetworkSettings,
-)
-from physml.background.model import EventNet
-from physml.background.preprocess import (
-    cluster_truth,
-    exposures_of,
-    prepare,
-    split_of,
-)
-from physml.background.training_data import BackgroundLoss, EventSets, balanced, by_size
+from physml.background.core.events import find_events, truth
+from physml.background.core.frame_class import BOTH, NEITHER, PARTICLE, XRAY, classes
+from physml.background.core.frames import TRUE_PIXEL, Frames, concatenate
+from physml.background.inference.inputs import FEATURES, group, members, particle_rate, upright
+from physml.background.inference.network import EventNet
+from physml.background.learning.event_sets import BackgroundLoss, EventSets, balanced, by_size
+from physml.background.learning_settings import AugmentSettings, LossSettings, NetworkSettings
+from physml.background.preprocess import cluster_truth, exposures_of, prepare, split_of
 from physml.training.initialise import initialise
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -83,7 +74,7 @@ def test_upright_patches_do_not_depend_on_orientation(symmetry):
 
 @pytest.mark.parametrize("symmetry", range(1, 8))
 def test_network_does_not_care_how_frames_are_turned(frames, symmetry):
-    from physml.background.detect import BackgroundDetector
+    from physml.background.inference.detector import BackgroundDetector
 
     few = frames.select(frames.index[:80])
     detector = BackgroundDetector(initialise(lambda: EventNet(SMALL), 1), {})
@@ -360,7 +351,7 @@ def test_sets_are_shared_out_by_size():
 
 
 def test_loss_does_not_depend_on_how_sets_are_shared_out(sets, monkeypatch):
-    import physml.background.training_data as td
+    import physml.background.learning.event_sets as td
 
     network = initialise(lambda: EventNet(SMALL), 3).eval()  # without dropout
     batch = sets.batch(np.arange(60), np.random.default_rng(0), False)

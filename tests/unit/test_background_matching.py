@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physml.background.matching import (
+from physml.background.learning.energy_matching import (
     energy_matching,
     operating_curve,
     removed_at_retention,

@@ -9,13 +9,11 @@ import pytest
 from background_event_fakes import frames_of, with_truth
 from background_fakes import toy_exposure
 
-from physml.background import metrics
-from physml.background.ablation import event_rows, isolated, strangers_context
-from physml.background.events import find_events
-from physml.background.features import context_features, local_features
-from physml.background.frames import concatenate
-from physml.background.metrics import BANDS, Events, Resampling
-from physml.background.sensitivity import (
+from physml.background.core.events import find_events
+from physml.background.core.frames import concatenate
+from physml.background.evaluation import metrics
+from physml.background.evaluation.context_ablation import event_rows, isolated, strangers_context
+from physml.background.evaluation.exposure_saved import (
     Region,
     Telescope,
     cosmic_background,
@@ -24,6 +22,8 @@ from physml.background.sensitivity import (
     time_saved,
     worked_example,
 )
+from physml.background.evaluation.features import context_features, local_features
+from physml.background.evaluation.metrics import BANDS, Events, Resampling
 
 
 def events_of(energy, background, *, weight=1.0, frame=None, x=100.0, y=100.0) -> Events:

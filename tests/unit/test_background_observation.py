@@ -21,11 +21,11 @@ from background_detector_fake import (
     write_sparse,
 )
 
-from physml.background import sources
-from physml.background.event_list import load_events, merge_intervals
-from physml.background.frames import PIXEL
-from physml.background.observation import load_frames
-from physml.background.timeline import Timeline
+from physml.background.core.frames import PIXEL
+from physml.background.data import readers
+from physml.background.data.event_list import load_events, merge_intervals
+from physml.background.data.stream import load_frames
+from physml.background.data.timeline import Timeline
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +133,8 @@ def test_every_source_gives_the_same_pixels(kind, seen, tmp_path):
 def test_blocks_of_any_size_give_the_same(kind, size, seen, tmp_path, monkeypatch):
     source = KINDS[kind](seen, tmp_path)
     whole, _, _ = read(source)
-    monkeypatch.setattr(sources, "BLOCK_BYTES", size * 4 * CAMERA.ny * CAMERA.nx)
-    monkeypatch.setattr(sources, "BLOCK_ROWS", 3 * size)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", size * 4 * CAMERA.ny * CAMERA.nx)
+    monkeypatch.setattr(readers, "BLOCK_ROWS", 3 * size)
     parts, index, stream = read(source)
     np.testing.assert_array_equal(parts, whole)
     assert len(np.unique(index)) == len(index)
@@ -142,7 +142,7 @@ def test_blocks_of_any_size_give_the_same(kind, size, seen, tmp_path, monkeypatc
 
 
 def test_no_frame_is_cut_in_two(seen, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_ROWS", 5)
+    monkeypatch.setattr(readers, "BLOCK_ROWS", 5)
     path = write_sparse(tmp_path / "f.h5", seen.pixels)
     last = -1
     for frames, _ in load_frames(path, detector=CAMERA).blocks():
@@ -225,7 +225,7 @@ def test_hot_pixels_and_columns_are_masked(seen, caplog):
 
 
 def test_a_pixel_that_becomes_hot_later_is_masked_from_then_on(monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 25 * 4 * CAMERA.ny * CAMERA.nx)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", 25 * 4 * CAMERA.ny * CAMERA.nx)
     images = scene(100).images.copy()
     images[50:, 5, 6] = 0.3
     stream = load_frames(images, detector=CAMERA)
@@ -275,7 +275,7 @@ def test_an_index_tells_which_frames_were_observed(tmp_path):
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
 def test_the_index_of_a_long_file_is_read_along(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_ROWS", rows)
+    monkeypatch.setattr(readers, "BLOCK_ROWS", rows)
     pixels = scene(30).pixels
     index = np.arange(-0, 45)
     path = write_sparse(
@@ -355,9 +355,9 @@ def test_patterns_become_grades(tmp_path):
 
 def test_patterns_become_the_grades_that_the_finder_gives():
     """Every valid EPIC pattern, drawn pixel by pixel, gets the grade of our table."""
-    from physml.background.event_list import PATTERN_GRADE
-    from physml.background.events import find_events
-    from physml.background.frames import Frames
+    from physml.background.core.events import find_events
+    from physml.background.core.frames import Frames
+    from physml.background.data.event_list import PATTERN_GRADE
 
     shapes = {
         0: [], 1: [(1, 0)], 2: [(0, 1)], 3: [(-1, 0)], 4: [(0, -1)],

@@ -23,12 +23,12 @@ from background_detector_fake import (
 )
 
 import physml
-from physml.background import sources
-from physml.background.correction import Correction
-from physml.background.frames import PIXEL
+from physml.background.core.frames import PIXEL
+from physml.background.data import readers
+from physml.background.inference.retention import Correction
 from physml.background.predict import BackgroundPredictor, Rates
-from physml.background.rows import EXTRAPOLATED, REJECTED
-from physml.background.summary import summarise
+from physml.background.results.event_rows import EXTRAPOLATED, REJECTED
+from physml.background.results.summary import summarise
 from physml.exceptions import InputError
 
 COLUMNS = (
@@ -140,8 +140,8 @@ def test_the_same_events_from_any_input(kind, seen, predictor, result, tmp_path)
 
 @pytest.mark.parametrize("size", [1, 13])
 def test_the_same_events_in_any_blocks(size, seen, predictor, result, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", size * 4 * CAMERA.ny * CAMERA.nx)
-    monkeypatch.setattr(sources, "BLOCK_ROWS", 4 * size)
+    monkeypatch.setattr(readers, "BLOCK_BYTES", size * 4 * CAMERA.ny * CAMERA.nx)
+    monkeypatch.setattr(readers, "BLOCK_ROWS", 4 * size)
     for given in (seen.images, seen.pixels):
         other = predictor.predict(given, detector=CAMERA)
         for name in COLUMNS:
@@ -220,8 +220,8 @@ def test_nothing_is_outside_for_what_was_simulated(predictor):
 
 
 def test_rates_are_learnt_and_forgotten():
-    from physml.background.events import find_events
-    from physml.background.frames import Frames
+    from physml.background.core.events import find_events
+    from physml.background.core.frames import Frames
 
     images = np.zeros((100, 32, 32), np.float32)
     images[:50, 10, 10:20] = 20.0
@@ -287,9 +287,9 @@ def weights(tmp_path_factory):
     """A small network with random tensors, which knows nothing but is complete."""
     import torch
 
+    from physml.background.inference.cuts import CutTables
+    from physml.background.inference.network import EventNet
     from physml.background.learning_settings import NetworkSettings
-    from physml.background.model import EventNet
-    from physml.background.thresholds import CutTables
     from physml.io.weights import save_weights
 
     settings = NetworkSettings(width=8, heads=2, blocks=1, pair_width=2, patch_channels=2)
@@ -352,7 +352,7 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from background_detector_fake import RuleDetector
 from physml.background import rows, sources
-from physml.background.detectors import DetectorSettings
+from physml.background.core.detectors import DetectorSettings
 from physml.background.predict import BackgroundPredictor
 rows.SPILL_BYTES = 1 << 20
 sources.BLOCK_BYTES, sources.BLOCK_ROWS = 8 << 20, 1 << 15

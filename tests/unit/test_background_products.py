@@ -24,10 +24,11 @@ from background_detector_fake import (
     write_sparse,
 )
 
-from physml.background import ogip, rows
 from physml.background.predict import BackgroundPredictor
-from physml.background.products import corrected_area
-from physml.background.rows import REJECTED, ROW, RowStore
+from physml.background.results import event_rows as rows
+from physml.background.results import ogip
+from physml.background.results.event_rows import REJECTED, ROW, RowStore
+from physml.background.results.products import corrected_area
 
 PRODUCTS = {
     "events.fits",
@@ -368,7 +369,7 @@ def test_bands_of_the_summary_add_up(made):
 
 def test_the_picture_shows_every_event(any_made):
     """Counts in the histograms and images of the figure are those of the list."""
-    from physml.background.overview import plot_overview
+    from physml.background.results.overview import plot_overview
 
     _, result = any_made
     figure = plot_overview(result)

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from physml.background.clusters import CLUSTER
-from physml.background.frames import PIXEL
+from physml.background.core.clusters import CLUSTER
+from physml.background.core.frames import PIXEL
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_shape_that_differs_is_seen(bench, spectrum):
 
 
 def test_simulated_survivors_pass_grading(bench):
-    from physml.background.grades import GOOD_GRADES
+    from physml.background.core.grades import GOOD_GRADES
 
     made = bench.simulated("wfi", exposures=1, hits=300, seed=3)
     assert len(made.energy) > 3
@@ -269,7 +269,7 @@ def judged(n=50):
 
 
 def test_what_the_network_says_is_counted(bench):
-    from physml.background.rows import REJECTED
+    from physml.background.results.event_rows import REJECTED
 
     result = judged()
     result.events["FLAG"] = np.arange(50) % 5 // 4 * REJECTED

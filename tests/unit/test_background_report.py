@@ -14,13 +14,14 @@ from background_fakes import toy_exposure
 from background_judge_fakes import RETENTION, Compass, toy
 
 from physml import models
-from physml.background import evaluate, metrics, plots, report, sets
-from physml.background.events import find_events
-from physml.background.frames import PIXEL, Frames, concatenate
-from physml.background.judged import Judged, add_ablations, find, judge
-from physml.background.metrics import BANDS, WIDE
-from physml.background.rows import REJECTED
-from physml.background.set_metrics import housing_metrics, set_metrics
+from physml.background import evaluate, report
+from physml.background.core.events import find_events
+from physml.background.core.frames import PIXEL, Frames, concatenate
+from physml.background.evaluation import metrics, plots, sets
+from physml.background.evaluation.metrics import BANDS, WIDE
+from physml.background.evaluation.scored_set import Judged, add_ablations, find, judge
+from physml.background.evaluation.set_metrics import housing_metrics, set_metrics
+from physml.background.results.event_rows import REJECTED
 from physml.background.settings import BackgroundSettings
 from physml.io.shards import Spec, read_shard
 

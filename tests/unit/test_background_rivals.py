@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from background_event_fakes import PATTERNS, draw, frames_of, padded
 
-from physml.background.events import find_events
-from physml.background.features import CONTEXT, LOCAL, context_features, local_features
-from physml.background.matching import energy_matching, removed_at_retention
-from physml.background.rivals import (
+from physml.background.core.events import find_events
+from physml.background.evaluation.features import CONTEXT, LOCAL, context_features, local_features
+from physml.background.evaluation.rivals import (
     BoostedTrees,
     GradeCut,
     SelfAntiCoincidence,
     all_rivals,
 )
+from physml.background.learning.energy_matching import energy_matching, removed_at_retention
 from physml.random import stream
 
 SIDE = 112

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.background.charge import collect
-from physml.background.detectors import DetectorSettings, detector_names, load_detector
-from physml.background.events import find_events, truth
-from physml.background.frames import ELECTRON, HELIUM, ORIGINS, check, concatenate, read_frames
-from physml.background.materials import ALUMINIUM
-from physml.background.passage import first_pass, second_pass
-from physml.background.primaries import draw_primaries
-from physml.background.prior import draw, power_law
+from physml.background.core.detectors import DetectorSettings, detector_names, load_detector
+from physml.background.core.events import find_events, truth
+from physml.background.core.frames import ELECTRON, HELIUM, ORIGINS, check, concatenate, read_frames
 from physml.background.settings import BackgroundSettings, ConditionsPrior, SimulateSettings
 from physml.background.simulate import _candidates, make_shell, run, simulate_exposure
+from physml.background.simulator.charge import collect
+from physml.background.simulator.conditions import draw, power_law
+from physml.background.simulator.deposits import first_pass, second_pass
+from physml.background.simulator.materials import ALUMINIUM
+from physml.background.simulator.primaries import draw_primaries
 from physml.exceptions import InputError, SettingsError
 from physml.random import stream
 

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from physml.background.events import find_events
-from physml.background.frame_class import BOTH, PARTICLE, XRAY
+from physml.background.core.events import find_events
+from physml.background.core.frame_class import BOTH, PARTICLE, XRAY
+from physml.background.learning.source_method import (
+    SourceLoss,
+    SourceNet,
+    Windows,
+    headline_figures,
+)
+from physml.background.learning.windows import WINDOW, cut_windows
 from physml.background.learning_settings import SourceMethodSettings
 from physml.background.preprocess import cluster_truth
-from physml.background.source_method import SourceLoss, SourceNet, Windows, headline_figures
-from physml.background.windows import WINDOW, cut_windows
 from physml.training.initialise import initialise
 from physml.training.loop import fit
 

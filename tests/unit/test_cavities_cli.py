@@ -10,7 +10,7 @@ from cavity_fakes import Cavity, TruthDetector, beta_image, tan_wcs, write_fits
 
 import physml
 from physml.cavities.predict import CavityPredictor
-from physml.cli import main
+from physml.cli.main import main
 
 CENTRE = (100.0, 102.0)
 CAVITIES = [Cavity(128.0, 110.0, 12.0, 9.0, 0.4, 0.95), Cavity(74.0, 95.0, 11.0, 9.0, 0.6, 0.6)]

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from physml import provenance
 from physml.cavities import evaluate
-from physml.cavities.sets import SEED, SETS, STRIDE, evaluation_set, set_settings
+from physml.cavities.evaluation.sets import SEED, SETS, STRIDE, evaluation_set, set_settings
 from physml.cavities.settings import CavitiesSettings
 from physml.cavities.simulate import simulate_batch
 from physml.io import origin
@@ -172,7 +172,9 @@ def test_stage_writes_metrics_and_figures(tmp_path, monkeypatch):
     weights.write_bytes(b"stands in for weights: only its hash is used")
     known = [evaluate.frozen(name, n) for name in evaluate.SETS]
     known.append(evaluate.held_out(tmp_path / "data" / "test.h5", n))
-    monkeypatch.setattr("physml.cavities.detect.CavityDetector.load", lambda path: Oracle(*known))
+    monkeypatch.setattr(
+        "physml.cavities.inference.detector.CavityDetector.load", lambda path: Oracle(*known)
+    )
     settings = CavitiesSettings.model_validate({"evaluate": {"n_images": n, "bootstrap": 20}})
     out = tmp_path / "evaluation"
     evaluate.run(settings=settings, data=tmp_path / "data", weights=weights, out=out, threads=1)

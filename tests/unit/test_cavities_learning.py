@@ -7,9 +7,9 @@ import pytest
 import torch
 from astropy.table import Table
 
-from physml.cavities import crops as cr
-from physml.cavities.calibrate import platt
-from physml.cavities.detect import (
+from physml.cavities.inference import crops as cr
+from physml.cavities.inference.channels import CHANNELS, channels
+from physml.cavities.inference.detector import (
     COLUMNS,
     CavityDetector,
     draw_labels,
@@ -18,11 +18,9 @@ from physml.cavities.detect import (
     suppress,
     turn_decoded,
 )
-from physml.cavities.inputs import CHANNELS, channels
-from physml.cavities.model import DECODED, CavityNet, DecoderNet
-from physml.cavities.settings import LossSettings, NetworkSettings, SimulateSettings
-from physml.cavities.simulate import simulate_batch
-from physml.cavities.training_data import (
+from physml.cavities.inference.networks import DECODED, CavityNet, DecoderNet
+from physml.cavities.learning.calibrate import platt
+from physml.cavities.learning.image_sets import (
     CavityImages,
     CavityLoss,
     dihedral,
@@ -30,6 +28,8 @@ from physml.cavities.training_data import (
     flat_field,
     targets,
 )
+from physml.cavities.settings import LossSettings, NetworkSettings, SimulateSettings
+from physml.cavities.simulate import simulate_batch
 from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.training.initialise import initialise
@@ -276,8 +276,8 @@ def test_weights_of_something_else_are_refused(tmp_path):
 
 
 def test_candidates_belong_to_the_cavity_they_sit_on(batch):
-    from physml.cavities.decoder_data import assign
-    from physml.cavities.detect import Candidates
+    from physml.cavities.inference.detector import Candidates
+    from physml.cavities.learning.crop_sets import assign
 
     table = batch.cavities
     row, slot = (int(v[0]) for v in np.nonzero(table["visible"]))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physml.cavities.matching import (
+from physml.cavities.core.matching import (
     CANDIDATE_DTYPE,
     LENIENT,
     STRICT,

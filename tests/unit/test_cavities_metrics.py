@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physml.cavities import metrics
-from physml.cavities.matching import CANDIDATE_DTYPE, LENIENT, PAIR_DTYPE, Scene
+from physml.cavities.core.matching import CANDIDATE_DTYPE, LENIENT, PAIR_DTYPE, Scene
+from physml.cavities.evaluation import metrics
 
 CAVITY_DTYPE = np.dtype(
     [

@@ -11,8 +11,8 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from cavity_fakes import beta_image, tan_wcs, write_fits
 
-from physml.cavities.masks import read_mask
-from physml.cavities.observation import load_observation, parse_position
+from physml.cavities.data.masks import read_mask
+from physml.cavities.data.observation import load_observation, parse_position
 from physml.exceptions import InputError
 
 

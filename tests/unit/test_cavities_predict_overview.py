@@ -9,8 +9,8 @@ from cavity_fakes import Cavity, TruthDetector, beta_image, tan_wcs
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
 
-from physml.cavities.overview import choose_views, plot_counts, plot_overview
 from physml.cavities.predict import CavityPredictor
+from physml.cavities.results.overview import choose_views, plot_counts, plot_overview
 
 SHAPE, CENTRE = (300, 300), (150.0, 148.0)
 CAVITIES = [Cavity(190.0, 160.0, 22.0, 15.0, 0.4, 0.9), Cavity(108.0, 140.0, 18.0, 14.0, 2.0, 0.69)]

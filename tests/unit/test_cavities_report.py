@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from physml import models
 from physml.cavities import report
-from physml.cavities.detect import COLUMNS, Detection, draw_labels
+from physml.cavities.inference.detector import COLUMNS, Detection, draw_labels
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
 from physml.exceptions import InputError, PhysmlError
@@ -110,8 +110,8 @@ def test_without_file_and_network_a_simulated_image_and_says_so(stage, monkeypat
     def no_network(name):
         raise PhysmlError("no connection")
 
-    monkeypatch.setattr("physml.data.find_data", lambda name: None)
-    monkeypatch.setattr("physml.data.fetch_data", no_network)
+    monkeypatch.setattr("physml.datasets.find_data", lambda name: None)
+    monkeypatch.setattr("physml.datasets.fetch_data", no_network)
     out = stage()
     summary = json.loads((out / "summary.json").read_text())
     assert summary["simulated"]

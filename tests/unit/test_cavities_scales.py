@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from cavity_fakes import beta_image
 
-from physml.cavities.merge import Candidate, merge, overlap, resolution_weight
-from physml.cavities.observation import load_observation
-from physml.cavities.scales import choose_scales, cut_field
+from physml.cavities.data.observation import load_observation
+from physml.cavities.inference.fields import choose_scales, cut_field
+from physml.cavities.inference.merge import Candidate, merge, overlap, resolution_weight
 from physml.exceptions import InputError
 
 

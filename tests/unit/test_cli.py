@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from physml import __version__, cli, verbs
+from physml import __version__
 from physml import pipeline as registry
-from physml.cli import main
+from physml.cli import main as cli
+from physml.cli import stage_commands as verbs
+from physml.cli.main import main
 from physml.pipeline import STAGES
 
 PACKAGE = '''
@@ -196,7 +198,7 @@ def stage_arguments(files: Path) -> dict[str, list[str]]:
 
 def run(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "physml.cli", *arguments],
+        [sys.executable, "-m", "physml.cli.main", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -229,7 +231,7 @@ HEAVY = ("torch", "numpy", "scipy", "astropy", "h5py", "dask", "sklearn", "skima
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = f"""
 import sys
-from physml.cli import main
+from physml.cli.main import main
 code = main({arguments!r})
 print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)
 sys.exit(code)
@@ -573,7 +575,15 @@ def wait(path: str) -> None:
 """
     )
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "physml.cli", "outside", "wait", str(files / "new" / "a")],
+        [
+            sys.executable,
+            "-u",
+            "-m",
+            "physml.cli.main",
+            "outside",
+            "wait",
+            str(files / "new" / "a"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

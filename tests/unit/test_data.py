@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from physml import data
-from physml.cli import main
+from physml import datasets
+from physml.cli.main import main
 from physml.exceptions import InputError, PhysmlError
 from physml.provenance import sha256
 
@@ -60,25 +60,25 @@ def elsewhere(tmp_path: Path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def sample(elsewhere: Path, monkeypatch) -> data.Entry:
+def sample(elsewhere: Path, monkeypatch) -> datasets.Entry:
     """A manifest with one small file, which a server could offer."""
     source = elsewhere / "server" / "chandra" / "small.fits"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"SIMPLE  =" + bytes(5000))
     table = elsewhere / "manifest.csv"
     table.write_text(
-        ",".join(data.COLUMNS)
+        ",".join(datasets.COLUMNS)
         + f"\nsmall,chandra/small.fits,1,http://127.0.0.1:9/small.fits,{sha256(source)},5009,MIT,us\n"
     )
-    monkeypatch.setattr(data, "_manifest_path", lambda: table)
-    return data.entry("small")
+    monkeypatch.setattr(datasets, "_manifest_path", lambda: table)
+    return datasets.entry("small")
 
 
 # ---------------------------------------------------------------------------------------- manifest
 
 
 def test_our_manifest_is_complete() -> None:
-    entries = data.manifest()
+    entries = datasets.manifest()
     assert {"ngc5813", "ngc4649", "abell1835", "abell1835-exposure", "abell1835-background"} <= set(
         entries
     )
@@ -94,13 +94,13 @@ def test_our_manifest_is_complete() -> None:
 
 
 def test_manifest_agrees_with_the_real_files(shared_data: Path) -> None:
-    for entry in data.manifest().values():
+    for entry in datasets.manifest().values():
         path = shared_data / entry.file
         assert path.stat().st_size == entry.bytes
         assert sha256(path) == entry.sha256
 
 
-HEADER = ",".join(data.COLUMNS)
+HEADER = ",".join(datasets.COLUMNS)
 ROW = f"a,x/a.fits,1,https://x.org/a,{'0' * 64},5,MIT,us"
 
 
@@ -121,12 +121,12 @@ def test_bad_manifest(tmp_path: Path, text: str, match: str) -> None:
     path = tmp_path / "manifest.csv"
     path.write_text(text)
     with pytest.raises(InputError, match=match) as caught:
-        data.manifest(path)
+        datasets.manifest(path)
     assert str(path) in str(caught.value)
 
 
 def test_unknown_name_suggests(elsewhere: Path) -> None:
-    for ask in (data.entry, data.find_data, data.fetch_data):
+    for ask in (datasets.entry, datasets.find_data, datasets.fetch_data):
         with pytest.raises(InputError, match="Did you mean 'ngc5813'"):
             ask("NGC5831")
 
@@ -134,45 +134,47 @@ def test_unknown_name_suggests(elsewhere: Path) -> None:
 # ----------------------------------------------------------------------------------------- finding
 
 
-def test_found_in_the_shared_folder_and_in_the_cache(sample: data.Entry, elsewhere: Path) -> None:
-    assert data.find_data("small") is None
+def test_found_in_the_shared_folder_and_in_the_cache(
+    sample: datasets.Entry, elsewhere: Path
+) -> None:
+    assert datasets.find_data("small") is None
     content = (elsewhere / "server" / "chandra" / "small.fits").read_bytes()
     for place in ("cache/small.fits", "shared/small.fits", "shared/chandra/small.fits"):
         path = elsewhere / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        assert data.find_data("small") == path
+        assert datasets.find_data("small") == path
 
 
 def test_a_file_with_another_content_is_left_out(
-    sample: data.Entry, elsewhere: Path, caplog
+    sample: datasets.Entry, elsewhere: Path, caplog
 ) -> None:
     for content in (bytes(sample.bytes), b"short"):
         (elsewhere / "shared" / "small.fits").write_bytes(content)
-        assert data.find_data("small") is None
+        assert datasets.find_data("small") is None
         assert "is not version 1 of small" in caplog.text
 
 
 def test_real_files_are_found(shared_data: Path, monkeypatch) -> None:
     monkeypatch.setenv("PHYSML_SHARED_DATA", str(shared_data))
-    assert data.find_data("ngc5813") == shared_data / "chandra" / "NGC5813.fits"
+    assert datasets.find_data("ngc5813") == shared_data / "chandra" / "NGC5813.fits"
 
 
 # ---------------------------------------------------------------------------------------- fetching
 
 
-def test_fetch_downloads_checks_and_keeps(sample: data.Entry, elsewhere: Path) -> None:
+def test_fetch_downloads_checks_and_keeps(sample: datasets.Entry, elsewhere: Path) -> None:
     with serve(elsewhere / "server") as url:
-        path = data.fetch_data("small", base_url=url)
+        path = datasets.fetch_data("small", base_url=url)
         assert path == elsewhere / "cache" / "small.fits"
         assert sha256(path) == sample.sha256
         assert Server.asked == ["/chandra/small.fits"]
-        assert data.fetch_data("small", base_url=url) == path
+        assert datasets.fetch_data("small", base_url=url) == path
         assert len(Server.asked) == 1  # from the cache
-        data.fetch_data("small", base_url=f"{url}/", force=True)
+        datasets.fetch_data("small", base_url=f"{url}/", force=True)
         assert len(Server.asked) == 2
         other = elsewhere / "mine"
-        assert data.fetch_data("small", folder=other) == other / "small.fits"
+        assert datasets.fetch_data("small", folder=other) == other / "small.fits"
         assert len(Server.asked) == 2
     assert [p.name for p in (elsewhere / "cache").iterdir()] == ["small.fits"]
 
@@ -191,19 +193,19 @@ def test_real_image_from_a_server(shared_data: Path, elsewhere: Path, capsys) ->
     "content", [b"SIMPLE  =" + bytes(4999) + b"x", b"cut short", bytes(100_000)]
 )
 def test_another_content_is_refused_and_not_kept(
-    sample: data.Entry, elsewhere: Path, content: bytes
+    sample: datasets.Entry, elsewhere: Path, content: bytes
 ) -> None:
     (elsewhere / "server" / "chandra" / "small.fits").write_bytes(content)
     with (
         serve(elsewhere / "server") as url,
         pytest.raises(PhysmlError, match="not the file that the manifest describes") as caught,
     ):
-        data.fetch_data("small", base_url=url)
+        datasets.fetch_data("small", base_url=url)
     assert caught.value.exit_code == 1
     assert not list((elsewhere / "cache").glob("*"))
 
 
-def test_endless_download_is_stopped(sample: data.Entry, elsewhere: Path, monkeypatch) -> None:
+def test_endless_download_is_stopped(sample: datasets.Entry, elsewhere: Path, monkeypatch) -> None:
     taken = []
 
     class Endless:
@@ -225,18 +227,18 @@ def test_endless_download_is_stopped(sample: data.Entry, elsewhere: Path, monkey
 
     monkeypatch.setattr("requests.get", lambda *_, **__: Endless())
     with pytest.raises(PhysmlError, match="more than the expected 5009 bytes"):
-        data.fetch_data("small")
+        datasets.fetch_data("small")
     assert len(taken) == 1
 
 
-def test_server_without_the_file(sample: data.Entry, elsewhere: Path) -> None:
+def test_server_without_the_file(sample: datasets.Entry, elsewhere: Path) -> None:
     (elsewhere / "empty").mkdir()
     with serve(elsewhere / "empty") as url, pytest.raises(PhysmlError, match="404"):
-        data.fetch_data("small", base_url=url)
+        datasets.fetch_data("small", base_url=url)
     assert not list((elsewhere / "cache").glob("*"))
 
 
-def test_no_network(sample: data.Entry, elsewhere: Path, capsys) -> None:
+def test_no_network(sample: datasets.Entry, elsewhere: Path, capsys) -> None:
     # Port 9 of this machine: nobody answers.
     assert main(["data", "fetch", "small"]) == 1
     out, err = capsys.readouterr()
@@ -247,7 +249,7 @@ def test_no_network(sample: data.Entry, elsewhere: Path, capsys) -> None:
     assert not list((elsewhere / "cache").glob("*"))
 
 
-def test_exit_codes_of_the_command(sample: data.Entry, elsewhere: Path, capsys) -> None:
+def test_exit_codes_of_the_command(sample: datasets.Entry, elsewhere: Path, capsys) -> None:
     assert main(["data", "fetch", "smal"]) == 2
     assert "Did you mean 'small'?" in capsys.readouterr().err
     assert main(["data", "fetch", "small", "--base-url", "file:///etc"]) == 2
@@ -260,7 +262,7 @@ def test_exit_codes_of_the_command(sample: data.Entry, elsewhere: Path, capsys) 
     assert capsys.readouterr().out.strip() == str(elsewhere / "cache" / "small.fits")
 
 
-def test_list(sample: data.Entry, elsewhere: Path, capsys) -> None:
+def test_list(sample: datasets.Entry, elsewhere: Path, capsys) -> None:
     assert main(["data", "list"]) == 0
     text = capsys.readouterr().out
     assert "small" in text

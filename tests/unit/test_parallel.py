@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from physml.exceptions import PhysmlError, SettingsError
-from physml.parallel import AHEAD, MIN_WORKER_MB, client, in_order
-from physml.parallel_settings import DaskSettings
+from physml.parallel.settings import DaskSettings
+from physml.parallel.slurm import slurm_client
+from physml.parallel.tasks import AHEAD, MIN_WORKER_MB, client, in_order
 from physml.random import stream
-from physml.slurm_workers import slurm_client
 
 
 def draw(index: int) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from physml import orphans, run_lock
+from physml.workflow import orphans, run_lock
 
 ENTER = "import sys, time; from pathlib import Path; from physml import run_lock\n"
 
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def child_of(owner: str) -> subprocess.Popen[bytes]:
     program = (
-        "import signal, sys, time; from physml.orphans import end_with_parent\n"
+        "import signal, sys, time; from physml.workflow.orphans import end_with_parent\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
         "end_with_parent(); print('ready', flush=True); time.sleep(600)"
     )

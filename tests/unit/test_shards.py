@@ -10,14 +10,7 @@ import pytest
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
-from physml.io.shards import (
-    ShardWriter,
-    Spec,
-    open_shard,
-    read_provenance,
-    read_shard,
-    write_shard,
-)
+from physml.io.shards import ShardWriter, Spec, open_shard, read_provenance, read_shard, write_shard
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(3, (10, 32, 32)).astype(np.uint32)

@@ -10,11 +10,12 @@ import torch
 
 from physml.exceptions import InputError
 from physml.random import stream
-from physml.tomography import bridge, states
-from physml.tomography.fixed_povm import BASES
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import kron_all
-from physml.tomography.photonic import read_coincidences
+from physml.tomography.core import states
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.fixed_measurements import BASES
+from physml.tomography.core.operators import kron_all
+from physml.tomography.data import qiskit
+from physml.tomography.data.photonic import read_coincidences
 
 
 def rng() -> np.random.Generator:
@@ -27,20 +28,20 @@ def rng() -> np.random.Generator:
 def test_qutip_and_back():
     qutip = pytest.importorskip("qutip")
     rho = states.hilbert_schmidt(1, 8, rng())[0]
-    q = bridge.to_qutip(rho)
+    q = qiskit.to_qutip(rho)
     assert q.dims == [[2, 2, 2], [2, 2, 2]]
     assert q.isherm
-    assert torch.equal(bridge.from_qutip(q), rho)
+    assert torch.equal(qiskit.from_qutip(q), rho)
     ket = qutip.tensor(qutip.basis(2, 0), qutip.basis(2, 1))
     expected = torch.zeros(4, 4, dtype=torch.complex128)
     expected[1, 1] = 1
-    assert torch.equal(bridge.from_qutip(ket, d=4), expected)
+    assert torch.equal(qiskit.from_qutip(ket, d=4), expected)
     complex_ket = (qutip.basis(2, 0) + 1j * qutip.basis(2, 1)).unit()
-    assert torch.allclose(bridge.from_qutip(complex_ket), bridge.from_qutip(complex_ket.dag()))
+    assert torch.allclose(qiskit.from_qutip(complex_ket), qiskit.from_qutip(complex_ket.dag()))
     with pytest.raises(InputError, match="a ket, a bra or a density matrix"):
-        bridge.from_qutip(3)
+        qiskit.from_qutip(3)
     with pytest.raises(InputError, match=r"1 qubits \(d = 2\)"):
-        bridge.from_qutip(q, d=2)
+        qiskit.from_qutip(q, d=2)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_qutip_and_back():
 )
 def test_what_is_no_state_is_refused(state, message):
     with pytest.raises(InputError, match=message):
-        bridge.check_state(state)
+        qiskit.check_state(state)
 
 
 # ------------------------------------------------------------------------------------------ qiskit
@@ -68,8 +69,8 @@ def test_qiskit_bits_are_turned_round():
     # Qubit 0 gave 1 in all runs: the last bit in qiskit, the first digit here.
     expected = [0, 0, 7, 0]
     for key in ("01", "0 1", "0x1", 1):
-        assert bridge.qiskit_counts({key: 7}, 2).tolist() == expected
-    both = bridge.qiskit_counts({"011": 5, "110": 2, "0 11": 1}, 3)
+        assert qiskit.qiskit_counts({key: 7}, 2).tolist() == expected
+    both = qiskit.qiskit_counts({"011": 5, "110": 2, "0 11": 1}, 3)
     assert both[0b110] == 6
     assert both[0b011] == 2
 
@@ -77,7 +78,7 @@ def test_qiskit_bits_are_turned_round():
 def test_qiskit_results_give_the_state_that_was_prepared():
     # |+> on qubit 0, |1> on qubit 1; the label XZ of qiskit is Z on qubit 0.
     results = {"ZX": {"10": 100}, "XZ": {"10": 52, "11": 48}}
-    (first, a), (second, b) = bridge.from_qiskit(results)
+    (first, a), (second, b) = qiskit.from_qiskit(results)
     assert (first.id, second.id) == ("XZ", "ZX")
     assert first.shots == 100
     psi = kron_all([BASES[0][:, :1], torch.tensor([[0], [1]], dtype=torch.complex128)])
@@ -87,7 +88,7 @@ def test_qiskit_results_give_the_state_that_was_prepared():
     assert a.max() == 100
     # Qubit 0 in Z is random, qubit 1 in X too: our outcomes are digits of qubit 0, then 1.
     assert b.tolist() == [0, 52, 0, 48]
-    ours = bridge.from_qiskit({"ZX": {"10": 100}}, order="ours")
+    ours = qiskit.from_qiskit({"ZX": {"10": 100}}, order="ours")
     assert ours[0][0].id == "ZX"
 
 
@@ -109,18 +110,18 @@ def test_qiskit_results_give_the_state_that_was_prepared():
 )
 def test_bad_qiskit_results_are_refused(results, message):
     with pytest.raises(InputError, match=message):
-        bridge.from_qiskit(results)
+        qiskit.from_qiskit(results)
 
 
 def test_tables_of_labels():
-    made = bridge.from_labels(["XZ", "ZZ"], [[1, 2, 3, 4], [4, 0, 0, 0]])
+    made = qiskit.from_labels(["XZ", "ZZ"], [[1, 2, 3, 4], [4, 0, 0, 0]])
     assert [(s.id, s.shots, c.tolist()) for s, c in made] == [
         ("XZ", 10, [1, 2, 3, 4]),
         ("ZZ", 4, [4, 0, 0, 0]),
     ]
     for labels, counts in ((["X"], [[1, 2, 3]]), (["X"], [[1, -2]]), (["X"], [[1.5, 2]]), ([], 3)):
         with pytest.raises(InputError):
-            bridge.from_labels(labels, counts)
+            qiskit.from_labels(labels, counts)
 
 
 # ---------------------------------------------------------------------------------------- photonic

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from physml.exceptions import InputError
 from physml.random import stream
-from physml.tomography.cell import (
+from physml.tomography.core.basis_choice import gains
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.core.operators import from_coordinates, random_unitary, to_coordinates
+from physml.tomography.core.states import draw
+from physml.tomography.evaluation.sets import schedule
+from physml.tomography.inference.cell.cell import (
     Bank,
     Cell,
     Midst,
@@ -22,24 +28,18 @@ from physml.tomography.cell import (
     square_root,
     symmetric,
 )
-from physml.tomography.cell_estimator import (
+from physml.tomography.inference.cell.estimator import (
     CellEstimator,
     Turned,
     arm,
     turning_gains,
     whole_measurement,
 )
-from physml.tomography.cell_training import loss, make_cell
-from physml.tomography.design import gains
+from physml.tomography.inference.classical.likelihood import MaximumLikelihood
+from physml.tomography.inference.classical.tally import Tally
+from physml.tomography.learning.cell_training import loss, make_cell
 from physml.tomography.learning_settings import CellSettings
-from physml.tomography.likelihood import MaximumLikelihood
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import from_coordinates, random_unitary, to_coordinates
-from physml.tomography.povm import basis_effects, pauli_effects
-from physml.tomography.run import experiment
-from physml.tomography.sets import schedule
-from physml.tomography.states import draw
-from physml.tomography.tally import Tally
+from physml.tomography.simulator.experiment import experiment
 
 TINY = CellSettings(width=8, n_particles=5)
 

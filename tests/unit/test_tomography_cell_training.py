@@ -12,9 +12,17 @@ import torch
 from physml.exceptions import Checkpointed, InputError
 from physml.io.weights import save_weights
 from physml.random import stream
-from physml.tomography.cell import Bank, Cell, square_root
-from physml.tomography.cell_estimator import CellEstimator
-from physml.tomography.cell_training import (
+from physml.tomography.core.operators import infidelity, to_coordinates
+from physml.tomography.core.states import draw
+from physml.tomography.evaluation.methods import method
+from physml.tomography.evaluation_settings import CELL
+from physml.tomography.inference.cell.cell import Bank, Cell, square_root
+from physml.tomography.inference.cell.estimator import CellEstimator
+from physml.tomography.inference.cell.weights import load_cells, sizes
+from physml.tomography.inference.neural.corrector import Corrector
+from physml.tomography.inference.neural.radii import Regions
+from physml.tomography.inference.weights import named, prefix
+from physml.tomography.learning.cell_training import (
     energy_score,
     make_cell,
     smooth_infidelity,
@@ -22,15 +30,7 @@ from physml.tomography.cell_training import (
     validate,
     within_reach,
 )
-from physml.tomography.cell_weights import load_cells, sizes
-from physml.tomography.corrector import Corrector
-from physml.tomography.evaluation_settings import CELL
 from physml.tomography.learning_settings import CellSettings
-from physml.tomography.methods import method
-from physml.tomography.operators import infidelity, to_coordinates
-from physml.tomography.quantiles import Regions
-from physml.tomography.states import draw
-from physml.tomography.weights_file import named, prefix
 
 TINY = CellSettings(
     width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1
@@ -78,8 +78,8 @@ def test_energy_score_prefers_the_law_of_the_truth() -> None:
         return b / b.norm(dim=-1, keepdim=True)
 
     truth = about(0.01, (n, 1))[:, 0]
-    from physml.tomography.cell import square
-    from physml.tomography.operators import from_coordinates
+    from physml.tomography.core.operators import from_coordinates
+    from physml.tomography.inference.cell.cell import square
 
     rho, copies = from_coordinates(square(truth)), torch.full((n,), 1_000.0).double()
     equal = -torch.full((n, 50), 50.0).double().log()

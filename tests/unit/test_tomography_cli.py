@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tomography_fakes import noisy, pauli_data, quick_figure, register, write_csv
 
-from physml.cli import main
+from physml.cli.main import main
 from physml.tomography import Tomographer
-from physml.tomography.laboratory import SimulatedLaboratory
-from physml.tomography.povm import Setting
-from physml.tomography.session import read_session
+from physml.tomography.core.measurements import Setting
+from physml.tomography.data.laboratory import SimulatedLaboratory
+from physml.tomography.data.session import read_session
 
 RHO = noisy("phi+", 0.04)
 
@@ -157,7 +157,7 @@ def test_estimate_says_what_is_wrong_with_the_data(tmp_path, capsys):
 
 
 def test_readout_errors_from_the_command_line(tmp_path, capsys):
-    from physml.tomography.readout import Readout, flips
+    from physml.tomography.core.readout import Readout, flips
 
     readout = Readout(flips([0.1, 0.1]))
     laboratory = SimulatedLaboratory(RHO, readout, seed=2)

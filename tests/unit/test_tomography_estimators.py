@@ -10,18 +10,18 @@ import torch
 
 from physml.exceptions import InputError
 from physml.random import stream
-from physml.tomography.baselines import BASELINES, Baseline, run_baseline
-from physml.tomography.basis import Basis
-from physml.tomography.estimator import Estimator, batched
-from physml.tomography.likelihood import MaximumLikelihood
-from physml.tomography.linear import LinearInversion
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.operators import infidelity, random_unitary
-from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.povm import pauli_effects
-from physml.tomography.run import _level, decades, experiment
-from physml.tomography.states import draw
-from physml.tomography.two_stage import TwoStage
+from physml.tomography.core.basis import Basis
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.estimator import Estimator, batched
+from physml.tomography.core.measurements import pauli_effects
+from physml.tomography.core.operators import infidelity, random_unitary
+from physml.tomography.core.states import draw
+from physml.tomography.evaluation.baselines import BASELINES, Baseline, run_baseline
+from physml.tomography.inference.classical.likelihood import MaximumLikelihood
+from physml.tomography.inference.classical.linear import LinearInversion
+from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.inference.classical.two_stage import TwoStage
+from physml.tomography.simulator.experiment import _level, decades, experiment
 
 ALL: list[Callable[[], Estimator]] = [
     LinearInversion,

@@ -14,17 +14,19 @@ from tomography_evaluation_fakes import COPIES, a_result, power_law
 
 from physml.evaluation.figures import new_figure, save_figure
 from physml.random import stream
-from physml.tomography import evaluate, latency, limits, methods, plots
-from physml.tomography.baselines import BASELINES
+from physml.tomography import evaluate
+from physml.tomography.core import limits
+from physml.tomography.evaluation import latency, methods, plots
+from physml.tomography.evaluation.baselines import BASELINES
+from physml.tomography.evaluation.scores import coverage, scores, slope
+from physml.tomography.evaluation.sets import LISTS, ends, evaluation_list, schedule
 from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
-from physml.tomography.linear import LinearInversion
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.particle_filter import ParticleFilter
-from physml.tomography.run import ADAPTIVE, RANDOM, STATIC
-from physml.tomography.scores import coverage, scores, slope
-from physml.tomography.sets import LISTS, ends, evaluation_list, schedule
+from physml.tomography.inference.classical.linear import LinearInversion
+from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.weights import SHIPPED
 from physml.tomography.settings import TomographySettings
-from physml.tomography.weights_file import SHIPPED
+from physml.tomography.simulator.experiment import ADAPTIVE, RANDOM, STATIC
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_every_method_runs(name, qubits, weights):
 def test_region_is_that_of_the_tomographer(weights):
     """What is evaluated is what a user is told."""
     from physml.tomography import Tomographer
-    from physml.tomography.measure import probabilities, sample_counts
+    from physml.tomography.core.born import probabilities, sample_counts
 
     tomographer = Tomographer(1, estimator=NeuralEstimator.load(weights))
     rho, rng = evaluation_list("r_0.9", 1, 1), stream(1, "test", 0)
@@ -151,7 +153,7 @@ def test_region_of_particles_grows_with_the_level_and_shrinks_with_copies():
     def look(copies, estimator):
         radius[copies] = [methods.region_radius(estimator, level) for level in (0.5, 0.9)]
 
-    from physml.tomography.run import experiment
+    from physml.tomography.simulator.experiment import experiment
 
     experiment(
         ParticleFilter(100, moves=3),
@@ -429,7 +431,7 @@ def test_rows_are_kept_and_carried_on(benchmark, tmp_path, monkeypatch, capsys, 
 
 
 def test_coverage_lists_are_frozen_and_not_those_of_the_evaluation():
-    from physml.tomography.sets import COVERAGE_SIZE, coverage_list, evaluation_list
+    from physml.tomography.evaluation.sets import COVERAGE_SIZE, coverage_list, evaluation_list
 
     some, more = coverage_list("pure", 1, 5), coverage_list("pure", 1, 9)
     assert torch.equal(some, more[:5])

@@ -7,8 +7,10 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from physml.tomography import measure, povm, states
-from physml.tomography.goodness import ALARM, goodness_of_fit
+from physml.tomography.core import born as measure
+from physml.tomography.core import measurements as povm
+from physml.tomography.core import states
+from physml.tomography.inference.goodness import ALARM, goodness_of_fit
 
 
 def simulate(rho_of, settings, shots, rng):

@@ -11,23 +11,24 @@ import torch
 from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.random import stream
-from physml.tomography import frame_design, states
-from physml.tomography.basis import Basis
-from physml.tomography.corrector import Corrector
-from physml.tomography.eigenframe import metric
+from physml.tomography.core import states
+from physml.tomography.core.basis import Basis
+from physml.tomography.core.eigenframe import metric
+from physml.tomography.core.operators import infidelity
+from physml.tomography.evaluation.sets import schedule
+from physml.tomography.inference.neural import eigenframe_choice
+from physml.tomography.inference.neural.corrector import Corrector
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.weights import named
+from physml.tomography.learning.histories import CorrectorLoss, designs, judge, simulate_histories
 from physml.tomography.learning_settings import HistorySettings
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import infidelity
-from physml.tomography.run import experiment
-from physml.tomography.sets import schedule
-from physml.tomography.training_data import CorrectorLoss, designs, judge, simulate_histories
-from physml.tomography.weights_file import named
+from physml.tomography.simulator.experiment import experiment
 
 
 @pytest.mark.parametrize("d", [2, 4, 8])
 def test_candidates_are_orthonormal_bases(d: int) -> None:
     bases = torch.cat(
-        [frame_design.fixed_bases(d), frame_design.flat_bases(3, d, stream(0, "test", 0))]
+        [eigenframe_choice.fixed_bases(d), eigenframe_choice.flat_bases(3, d, stream(0, "test", 0))]
     )
     one = torch.eye(d, dtype=torch.complex128).expand(len(bases), -1, -1)
     torch.testing.assert_close(bases.mH @ bases, one)
@@ -37,10 +38,12 @@ def test_candidates_are_orthonormal_bases(d: int) -> None:
 
 def test_the_gain_prefers_what_is_not_known() -> None:
     values = torch.tensor([[0.6, 0.4]], dtype=torch.float64)
-    rows = frame_design.vec(Basis(frame_design.fixed_bases(2)).effects).flatten(0, 1)[None]
+    rows = eigenframe_choice.vec(Basis(eigenframe_choice.fixed_bases(2)).effects).flatten(0, 1)[
+        None
+    ]
     unit = metric(values).rsqrt()
     known = torch.diag(torch.tensor([1e-6, 1e-6, 1e-6, 0.5], dtype=torch.float64))[None]
-    gains = frame_design.gains(rows, values, unit, known, 100.0)[0]
+    gains = eigenframe_choice.gains(rows, values, unit, known, 100.0)[0]
     # Only the imaginary part of the coherence is open: the basis with the phase i measures it.
     assert gains.argmax() == 2
     assert gains[2] > 100 * gains[:2].max()

@@ -9,17 +9,19 @@ import pytest
 import torch
 
 from physml.random import stream
-from physml.tomography import finished, frame_design, states
 from physml.tomography import train as train_stage
-from physml.tomography.corrector import Corrector, contributions, n_features
-from physml.tomography.eigenframe import scales, unvec
-from physml.tomography.information import InformationFilter
+from physml.tomography.core import states
+from physml.tomography.core.eigenframe import scales, unvec
+from physml.tomography.core.operators import bures_distance_squared, infidelity
+from physml.tomography.evaluation.sets import schedule
+from physml.tomography.inference.neural import eigenframe_choice
+from physml.tomography.inference.neural.corrector import Corrector, contributions, n_features
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.information_filter import InformationFilter
+from physml.tomography.learning import rounds
+from physml.tomography.learning.histories import CorrectorLoss
 from physml.tomography.learning_settings import HistorySettings, NetworkSettings, TrainSettings
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import bures_distance_squared, infidelity
-from physml.tomography.run import experiment
-from physml.tomography.sets import schedule
-from physml.tomography.training_data import CorrectorLoss
+from physml.tomography.simulator.experiment import experiment
 
 
 def _diagonal(*values: float) -> torch.Tensor:
@@ -66,7 +68,7 @@ def test_the_expected_covariance_has_the_parts_as_its_trace() -> None:
     a = torch.as_tensor(rng.standard_normal((5, 16, 20)))
     covariance = a @ a.mT
     parts = torch.as_tensor(rng.uniform(0.1, 2, (5, 10)))
-    made = frame_design.expected_covariance(covariance, parts)
+    made = eigenframe_choice.expected_covariance(covariance, parts)
     variance = made.diagonal(dim1=-2, dim2=-1)
     torch.testing.assert_close(variance[:, :4], parts[:, :4])
     torch.testing.assert_close(variance[:, 4:10] + variance[:, 10:], parts[:, 4:])
@@ -93,7 +95,7 @@ def test_the_design_measures_what_the_network_says_is_open() -> None:
     covariance, made = estimator.correction()
     spectrum = torch.full_like(made.parts, 1e-12)
     spectrum[:, :d] = 1e-5
-    basis = frame_design.choose(
+    basis = eigenframe_choice.choose(
         "global",
         posterior,
         covariance,
@@ -130,7 +132,7 @@ def test_a_finished_round_is_not_made_again(
     def never(*arguments: object, **more: object) -> None:
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr("physml.tomography.training_data.simulate_histories", never)
+    monkeypatch.setattr("physml.tomography.learning.histories.simulate_histories", never)
     again, known, _ = train_stage.train_corrector(_settings(), *call)
     assert known == learned
     for name, value in first.state_dict().items():
@@ -141,13 +143,13 @@ def test_a_finished_round_is_not_made_again(
 
 def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
     path = tmp_path / "round_1.safetensors"
-    finished.save(path, "abc", {"x": torch.ones(3)}, {"moments": 5})
-    kept = finished.load(path, "abc")
+    rounds.save(path, "abc", {"x": torch.ones(3)}, {"moments": 5})
+    kept = rounds.load(path, "abc")
     assert kept is not None
     assert kept[1] == {"moments": 5}
-    assert finished.load(path, "other") is None
+    assert rounds.load(path, "other") is None
     path.write_bytes(path.read_bytes()[:40])
-    assert finished.load(path, "abc") is None
+    assert rounds.load(path, "abc") is None
 
 
 def test_the_loss_is_made_on_the_device_of_its_tensors() -> None:

@@ -11,8 +11,10 @@ import torch
 
 from physml.exceptions import InputError
 from physml.random import stream
-from physml.tomography import povm, readout, sets
-from physml.tomography.operators import random_unitary
+from physml.tomography.core import measurements as povm
+from physml.tomography.core import readout
+from physml.tomography.core.operators import random_unitary
+from physml.tomography.evaluation import sets
 
 
 def rng() -> np.random.Generator:

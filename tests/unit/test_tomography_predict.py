@@ -15,10 +15,10 @@ import physml
 from physml.exceptions import InputError
 from physml.io import origin
 from physml.io.weights import save_weights
-from physml.tomography import overview
+from physml.tomography.data.records import Measurement, Records
+from physml.tomography.data.records_file import load_records
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records import Measurement, Records
-from physml.tomography.records_file import load_records
+from physml.tomography.results import overview
 
 RHO = noisy("i", 0.2, 1)
 

@@ -11,11 +11,11 @@ from tomography_fakes import noisy, pauli_data, write_csv, write_json
 
 from physml.exceptions import OutputError
 from physml.tomography import Tomographer
-from physml.tomography.laboratory import SimulatedLaboratory
-from physml.tomography.readout import Readout, flips
-from physml.tomography.records import Measurement, Records
-from physml.tomography.records_file import load_records, save_records
-from physml.tomography.steering import Stop, steer
+from physml.tomography.core.readout import Readout, flips
+from physml.tomography.data.laboratory import SimulatedLaboratory
+from physml.tomography.data.records import Measurement, Records
+from physml.tomography.data.records_file import load_records, save_records
+from physml.tomography.inference.steering import Stop, steer
 
 BELL = noisy("psi-", 0.1)
 DATA = pauli_data(BELL, 300)
@@ -115,7 +115,7 @@ def test_real_data_by_maximum_likelihood(
     records = load_records(shared_data / "quantum" / path, **options)
     made = Tomographer.from_records(records, estimator="maximum_likelihood")
     rho = torch.from_numpy(made.density_matrix)
-    from physml.tomography import operators
+    from physml.tomography.core import operators
 
     assert float(operators.purity(rho)) == pytest.approx(purity, abs=6e-4)
     assert float(operators.concurrence(rho)) == pytest.approx(concurrence, abs=6e-4)

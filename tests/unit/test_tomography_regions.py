@@ -9,28 +9,28 @@ from hypothesis import strategies as st
 from physml.exceptions import InputError
 from physml.io.weights import save_weights
 from physml.random import stream
-from physml.tomography import states
-from physml.tomography.answers import functional
-from physml.tomography.calibrate import calibrate, conform, conformal_quantile, covered
-from physml.tomography.calibration_data import (
+from physml.tomography.core import states
+from physml.tomography.core.operators import purity
+from physml.tomography.core.states import MIXTURE
+from physml.tomography.evaluation.sets import schedule
+from physml.tomography.inference.answers import functional
+from physml.tomography.inference.neural.corrector import Corrector
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.moments import Moments
+from physml.tomography.inference.neural.radii import Regions, learn, mixedness
+from physml.tomography.inference.posterior import Posterior
+from physml.tomography.inference.posterior_particles import SHARES, UNEVEN, log_prior
+from physml.tomography.inference.weights import named
+from physml.tomography.learning.calibrate import calibrate, conform, conformal_quantile, covered
+from physml.tomography.learning.calibration_moments import (
     draw_states,
     families,
     marks,
     numbers_of_designs,
     simulate_moments,
 )
-from physml.tomography.corrector import Corrector
 from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
-from physml.tomography.moments import Moments
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import purity
-from physml.tomography.posterior import Posterior
-from physml.tomography.quantiles import Regions, learn, mixedness
-from physml.tomography.regions import SHARES, UNEVEN, log_prior
-from physml.tomography.run import experiment
-from physml.tomography.sets import schedule
-from physml.tomography.states import MIXTURE
-from physml.tomography.weights_file import named
+from physml.tomography.simulator.experiment import experiment
 
 LEVELS = (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
 SMALL = TrainSettings(

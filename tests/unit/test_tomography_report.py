@@ -12,10 +12,11 @@ import yaml
 from tomography_evaluation_fakes import a_result
 
 from physml.exceptions import InputError
-from physml.tomography import example, page, report
-from physml.tomography.operators import concurrence, fidelity, purity
+from physml.tomography import example, report
+from physml.tomography.core.operators import concurrence, fidelity, purity
+from physml.tomography.data.records_file import load_records
+from physml.tomography.evaluation import page
 from physml.tomography.predict import TomographyPredictor
-from physml.tomography.records_file import load_records
 from physml.tomography.settings import ReportSettings, TomographySettings
 
 PNG = b"\x89PNG not really"

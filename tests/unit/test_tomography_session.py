@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from physml.exceptions import InputError, OutputError
-from physml.tomography import session as module
-from physml.tomography.session import Session, is_session, read_session
+from physml.tomography.data import session as module
+from physml.tomography.data.session import Session, is_session, read_session
 
 HEADER = {"n_qubits": 2, "design": "global", "seed": 3}
 
@@ -104,9 +104,7 @@ def test_no_second_writer_but_readers(tmp_path):
     path = write(tmp_path / "s.jsonl")
     with Session.resume(path):
         assert len(read_session(path)) == 5
-        code = (
-            "import sys; from physml.tomography.session import Session; Session.resume(sys.argv[1])"
-        )
+        code = "import sys; from physml.tomography.data.session import Session; Session.resume(sys.argv[1])"
         other = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
         assert "in use by another process" in other.stderr
         with pytest.raises(InputError, match="another process"):

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from physml.exceptions import InputError
 from physml.io.shards import read_provenance, read_shard, write_shard
 from physml.tomography import preprocess, simulate
-from physml.tomography.measure import probabilities
-from physml.tomography.operators import purity
-from physml.tomography.povm import pauli_effects
+from physml.tomography.core.born import probabilities
+from physml.tomography.core.measurements import pauli_effects
+from physml.tomography.core.operators import purity
 from physml.tomography.settings import (
     MixtureSettings,
     PreprocessSettings,

@@ -10,14 +10,16 @@ import torch
 from tomography_fakes import noisy, pauli_data
 
 from physml.exceptions import PhysmlError
-from physml.tomography import Tomographer, parts, povm
-from physml.tomography.answers import named_state
-from physml.tomography.laboratory import SimulatedLaboratory
-from physml.tomography.operators import infidelity, purity
-from physml.tomography.readout import Readout, flips
-from physml.tomography.session import read_session
-from physml.tomography.states import draw
-from physml.tomography.steering import Stop, steer
+from physml.tomography import Tomographer
+from physml.tomography.core import measurements
+from physml.tomography.core.operators import infidelity, purity
+from physml.tomography.core.readout import Readout, flips
+from physml.tomography.core.states import draw
+from physml.tomography.data.laboratory import SimulatedLaboratory
+from physml.tomography.data.session import read_session
+from physml.tomography.inference import by_name
+from physml.tomography.inference.answers import named_state
+from physml.tomography.inference.steering import Stop, steer
 
 BELL = noisy("phi+", 0.04)
 
@@ -38,7 +40,7 @@ def test_each_design_finds_the_state(design):
 
 
 def test_settings_of_ones_own_are_used_in_turn():
-    own = povm.pauli_settings(1, 10)[:2]
+    own = measurements.pauli_settings(1, 10)[:2]
     made = Tomographer(1, own, "linear")
     names = [made.next_measurement(100) for _ in range(4)]
     for k, setting in enumerate(names):
@@ -163,15 +165,15 @@ def test_it_stops_when_enough_is_known_and_not_before():
 
 
 def test_no_estimator_is_put_in_the_place_of_another(monkeypatch):
-    gone = {**parts.ESTIMATORS, "neural": "physml.tomography.not_there:Nobody"}
-    monkeypatch.setattr(parts, "ESTIMATORS", gone)
+    gone = {**by_name.ESTIMATORS, "neural": "physml.tomography.not_there:Nobody"}
+    monkeypatch.setattr(by_name, "ESTIMATORS", gone)
     with pytest.raises(PhysmlError, match=r"'neural' is not installed.*particle_filter"):
         Tomographer(2)
 
 
 def test_warnings_of_the_fit_are_logged(caplog):
     made = Tomographer(1, "pauli", "linear")
-    for setting in povm.pauli_settings(1, 500):
+    for setting in measurements.pauli_settings(1, 500):
         made.update(setting, [500, 0])
     with caplog.at_level(logging.WARNING, "physml"):
         found = made.goodness_of_fit()

@@ -8,13 +8,20 @@ import torch
 
 from physml.exceptions import InputError
 from physml.random import stream
-from physml.tomography import alone, alone_corrector, povm, states
-from physml.tomography.corrector import Corrector, Outlook, correct, features
-from physml.tomography.eigenframe import rotation, scales, unvec, vec
-from physml.tomography.information import BETA, InformationFilter
-from physml.tomography.measure import probabilities, sample_counts
-from physml.tomography.neural import NeuralEstimator
-from physml.tomography.operators import random_unitary
+from physml.tomography.core import measurements as povm
+from physml.tomography.core import states
+from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.eigenframe import rotation, scales, unvec, vec
+from physml.tomography.core.operators import random_unitary
+from physml.tomography.inference.neural import (
+    single_corrector as alone_corrector,
+)
+from physml.tomography.inference.neural import (
+    single_filter as alone,
+)
+from physml.tomography.inference.neural.corrector import Corrector, Outlook, correct, features
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.information_filter import BETA, InformationFilter
 
 NAMES = ["hs", "pure", "pure_white_5"]
 

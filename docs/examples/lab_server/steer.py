@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 
 from physml.tomography import Tomographer
-from physml.tomography.laboratory import SocketLaboratory
-from physml.tomography.steering import Stop, steer
+from physml.tomography.data.laboratory import SocketLaboratory
+from physml.tomography.inference.steering import Stop, steer
 
 
 def main() -> None:

@@ -5,11 +5,11 @@ filter plugins, and declare terabytes in a file of a kilobyte. Reading here touc
 that the caller expects, in the forms that `write_shard` writes, within a limit of memory.
 """
 
-from .datasets import Spec
-from .files import hdf5_errors, open_hdf5
-from .reading import LazyShard, Shard, open_shard, read_provenance, read_shard
-from .verify import verify_shard
-from .writing import ShardWriter, write_shard
+from physml.io.shards.datasets import Spec
+from physml.io.shards.files import hdf5_errors, open_hdf5
+from physml.io.shards.reading import LazyShard, Shard, open_shard, read_provenance, read_shard
+from physml.io.shards.verify import verify_shard
+from physml.io.shards.writing import ShardWriter, write_shard
 
 __all__ = [
     "LazyShard",

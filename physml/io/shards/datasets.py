@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 from physml.io.hdf5_checks import check_storage
-
-from .files import hdf5_errors
+from physml.io.shards.files import hdf5_errors
 
 #: Deflate cannot pack more tightly than 1032:1, so that more than this is not data.
 MAX_RATIO = 1040

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.hdf5_checks import how_to_remake
-
-from .datasets import declared_bytes
-from .files import hdf5_errors, text_attribute
+from physml.io.shards.datasets import declared_bytes
+from physml.io.shards.files import hdf5_errors, text_attribute
 
 #: Attribute with the digest of the run record.
 RECORD_DIGEST = f"{prov.KEY}_sha256"

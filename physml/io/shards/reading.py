@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.hdf5_checks import Chunks
-
-from .datasets import Spec, check_size, declared_bytes, non_finite, wanted_dataset
-from .digests import check_digest
-from .files import hdf5_errors, open_hdf5
-from .verify import verify_shard
+from physml.io.shards.datasets import Spec, check_size, declared_bytes, non_finite, wanted_dataset
+from physml.io.shards.digests import check_digest
+from physml.io.shards.files import hdf5_errors, open_hdf5
+from physml.io.shards.verify import verify_shard
 
 #: Memory that the arrays of one shard may take.
 MAX_BYTES = 8 << 30

@@ -12,10 +12,9 @@ import numpy as np
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.hdf5_checks import Chunks, how_to_remake
-
-from .datasets import Spec, check_size, checked_dataset
-from .digests import RECORD_DIGEST, damaged, digest_of, total_digest
-from .files import hdf5_errors, open_hdf5, text_attribute, text_names
+from physml.io.shards.datasets import Spec, check_size, checked_dataset
+from physml.io.shards.digests import RECORD_DIGEST, damaged, digest_of, total_digest
+from physml.io.shards.files import hdf5_errors, open_hdf5, text_attribute, text_names
 
 
 def verify_shard(path: str | PathLike[str]) -> bool:

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
-
-from .datasets import check_name, is_plain, non_finite
-from .digests import RECORD_DIGEST, digest_of, total_digest
-from .files import create_hdf5
+from physml.io.shards.datasets import check_name, is_plain, non_finite
+from physml.io.shards.digests import RECORD_DIGEST, digest_of, total_digest
+from physml.io.shards.files import create_hdf5
 
 _ROWS_PER_CHUNK = 4096
 

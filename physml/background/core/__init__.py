@@ -1,0 +1,1 @@
+"""Objects and formulas of detector events: no network, no simulator."""

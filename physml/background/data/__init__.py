@@ -1,0 +1,1 @@
+"""Users' frames and event lists, read and checked."""

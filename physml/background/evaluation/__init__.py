@@ -1,0 +1,1 @@
+"""Test sets, rivals, metrics and figures."""

@@ -1,0 +1,191 @@
+"""All that judges events, on the same footing: rivals with their cuts, the network, ablations.
+
+Every judge gives each event a score, higher for background, and a cut on it that was fixed before
+the events were seen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..learning.energy_matching import energy_matching, threshold_at_retention
+from .metrics import BANDS, Events, valid_events
+
+if TYPE_CHECKING:
+    from ..core.events import Found
+    from ..core.frames import Frames
+    from ..inference.detector import BackgroundDetector, Classified
+    from .rivals import Rival
+
+log = logging.getLogger(__name__)
+
+MODEL, LOCAL, CONTEXT = "network", "network, local", "network, context"
+#: With one cut for each band, which removes the most in the band as a whole.
+MODEL_BAND = "network, one cut a band"
+TREES = "boosted trees, both"
+OTHER = ", other geometry"
+KNOWN = ", trained on these frames"
+LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
+FIT_BAND = (0.3, 10.0)  # keV
+
+#: Band -> whether each event is rejected.
+Cut = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Rival that has learnt, with its cuts.
+
+    Attributes
+    ----------
+    rival : Rival
+    threshold : dict
+        Band -> retention -> lowest score that is rejected.
+    """
+
+    rival: Rival
+    threshold: Mapping[str, Mapping[float, float]]
+
+    def cut(self, score: NDArray[np.float64], retention: float) -> Cut:
+        """Apply the cuts made for a retention."""
+        return {band: score >= t[retention] for band, t in self.threshold.items()}
+
+
+def train(
+    rivals: Sequence[Rival], frames: Frames, found: Found, retention: Sequence[float]
+) -> list[Trained]:
+    """Let rivals learn from simulated frames, and set their cuts on exposures they did not see.
+
+    Parameters
+    ----------
+    rivals : sequence of Rival
+    frames : Frames
+        With truth; several exposures.
+    found : Found
+    retention : sequence of float
+
+    Raises
+    ------
+    ValueError
+        There is one exposure only.
+    """
+    events = valid_events(found, frames)
+    exposure = frames.frame_exposure[frames.position(events.frame)]
+    numbers = np.unique(exposure)
+    if len(numbers) < 2:
+        raise ValueError("expected several exposures to learn from, found one")
+    learn = np.isin(exposure, numbers[: max(1, round(LEARNT * len(numbers)))])
+    label, weight = _for_fit(events, learn, len(found.events))
+    out = []
+    for rival in rivals:
+        rival.fit(frames, found, label, weight)
+        score = rival.score(frames, found)[events.row[~learn]]
+        out.append(Trained(rival, thresholds(events[~learn], score, retention)))
+        log.info("%s: learnt from %d background events", rival.name, int(label[weight > 0].sum()))
+    return out
+
+
+def _for_fit(
+    events: Events, use: NDArray[np.bool_], m: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Label and energy-matched weight of every event found, 0 for those not to learn from."""
+    label, weight = np.zeros(m, np.int64), np.zeros(m)
+    label[events.row] = events.label
+    weight[events.row[use]] = energy_matching(
+        events.energy[use], events.label[use], events.weight[use], band=FIT_BAND
+    )
+    return label, weight
+
+
+def thresholds(
+    events: Events, score: NDArray[np.float64], retention: Sequence[float]
+) -> dict[str, dict[float, float]]:
+    """Lowest score to reject in each band, for each retention."""
+    return {
+        name: {
+            r: threshold_at_retention(score, events.label, events.matched(band), r)
+            for r in retention
+        }
+        for name, band in BANDS.items()
+    }
+
+
+def crossed(
+    rival: Any, frames: Frames, found: Found, events: Events, folds: int = 5
+) -> NDArray[np.float64]:
+    """Scores of a rival that learnt from these very frames, each from the other parts of them.
+
+    What could be reached with the test's own particles: it bounds from above what training on
+    simulations can give, but for the small number of events.
+
+    Parameters
+    ----------
+    rival : Rival
+    frames : Frames
+    found : Found
+    events : Events
+        Of the frames.
+    folds : int
+        Parts of the frames.
+
+    Returns
+    -------
+    ndarray, shape (number of events,)
+        Ranks among the photons of the part, in [0, 1]: the models of the parts have other scales.
+    """
+    fold = frames.position(events.frame) * folds // max(len(frames), 1)
+    score = np.empty(len(events))
+    for k in range(folds):
+        part = fold == k
+        label, weight = _for_fit(events, ~part, len(found.events))
+        rival.fit(frames, found, label, weight)
+        raw = rival.score(frames, found)[events.row[part]]
+        photon = np.sort(raw[~events.background[part]])
+        score[part] = np.searchsorted(photon, raw, side="left") / max(len(photon), 1)
+    return score
+
+
+def network_cuts(
+    detector: BackgroundDetector, judged: Classified, events: Events, retention: float
+) -> tuple[Cut, Cut]:
+    """Cuts of the network: that which keeps the share at each energy, and that of each band.
+
+    Returns
+    -------
+    each, whole : Cut
+    """
+    p, rate = judged.p_bkg[events.row], judged.rate[events.row]
+    each = p > detector.threshold(events.energy, retention, rate=rate)
+    whole = {
+        name: p > detector.threshold(events.energy, retention, band, rate)
+        for name, band in BANDS.items()
+    }
+    return dict.fromkeys(BANDS, each), whole
+
+
+def context_only(
+    detector: BackgroundDetector, frames: Frames, found: Found, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Score of the network when events of about equal energy have exchanged their own pixels.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+        For each of `found.events`.
+    """
+    from ..inference.inputs import members, particle_rate
+    from .context_ablation import exchanged_pixels
+
+    rate = particle_rate(found, frames)
+    m = members(found, frames, detector.limit, rate, detector.standoff)
+    logit, _ = detector.judge(exchanged_pixels(m, rng))
+    score = np.full(len(found.events), np.inf)
+    own = m.query & (m.event >= 0)
+    score[m.event[own]] = logit[own]
+    return score

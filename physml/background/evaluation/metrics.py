@@ -1,0 +1,523 @@
+"""Numbers of an evaluation: background removed, X-rays kept, and whether promises hold.
+
+All take the events that passed grading and event thresholds, weighted to natural rates. Whole
+frames are resampled for the intervals: events of one primary share a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.evaluation.bootstrap import LEVEL, Interval, percentile_interval
+from physml.evaluation.calibration import BINS, calibration_error
+
+from ..learning.energy_matching import energy_matching, removed_at_retention, threshold_at_retention
+
+if TYPE_CHECKING:
+    from ..core.events import Found
+    from ..core.frames import Frames
+
+#: Energy bands in keV, from and up to below.
+BANDS: Mapping[str, tuple[float, float]] = {
+    "0.3-2": (0.3, 2.0),
+    "2-7": (2.0, 7.0),
+    "7-10": (7.0, 10.0),
+    "0.3-10": (0.3, 10.0),
+}
+WIDE = "0.3-10"
+ENERGY_EDGES = (0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.5, 7.0, 10.0)  # keV, for the spectral bias
+BORDER_EDGES = (0, 4, 16, 40, 80, 160, 260)  # pixels from the border, for the spatial bias
+DISTANCE_EDGES = (0, 10, 20, 40, 80, 160, 320, 730)  # pixels from the nearest particle
+MAP = 8  # cells a side of the map of kept photons
+
+Summary = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events that passed grading, with truth.
+
+    Attributes
+    ----------
+    energy : ndarray of float64, shape (m,)
+        keV.
+    background : ndarray of bool, shape (m,)
+        A particle left most of it.
+    weight : ndarray of float64, shape (m,)
+        1 / (probability that its frame is held): sums are those of all frames.
+    frame : ndarray of int64, shape (m,)
+    x, y : ndarray of float64, shape (m,)
+        Pixels.
+    origin : ndarray of int64, shape (m,)
+        Largest share of the energy: place in `frames.ORIGINS`.
+    row : ndarray of int64, shape (m,)
+        Row of `Found.events`.
+    """
+
+    energy: NDArray[np.float64]
+    background: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    frame: NDArray[np.int64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    origin: NDArray[np.int64]
+    row: NDArray[np.int64]
+    _matched: dict[tuple[float, float], NDArray[np.float64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.energy)
+
+    def __getitem__(self, which: Any) -> Events:
+        """Return some of the events."""
+        return Events(
+            **{f.name: getattr(self, f.name)[which] for f in fields(self) if f.name[0] != "_"}
+        )
+
+    @property
+    def label(self) -> NDArray[np.int64]:
+        """0 photon, 1 background, shape (m,)."""
+        return self.background.astype(np.int64)
+
+    def within(self, band: tuple[float, float]) -> NDArray[np.bool_]:
+        """Tell which lie in a band [keV], shape (m,)."""
+        inside: NDArray[np.bool_] = (self.energy >= band[0]) & (self.energy < band[1])
+        return inside
+
+    def matched(self, band: tuple[float, float]) -> NDArray[np.float64]:
+        """Weights in a band with the photons' energies matched to the background's, shape (m,)."""
+        if band not in self._matched:
+            weight = energy_matching(self.energy, self.label, self.weight, band=band)
+            weight.setflags(write=False)
+            self._matched[band] = weight
+        return self._matched[band]
+
+
+def valid_events(found: Found, frames: Frames) -> Events:
+    """Take the events that passed grading, with what they are.
+
+    Raises
+    ------
+    ValueError
+        The frames have no truth.
+    """
+    from ..core.events import truth
+
+    known = truth(found, frames)
+    row = np.flatnonzero(found.events["valid"])
+    e, t = found.events[row], known[row]
+    return Events(
+        energy=e["energy"].astype(np.float64),
+        background=t["label"] == 1,
+        weight=frames.weight[frames.position(e["frame"])].astype(np.float64),
+        frame=e["frame"].astype(np.int64),
+        x=e["xc"].astype(np.float64),
+        y=e["yc"].astype(np.float64),
+        origin=t["share"].argmax(axis=1),
+        row=row,
+    )
+
+
+# ------------------------------------------------------------------------------------- resampling
+
+
+class Resampling:
+    """How often each frame counts in each resample: Poisson numbers of mean one.
+
+    With many frames that is the bootstrap by frame, and frames without events need not be known.
+
+    Parameters
+    ----------
+    frame : ndarray of int, shape (m,)
+        Frame of each event.
+    replicas : int
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, frame: NDArray[Any], replicas: int, rng: np.random.Generator) -> None:
+        values, self.place = np.unique(np.asarray(frame), return_inverse=True)
+        self.n = len(values)
+        self.repeats = np.empty((replicas, self.n), np.float32)
+        for row in self.repeats:  # numbers are drawn as long integers: one row at a time
+            row[:] = rng.poisson(1.0, self.n)
+
+    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums over events, of the data themselves and of each resample.
+
+        Parameters
+        ----------
+        values : ndarray, shape (m,) or (m, k)
+
+        Returns
+        -------
+        ndarray, shape (1 + replicas,) or (1 + replicas, k)
+        """
+        columns = np.asarray(values, np.float64)
+        columns = columns.reshape(len(columns), -1)
+        frames = np.zeros((self.n, columns.shape[1]))
+        for k, column in enumerate(columns.T):
+            frames[:, k] = np.bincount(self.place, column, minlength=self.n)
+        # Scaled to one, because the product is taken in single precision.
+        scale = np.maximum(np.abs(frames).max(axis=0, initial=0), 1e-30)
+        drawn = (self.repeats @ (frames / scale).astype(np.float32)) * scale
+        both = np.concatenate([frames.sum(axis=0)[None], drawn])
+        return both if np.ndim(values) > 1 else both[:, 0]
+
+    def ratio(self, numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+        """Ratios of two sums, of the data themselves and of each resample."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.sums(numerator) / self.sums(denominator)
+
+
+def summarise(values: NDArray[np.float64] | Interval, level: float = LEVEL) -> Summary:
+    """Value and interval for JSON; None where not defined.
+
+    Parameters
+    ----------
+    values : ndarray, shape (1 + replicas,), or Interval
+        The value, then those of the resamples.
+    level : float
+    """
+    if not isinstance(values, Interval):
+        values = percentile_interval(float(values[0]), values[1:], level)
+    return {
+        name: float(x) if np.isfinite(x) else None
+        for name, x in zip(("value", "low", "high"), values, strict=True)
+    }
+
+
+# --------------------------------------------------------------------------------- removed and kept
+
+
+def at_retention(
+    events: Events,
+    score: NDArray[np.float64],
+    retention: Sequence[float],
+    *,
+    replicas: int,
+    seed: int,
+    bands: Sequence[str] = tuple(BANDS),
+) -> dict[str, dict[str, Summary]]:
+    """Share of the background removed in each band where exactly so many photons stay.
+
+    The threshold is set on these very events, alike for every method, so that methods are compared
+    at one loss. Photons have the energies of the background.
+
+    Returns
+    -------
+    dict
+        Band -> retention (as text) -> summary.
+    """
+    out = {}
+    for name in bands:
+        weight = events.matched(BANDS[name])
+        used = weight > 0
+        found = removed_at_retention(
+            score[used],
+            events.label[used],
+            weight[used],
+            retention,
+            frame=events.frame[used],
+            rng=np.random.default_rng(seed),  # the same resamples for every method
+            replicas=replicas,
+        )
+        out[name] = {key(r): summarise(f) for r, f in zip(retention, found, strict=True)}
+    return out
+
+
+def at_threshold(
+    events: Events,
+    rejected: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]],
+    resampling: Resampling,
+    bands: Sequence[str] = tuple(BANDS),
+) -> dict[str, dict[str, Summary]]:
+    """Photons kept and background removed in each band by a cut that was fixed before.
+
+    Parameters
+    ----------
+    events : Events
+    rejected : ndarray of bool, shape (m,), or mapping of them by band
+    resampling : Resampling
+    bands : sequence of str
+        Some of `BANDS`.
+
+    Returns
+    -------
+    dict
+        Band -> ``retention``, ``removed``.
+    """
+    out = {}
+    for name in bands:
+        gone = rejected[name] if isinstance(rejected, Mapping) else rejected
+        weight = events.matched(BANDS[name])
+        photon, background = weight * ~events.background, weight * events.background
+        sums = resampling.sums(
+            np.column_stack([photon * ~gone, photon, background * gone, background])
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            out[name] = {
+                "retention": summarise(sums[:, 0] / sums[:, 1]),
+                "removed": summarise(sums[:, 2] / sums[:, 3]),
+            }
+    return out
+
+
+def removed_difference(
+    events: Events,
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    retention: float,
+    band: str,
+    resampling: Resampling,
+) -> Summary:
+    """How much more background one score removes than another on the same events.
+
+    Thresholds are those of the whole set in every resample, so that the interval is that of the
+    paired difference of the background.
+
+    Parameters
+    ----------
+    events : Events
+    one, other : ndarray, shape (m,)
+    retention : float
+    band : str
+        One of `BANDS`.
+    resampling : Resampling
+    """
+    weight = events.matched(BANDS[band])
+    cut = [s >= threshold_at_retention(s, events.label, weight, retention) for s in (one, other)]
+    background = weight * events.background
+    gain = background * (cut[0].astype(np.float64) - cut[1])
+    return summarise(resampling.ratio(gain, background))
+
+
+def rates(
+    events: Events,
+    rejected: Mapping[float, NDArray[np.bool_]],
+    live_s: float,
+    area_cm2: float,
+    resampling: Resampling,
+) -> dict[str, dict[str, Summary]]:
+    """Background that survives [counts /cm2/s/keV]: grading, then each cut.
+
+    Returns
+    -------
+    dict
+        Band -> ``graded`` and the retention of each cut (as text).
+    """
+    out: dict[str, dict[str, Summary]] = {}
+    for name, band in BANDS.items():
+        weight = events.weight * events.background * events.within(band)
+        weight = weight / (live_s * area_cm2 * (band[1] - band[0]))
+        out[name] = {"graded": summarise(resampling.sums(weight))}
+        for retention, gone in rejected.items():
+            out[name][key(retention)] = summarise(resampling.sums(weight * ~gone))
+    return out
+
+
+# ------------------------------------------------------------------------------------ calibration
+
+
+def calibration(
+    events: Events,
+    probability: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    resampling: Resampling,
+) -> dict[str, Any]:
+    """Compare probabilities with what happened, under given weights.
+
+    Returns
+    -------
+    dict
+        ``error`` (expected calibration error), and for each of 20 bins ``predicted``,
+        ``observed`` (with interval) and ``count`` (events without weights).
+    """
+    place = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
+    bins = (place[:, None] == np.arange(BINS)) * weight[:, None]
+    sums = resampling.sums(
+        np.concatenate(
+            [bins, bins * probability[:, None], bins * events.background[:, None]], axis=1
+        )
+    )
+    count, predicted, observed = np.split(sums, 3, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = observed / count
+        mean = predicted[0] / count[0]
+    return {
+        "error": summarise(calibration_error(sums)),
+        "predicted": [None if np.isnan(v) else float(v) for v in mean],
+        "observed": [summarise(column) for column in share.T],
+        "count": np.bincount(place[weight > 0], minlength=BINS).tolist(),
+    }
+
+
+# ------------------------------------------------------------------------ bias of what is kept
+
+
+def kept_in_bins(
+    events: Events,
+    rejected: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    edges: Sequence[float],
+    resampling: Resampling,
+    band: tuple[float, float] = BANDS[WIDE],
+) -> list[dict[str, Any]]:
+    """Photons kept and background removed in bins of some quantity.
+
+    Returns
+    -------
+    list of dict
+        ``low``, ``high``, ``photons`` (number), ``retention``, ``removed``.
+    """
+    out = []
+    inside = events.within(band)
+    for low, high in pairwise(edges):
+        weight = events.weight * (inside & (values >= low) & (values < high))
+        photon, background = weight * ~events.background, weight * events.background
+        out.append(
+            {
+                "low": float(low),
+                "high": float(high),
+                "photons": int((photon > 0).sum()),
+                "retention": summarise(resampling.ratio(photon * ~rejected, photon)),
+                "removed": summarise(resampling.ratio(background * rejected, background)),
+            }
+        )
+    return out
+
+
+def border_distance(events: Events, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Distance of each event from the detector's border, pixels."""
+    return np.minimum(
+        np.minimum(events.x, shape[1] - 1 - events.x), np.minimum(events.y, shape[0] - 1 - events.y)
+    )
+
+
+def kept_map(events: Events, rejected: NDArray[np.bool_], shape: tuple[int, int]) -> dict[str, Any]:
+    """Retention over the detector, and whether it is the same everywhere.
+
+    Returns
+    -------
+    dict
+        ``retention`` (8 x 8 list, None without photons), ``overall``, ``chi2``, ``cells`` and
+        ``p_value`` of an even loss, ``scatter`` (of the retention between cells beyond the
+        expected one; 0 if there is less).
+
+    Notes
+    -----
+    Variances are those of independent photons with their weights.
+    """
+    from scipy.stats import chi2
+
+    use = ~events.background & events.within(BANDS[WIDE])
+    e, lost, w = events[use], rejected[use].astype(np.float64), events.weight[use]
+    cell = [
+        np.clip((v + 0.5) * MAP / size, 0, MAP - 1).astype(np.int64)
+        for v, size in zip((e.y, e.x), shape, strict=True)
+    ]
+    place = cell[0] * MAP + cell[1]
+    total, gone, square = (np.bincount(place, v, minlength=MAP**2) for v in (w, w * lost, w**2))
+    share = float(gone.sum() / total.sum()) if total.sum() > 0 else np.nan
+    filled = total > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = share * (1 - share) * square / total**2
+        loss = gone / total
+        pull = ((loss - share) ** 2 / variance)[filled]
+    cells = int(filled.sum())
+    some = 0 < share < 1 and cells > 1
+    value = float(pull.sum()) if some else 0.0
+    excess = float(((loss - share) ** 2 - variance)[filled].mean()) if some else 0.0
+    return {
+        "retention": [
+            [None if np.isnan(v) else float(1 - v) for v in row] for row in loss.reshape(MAP, MAP)
+        ],
+        "overall": None if np.isnan(share) else 1 - share,
+        "chi2": value,
+        "cells": cells,
+        "p_value": float(chi2.sf(value, cells - 1)) if some else None,
+        "scatter": float(np.sqrt(max(excess, 0.0))),
+    }
+
+
+# ------------------------------------------------------------------------------------------ frames
+
+
+def frame_metrics(
+    frame_class: NDArray[np.uint8],
+    weight: NDArray[np.float64],
+    graded: NDArray[np.bool_],
+    p_frame: NDArray[np.float64],
+    *,
+    kept: float = 0.98,
+    replicas: int,
+    seed: int,
+) -> dict[str, Any]:
+    """How many frames with a particle are found.
+
+    Parameters
+    ----------
+    frame_class : ndarray of int, shape (n,)
+        0 X-rays only, 1 particles only, 2 both; other frames do not count.
+    weight : ndarray, shape (n,)
+    graded : ndarray of bool, shape (n,)
+        Frames with a cluster that grading or its energy gives away.
+    p_frame : ndarray, shape (n, 3)
+        Probabilities of the three classes.
+    kept : float
+        Share of frames with X-rays only that the last cut keeps.
+    replicas, seed : int
+
+    Returns
+    -------
+    dict
+        For ``grading``, ``most_probable`` and ``at_loss``: ``found`` (of the frames with a
+        particle), ``missed_found`` (of those that grading misses), ``false`` (of the frames with
+        X-rays only).
+    """
+    particle = np.isin(frame_class, (1, 2))
+    xray = frame_class == 0
+    known = weight * (particle | xray)
+    score = 1 - p_frame[:, 0]
+    cut = threshold_at_retention(score, particle.astype(int), known, kept)
+    rules = {
+        "grading": graded,
+        "most_probable": p_frame.argmax(axis=1) != 0,
+        "at_loss": score >= cut,
+    }
+    # Frames that are alike in everything that is counted are drawn together.
+    columns = np.column_stack([known, particle, graded, *rules.values()])
+    kinds, number = np.unique(columns[known > 0], axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).poisson(number, (replicas, len(number)))
+    counts = np.concatenate([number[None], drawn]) * kinds[:, 0]
+    with_particle, seen = kinds[:, 1] > 0, kinds[:, 2] > 0
+
+    def share(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> Summary:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return summarise((counts * (hit & among)).sum(axis=1) / (counts * among).sum(axis=1))
+
+    return {
+        "frames": int((known > 0).sum()),
+        "with_particle": int((particle & (known > 0)).sum()),
+        "kept": kept,
+        **{
+            name: {
+                "found": share(hit, with_particle),
+                "missed_found": share(hit, with_particle & ~seen),
+                "false": share(hit, ~with_particle),
+            }
+            for name, hit in zip(rules, kinds[:, 3:].T > 0, strict=True)
+        },
+    }
+
+
+def key(retention: float) -> str:
+    """Retention as a key of JSON: 0.98 -> "0.98"."""
+    return f"{retention:g}"

@@ -1,0 +1,524 @@
+"""Figures of the evaluation; each function takes an axes, draws, and returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from physml.evaluation.figures import COLOURS, MARKERS, new_figure
+
+from ..learning.energy_matching import operating_curve
+from .methods import CONTEXT, KNOWN, LOCAL, MODEL, OTHER, TREES
+from .metrics import BANDS, WIDE, key
+
+if TYPE_CHECKING:
+    from ..core.frames import Frames
+    from .scored_set import Judged
+
+GREY = "0.4"
+ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky")
+#: Method -> colour, line.
+STYLES: Mapping[str, tuple[str, str]] = {
+    MODEL: ("blue", "-"),
+    LOCAL: ("sky", "--"),
+    CONTEXT: ("sky", ":"),
+    TREES: ("vermilion", "-"),
+    TREES + OTHER: ("vermilion", "--"),
+    TREES + KNOWN: ("vermilion", ":"),
+    "boosted trees, local": ("orange", "--"),
+    "boosted trees, context": ("orange", ":"),
+    "SAC": ("green", "-"),
+}
+FEWEST = 20  # events that make a point
+SPECTRUM = np.geomspace(0.3, 10, 19)  # keV
+TITLES = {"close": "near wall, 5 mm", "far": "far wall, 15 mm", "geant4": "Geant4, far wall"}
+
+
+def plot_removed(ax: Axes, judged: Judged, band: str = WIDE) -> Axes:
+    """Background removed against photons lost, for every method.
+
+    Parameters
+    ----------
+    ax : Axes
+    judged : Judged
+    band : str
+        One of `BANDS`.
+    """
+    events = judged.events
+    weight = events.matched(BANDS[band])
+    for method, (colour, line) in STYLES.items():
+        if method not in judged.scores:
+            continue
+        _, kept, removed = operating_curve(judged.scores[method], events.label, weight)
+        ax.plot(1 - kept, removed, color=COLOURS[colour], ls=line, label=method)
+    for loss in (0.01, 0.02, 0.05, 0.1):
+        ax.axvline(loss, color="0.85", lw=0.8, zorder=0)
+    ax.set(xscale="log", xlim=(2e-3, 0.3), ylim=(0, 1))
+    ticks = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+    ax.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set(xlabel="X-rays lost", ylabel="surviving background removed")
+    return ax
+
+
+def plot_bands(ax: Axes, numbers: Mapping[str, Any], retention: float) -> Axes:
+    """Background removed in each band at one retention, for every method.
+
+    Parameters
+    ----------
+    ax : Axes
+    numbers : mapping
+        Of one set.
+    retention : float
+    """
+    methods = [m for m in STYLES if "at_retention" in numbers["methods"].get(m, {})]
+    places = np.arange(len(BANDS), dtype=float)
+    step = 0.8 / max(len(methods), 1)
+    for k, method in enumerate(methods):
+        found = numbers["methods"][method]["at_retention"]
+        value, low, high = (
+            np.array([_or_nan(found[b][key(retention)][name]) for b in BANDS])
+            for name in ("value", "low", "high")
+        )
+        colour, line = STYLES[method]
+        ax.errorbar(
+            places + (k - (len(methods) - 1) / 2) * step,
+            value,
+            yerr=_ends(value, low, high),
+            color=COLOURS[colour],
+            marker={"-": "o", "--": "s", ":": "^"}[line],
+            ls="none",
+            capsize=2,
+            label=method,
+        )
+    ax.set_xticks(places, [f"{b} keV" for b in BANDS])
+    ax.set_ylim(0, None)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel(f"removed where {retention:.0%} of the X-rays stay")
+    return ax
+
+
+def plot_promises(ax: Axes, sets: Mapping[str, Mapping[str, Any]]) -> Axes:
+    """Retention achieved by the fixed cuts minus that promised, in points, for each set."""
+    names = [n for n in sets if MODEL in sets[n].get("methods", {MODEL: 0})]
+    for k, name in enumerate(names):
+        part = sets[name]
+        fixed = part["methods"][MODEL]["fixed"] if "methods" in part else part["fixed"]
+        promised = np.array([float(r) for r in fixed])
+        value, low, high = (
+            np.array([_or_nan(f[WIDE]["retention"][n]) for f in fixed.values()])
+            for n in ("value", "low", "high")
+        )
+        ax.errorbar(
+            100 * (1 - promised) * 1.05 ** (k - len(names) / 2),
+            100 * (value - promised),
+            yerr=100 * _ends(value, low, high),
+            color=COLOURS[ORDER[k % 6]],
+            marker=MARKERS[k],
+            ls="none",
+            capsize=2,
+            label=TITLES.get(name, name),
+        )
+    ax.axhspan(-0.3, 0.3, color="0.9", zorder=0)
+    ax.axhline(0, color=GREY, lw=1)
+    ax.set_xscale("log")
+    ticks = sorted({round(100 * (1 - float(r)), 3) for n in names for r in _fixed(sets[n])})
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="loss promised [% of X-rays]", ylabel="kept minus promised [points]")
+    ax.legend()
+    return ax
+
+
+def _fixed(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = (
+        part["methods"][MODEL]["fixed"] if "methods" in part else part["fixed"]
+    )
+    return found
+
+
+def plot_reliability(ax: Axes, sets: Mapping[str, Mapping[str, Any]]) -> Axes:
+    """Share that is background against P(background), for each set."""
+    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+    for k, (name, part) in enumerate(sets.items()):
+        found = part["calibration"]
+        use = np.array(found["count"]) >= FEWEST
+        predicted = np.array([_or_nan(p) for p in found["predicted"]])[use]
+        value, low, high = (
+            np.array([_or_nan(o[n]) for o in found["observed"]])[use]
+            for n in ("value", "low", "high")
+        )
+        error = found["error"]["value"]
+        ax.errorbar(
+            predicted,
+            value,
+            yerr=_ends(value, low, high),
+            color=COLOURS[ORDER[k % 6]],
+            marker=MARKERS[k],
+            capsize=2,
+            lw=1,
+            label=f"{TITLES.get(name, name)}: error {_or_nan(error):.3f}",
+        )
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    ax.set(xlabel="P(background)", ylabel="share that is background")
+    ax.legend(loc="lower right", fontsize=8)
+    return ax
+
+
+def plot_bins(
+    ax: Axes,
+    bins: Sequence[Mapping[str, Any]],
+    label: str,
+    *,
+    promised: float,
+    removed: bool = False,
+) -> Axes:
+    """X-rays kept by the fixed cut in bins of some quantity.
+
+    Parameters
+    ----------
+    ax : Axes
+    bins : sequence
+        From `metrics.kept_in_bins`.
+    label : str
+        Of the quantity.
+    promised : float
+        Retention, drawn as a line.
+    removed : bool
+        Show the background removed as well, on a scale from 0 to 1.
+    """
+    edges = np.array([b["low"] for b in bins] + [bins[-1]["high"]], float)
+    if edges[0] <= 0:  # the axis is logarithmic
+        edges[0] = 0.4 * edges[1]
+    centre = np.sqrt(edges[1:] * edges[:-1])
+    shown = [("retention", "blue", "o", "X-rays kept")]
+    if removed:
+        shown.append(("removed", "vermilion", "s", "background removed"))
+    lowest = 1.0
+    for name, colour, marker, text in shown:
+        value, low, high = (
+            np.array([_or_nan(b[name][n]) for b in bins]) for n in ("value", "low", "high")
+        )
+        if np.isfinite(low).any():
+            lowest = min(lowest, float(np.nanmin(low)))
+        ax.errorbar(
+            centre,
+            value,
+            yerr=_ends(value, low, high),
+            xerr=[centre - edges[:-1], edges[1:] - centre],
+            color=COLOURS[colour],
+            marker=marker,
+            ls="none",
+            capsize=2,
+            label=text,
+        )
+    ax.axhline(promised, color=GREY, ls=":", lw=1)
+    ax.set_xscale("log")
+    margin = 0.1 * (1 - lowest) + 1e-3
+    ax.set(xlabel=label, ylim=(0, 1.03) if removed else (lowest - margin, 1 + margin))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    return ax
+
+
+def plot_map(ax: Axes, found: Mapping[str, Any], shape: tuple[int, int]) -> Axes:
+    """Share of the X-rays kept over the detector."""
+    values = np.array([[_or_nan(v) for v in row] for row in found["retention"]])
+    picture = ax.imshow(
+        100 * values,
+        extent=(-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5),
+        cmap="cividis",
+        origin="lower",
+    )
+    ax.grid(visible=False)
+    ax.figure.colorbar(picture, ax=ax, label="X-rays kept [%]", shrink=0.85)
+    p = found["p_value"]
+    ax.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    ax.set_title("even loss: p = " + ("-" if p is None else f"{p:.2g}"), fontsize=9)
+    return ax
+
+
+def plot_stress(ax: Axes, stress: Mapping[str, Any], retention: float) -> Axes:
+    """Retention achieved minus promised under each condition, in points."""
+    names = list(stress)[::-1]
+    rows = np.arange(len(names))
+    value, low, high = (
+        np.array([_or_nan(stress[n]["fixed"][key(retention)]["retention"][v]) for n in names])
+        for v in ("value", "low", "high")
+    )
+    ax.axvspan(-1, 1, color="0.94", zorder=0)
+    ax.axvspan(-0.3, 0.3, color="0.87", zorder=0)
+    ax.errorbar(
+        100 * (value - retention),
+        rows,
+        xerr=100 * _ends(value, low, high),
+        color=COLOURS["blue"],
+        marker="o",
+        ls="none",
+        capsize=2,
+    )
+    ax.set_yticks(rows, names)
+    ax.set_xlabel(f"kept minus promised [points], {retention:.0%} promised")
+    return ax
+
+
+def plot_stress_removed(ax: Axes, stress: Mapping[str, Any], retention: float) -> Axes:
+    """Background removed by the fixed cut under each condition."""
+    names = list(stress)[::-1]
+    rows = np.arange(len(names))
+    value, low, high = (
+        np.array([_or_nan(stress[n]["fixed"][key(retention)]["removed"][v]) for n in names])
+        for v in ("value", "low", "high")
+    )
+    ax.errorbar(
+        value,
+        rows,
+        xerr=_ends(value, low, high),
+        color=COLOURS["vermilion"],
+        marker="s",
+        ls="none",
+        capsize=2,
+    )
+    ax.set_yticks(rows, [""] * len(names))
+    ax.set_xlim(0, None)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_xlabel("background removed by that cut")
+    return ax
+
+
+def plot_spectrum(ax: Axes, judged: Judged, retention: float) -> Axes:
+    """Spectrum of the background: after grading, and after the fixed cut."""
+    events = judged.events
+    rejected = judged.cuts[MODEL][retention][WIDE]
+    norm = judged.live_s * judged.area_cm2 * np.diff(SPECTRUM)
+    for which, label, colour, line in (
+        (np.ones(len(events), bool), "after grading", "black", "-"),
+        (~rejected, f"after the cut for {retention:.0%}", "blue", "-"),
+    ):
+        use = events.background & which
+        rate, _ = np.histogram(events.energy[use], SPECTRUM, weights=events.weight[use])
+        square, _ = np.histogram(events.energy[use], SPECTRUM, weights=events.weight[use] ** 2)
+        ax.stairs(rate / norm, SPECTRUM, color=COLOURS[colour], ls=line, lw=1.6, label=label)
+        ax.errorbar(
+            np.sqrt(SPECTRUM[1:] * SPECTRUM[:-1]),
+            rate / norm,
+            yerr=np.sqrt(square) / norm,
+            color=COLOURS[colour],
+            ls="none",
+            capsize=2,
+        )
+    ax.axhline(5e-3, color=GREY, ls=":", lw=1)
+    ax.text(9.8, 5.1e-3, "WFI requirement, 2-7 keV", color=GREY, fontsize=8, ha="right")
+    ax.set(xscale="log", xlim=(0.3, 10), ylim=(0, None))
+    ticks = (0.3, 0.5, 1, 2, 5, 10)
+    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="energy [keV]", ylabel=r"background [counts / (cm$^2$ s keV)]")
+    ax.legend()
+    return ax
+
+
+def plot_saved(ax: Axes, example: Mapping[str, Any]) -> Axes:
+    """Exposure time saved on the faint extended source against the X-rays lost."""
+    rows = sorted(example["rows"], key=lambda r: r["retention"])
+    loss = np.array([100 * (1 - r["retention"]) for r in rows])
+    value, low, high = (
+        np.array([_or_nan(r["saved"][n]) for r in rows]) for n in ("value", "low", "high")
+    )
+    ax.errorbar(
+        loss, value, yerr=_ends(value, low, high), color=COLOURS["blue"], marker="o", capsize=2
+    )
+    ax.set_xscale("log")
+    ax.set_xticks(loss, [f"{x:g}" for x in loss])
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylim(min(0, float(np.nanmin(low, initial=0))), None)
+    ax.set(xlabel="X-rays lost [%]", ylabel="exposure time saved")
+    return ax
+
+
+def plot_frame(ax: Axes, frames: Frames, frame: int, x: float, y: float, title: str = "") -> Axes:
+    """Show all pixels of a frame with one event ringed.
+
+    Parameters
+    ----------
+    ax : Axes
+    frames : Frames
+    frame : int
+    x, y : float
+        Place of the event, pixels.
+    title : str
+    """
+    first, last = np.searchsorted(frames.pixels["frame"], [frame, frame + 1])
+    pixels = frames.pixels[first:last]
+    # Drawn larger than they are: a pixel of 512 would not be seen.
+    ax.scatter(
+        pixels["x"],
+        pixels["y"],
+        c=np.maximum(pixels["energy"], 0.05),
+        norm=LogNorm(0.05, 100),
+        cmap="viridis_r",
+        marker="s",
+        s=4,
+        linewidths=0,
+    )
+    ax.plot(x, y, "o", ms=11, mfc="none", mec=COLOURS["vermilion"], mew=1.2)
+    ny, nx = frames.shape
+    ax.set(xlim=(-1, nx), ylim=(-1, ny), xticks=[], yticks=[], aspect="equal")
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+    ax.set_title(title, fontsize=8)
+    return ax
+
+
+# ------------------------------------------------------------------------------------- figures
+
+
+def removed_figure(judged: Mapping[str, Judged]) -> Figure:
+    """One panel for each set, 0.3-10 keV."""
+    figure, axes = new_figure(1, len(judged), size=(4.4, 4.0))
+    for ax, (name, one) in zip(axes[0], judged.items(), strict=True):
+        plot_removed(ax, one)
+        ax.set_title(TITLES.get(name, name))
+    _legend_below(figure, axes)
+    return figure
+
+
+def bands_figure(sets: Mapping[str, Mapping[str, Any]], retention: float) -> Figure:
+    """One panel for each set."""
+    figure, axes = new_figure(1, len(sets), size=(4.6, 3.9))
+    for ax, (name, numbers) in zip(axes[0], sets.items(), strict=True):
+        plot_bands(ax, numbers, retention)
+        ax.set_title(TITLES.get(name, name))
+    _legend_below(figure, axes)
+    return figure
+
+
+def bias_figure(numbers: Mapping[str, Any], shape: tuple[int, int]) -> Figure:
+    """Which X-rays are kept: by energy, distance from the border and from particles, and place."""
+    figure, axes = new_figure(2, 2, size=(4.6, 3.5))
+    found = numbers["bias"]
+    promised = found["retention"]
+    plot_bins(axes[0, 0], found["energy"], "energy [keV]", promised=promised)
+    plot_bins(axes[0, 1], found["border"], "distance from the border [pixel]", promised=promised)
+    plot_bins(
+        axes[1, 0],
+        found["particle_distance"],
+        "distance from the nearest particle [pixel]",
+        promised=promised,
+        removed=True,
+    )
+    plot_map(axes[1, 1], found["map"], shape)
+    axes[0, 0].set_ylabel("X-rays kept")
+    axes[1, 0].legend(loc="center right")
+    return figure
+
+
+def stress_figure(stress: Mapping[str, Any], retention: float) -> Figure:
+    """Promises and removal under each condition."""
+    figure, axes = new_figure(1, 2, size=(4.8, 0.28 * len(stress) + 1.2))
+    plot_stress(axes[0, 0], stress, retention)
+    plot_stress_removed(axes[0, 1], stress, retention)
+    return figure
+
+
+def examples_figure(judged: Judged, retention: float, each: int = 4) -> Figure:
+    """Worst errors first: X-rays lost, background kept, then background that was removed.
+
+    In each row the surest answers: of the X-rays lost those of the highest P(background), of the
+    background kept those of the lowest, of the removed some of all.
+    """
+    events, p = judged.events, judged.scores[MODEL]
+    rejected = judged.cuts[MODEL][retention][WIDE]
+    inside = events.within(BANDS[WIDE])
+    lost = np.flatnonzero(inside & ~events.background & rejected)
+    kept = np.flatnonzero(inside & events.background & ~rejected)
+    gone = np.flatnonzero(inside & events.background & rejected)
+    spread = gone[np.linspace(0, len(gone) - 1, each).astype(int)] if len(gone) else gone
+    rows = (
+        ("X-ray lost", lost[np.argsort(-p[lost])][:each]),
+        ("background kept", kept[np.argsort(p[kept])][:each]),
+        ("background removed", spread),
+    )
+    figure, axes = new_figure(len(rows), each, size=(2.5, 2.7))
+    for line, (title, chosen) in zip(axes, rows, strict=True):
+        for k, ax in enumerate(line):
+            if k >= len(chosen):
+                ax.axis("off")
+                continue
+            e = chosen[k]
+            plot_frame(
+                ax,
+                judged.frames,
+                int(events.frame[e]),
+                events.x[e],
+                events.y[e],
+                f"{title}, {events.energy[e]:.1f} keV, p = {p[e]:.2f}",
+            )
+    figure.suptitle("whole frames; the event is ringed; darker is more energy", fontsize=10)
+    return figure
+
+
+def figures(judged: Mapping[str, Judged], result: Mapping[str, Any]) -> dict[str, Figure]:
+    """Figures of an evaluation by name.
+
+    Parameters
+    ----------
+    judged : mapping
+        Set -> what everybody said.
+    result : mapping
+        From `evaluate.evaluate_all`; with ``test`` its reliability is shown as well.
+    """
+    sets = result["sets"]
+    retentions = [float(r) for r in result["retention"]]
+    middle = min(retentions, key=lambda r: abs(r - 0.98))
+    best = "geant4" if "geant4" in sets else "far"
+    out = {"removed": removed_figure(judged), "bands": bands_figure(sets, middle)}
+    with_test = dict(sets) | ({"test": result["test"]} if "test" in result else {})
+    for name, draw, data in (
+        ("promises", plot_promises, sets),
+        ("reliability", plot_reliability, with_test),
+    ):
+        figure, axes = new_figure()
+        draw(axes[0, 0], data)
+        out[name] = figure
+    figure, axes = new_figure()
+    plot_spectrum(axes[0, 0], judged[best], middle)
+    out["spectrum"] = figure
+    out["bias"] = bias_figure(sets[best], judged[best].frames.shape)
+    if "stress" in result:
+        out["stress"] = stress_figure(result["stress"], middle)
+    figure, axes = new_figure()
+    plot_saved(axes[0, 0], result["sensitivity"])
+    out["sensitivity"] = figure
+    out["examples"] = examples_figure(judged[best], middle)
+    return out
+
+
+def _legend_below(figure: Figure, axes: NDArray[Any]) -> None:
+    """One legend for all panels; the last has every method."""
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, 2 * axes.shape[1]))
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _ends(
+    value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Lengths of error bars; rounding may put an end on the wrong side.
+
+    An end that is not known stays NaN, and no bar is drawn: a bar of no length would say that
+    the value is certain.
+    """
+    return np.clip(np.stack([value - low, high - value]), 0, None)

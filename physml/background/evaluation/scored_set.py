@@ -1,0 +1,200 @@
+"""A set of exposures with what the network and its rivals say of the events in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.random import stream
+
+from ..inference.housing import ENOUGH, Housing
+from ..inference.inputs import particle_rate
+from . import methods as judges
+from . import metrics
+from .methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, Cut, Trained
+from .metrics import WIDE, Events, Resampling
+
+if TYPE_CHECKING:
+    from ..core.events import Found
+    from ..core.frames import Frames
+    from ..inference.detector import BackgroundDetector, Classified
+
+
+@dataclass
+class Judged:
+    """A set with what everybody says of its events.
+
+    Attributes
+    ----------
+    frames : Frames
+    found : Found
+    events : Events
+        Those that passed grading.
+    classified : Classified
+        The network's answer.
+    detector : BackgroundDetector
+        The network, told the stand-off that it measured.
+    housing : Housing
+        The measurement.
+    scores : dict of ndarray, shape (number of events,)
+        Method -> score.
+    cuts : dict
+        Method -> retention -> band -> rejected by the cut fixed before.
+    milliseconds : dict
+        CPU time of a frame for ``events`` and ``network``, of the frames as they are held.
+    """
+
+    frames: Frames
+    found: Found
+    events: Events
+    classified: Classified
+    detector: BackgroundDetector
+    housing: Housing
+    scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def live_s(self) -> float:
+        """Time that the set stands for, s."""
+        assert self.frames.exposures is not None
+        return float(self.frames.exposures["live_s"].sum())
+
+    @property
+    def area_cm2(self) -> float:
+        """Area of the detector, cm2."""
+        assert self.frames.exposures is not None
+        return float(self.frames.exposures["area_cm2"][0])
+
+
+def find(frames: Frames, bad: NDArray[np.bool_] | None = None, keep_border: bool = False) -> Found:
+    """Find events with the thresholds of the frames' exposures, which have to agree."""
+    from ..core.events import EVENT_THRESHOLD, SPLIT, find_events
+
+    split = SPLIT
+    if frames.exposures is not None:
+        levels = np.unique(frames.exposures["threshold"])
+        if len(levels) > 1:
+            raise ValueError(f"expected exposures of one split threshold, found {levels} keV")
+        split = float(levels[0])
+    event = max(EVENT_THRESHOLD, split)
+    return find_events(frames, split=split, event=event, bad=bad, keep_border=keep_border)
+
+
+def judge(
+    frames: Frames,
+    detector: BackgroundDetector,
+    trained: Sequence[Trained] = (),
+    *,
+    retention: Sequence[float],
+    bad: NDArray[np.bool_] | None = None,
+    housing_events: int = ENOUGH,
+) -> Judged:
+    """Let the network and all rivals judge the events of a set.
+
+    Parameters
+    ----------
+    frames : Frames
+        With truth.
+    detector : BackgroundDetector
+    trained : sequence of Trained
+        Rivals with their cuts.
+    retention : sequence of float
+        For which cuts are applied.
+    bad : ndarray of bool, shape (ny, nx), optional
+        Pixels to ignore.
+    housing_events : int
+        Events that the stand-off is measured on, at most.
+    """
+    began = time.process_time()
+    found = find(frames, bad)
+    between = time.process_time()
+    rate = particle_rate(found, frames)
+    detector, housing = detector.settled([(frames, found, rate)], enough=housing_events)
+    ready = time.process_time()
+    classified = detector.classify(frames, found)
+    ended = time.process_time()
+    events = metrics.valid_events(found, frames)
+    made = Judged(frames, found, events, classified, detector, housing)
+    n = max(len(frames), 1)
+    made.milliseconds = {
+        "events": 1e3 * (between - began) / n,
+        "housing": 1e3 * (ready - between) / n,
+        "network": 1e3 * (ended - ready) / n,
+    }
+    made.scores[MODEL] = classified.p_bkg[events.row]
+    made.cuts[MODEL], made.cuts[MODEL_BAND] = {}, {}
+    for r in retention:
+        each, whole = judges.network_cuts(detector, classified, events, r)
+        made.cuts[MODEL][r], made.cuts[MODEL_BAND][r] = each, whole
+    for one in trained:
+        score = one.rival.score(frames, found)[events.row]
+        made.scores[one.rival.name] = score
+        made.cuts[one.rival.name] = {r: one.cut(score, r) for r in retention}
+    return made
+
+
+def add_ablations(judged: Judged, seed: int) -> None:
+    """Judge by the event alone, and by its context alone."""
+    rows, detector = judged.events.row, judged.detector
+    alone = detector.classify(judged.frames, judged.found, context=False)
+    judged.scores[LOCAL] = alone.p_bkg[rows]
+    rng = stream(seed, "evaluate", 0)
+    judged.scores[CONTEXT] = judges.context_only(detector, judged.frames, judged.found, rng)[rows]
+
+
+def with_strangers(
+    judged: Judged,
+    trees: Any | None,
+    *,
+    retention: float,
+    replicas: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Put each event into another frame: what context gave must then be gone.
+
+    Parameters
+    ----------
+    judged : Judged
+        With its ablations.
+    trees : Rival or None
+        Trees on all features, judged alike.
+    retention : float
+    replicas, seed : int
+
+    Returns
+    -------
+    dict
+        For the network (and trees): ``own``, ``strangers``, ``local`` (removed at the retention
+        in 0.3-10 keV, for the network), ``difference`` (strangers' minus local, paired).
+    """
+    from .context_ablation import event_rows, isolated, strangers_context
+
+    rng = stream(seed, "evaluate", 1)
+    alone = isolated(judged.found, judged.events)
+    events = judged.events[alone]
+    moved, of = strangers_context(judged.frames, judged.found, events, rng)
+    found = find(moved)
+    rows = event_rows(moved, found, events[of], judged.found)
+    there = rows >= 0
+    events = events[of][there]
+    scores = {"strangers": judged.detector.classify(moved, found).p_bkg[rows[there]]}
+    for name, method in (("own", MODEL), ("local", LOCAL)):
+        scores[name] = judged.scores[method][alone][of][there]
+    if trees is not None:
+        scores["trees_strangers"] = trees.score(moved, found)[rows[there]]
+        scores["trees_own"] = judged.scores[trees.name][alone][of][there]
+    out: dict[str, Any] = {"events": len(events), "retention": retention}
+    for name, score in scores.items():
+        found_at = metrics.at_retention(events, score, (retention,), replicas=replicas, seed=seed)
+        out[name] = found_at[WIDE][metrics.key(retention)]
+    resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
+    out["difference"] = metrics.removed_difference(
+        events, scores["strangers"], scores["local"], retention, WIDE, resampling
+    )
+    return out

@@ -1,0 +1,302 @@
+"""All numbers of a set that was judged: what goes and what stays, and of which kind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import methods as judges
+from . import metrics
+from .methods import KNOWN, MODEL, OTHER, TREES
+from .metrics import BANDS, WIDE, Events, Resampling
+
+if TYPE_CHECKING:
+    from ..core.frames import Frames
+    from ..inference.detector import BackgroundDetector
+    from .rivals import Rival
+
+from .scored_set import Judged, find
+
+log = logging.getLogger(__name__)
+
+KEPT_AT = 0.98  # retention at which the kept photons are looked at
+WINDOWS = 20_000  # frames that the source method is shown
+
+
+def set_metrics(
+    judged: Judged, *, retention: Sequence[float], replicas: int, seed: int
+) -> dict[str, Any]:
+    """All numbers about one set.
+
+    Parameters
+    ----------
+    judged : Judged
+    retention : sequence of float
+    replicas, seed : int
+        Bootstrap.
+    """
+    events = judged.events
+    resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
+    inside = events.within(BANDS[WIDE])
+    out: dict[str, Any] = {
+        "frames": len(judged.frames),
+        "live_s": judged.live_s,
+        "area_cm2": judged.area_cm2,
+        "photons": int((inside & ~events.background).sum()),
+        "background": int((inside & events.background).sum()),
+        "milliseconds_per_frame": judged.milliseconds,
+        "housing": housing_metrics(judged),
+        "methods": {},
+    }
+    for method, score in judged.scores.items():
+        out["methods"][method] = {
+            "at_retention": metrics.at_retention(
+                events, score, retention, replicas=replicas, seed=seed
+            )
+        }
+    for method, by_retention in judged.cuts.items():
+        entry = out["methods"].setdefault(method, {})
+        entry["fixed"] = {
+            metrics.key(r): metrics.at_threshold(events, cut, resampling)
+            for r, cut in by_retention.items()
+        }
+    gone = {r: cut[WIDE] for r, cut in judged.cuts[MODEL].items()}
+    out["rates"] = metrics.rates(events, gone, judged.live_s, judged.area_cm2, resampling)
+    out["calibration"] = metrics.calibration(
+        events, judged.scores[MODEL], events.matched((0.3, 10.0)), resampling
+    )
+    out["frames_with_particle"] = found_frames(judged, replicas, seed)
+    nearest = min(gone, key=lambda r: abs(r - KEPT_AT))
+    out["bias"] = bias(judged, gone[nearest], resampling) | {"retention": nearest}
+    out["origins"] = by_origin(events, gone[nearest], resampling)
+    out["companions"] = by_companion(judged, gone[nearest], resampling)
+    return out
+
+
+def housing_metrics(judged: Judged) -> dict[str, Any]:
+    """Stand-off of a set, true and measured, mm."""
+    assert judged.frames.exposures is not None
+    low, high = judged.housing.interval
+    return {
+        "true": float(np.median(judged.frames.exposures["standoff"])),
+        "measured": judged.housing.standoff,
+        "interval": [low, high],
+        "taken": judged.detector.standoff,
+        "events": judged.housing.events,
+    }
+
+
+def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
+    """How many frames with a particle are found, by grading and by the network."""
+    from ..core.frame_class import classes
+
+    frames, found = judged.frames, judged.found
+    place = frames.position(found.clusters["frame"])
+    # An event that is not valid, or too bright: what grading itself calls a particle.
+    invalid = np.zeros(len(found.clusters), bool)
+    invalid[found.events["cluster"][~found.events["valid"]]] = True
+    graded = np.bincount(place, invalid | found.clusters["particle"], minlength=len(frames)) > 0
+    p = judged.classified.p_frame
+    p = np.where(np.isfinite(p), p, [1.0, 0.0, 0.0])  # an empty frame holds no particle
+    return metrics.frame_metrics(
+        classes(frames.position(frames.pixels["frame"]), frames.pixels, len(frames)),
+        frames.weight.astype(np.float64),
+        graded,
+        p,
+        replicas=replicas,
+        seed=seed,
+    )
+
+
+def bias(judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:
+    """Which photons are lost: by energy, by place, by what else is in the frame."""
+    events, shape = judged.events, judged.frames.shape
+    distance = judged.classified.d_mip[events.row]
+    return {
+        "energy": metrics.kept_in_bins(
+            events, rejected, events.energy, metrics.ENERGY_EDGES, resampling
+        ),
+        "border": metrics.kept_in_bins(
+            events,
+            rejected,
+            metrics.border_distance(events, shape),
+            metrics.BORDER_EDGES,
+            resampling,
+        ),
+        "particle_distance": metrics.kept_in_bins(
+            events, rejected, distance, metrics.DISTANCE_EDGES, resampling
+        ),
+        "map": metrics.kept_map(events, rejected, shape),
+    }
+
+
+def by_origin(
+    events: Events, rejected: NDArray[np.bool_], resampling: Resampling
+) -> dict[str, dict[str, Any]]:
+    """Where the background comes from, and how much of each kind is removed (0.3-10 keV)."""
+    from ..core.frames import ORIGINS
+
+    weight = events.weight * (events.background & events.within(BANDS[WIDE]))
+    out = {}
+    for k, name in enumerate(ORIGINS):
+        mine = weight * (events.origin == k)
+        out[name] = {
+            "share": metrics.summarise(resampling.ratio(mine, weight)),
+            "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),
+        }
+    return out
+
+
+def by_companion(
+    judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling
+) -> dict[str, dict[str, Any]]:
+    """Whether the background's own primaries left a track in the frame (0.3-10 keV).
+
+    What came alone has no context that could tell it: the share with a track bounds what any use
+    of context can remove at no loss.
+
+    Returns
+    -------
+    dict
+        ``track`` (a cluster above the upper limit by the same primary) and ``alone``: ``share`` of
+        the background, ``removed`` of it.
+    """
+    from ..core.events import truth
+
+    events, pixels = judged.events, judged.frames.pixels
+    cluster = judged.found.pixel_cluster
+    in_track = np.zeros(len(pixels), bool)
+    on = cluster >= 0
+    in_track[on] = judged.found.clusters["particle"][cluster[on]]
+    # Sources are rows of the table of particles: each belongs to one frame.
+    tracks = np.unique(pixels["source"][in_track & (pixels["source"] >= 0)])
+    source = truth(judged.found, judged.frames)["source"][events.row]
+    with_track = np.isin(source, tracks)
+    weight = events.weight * (events.background & events.within(BANDS[WIDE]))
+    out = {}
+    for name, which in (("track", with_track), ("alone", ~with_track)):
+        mine = weight * which
+        out[name] = {
+            "share": metrics.summarise(resampling.ratio(mine, weight)),
+            "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),
+        }
+    return out
+
+
+def cross_geometry(
+    judged: Mapping[str, Judged], retention: Sequence[float], replicas: int, seed: int
+) -> dict[str, Any]:
+    """Loss of the trees when they learnt from the other geometry, in points of removed share."""
+    out: dict[str, Any] = {}
+    for name, one in judged.items():
+        if TREES + OTHER not in one.scores:
+            continue
+        resampling = Resampling(one.events.frame, replicas, np.random.default_rng(seed))
+        out[name] = {
+            metrics.key(r): metrics.removed_difference(
+                one.events, one.scores[TREES], one.scores[TREES + OTHER], r, WIDE, resampling
+            )
+            for r in retention
+        }
+    return out
+
+
+def with_border(
+    frames: Frames,
+    detector: BackgroundDetector,
+    learn: Frames,
+    *,
+    retention: Sequence[float],
+    replicas: int,
+    seed: int,
+    own: bool = False,
+) -> dict[str, Any]:
+    """Measure with events at the border accepted, as in figures made before.
+
+    A particle that clips the detector's edge leaves little and is easily told. Where such events
+    pass as X-rays, every method removes more: numbers with and without them are not comparable.
+
+    Parameters
+    ----------
+    frames, learn : Frames
+        The set, and exposures of its geometry that the trees learn from.
+    detector : BackgroundDetector
+    retention : sequence of float
+    replicas, seed : int
+        Bootstrap.
+    own : bool
+        Let trees learn from the other half of the set as well.
+
+    Returns
+    -------
+    dict
+        ``background``, ``photons``, and ``methods``: method -> ``at_retention``.
+    """
+    from .rivals import BoostedTrees, SelfAntiCoincidence
+
+    found = find(frames, keep_border=True)
+    events = metrics.valid_events(found, frames)
+    scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
+    teacher = find(learn, keep_border=True)
+    rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
+    for one in judges.train(rivals, learn, teacher, retention):
+        scores[one.rival.name] = one.rival.score(frames, found)[events.row]
+    if own:
+        trees = BoostedTrees("both", seed=seed)
+        scores[TREES + KNOWN] = judges.crossed(trees, frames, found, events)
+    inside = events.within(BANDS[WIDE])
+    return {
+        "photons": int((inside & ~events.background).sum()),
+        "background": int((inside & events.background).sum()),
+        "methods": {
+            name: {
+                "at_retention": metrics.at_retention(
+                    events, score, retention, replicas=replicas, seed=seed, bands=("2-7", WIDE)
+                )
+            }
+            for name, score in scores.items()
+        },
+    }
+
+
+def source_method(
+    weights: Path, judged: Judged, rng: np.random.Generator
+) -> list[dict[str, Any]] | None:
+    """Two headline figures of the source paper's network on a set; None if it was not trained."""
+    from physml.io.weights import load_weights
+
+    from ..learning.source_method import SourceNet, headline_figures
+    from ..learning_settings import SourceMethodSettings
+
+    state, card = load_weights(weights)
+    if "source_method" not in card:
+        return None
+    network = SourceNet(SourceMethodSettings(**card["source_method"]["network"]))
+    part = SourceNet.part
+    network.load_state_dict(
+        {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
+    )
+    return headline_figures(network, _windows(judged, rng), rng)
+
+
+def _windows(judged: Judged, rng: np.random.Generator) -> Any:
+    """Windows of a set: all of its frames with a candidate, and as many of the others as fit."""
+    from dataclasses import replace
+
+    from ..learning.source_method import Windows
+    from ..preprocess import exposures_of
+
+    frames = judged.frames
+    busy = np.zeros(len(frames), bool)
+    busy[frames.position(judged.events.frame[judged.events.background])] = True
+    share = min(1.0, WINDOWS / max(len(frames) - busy.sum(), 1))
+    chosen = busy | (rng.random(len(frames)) < share)
+    weight = np.where(busy, frames.weight, frames.weight / share).astype(np.float32)
+    some = replace(frames, weight=weight).select(chosen)
+    parts = [Windows.cut(one, find(one), rng).arrays for _, one in exposures_of(some) if len(one)]
+    return Windows({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})

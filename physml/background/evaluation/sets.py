@@ -1,0 +1,192 @@
+"""The evaluation sets, frozen by seed and simulator version.
+
+Nothing is ever chosen by what these sets say: thresholds and designs come from validation data.
+Rivals learn from sets of their own, of other exposures.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from physml.random import stream
+
+from ..settings import SimulateSettings
+from .stress import CONDITIONS, FAINT
+
+if TYPE_CHECKING:
+    from ..core.frames import Frames
+
+log = logging.getLogger(__name__)
+
+SEED = 20_120_146  # unlike any training seed
+STRIDE = 10_000  # numbers of exposures set apart for each set
+GEANT4_PHOTONS = 0.1  # X-rays a frame; 20,000 of the 99,622 there are
+KEEP = 0.2  # share of the frames without a candidate: most of the photons are in these
+#: X-rays of the example: a source of some arcminutes, and as many from elsewhere.
+_SOURCE: Mapping[str, Any] = MappingProxyType(
+    {
+        "photons": (0.04, 0.04),
+        "spectrum": (1.4, 1.4),
+        "energies": (0.3, 10.0),
+        "spot": 1.0,
+        "spot_share": (0.5, 0.5),
+        "spot_width": (45.0, 45.0),
+    }
+)
+HITS_A_SECOND = 107.0  # cosmic rays through the silicon, at solar minimum
+
+#: A detector that works as it should, at solar minimum, and X-rays of all energies alike in
+#: log(energy), so that there are some at each energy that background has.
+_NOMINAL: Mapping[str, Any] = MappingProxyType(
+    {
+        "phi": (0.4, 0.4),
+        "shield": (20.0, 20.0),
+        "frame_time": (1.0, 1.0),
+        "gain": (1.0, 1.0),
+        "column_gain": (0.0, 0.0),
+        "offset": (0.0, 0.0),
+        "noise": (1.0, 1.0),
+        "threshold": (1.0, 1.0),
+        "nominal": 1.0,
+        "cloud": (1.0, 1.0),
+        "bias": (1.0, 1.0),
+        "bad": 0.0,
+        "flat": (0.0, 0.0),
+        "photons": (0.5, 0.5),
+        "bright": 0.0,
+        "spectrum": (1.0, 1.0),
+        "spot": 0.0,
+    }
+)
+#: The wall of the Geant4 set (an inner box of 9 x 9 x 3 cm), and one three times as near.
+GEOMETRIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "close": {"standoff": (5.0, 5.0), "gap": (5.0, 5.0)},
+        "far": {"standoff": (15.0, 15.0), "gap": (11.7, 11.7)},
+    }
+)
+RIVALS = "_rivals"  # after a geometry's name: what rivals learn from
+
+#: Set -> what it changes in `settings.ConditionsPrior`.
+SETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        **{name: dict(_NOMINAL) | dict(g) for name, g in GEOMETRIES.items()},
+        **{name + RIVALS: dict(_NOMINAL) | dict(g) for name, g in GEOMETRIES.items()},
+        **{
+            name: dict(_NOMINAL) | dict(GEOMETRIES["far"]) | dict(change)
+            for name, change in CONDITIONS.items()
+        },
+    }
+)
+
+
+def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
+    """Simulator settings of one set.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETS`.
+    hits : int
+        Cosmic rays through the silicon in an exposure, about.
+
+    Raises
+    ------
+    ValueError
+        No such set.
+    """
+    if name not in SETS:
+        raise ValueError(f"evaluation set {name!r}: expected one of {', '.join(SETS)}")
+    # Where X-rays are rare, all frames are needed to have enough of them.
+    keep = 1.0 if name == FAINT else KEEP
+    return SimulateSettings.model_validate(
+        {"hits": hits, "keep": keep, "conditions": dict(SETS[name])}
+    )
+
+
+def evaluation_set(name: str, exposures: int, hits: int = 4_000, seed: int = SEED) -> Frames:
+    """Simulate the first exposures of a set.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETS`.
+    exposures : int
+        Their number; the first of a larger set are those of a smaller one.
+    hits : int
+        See `set_settings`.
+    seed : int
+        Root of the random streams.
+    """
+    from ..core.frames import concatenate
+    from ..simulate import simulate_exposure
+
+    settings = set_settings(name, hits)
+    first = STRIDE * list(SETS).index(name)
+    return concatenate([simulate_exposure(settings, seed, first + i) for i in range(exposures)])
+
+
+def example_frames(seconds: float, seed: int) -> Frames:
+    """All frames of a short observation behind the far wall: a faint extended source in the middle.
+
+    Parameters
+    ----------
+    seconds : float
+        Its exposure, about.
+    seed : int
+    """
+    from dataclasses import replace
+
+    from ..core.detectors import load_detector
+    from ..simulate import simulate_exposure
+    from ..simulator.conditions import draw
+
+    changed = dict(SETS["far"]) | dict(_SOURCE)
+    settings = SimulateSettings.model_validate(
+        {"hits": max(1, round(HITS_A_SECOND * seconds)), "keep": 1.0, "conditions": changed}
+    )
+    detector = load_detector(settings.detector)
+    conditions = draw(settings.conditions, detector, stream(seed, "report", 0))
+    middle = (0.5 * (detector.nx - 1), 0.5 * (detector.ny - 1))
+    share, _, _, width = conditions.spot
+    conditions = replace(conditions, spot=(share, *middle, width))
+    return simulate_exposure(settings, seed, 0, conditions)
+
+
+def geant4_folder() -> Path | None:
+    """Folder of the Geant4 set in the shared data, or None where it is not on this machine.
+
+    ``$PHYSML_SHARED_DATA``, by default the folder ``shared/data`` beside the repository.
+    """
+    given = os.environ.get("PHYSML_SHARED_DATA")
+    shared = Path(given) if given else Path(__file__).parents[3] / "shared" / "data"
+    folder = shared / "detector" / "geant4"
+    return folder if (folder / "far_shield.npz").is_file() else None
+
+
+def geant4_set(seconds: float) -> Frames | None:
+    """Frames of the Geant4 set at its natural rate, or None where it is not on this machine.
+
+    Parameters
+    ----------
+    seconds : float
+        Exposure to take.
+    """
+    from ..simulator.geant4 import assemble, read_particles, read_photons
+
+    folder = geant4_folder()
+    if folder is None:
+        log.warning("the Geant4 set is not on this machine: it is left out")
+        return None
+    return assemble(
+        read_particles(folder),
+        read_photons(folder),
+        seed=SEED,
+        photon_rate=GEANT4_PHOTONS,
+        seconds=seconds,
+    )

@@ -1,0 +1,1 @@
+"""The network, what applies it, and the cuts on what it says."""

@@ -1,0 +1,303 @@
+"""How far the housing is, from what the frames themselves tell.
+
+Electrons out of the housing land near the track of the cosmic ray that set them free if the
+housing is near, and anywhere if it is far. The network is told how far it is, and so says for each
+event how much more likely its surroundings are for background than for an X-ray, under each of
+some stand-offs. Which of them suits all events best is a question of likelihood.
+
+What an X-ray's surroundings look like is taken from the frames themselves: each event is put into
+other frames as well, of which it knows nothing. Ratios of likelihoods have a mean of one there, and
+are divided by the mean that they have. Without that the stand-off under which a network is wrong
+about the frames as such would win.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.random import stream
+
+from .adapted_cuts import Xrays
+from .cuts import nearest
+from .injection import Library, put
+from .inputs import FEATURES, STANDOFF, Members, members, some_sets
+
+if TYPE_CHECKING:
+    from ..core.events import Found
+    from ..core.frames import Frames
+    from .detector import BackgroundDetector
+    from .injection import Injected
+
+#: Events whose stand-off has been measured as well as it is needed.
+ENOUGH = 15_000
+ELSEWHERE = 4  # other frames that each event is put into, to tell stand-offs apart
+DRAWS = 6  # the same, under the one that is taken
+ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
+STEPS = 60  # of expectation maximisation
+LEAST = 30  # events in an energy bin
+RATE, LOG_STANDOFF = FEATURES.index("log_rate"), FEATURES.index("log_standoff")
+
+
+@dataclass(frozen=True)
+class Housing:
+    """Stand-off of the housing, measured.
+
+    Attributes
+    ----------
+    standoffs : ndarray, shape (s,)
+        Those that were tried, mm.
+    log_likelihood : ndarray, shape (s,)
+        Of all events, against that of X-rays only.
+    events : int
+        Number of events that were used.
+    xrays : Xrays or None
+        The events in other frames than their own, under the stand-off that is nearest to what
+        was found.
+    """
+
+    standoffs: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+    events: int
+    xrays: Xrays | None = None
+
+    @property
+    def probability(self) -> NDArray[np.float64]:
+        """Of each of the stand-offs, all of which were as likely before, shape (s,)."""
+        p = np.exp(self.log_likelihood - self.log_likelihood.max())
+        return np.asarray(p / p.sum())
+
+    @property
+    def standoff(self) -> float:
+        """Geometric mean, mm: the middle of those that were tried where nothing was seen."""
+        return float(np.exp(self.probability @ np.log(self.standoffs)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Least and largest of the likeliest stand-offs that hold 90 % together, mm."""
+        order = np.argsort(-self.probability)
+        held = np.cumsum(self.probability[order])
+        chosen = self.standoffs[order[: int(np.searchsorted(held, 0.9)) + 1]]
+        return float(chosen.min()), float(chosen.max())
+
+
+@dataclass
+class Evidence:
+    """What events say under several stand-offs, where they are and elsewhere.
+
+    Attributes
+    ----------
+    energy, rate, weight : ndarray, shape (m,)
+        keV; particles a frame; of their frames.
+    here : ndarray, shape (s, m)
+        Logits of background under each stand-off.
+    elsewhere : ndarray, shape (s, m, e)
+        The same in other frames; nan where an event fell onto a cluster.
+    """
+
+    energy: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    here: NDArray[np.float64]
+    elsewhere: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Number of events."""
+        return len(self.energy)
+
+
+def measure(
+    detector: BackgroundDetector,
+    parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+    enough: int = ENOUGH,
+    standoffs: NDArray[np.float64] | None = None,
+) -> Housing:
+    """Measure the stand-off.
+
+    Parameters
+    ----------
+    detector : BackgroundDetector
+    parts : list of (Frames, Found, ndarray)
+        Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+    enough : int
+        Events to use, at most.
+    standoffs : ndarray, shape (s,), optional
+        Those to try, mm; by default those that the detector has cuts for.
+
+    Returns
+    -------
+    Housing
+    """
+    standoffs = detector.standoffs if standoffs is None else standoffs
+    e = _collect(detector, parts, standoffs, enough, ELSEWHERE)
+    if len(e) == 0:
+        return Housing(standoffs, np.zeros(len(standoffs)), 0)
+    pairs = zip(e.here, e.elsewhere, strict=True)
+    each = np.array([mixture(e.energy, e.weight, *pair)[0] for pair in pairs])
+    made = Housing(standoffs, each, len(e))
+    taken = standoffs[[nearest(standoffs, made.standoff)]]
+    e = _collect(detector, parts, taken, enough, DRAWS)
+    _, xray = mixture(e.energy, e.weight, e.here[0], e.elsewhere[0])
+    return replace(made, xrays=Xrays(e.elsewhere[0], e.energy, e.rate, e.weight * xray))
+
+
+def _collect(
+    detector: BackgroundDetector,
+    parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+    standoffs: NDArray[np.float64],
+    enough: int,
+    draws: int,
+) -> Evidence:
+    """Evidence of the first parts, until there is enough."""
+    found: list[Evidence] = []
+    for k, (frames, events, rate) in enumerate(parts):
+        left = enough - sum(map(len, found))
+        if left <= 0:
+            break
+        rng = stream(0, "predict", k)  # the same data have the same housing
+        found.append(evidence(detector, frames, events, rate, standoffs, left, draws, rng))
+    s = len(standoffs)
+    none = Evidence(
+        np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((s, 0)), np.zeros((s, 0, draws))
+    )
+    found = found or [none]
+    return Evidence(
+        np.concatenate([f.energy for f in found]),
+        np.concatenate([f.rate for f in found]),
+        np.concatenate([f.weight for f in found]),
+        np.concatenate([f.here for f in found], 1),
+        np.concatenate([f.elsewhere for f in found], 1),
+    )
+
+
+def evidence(
+    detector: BackgroundDetector,
+    frames: Frames,
+    found: Found,
+    rate: NDArray[np.float64],
+    standoffs: NDArray[np.float64],
+    most: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> Evidence:
+    """Judge events under several stand-offs, where they are and in other frames.
+
+    Parameters
+    ----------
+    detector : BackgroundDetector
+    frames : Frames
+    found : Found
+    rate : ndarray
+        Particles a frame by exposure.
+    standoffs : ndarray, shape (s,)
+        mm.
+    most : int
+        Events to judge, at most; drawn from all.
+    draws : int
+        Other frames that each is put into.
+    rng : numpy.random.Generator
+    """
+    m = members(found, frames, detector.limit, rate)
+    rows = np.flatnonzero(m.query & (m.event >= 0))
+    if len(rows) > most:
+        rows = np.sort(rng.choice(rows, most, replace=False))
+    n, s = len(rows), len(standoffs)
+    if n == 0:
+        none, nowhere = np.zeros(0), np.zeros((s, 0, draws))
+        return Evidence(none, none, none, np.zeros((s, 0)), nowhere)
+    set_of = np.repeat(np.arange(len(m)), m.sizes)[rows]
+    sets, place = np.unique(set_of, return_inverse=True)
+    here = some_sets(m, sets)
+    at = here.start[place] + rows - m.start[set_of]
+    moved = [_elsewhere(m, frames, rows, set_of, rng) for _ in range(draws)]
+    out = Evidence(
+        found.events["energy"][m.event[rows]].astype(np.float64),
+        10.0 ** m.feature[rows, RATE].astype(np.float64),
+        frames.weight[m.frame[set_of]].astype(np.float64),
+        np.empty((s, n)),
+        np.full((s, n, draws), np.nan),
+    )
+    for k, standoff in enumerate(standoffs):
+        told = np.float32(np.log10(standoff / STANDOFF))
+        here.feature[:, LOG_STANDOFF] = told
+        out.here[k] = detector.calibrated(detector.judge(here)[0][at])
+        for j, injected in enumerate(moved):
+            injected.feature[..., LOG_STANDOFF] = told
+            logit = detector.judge_injected(injected)
+            out.elsewhere[k, :, j] = np.where(injected.free, logit, np.nan)
+    return out
+
+
+def _elsewhere(
+    m: Members,
+    frames: Frames,
+    rows: NDArray[np.int64],
+    set_of: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> Injected:
+    """Put events into other frames of their exposures, at the places of other events."""
+    first_set = np.full(len(frames), -1)
+    first_set[m.frame[::-1]] = np.arange(len(m))[::-1]
+    exposure = frames.frame_exposure
+    own = exposure[m.frame[set_of]]
+    other = np.empty(len(rows), np.int64)
+    for number in np.unique(own):
+        pool, mine = np.flatnonzero(exposure == number), np.flatnonzero(own == number)
+        share = frames.weight[pool].astype(np.float64)
+        other[mine] = rng.choice(pool, len(mine), p=share / share.sum())
+    sets = first_set[other]
+    slot = np.where(sets >= 0, m.sizes[np.maximum(sets, 0)], 0)
+    library = Library(m.feature[rows], m.patch[rows], m.place[rows, 2:])
+    where = m.place[rng.permutation(rows), :2]
+    return put(m, sets, slot, library, np.arange(len(rows)), where, m.feature[rows, RATE])
+
+
+def mixture(
+    energy: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    here: NDArray[np.float64],
+    elsewhere: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64]]:
+    """Log-likelihood of events under a mixture of background and X-rays.
+
+    In each bin of energy the share of background is that which suits the events best
+    (expectation maximisation): spectra of sources are not known.
+
+    Parameters
+    ----------
+    energy, weight : ndarray, shape (m,)
+        keV; how many events each stands for.
+    here : ndarray, shape (m,)
+        Logs of the likelihood ratios of background to X-rays.
+    elsewhere : ndarray, shape (m, e)
+        The same of events that are X-rays for certain, or as good as.
+
+    Returns
+    -------
+    total : float
+    xray : ndarray, shape (m,)
+        Probability of each event to be an X-ray; 1 where events of its energy are too few.
+    """
+    total, xray = 0.0, np.ones(len(energy))
+    place = np.searchsorted(ENERGIES, energy, side="right")
+    ratio, null = (np.exp(np.clip(v, -30, 30)) for v in (here, elsewhere))
+    for k in np.unique(place):
+        mine = place == k
+        if mine.sum() < LEAST:
+            continue
+        w = weight[mine]
+        known = np.isfinite(null[mine])
+        mean = np.average(
+            null[mine][known], weights=np.broadcast_to(w[:, None], known.shape)[known]
+        )
+        r, share = ratio[mine] / mean, 0.5
+        for _ in range(STEPS):
+            share = float(np.average(share * r / (share * r + 1 - share), weights=w))
+        # Kish's effective number: weights of different size say less than their sum.
+        number = w.sum() ** 2 / (w**2).sum()
+        total += float(number * np.average(np.log(share * r + 1 - share), weights=w))
+        xray[mine] = (1 - share) / (share * r + 1 - share)
+    return total, xray

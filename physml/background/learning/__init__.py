@@ -1,0 +1,1 @@
+"""Training sets, calibration and the model card."""

@@ -1,0 +1,222 @@
+"""Columns of the event list: positions on the sky, limits, and those of lists that existed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.exceptions import InputError
+
+from .ogip import ColumnCards
+from .event_rows import CHANNEL_KEV, DESCRIPTIONS, MISSING, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
+
+if TYPE_CHECKING:
+    from ..data.event_list import EventList
+    from ..data.stream import FrameStream
+
+_SKY_CARDS = ("TCTYP", "TCRPX", "TCRVL", "TCDLT", "TCUNI")
+
+
+class Sky:
+    """Sky pixels X, Y of detector positions: north up, the same scale, a tangential projection.
+
+    Without a celestial WCS in the input, X and Y are the detector's own.
+
+    Parameters
+    ----------
+    stream : FrameStream
+    """
+
+    def __init__(self, stream: FrameStream) -> None:
+        ny, nx = stream.conditions.shape
+        self.matrix: NDArray[np.float64] | None = None
+        self.cards: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        self._limits = ((0.5, nx + 0.5), (0.5, ny + 0.5))
+        self._read(stream)
+
+    def _read(self, stream: FrameStream) -> None:
+        header = stream.header
+        if header is None or not any(str(header.get(f"CTYPE{i}", "")) for i in (1, 2)):
+            return
+        import warnings
+
+        from astropy.wcs import WCS, FITSFixedWarning
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FITSFixedWarning)
+                wcs = WCS(header)
+                if not wcs.has_celestial:
+                    return
+                wcs = wcs.celestial
+                matrix = np.asarray(wcs.pixel_scale_matrix)
+                scale = float(np.sqrt(abs(np.linalg.det(matrix))))
+                kinds = [str(t) for t in wcs.wcs.ctype]
+        except Exception as error:  # wcslib has a family of errors of its own
+            detail = " ".join(str(error).split())
+            raise InputError.expected(
+                stream.source.label, "usable celestial coordinates", f"a WCS that fails ({detail})"
+            ) from error
+        if scale <= 0 or not np.isfinite(scale) or not kinds[0].endswith("TAN"):
+            stream.inspector.remark(f"celestial coordinates {kinds[0]} are not carried over")
+            return
+        # Intermediate world coordinates are matrix (p - crpix); east is to the left.
+        flip = np.array([[-1.0], [1.0]]) / scale
+        self.matrix = flip * matrix
+        self.reference = np.asarray(wcs.wcs.crpix, float)
+        self.cards = tuple(  # type: ignore[assignment]
+            {
+                "TCTYP": kinds[i],
+                "TCRPX": float(self.reference[i]),
+                "TCRVL": float(wcs.wcs.crval[i]),
+                "TCDLT": (-scale, scale)[i],
+                "TCUNI": "deg",
+            }
+            for i in (0, 1)
+        )
+        corners = np.array([[x, y] for x in self._limits[0] for y in self._limits[1]])
+        x, y = self(corners[:, 0], corners[:, 1])
+        self._limits = (
+            (float(np.floor(x.min())), float(np.ceil(x.max()))),
+            (float(np.floor(y.min())), float(np.ceil(y.max()))),
+        )
+
+    @property
+    def limits(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Smallest and largest X, and Y."""
+        return self._limits
+
+    def __call__(
+        self, x: NDArray[np.floating], y: NDArray[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """X and Y of detector positions, pixels from 1."""
+        if self.matrix is None:
+            return x, y
+        points = np.stack([x, y]).astype(np.float64) - self.reference[:, None]
+        sky = self.matrix @ points + self.reference[:, None]
+        return sky[0], sky[1]
+
+
+def _standard() -> dict[str, ColumnCards]:
+    cards = {
+        name: ColumnCards(UNITS.get(name, ""), DESCRIPTIONS[name])
+        for name in WEIGHTED_ROW.names or ()
+    }
+    for name, low, high in (
+        ("PHA", 0, N_CHANNELS - 1),
+        ("PI", 0, N_CHANNELS - 1),
+        ("PATTERN", 0, 12),
+        ("GRADE", 0, 7),
+        ("P_BKG", 0.0, 1.0),
+        ("P_FRAME", 0.0, 1.0),
+    ):
+        cards[name].low, cards[name].high = low, high
+    return cards
+
+
+def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
+    """Cards of the columns of events found in frames."""
+    cards = _standard()
+    ny, nx = stream.conditions.shape
+    side = stream.conditions.pixel_um / 1000
+    for raw, det, n in (("RAWX", "DETX", nx), ("RAWY", "DETY", ny)):
+        cards[raw].low, cards[raw].high = 1, n
+        cards[det].low, cards[det].high = 0.5, n + 0.5
+        cards[det].extra = {
+            "TCTYP": det,
+            "TCRPX": (n + 1) / 2,
+            "TCRVL": 0.0,
+            "TCDLT": side,
+            "TCUNI": "mm",
+        }
+    for name, limits, extra in zip("XY", sky.limits, sky.cards, strict=True):
+        cards[name].low, cards[name].high = limits
+        cards[name].extra = extra
+    return cards
+
+
+_OTHER_NAMES = {"RAWX": ("RAWX", "CHIPX"), "RAWY": ("RAWY", "CHIPY")}
+
+
+def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
+    """Rows for an event list: our columns, then those of its own that we do not have.
+
+    What the list does not tell is nan in columns of floats and -1 in those of whole numbers. Its
+    own FLAG becomes FLAG_IN.
+    """
+    cards = _standard()
+    given = {name.upper(): name for name in events.table.colnames}
+    extra: list[tuple[str, NDArray[Any]]] = []
+    for upper, name in given.items():
+        target = "FLAG_IN" if upper == "FLAG" else upper
+        if target in (ROW.names or ()):
+            continue
+        values = _plain(np.asarray(events.table[name]))
+        if values is not None:
+            extra.append((target, values))
+            cards[target] = _given_cards(events, name)
+    dtype = np.dtype([*ROW.descr, *((name, v.dtype, v.shape[1:]) for name, v in extra)])
+    rows = np.zeros(len(events), dtype)
+    for name, values in extra:
+        rows[name] = values
+    derived = {
+        "TIME": events.time,
+        "FRAME": events.frame,
+        "ENERGY": events.energy,
+        "PATTERN": events.pattern,
+        "GRADE": events.grade,
+    }
+    for name in ROW.names or ():
+        whole = ROW[name].kind in "iu"
+        if name in derived:
+            rows[name] = derived[name]
+        elif name in ("RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI"):
+            values = events.column(*_OTHER_NAMES.get(name, (name,)))
+            source = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in given), None)
+            if values is None or source is None or values.dtype.kind not in "uif":
+                rows[name] = MISSING if whole else np.nan
+                if whole:
+                    cards[name].null = MISSING
+                cards[name].low = cards[name].high = None
+                continue
+            rows[name] = values
+            cards[name] = _given_cards(events, given[source], DESCRIPTIONS[name])
+    if "PI" not in given:
+        rows["PI"] = np.clip(events.energy / CHANNEL_KEV, 0, N_CHANNELS - 1)
+        cards["PI"].null, cards["PI"].low, cards["PI"].high = None, 0, N_CHANNELS - 1
+    cards["PATTERN"].null, cards["PATTERN"].low = MISSING, None
+    return rows, cards
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any] | None:
+    """A column as FITS can hold it without scaling; None where it cannot."""
+    if values.dtype.kind == "u" and values.dtype.itemsize > 1:
+        wider = {2: "i4", 4: "i8"}.get(values.dtype.itemsize)
+        return None if wider is None else values.astype(wider)
+    if values.dtype.kind == "U":
+        values = np.char.encode(values, "ascii", "replace")
+    if values.dtype.kind == "S" and values.ndim == 1 and values.dtype.itemsize:
+        return values
+    if values.dtype.kind == "i" and values.dtype.itemsize == 1:
+        return values.astype("i2")
+    return values.astype(values.dtype.newbyteorder("=")) if values.dtype.kind in "uifb" else None
+
+
+def _given_cards(events: EventList, name: str, comment: str = "") -> ColumnCards:
+    """Cards of a column in the input."""
+    header = events.header
+    numbers = [
+        i
+        for i in range(1, int(header.get("TFIELDS", 0)) + 1)
+        if str(header.get(f"TTYPE{i}", "")).strip() == name
+    ]
+    unit = events.table[name].unit
+    cards = ColumnCards("" if unit is None else unit.to_string("fits"), comment or "from the input")
+    if numbers:
+        k = numbers[0]
+        cards.low, cards.high = header.get(f"TLMIN{k}"), header.get(f"TLMAX{k}")
+        cards.null = header.get(f"TNULL{k}")
+        cards.extra = {root: header[f"{root}{k}"] for root in _SKY_CARDS if f"{root}{k}" in header}
+    return cards

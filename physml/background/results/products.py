@@ -1,0 +1,393 @@
+"""Files of a result: event list, spectra, effective-area correction, images, figure, summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.exceptions import InputError
+from physml.io.atomic import atomic_path, write_json
+from physml.io.fits import write_hdus
+
+from .maps import images, selected, sky_cards
+from .ogip import Keywords, gti_table, keywords, spectrum_table, stream_table, table_header
+from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+    from .result import BackgroundResult
+
+EVENTS, KEPT, CUT = "events.fits", "spectrum_kept.pha", "spectrum_rejected.pha"
+AREA, IMAGE = "effective_area_correction.fits", "background.fits"
+
+
+def write_products(result: BackgroundResult, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write everything that belongs to a result into an existing folder.
+
+    `events.fits`, `spectrum_kept.pha`, `spectrum_rejected.pha`,
+    `effective_area_correction.fits`, `background.fits`, `overview.png`, `summary.json`.
+
+    Parameters
+    ----------
+    result : BackgroundResult
+        What to write.
+    folder : Path
+        Where to.
+    provenance : mapping
+        Run record that each file carries.
+    """
+    from physml.evaluation.figures import save_figure
+
+    from .overview import plot_overview
+    from .summary import summarise
+
+    shared = keywords(
+        result.header,
+        "" if result.conditions is None else result.conditions.name,
+        result.intervals,
+        result.live_time,
+        result.start,
+    )
+    write_events(folder / EVENTS, result, shared, provenance)
+    for name, rejected in ((KEPT, False), (CUT, True)):
+        write_spectrum(folder / name, result, rejected, shared, provenance)
+    write_area(folder / AREA, result, shared, provenance)
+    write_image_of_background(folder / IMAGE, result, shared, provenance)
+    save_figure(plot_overview(result), folder / "overview.png", provenance=provenance)
+    write_json(folder / "summary.json", {**summarise(result), "provenance": dict(provenance)})
+
+
+def model_cards(result: BackgroundResult) -> list[tuple[str, Any, str]]:
+    """Header cards on what judged the events."""
+    card = result.card
+    cards: list[tuple[str, Any, str]] = [
+        ("MODEL", f"physml background {card.get('version', '')}".strip()[:68], "network"),
+        ("MODELSHA", str(card.get("sha256", "")), ""),
+        ("WITHFRAM", result.with_frames, "judged with frames; else energy and grade"),
+        ("RETENTIO", result.retention, "promised share of X-rays that stay"),
+        ("PRIORODD", 1.0, "odds of X-rays at which P_BKG holds"),
+        ("INDOMAIN", not result.untrained, "data like those of the training"),
+    ]
+    c, camera = result.correction, result.conditions
+    if camera is not None:
+        cards += [
+            ("SPLITTHR", camera.split, "[keV] split threshold"),
+            ("EVTTHR", camera.event, "[keV] event threshold"),
+            ("PIXSIZE", camera.pixel_um, "[um] side of a pixel"),
+            ("MIPRATE", result.tally.mean_rate, "particle tracks per frame"),
+            ("NINVALID", result.tally.invalid, "events of no X-ray's shape or energy"),
+        ]
+    if result.with_frames:
+        for k, (low, high, value) in enumerate(
+            zip(c.energy[:-1], c.energy[1:], c.mean(c.cut, result.tally.rate), strict=True), start=1
+        ):
+            cards.append((f"PCUT{k}", float(value), f"mean cut on P_BKG, {low:g} - {high:g} keV"))
+    for k, text in enumerate(result.untrained[:9], start=1):
+        cards.append((f"UNTRAIN{k}", text.encode("ascii", "replace").decode()[:66], ""))
+    return cards
+
+
+# ------------------------------------------------------------------------------------ event list
+
+
+def write_events(
+    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+) -> None:
+    """OGIP event list with GTI, thresholds and run record; rows go from disk to disk."""
+    from astropy.io import fits
+
+    from physml import provenance as prov
+
+    primary = fits.PrimaryHDU()
+    shared.into(primary.header)
+    for name, value, comment in prov.fits_cards(provenance):
+        primary.header[name] = (value, comment)
+    header = table_header(result.store.dtype, len(result.store), result.columns)
+    shared.into(header)
+    _events_cards(header, result, provenance)
+    others = fits.HDUList([fits.PrimaryHDU(), gti_table(result.intervals, shared)])
+    if result.with_frames:
+        others.append(thresholds_table(result))
+    others.append(prov.fits_table(provenance))
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(_bytes(fits.HDUList([primary])))
+        stream_table(file, header, result.store.dtype, result.store.chunks)
+        rest = _bytes(others)
+        file.write(rest[rest.index(b"XTENSION") :])
+
+
+def _bytes(hdus: Any) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    hdus.writeto(buffer, checksum=True)
+    return buffer.getvalue()
+
+
+def _events_cards(header: Header, result: BackgroundResult, record: Mapping[str, Any]) -> None:
+    from physml import provenance as prov
+
+    header["EXTNAME"] = ("EVENTS", "name of this table")
+    header["HDUCLASS"] = ("OGIP", "format of the file")
+    header["HDUCLAS1"] = ("EVENTS", "an event list")
+    header["HDUCLAS2"] = ("ALL", "kept (WEIGHT > 0) and rejected")
+    header["HDUVERS"] = ("1.2.0", "version of that format")
+    if np.isfinite(result.frame_time):
+        header["TIMEDEL"] = (result.frame_time, "[s] frame time")
+    header["TIMEPIXR"] = (0.5, "TIME is the middle of a frame")
+    for name, value, comment in (*prov.fits_cards(record), *model_cards(result)):
+        header[name] = (value, comment)
+    header["ORIGIN"] = ("physml", "where this file was made")
+    for bit, text in FLAGS.items():
+        header.add_comment(f"FLAG bit {bit}: {text}")
+    for text in result.remarks:
+        header.add_history(text.encode("ascii", "replace").decode())
+
+
+def thresholds_table(result: BackgroundResult) -> Any:
+    """Extension THRESHOLDS: cut on P_BKG by energy and particle rate."""
+    from astropy.io import fits
+
+    c = result.correction
+    n = len(c.energy) - 1
+    m = len(c.rate) - 1
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("RATE_LO", "D", array=np.repeat(c.rate[:-1], n)),
+            fits.Column("RATE_HI", "D", array=np.repeat(_finite(c.rate[1:]), n)),
+            fits.Column("ENERG_LO", "D", unit="keV", array=np.tile(c.energy[:-1], m)),
+            fits.Column("ENERG_HI", "D", unit="keV", array=np.tile(c.energy[1:], m)),
+            fits.Column("P_CUT", "D", array=c.cut.ravel()),
+        ],
+        name="THRESHOLDS",
+    )
+    hdu.header["RETENTIO"] = (c.promised, "promised share of X-rays that stay")
+    hdu.header.add_comment("Events with P_BKG above P_CUT are rejected, interpolated between the")
+    hdu.header.add_comment("middles of the bins; rates are particle tracks per frame.")
+    return hdu
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # FITS has no infinity that all readers understand.
+    return np.minimum(values, 1e6)
+
+
+# ---------------------------------------------------------------------------------------- spectra
+
+
+def channels(result: BackgroundResult) -> tuple[int, int, bool]:
+    """First channel of the spectra, their number, and whether they are ours, 10 eV wide.
+
+    An event list keeps the channels of its instrument: its response goes with them.
+    """
+    limits = result.columns["PI"]
+    if result.with_frames or limits.low is None or limits.high is None or limits.null == -1:
+        return 0, N_CHANNELS, True
+    first, last = int(limits.low), int(limits.high)
+    ours = (first, last) == (0, N_CHANNELS - 1) or not 0 <= first < last < 1 << 16
+    return (0, N_CHANNELS, True) if ours else (first, last - first + 1, False)
+
+
+def spectrum(result: BackgroundResult, rejected: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Counts by channel, and their errors where events have weights of a simulation."""
+    first, n, ours = channels(result)
+    counts, squares = np.zeros(n), np.zeros(n)
+    for rows, weight in selected(result, rejected):
+        value = rows["ENERGY"] / CHANNEL_KEV if ours else rows["PI"] - first
+        place = np.clip(value, 0, n - 1).astype(np.int64)
+        counts += np.bincount(place, weight, minlength=n)
+        squares += np.bincount(place, weight**2, minlength=n)
+    return counts, np.sqrt(squares) if result.weighted else None
+
+
+def write_spectrum(
+    path: Path,
+    result: BackgroundResult,
+    rejected: bool,
+    shared: Keywords,
+    provenance: Mapping[str, Any],
+) -> None:
+    """OGIP spectrum of the kept or rejected events."""
+    from astropy.io import fits
+
+    from physml import provenance as prov
+
+    counts, error = spectrum(result, rejected)
+    first, n, ours = channels(result)
+    table = spectrum_table(counts, error, first, "BKG" if rejected else "TOTAL", shared)
+    primary = fits.PrimaryHDU()
+    for name, value, comment in (*prov.fits_cards(provenance), *model_cards(result)):
+        primary.header[name] = (value, comment)
+        table.header[name] = (value, comment)
+    if not rejected:
+        table.header["ARFCORR"] = (AREA, "multiply the effective area by this")
+    hdus = [primary, table]
+    if ours:
+        hdus.append(_bounds(n, shared))
+    write_hdus(path, fits.HDUList([*hdus, prov.fits_table(provenance)]))
+
+
+def _bounds(n: int, shared: Keywords) -> Any:
+    """Extension EBOUNDS: energies of the channels."""
+    from astropy.io import fits
+
+    edges = np.arange(n + 1) * CHANNEL_KEV
+    hdu = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("CHANNEL", "J", unit="chan", array=np.arange(n, dtype=np.int32)),
+            fits.Column("E_MIN", "E", unit="keV", array=edges[:-1]),
+            fits.Column("E_MAX", "E", unit="keV", array=edges[1:]),
+        ],
+        name="EBOUNDS",
+    )
+    shared.into(hdu.header)
+    for name, value in (
+        ("HDUCLASS", "OGIP"),
+        ("HDUCLAS1", "RESPONSE"),
+        ("HDUCLAS2", "EBOUNDS"),
+        ("HDUVERS", "1.2.0"),
+        ("CHANTYPE", "PI"),
+        ("DETCHANS", n),
+        ("TLMIN1", 0),
+        ("TLMAX1", n - 1),
+    ):
+        hdu.header[name] = value
+    return hdu
+
+
+# --------------------------------------------------------------------------------- effective area
+
+
+def write_area(
+    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+) -> None:
+    """Retention against energy in this observation, and against energy and particle rate.
+
+    The effective area of the kept events is that of all events times RETENTION.
+    """
+    from astropy.io import fits
+
+    from physml import provenance as prov
+
+    c, rates = result.correction, result.tally.rate or [0.0]
+    value, error = c.of(rates)
+    k = len(value)
+    mean = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("ENERG_LO", "E", unit="keV", array=c.energy[:-1]),
+            fits.Column("ENERG_HI", "E", unit="keV", array=c.energy[1:]),
+            fits.Column("RETENTION", "E", array=value),
+            fits.Column("ERROR", "E", array=error),
+            fits.Column("PROMISED", "E", array=np.full(k, c.promised)),
+        ],
+        name="RETENTION",
+    )
+    share = np.histogram(rates, np.append(c.rate[:-1], np.inf))[0] / len(rates)
+    each = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("RATE_LO", "E", array=c.rate[:-1]),
+            fits.Column("RATE_HI", "E", array=_finite(c.rate[1:])),
+            fits.Column("TIME_SHARE", "E", array=share),
+            fits.Column("RETENTION", f"{k}E", array=c.retention),
+            fits.Column("ERROR", f"{k}E", array=c.error),
+        ],
+        name="RETENTION_RATE",
+    )
+    each.header.add_comment("Rates are particle tracks above 15 keV per frame; TIME_SHARE is the")
+    each.header.add_comment("share of this observation at each; energies as in RETENTION.")
+    primary = fits.PrimaryHDU()
+    for hdu in (mean, each):
+        shared.into(hdu.header)
+        hdu.header["HDUCLASS"] = ("PHYSML", "format of the extension")
+        hdu.header["HDUCLAS1"] = ("RETENTION", "multiplies SPECRESP of an ARF")
+    for name, text, comment in (*prov.fits_cards(provenance), *model_cards(result)):
+        primary.header[name] = (text, comment)
+    write_hdus(path, fits.HDUList([primary, mean, each, prov.fits_table(provenance)]))
+
+
+def corrected_area(
+    energy_lo: NDArray[np.float64],
+    energy_hi: NDArray[np.float64],
+    area: NDArray[np.float64],
+    correction: str | Path,
+) -> NDArray[np.float64]:
+    """Effective area of the kept events.
+
+    Parameters
+    ----------
+    energy_lo, energy_hi : ndarray, shape (n,)
+        Edges of the bins of an ARF, keV.
+    area : ndarray, shape (n,)
+        SPECRESP.
+    correction : path
+        `effective_area_correction.fits`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Area times retention, constant beyond the energies of the correction.
+
+    Raises
+    ------
+    InputError
+        The correction is no such file.
+    """
+    edges, value = _retention(Path(correction))
+    middle = 0.5 * (np.asarray(energy_lo, float) + np.asarray(energy_hi, float))
+    place = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, len(value) - 1)
+    return np.asarray(area, float) * value[place]
+
+
+def _retention(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges of the bins in energy, and what is retained in each."""
+    from physml.io.fits import open_hdus
+
+    names = ("ENERG_LO", "ENERG_HI", "RETENTION")
+    with open_hdus(path) as hdus:
+        try:
+            data = hdus["RETENTION"].data
+            low, high, value = (np.array(data[name], np.float64) for name in names)
+        except Exception as error:  # astropy fails in many ways on damaged tables
+            raise InputError.expected(
+                path, f"a table RETENTION with the numbers {', '.join(names)}", f"{error}"
+            ) from error
+    shapes = {low.shape, high.shape, value.shape}
+    if len(shapes) > 1 or value.ndim != 1 or not value.size:
+        raise InputError.expected(path, "one number a row in the table RETENTION", f"{shapes}")
+    edges = np.append(low, high[-1])
+    if not (np.isfinite(edges).all() and np.isfinite(value).all() and (np.diff(edges) > 0).all()):
+        raise InputError.expected(path, "finite numbers at rising energies in RETENTION", "others")
+    return edges, value
+
+
+def write_image_of_background(
+    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+) -> None:
+    """Images of `images`, the expected background first."""
+    from astropy.io import fits
+
+    from physml import provenance as prov
+
+    hdus = fits.HDUList()
+    sky = sky_cards(result)
+    for name, image in images(result).items():
+        hdu = fits.PrimaryHDU(image) if not hdus else fits.ImageHDU(image, name=name)
+        shared.into(hdu.header)
+        hdu.header.update(sky)
+        hdu.header["BUNIT"] = "count"
+        hdu.header["CONTENT"] = (name, "see HISTORY")
+        hdus.append(hdu)
+    for name, value, comment in (*prov.fits_cards(provenance), *model_cards(result)):
+        hdus[0].header[name] = (value, comment)
+    for text in (
+        "BACKGROUND: sum of P_BKG over all events; RESIDUAL: over the kept ones.",
+        "P_BKG holds at equal numbers of X-rays and background of each energy.",
+    ):
+        hdus[0].header.add_history(text)
+    hdus.append(prov.fits_table(provenance))
+    write_hdus(path, hdus)

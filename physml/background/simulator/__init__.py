@@ -1,0 +1,1 @@
+"""Simulated exposures of a detector in orbit."""

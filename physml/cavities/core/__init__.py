@@ -1,0 +1,1 @@
+"""Objects and formulas of cavities: no network, no file, no simulator."""

@@ -1,0 +1,1 @@
+"""Users' images, masks and maps, read and checked."""

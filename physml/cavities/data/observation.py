@@ -1,0 +1,357 @@
+"""One observation as the search needs it: counts, exposure, background, mask, sky coordinates.
+
+Whatever an astronomer has (a FITS path, an open file, a `CCDData`, a bare array; counts or flux;
+with maps or without) becomes one checked `Observation`. What is wrong with the data is said here,
+before any time is spent on them.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import Angle, SkyCoord
+from astropy.wcs import WCS
+
+from physml.exceptions import InputError
+from physml.io.fits import open_image
+
+from .masks import read_mask
+from .sky import Sky
+
+log = logging.getLogger(__name__)
+
+MAX_NAN = 0.20
+"""Largest share of undefined pixels that is masked rather than refused."""
+
+FIELD_SIDE = 128
+"""Smallest side of an image: the network's field [pixel]."""
+
+
+@dataclass
+class Observation:
+    """An image and what is known about it, on the pixels of the input.
+
+    Attributes
+    ----------
+    counts : ndarray, shape (H, W)
+        Counts; fractional or negative where the image was corrected. Undefined pixels are 0.
+    relative_exposure : ndarray, shape (H, W)
+        Exposure over its largest value; 0 where nothing was observed.
+    background : ndarray, shape (H, W), or None
+        Expected background counts.
+    filled : ndarray of bool, shape (H, W)
+        Pixels of masked sources, filled with draws from their surroundings.
+    sky : Sky
+        Sky coordinates, or their absence.
+    name : str
+        Name for messages and titles.
+    path : Path or None
+        File of the image.
+    files : dict
+        All input files by role, for the provenance.
+    remarks : list of str
+        What was done to the data and the user should know; also logged as warnings.
+    has_exposure : bool
+        Whether an exposure map was given.
+    """
+
+    counts: np.ndarray
+    relative_exposure: np.ndarray
+    background: np.ndarray | None
+    filled: np.ndarray
+    sky: Sky
+    name: str = "image"
+    path: Path | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    has_exposure: bool = False
+
+    @property
+    def exposed(self) -> np.ndarray:
+        """Pixels that were observed."""
+        return self.relative_exposure > 0
+
+    @property
+    def total(self) -> float:
+        """All counts."""
+        return float(self.counts.sum())
+
+    def remark(self, text: str) -> None:
+        """Note something that the user should know."""
+        self.remarks.append(text)
+        log.warning("%s: %s", self.name, text)
+
+    def position(self, ra: Any, dec: Any) -> tuple[float, float]:
+        """Input pixel (x, y) of a sky position.
+
+        Parameters
+        ----------
+        ra, dec : float, str or Quantity
+            Degrees, or sexagesimal text such as ``14:01:02.1`` (hours) and ``+02:52:43``.
+
+        Raises
+        ------
+        InputError
+            Without a WCS, for an unreadable position, or one outside the image.
+        """
+        if self.sky.wcs is None:
+            raise InputError.expected(
+                self.name,
+                "a celestial WCS for --ra and --dec",
+                "none",
+                hint="Give the centre in pixels from Python: predict(image, centre=(x, y)).",
+            )
+        coordinate = parse_position(ra, dec)
+        x, y = (float(v) for v in self.sky.wcs.world_to_pixel(coordinate))
+        return self.inside(x, y, f"RA {coordinate.ra.deg:.6f} Dec {coordinate.dec.deg:+.6f}")
+
+    def inside(self, x: float, y: float, what: str) -> tuple[float, float]:
+        """Return (x, y), or raise `InputError` where it lies outside the image."""
+        height, width = self.counts.shape
+        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+            raise InputError.expected(
+                self.name,
+                f"a centre inside the image of {width} x {height} pixels",
+                f"{what} at pixel ({x:.1f}, {y:.1f})",
+            )
+        return x, y
+
+
+def parse_position(ra: Any, dec: Any) -> SkyCoord:
+    """Sky position from degrees or sexagesimal text; `InputError` for anything else."""
+    try:
+        text = str(ra)
+        hours = isinstance(ra, str) and any(mark in text for mark in ":h ")
+        longitude = Angle(
+            ra, unit=None if isinstance(ra, u.Quantity) else u.hourangle if hours else u.deg
+        )
+        latitude = Angle(dec, unit=None if isinstance(dec, u.Quantity) else u.deg)
+        return SkyCoord(longitude, latitude, frame="icrs")
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise InputError(
+            "--ra, --dec: expected degrees (210.258) or sexagesimal (14:01:02.1 +02:52:43), "
+            f"found {ra!r}, {dec!r} ({error})"
+        ) from error
+
+
+def load_observation(
+    image: Any,
+    *,
+    exposure: Any = None,
+    background: Any = None,
+    mask: Any = None,
+    units: str = "auto",
+    seed: int = 0,
+    name: str | None = None,
+) -> Observation:
+    """Read and check an image with its maps; fill masked sources.
+
+    Parameters
+    ----------
+    image : path, HDUList, CCDData or ndarray of shape (H, W)
+        Counts per pixel, or a flux together with `exposure`.
+    exposure : same kinds, optional
+        Exposure map on the same pixels, in any unit (s, cm^2 s).
+    background : same kinds, optional
+        Expected background counts per pixel.
+    mask : path or ndarray of bool, optional
+        Sources to fill: a DS9 region file, a text table of ``x y radius`` (1-based pixels, as
+        FITS counts them), or an array that is True at the pixels to fill.
+    units : {"auto", "counts", "flux"}
+        What the pixels hold; flux is multiplied by the exposure map.
+    seed : int
+        Seed of the Poisson draws that fill masked sources.
+    name : str, optional
+        Name for messages where the image has no file.
+
+    Raises
+    ------
+    InputError
+        For everything that is not a 2-D image of positive sum with maps of its own shape.
+    """
+    data, wcs, header, path, flagged = _open(image)
+    label = str(path) if path else (name or "image")
+    _check_shape(data, label)
+    undefined = ~np.isfinite(data)
+    counts = np.where(undefined, 0.0, data)
+    _check_content(data, counts, undefined & ~flagged, label)
+
+    observation = Observation(
+        counts=counts,
+        relative_exposure=np.ones_like(counts),
+        background=None,
+        filled=np.zeros(counts.shape, dtype=bool),
+        sky=Sky(wcs, header),
+        name=path.name if path else (name or "image"),
+        path=path,
+        files={"image": path} if path else {},
+    )
+    if undefined.any():
+        observation.remark(
+            f"{undefined.sum()} undefined pixels ({undefined.mean():.1%}) are masked"
+        )
+    if wcs is None:
+        observation.remark("no celestial WCS: the catalogue is in pixels")
+    exposure_map = _read_map(exposure, observation, "exposure")
+    _to_counts(observation, exposure_map, units)
+    if exposure_map is not None:
+        observation.relative_exposure = exposure_map / exposure_map.max()
+        observation.has_exposure = True
+    observation.relative_exposure = np.where(undefined, 0.0, observation.relative_exposure)
+    # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
+    observation.counts = np.where(observation.exposed, observation.counts, 0.0)
+    observation.background = _read_map(background, observation, "background")
+    _check_background(observation)
+    if mask is not None:
+        _fill(observation, mask, header, seed)
+    if np.any(observation.counts < 0):
+        observation.remark(
+            f"{int((observation.counts < 0).sum())} negative pixels: taken as an image with the "
+            "background subtracted, whose noise is larger than its counts say"
+        )
+    return observation
+
+
+def _open(image: Any) -> tuple[np.ndarray, WCS | None, Any, Path | None, np.ndarray]:
+    """Take data, celestial WCS, header, file and flagged pixels of whatever was given."""
+    opened = open_image(image)
+    path = Path(image) if isinstance(image, str | PathLike) else None
+    flagged = np.zeros(opened.data.shape, dtype=bool)
+    # Whoever masked pixels by hand meant it; only undefined ones count as damage.
+    if not isinstance(image, np.ndarray | str | PathLike) or np.ma.isMaskedArray(image):
+        given = getattr(image, "mask", None)
+        if given is not None and np.shape(given) == opened.data.shape:
+            flagged = np.asarray(given, dtype=bool)
+    return opened.data, opened.wcs, opened.header, path, flagged
+
+
+def _check_shape(data: np.ndarray, label: str) -> None:
+    if min(data.shape) < FIELD_SIDE:
+        raise InputError.expected(
+            label,
+            f"an image of at least {FIELD_SIDE} x {FIELD_SIDE} pixels, the network's field",
+            f"{data.shape[1]} x {data.shape[0]}",
+            hint="Cut out a larger part, or bin the events into smaller pixels.",
+        )
+
+
+def _check_content(data: np.ndarray, counts: np.ndarray, undefined: np.ndarray, label: str) -> None:
+    if undefined.mean() > MAX_NAN:
+        raise InputError.expected(
+            label,
+            f"undefined pixels (NaN or infinite) in at most {MAX_NAN:.0%} of the image",
+            f"{undefined.mean():.1%}",
+            hint="Crop the image to its observed part, or set unobserved pixels to 0 and give "
+            "an exposure map.",
+        )
+    if not counts.any():
+        raise InputError.expected(label, "an image with counts", "zeros only")
+    if counts.sum() <= 0:
+        raise InputError.expected(
+            label, "an image of positive sum", f"a sum of {counts.sum():.4g} (minimum {data.min()})"
+        )
+
+
+def _read_map(given: Any, observation: Observation, role: str) -> np.ndarray | None:
+    """Exposure or background map on the pixels of the image, checked; None where not given."""
+    if given is None:
+        return None
+    data, _, _, path, _ = _open(given)
+    label = str(path) if path else f"{role} map"
+    if data.shape != observation.counts.shape:
+        raise InputError.expected(
+            label,
+            f"{'an' if role[0] == 'e' else 'a'} {role} map of the image's shape, "
+            f"{_size(observation.counts)} pixels",
+            _size(data),
+            hint="Reproject it onto the image's pixels.",
+        )
+    bad = ~np.isfinite(data) | (data < 0)
+    if bad.any():
+        observation.remark(f"{role} map: {bad.sum()} undefined or negative pixels are set to 0")
+        data[bad] = 0.0
+    if data.max() <= 0:
+        raise InputError.expected(label, f"a positive {role} somewhere", "zeros only")
+    if path:
+        observation.files[role] = path
+    return data
+
+
+def _size(data: np.ndarray) -> str:
+    return " x ".join(map(str, data.shape[::-1]))
+
+
+def _to_counts(observation: Observation, exposure: np.ndarray | None, units: str) -> None:
+    """Turn a flux image back into counts: the noise, and with it the search, lives in counts."""
+    if units not in ("auto", "counts", "flux"):
+        raise InputError(f"units: expected auto, counts or flux, found {units!r}")
+    flux = units == "flux" or (units == "auto" and observation.total < 50)
+    if not flux:
+        return
+    if exposure is None:
+        raise InputError.expected(
+            observation.name,
+            "counts, or a flux image together with its exposure map",
+            f"pixels that sum to {observation.total:.4g} and no exposure map",
+            hint="Give --exposure; --units counts forces them to be taken as counts.",
+        )
+    observation.counts = observation.counts * exposure
+    observation.remark(
+        f"taken as a flux and multiplied by the exposure map: {observation.total:.0f} counts"
+    )
+
+
+def _check_background(observation: Observation) -> None:
+    if observation.background is None:
+        return
+    background = float(observation.background[observation.exposed].sum())
+    if background > 2 * observation.total:
+        raise InputError.expected(
+            observation.files.get("background", "background map"),
+            "expected background counts per pixel",
+            f"a sum of {background:.4g} where the image has {observation.total:.4g} counts",
+        )
+
+
+def _fill(observation: Observation, mask: Any, header: Any, seed: int) -> None:
+    """Replace masked sources by Poisson draws from around them."""
+    from physml.random import stream
+
+    from ..core.halo import fill_sources
+
+    shape = observation.counts.shape
+    if isinstance(mask, str | PathLike):
+        observation.files["mask"] = Path(mask)
+        pixels = read_mask(mask, shape, observation.sky.wcs, header)
+    else:
+        pixels = np.asarray(mask)
+        if pixels.shape != shape or pixels.dtype.kind not in "bui":
+            raise InputError.expected(
+                "mask",
+                f"an array of bool of shape {shape}, or the path of a region file",
+                f"{pixels.dtype} of shape {pixels.shape}",
+            )
+        pixels = pixels.astype(bool)
+    pixels = pixels & observation.exposed
+    share = pixels.sum() / observation.exposed.sum()
+    if share > 0.5:
+        raise InputError.expected(
+            observation.files.get("mask", "mask"),
+            "sources to fill, less than half of the observed image",
+            f"{share:.0%} of it",
+        )
+    if not pixels.any():
+        observation.remark("mask: no pixel of the image lies in it")
+        return
+    counts = np.asarray(
+        fill_sources(observation.counts, pixels, stream(seed, "predict", 0)), dtype=float
+    )
+    observation.counts = np.where(observation.exposed, counts, 0.0)
+    observation.filled = pixels
+    log.info("%s: %d pixels of masked sources filled", observation.name, pixels.sum())

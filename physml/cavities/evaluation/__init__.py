@@ -1,0 +1,1 @@
+"""Test sets, ideal observer, metrics and figures."""

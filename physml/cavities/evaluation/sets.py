@@ -1,0 +1,89 @@
+"""The evaluation sets, frozen by seed and simulator version.
+
+Nothing is ever chosen by what these sets say: thresholds and designs come from validation data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..settings import SimulateSettings
+from ..simulate import Batch, simulate_batch
+from ..simulator.prior import MAX_CAVITIES
+
+SEED = 7_121_712  # unlike any training seed
+STRIDE = 1_000_000  # numbers of images set apart for each set
+
+_QUIET: dict[str, Any] = {
+    "nuisance": {
+        "sloshing": 0.0,
+        "front": 0.0,
+        "clump": 0.0,
+        "agn": 0.0,
+        "jet": 0.0,
+        "sources": 0.0,
+    },
+    "instrument": {
+        "psf_fwhm": (0.5, 1.0),
+        "psf_growth": (0.0, 0.0),
+        "psf_wings": (0.0, 0.0),
+        "exposure": 0.0,
+        "counts": (5e3, 1e6),
+        "offset": 0.0,
+    },
+    "cavities": {"none": 0.0, "number": {2: 1.0}, "full": 1.0},
+}
+_NUISANCE: dict[str, Any] = {
+    "nuisance": {"sloshing": 0.6, "front": 0.25, "clump": 0.1, "agn": 0.5, "sources": 0.7},
+    "instrument": {"exposure": 0.7, "counts": (5e3, 1e6), "offset": 0.0},
+    "cavities": _QUIET["cavities"],
+}
+
+
+def _with(base: dict[str, Any], **changes: dict[str, Any]) -> dict[str, Any]:
+    return base | {k: base.get(k, {}) | v for k, v in changes.items()}
+
+
+SETS: dict[str, dict[str, Any]] = {
+    "clean": _QUIET,
+    "none": _with(_QUIET, cavities={"none": 1.0}),
+    "nuisance": _NUISANCE,
+    "none_nuisance": _with(_NUISANCE, cavities={"none": 1.0}),
+    "off_centre": _with(_QUIET, instrument={"offset": 1.0}),
+    "one_or_many": _with(
+        _QUIET, cavities={"number": {1: 0.5} | dict.fromkeys(range(3, MAX_CAVITIES + 1), 0.125)}
+    ),
+    "partial": _with(
+        _QUIET, cavities={"full": 0.0, "line_of_sight": 45.0, "line_of_sight_max": 60.0}
+    ),
+    "unseen_halo": _with(_QUIET, halo={"family": "vikhlinin"}),
+}
+
+
+def set_settings(name: str) -> SimulateSettings:
+    """Simulator settings of one evaluation set.
+
+    Raises
+    ------
+    ValueError
+        No such set.
+    """
+    if name not in SETS:
+        raise ValueError(f"evaluation set {name!r}: expected one of {', '.join(SETS)}")
+    return SimulateSettings.model_validate(SETS[name])
+
+
+def evaluation_set(name: str, n: int, seed: int = SEED) -> Batch:
+    """Simulate the first n images of an evaluation set.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETS`.
+    n : int
+        Number of images; the first of a larger set are those of a smaller one.
+    seed : int
+        Root of the random streams.
+    """
+    first = STRIDE * list(SETS).index(name)
+    return simulate_batch(set_settings(name), seed, range(first, first + n))

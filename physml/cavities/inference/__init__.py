@@ -1,0 +1,1 @@
+"""The networks and the search that applies them."""

@@ -1,0 +1,522 @@
+"""From images to cavities: averaged maps, candidates, decoded sizes, calibrated probabilities."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.matching import COMPANION
+from ..settings import NetworkSettings
+from . import crops as cr
+from .channels import channels
+from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+log = logging.getLogger(__name__)
+
+LOWEST = 0.05  # candidates below this probability are dropped
+PEAK = 0.04  # lowest peak of the centre map that makes a candidate
+SHIPPED = "weights/cavities.safetensors"
+COLUMNS = [
+    "x",
+    "y",
+    "semi_major",
+    "semi_minor",
+    "theta",
+    "radius",
+    "radius_err",
+    "position_err",
+    "area",
+    "decrement",
+    "decrement_err",
+    "snr",
+    "probability",
+]
+
+
+@dataclass
+class Candidates:
+    """Possible cavities of a batch of images, one entry each.
+
+    Attributes
+    ----------
+    row : Tensor of int, shape (m,)
+        Image.
+    x, y, radius : Tensor, shape (m,)
+        Centre and sqrt(a b) as the U-Net sees them [pixel].
+    peak : Tensor, shape (m,)
+        Centre probability.
+    """
+
+    row: Tensor
+    x: Tensor
+    y: Tensor
+    radius: Tensor
+    peak: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.row)
+
+
+@dataclass
+class Detection:
+    """What was found in one image.
+
+    Attributes
+    ----------
+    probability : ndarray of float32, shape (H, W)
+        Calibrated probability that a pixel lies in a cavity.
+    labels : ndarray of int32, shape (H, W)
+        k inside the cavity of row k (from 1), 0 elsewhere.
+    table : Table
+        One row a candidate, most probable first: x, y, semi_major, semi_minor, radius,
+        radius_err, position_err [pixel], theta [rad], area [pixel^2], decrement, decrement_err,
+        snr, probability.
+    model : ndarray of float32, shape (H, W)
+        Smooth expected counts.
+    threshold : float
+        Probability at which the promised share of cavity-less images is alarmed.
+    """
+
+    probability: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    table: Table
+    model: NDArray[np.float32]
+    threshold: float
+
+    def select(self, threshold: float | None = None) -> Detection:
+        """Keep what is detected.
+
+        By default that is every candidate above the shipped threshold and, where there is one,
+        those that are more likely than not; with a threshold of your own, all above it.
+        """
+        limit = self.threshold if threshold is None else threshold
+        probability = np.asarray(self.table["probability"])
+        keep = probability >= limit
+        if threshold is None and keep.any():
+            keep |= probability >= COMPANION
+        table = self.table[keep]
+        labels = draw_labels(table, self.labels.shape)
+        return Detection(self.probability, labels, table, self.model, limit)
+
+
+def draw_labels(table: Table, shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Paint the ellipses of a table; where two overlap, the more probable (earlier) one wins."""
+    labels = np.zeros(shape, np.int32)
+    for k in range(len(table), 0, -1):
+        labels[ellipse(table[k - 1], shape)] = k
+    return labels
+
+
+def ellipse(row: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixels whose centres lie in the ellipse of a table row."""
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    u, v = x - row["x"], y - row["y"]
+    c, s = np.cos(row["theta"]), np.sin(row["theta"])
+    inside = ((u * c + v * s) / row["semi_major"]) ** 2 + ((v * c - u * s) / row["semi_minor"]) ** 2
+    return np.asarray(inside <= 1)
+
+
+class CavityDetector:
+    """Trained networks with their calibration.
+
+    Parameters
+    ----------
+    network : CavityNet
+    decoder : DecoderNet
+    card : dict
+        Metadata of the weights: network settings, calibration, thresholds, lineage.
+    """
+
+    def __init__(self, network: CavityNet, decoder: DecoderNet, card: dict[str, Any]) -> None:
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decoder = decoder.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.card = card
+        self.version = str(card.get("version", "untrained"))
+        self.precision: torch.dtype | None = torch.bfloat16
+        self.symmetries: tuple[int, ...] = tuple(range(8))
+
+    # ------------------------------------------------------------------------- loading
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> CavityDetector:
+        """Load weights, the shipped ones by default.
+
+        Raises
+        ------
+        InputError
+            The file is no safetensors file, or not one of this pipeline.
+        """
+        from physml.exceptions import InputError
+        from physml.io.weights import load_weights
+
+        source = Path(str(files("physml") / SHIPPED)) if path is None else Path(path)
+        state, card = load_weights(source)
+        if card.get("pipeline") != "cavities" or "network" not in card:
+            raise InputError.expected(
+                source, "weights of the cavities pipeline", f"pipeline {card.get('pipeline')!r}"
+            )
+        settings = NetworkSettings(**card["network"])
+        network, decoder = CavityNet(settings), DecoderNet(settings)
+        try:
+            network.load_state_dict(_strip(state, CavityNet.part))
+            decoder.load_state_dict(_strip(state, DecoderNet.part))
+        except RuntimeError as error:
+            raise InputError.expected(
+                source, "the tensors of the cavities networks", str(error).splitlines()[-1].strip()
+            ) from error
+        return cls(network, decoder, card)
+
+    def threshold(self, total_counts: float) -> float:
+        """Probability threshold that keeps the promised false-alarm share at this depth."""
+        alarm = self.card["thresholds"]
+        return float(
+            np.interp(np.log10(max(total_counts, 1.0)), alarm["log10_counts"], alarm["probability"])
+        )
+
+    # ------------------------------------------------------------------------- detection
+
+    def detect(
+        self,
+        counts: NDArray,
+        exposure: NDArray | None = None,
+        background: NDArray | None = None,
+        invalid: NDArray | None = None,
+        centre: NDArray | None = None,
+        progress: Callable[[int], Any] | None = None,
+        batch: int = 8,
+    ) -> list[Detection]:
+        """Find cavities in images.
+
+        Parameters
+        ----------
+        counts : ndarray, shape (n, H, W)
+            Counts, or exposure-corrected images scaled to counts; sources filled. At least 64
+            pixels a side.
+        exposure : ndarray, shape (n, H, W), optional
+            Relative or absolute exposure; only its shape matters.
+        background : ndarray, shape (n, H, W), optional
+            Expected background counts; fitted as a constant without it.
+        invalid : ndarray of bool, shape (n, H, W), optional
+            Pixels without information.
+        centre : ndarray, shape (n, 2), optional
+            x, y of the halo's centre [pixel]; the brightest place by default.
+        progress : callable, optional
+            Called with the number of images done after each batch.
+        batch : int
+            Images at once.
+
+        Returns
+        -------
+        list of Detection
+        """
+        from ..core.halo import fit_halo
+
+        counts = np.asarray(counts, np.float32)
+        n, h, w = counts.shape
+        if min(h, w) < 64:
+            raise ValueError(f"images must have at least 64 pixels a side, found {h} x {w}")
+        found: list[Detection] = []
+        for first in range(0, n, batch):
+            part = slice(first, first + batch)
+            depth = None if exposure is None else relative(np.asarray(exposure[part]))
+            bad = np.zeros(counts[part].shape, bool)
+            if invalid is not None:
+                bad |= np.asarray(invalid[part], bool)
+            if depth is not None:
+                bad |= depth <= 0
+            fit = fit_halo(
+                counts[part],
+                depth,
+                None if background is None else background[part],
+                bad,
+                None if centre is None else centre[part],
+            )
+            middle = np.stack([fit.parameters["x"], fit.parameters["y"]], 1)
+            found += self.decode_images(counts[part], fit.model, depth, bad, middle)
+            if progress is not None:
+                progress(len(found))
+        return found
+
+    def decode_images(self, counts, model, exposure, invalid, centre) -> list[Detection]:
+        """`detect` after the smooth fit; arrays of shape (n, H, W), centre (n, 2)."""
+        shape = counts.shape[1:]
+        depth = np.ones_like(counts) if exposure is None else exposure
+        fields = [
+            torch.from_numpy(np.ascontiguousarray(a, t))
+            for a, t in (
+                (counts, np.float32),
+                (model, np.float32),
+                (depth, np.float32),
+                (invalid, bool),
+            )
+        ]
+        image, trim = pad(channels(*fields), self.network.stride)
+        with torch.no_grad():
+            maps = self.average_maps(image)
+            stack = cr.stack_maps(maps.cavity, maps.centre, image)
+            some = find_candidates(maps, shape)
+            scalars = describe(some, maps, image, fields, torch.from_numpy(np.asarray(centre)))
+            decoded = self.decode(stack, some, scalars)
+        probability = self.calibrate_pixels(maps.cavity)[(..., *trim)].numpy()
+        return [
+            self._collect(k, some, decoded, probability[k], counts[k], model[k], invalid[k])
+            for k in range(len(counts))
+        ]
+
+    def average_maps(self, image: Tensor) -> Maps:
+        """Probabilities and sizes averaged over the symmetries of the square."""
+        cavity = centre = sizes = torch.zeros((), device=self.device)
+        image = image.to(self.device)
+        for s in self.symmetries:
+            turned = cr.turn(image, s).contiguous(memory_format=torch.channels_last)
+            with self._autocast():
+                maps = self.network.maps(turned)
+            back = cr.inverse(s)
+            coarse = cr.turn(maps.sizes, back)
+            cos2, sin2 = cr.turn_axis(coarse[:, 2], coarse[:, 3], back)
+            coarse = torch.cat([coarse[:, :2], cos2[:, None], sin2[:, None], coarse[:, 4:]], 1)
+            # Logits are averaged: one doubtful orientation must not cap a clear detection.
+            cavity = cavity + cr.turn(maps.cavity, back)
+            centre = centre + cr.turn(maps.centre, back)
+            sizes = sizes + coarse
+        n = len(self.symmetries)
+        return Maps((cavity / n).sigmoid().cpu(), (centre / n).sigmoid().cpu(), (sizes / n).cpu())
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
+
+    def calibrate_pixels(self, cavity: Tensor) -> Tensor:
+        """Temperature-scaled pixel probabilities."""
+        c = self.card.get("calibration", {})
+        logit = torch.logit(cavity, 1e-6)
+        return torch.sigmoid(c.get("pixel_scale", 1.0) * logit + c.get("pixel_offset", 0.0))
+
+    def decode(self, stack: Tensor, some: Candidates, scalars: Tensor) -> dict[str, NDArray]:
+        """Decoder outputs for the candidates, averaged over symmetries, calibrated.
+
+        Returns
+        -------
+        dict of ndarray, shape (m,)
+            The catalogue's columns without `snr`.
+        """
+        side = int(self.card["network"]["decoder_crop"])
+        total = torch.zeros(len(some), len(DECODED))
+        for first in range(0, len(some), 64):
+            part = slice(first, first + 64)
+            crops = cr.cut(
+                stack, some.row[part], some.x[part], some.y[part], some.radius[part], side
+            )
+            for s in self.symmetries:
+                turned = cr.turn(crops, s).contiguous(memory_format=torch.channels_last)
+                with self._autocast():
+                    out = self.decoder(turned.to(self.device), scalars[part].to(self.device))
+                total[part] += turn_decoded(out.float().cpu(), cr.inverse(s))
+        d = dict(zip(DECODED, (total / len(self.symmetries)).unbind(1), strict=True))
+        return {k: v.numpy().astype(np.float64) for k, v in self._physical(some, d).items()}
+
+    def _physical(self, some: Candidates, d: dict[str, Tensor]) -> dict[str, Tensor]:
+        c = self.card.get("calibration", {})
+        log_a, log_b = torch.maximum(d["log_a"], d["log_b"]), torch.minimum(d["log_a"], d["log_b"])
+        a, b = some.radius * log_a.exp(), some.radius * log_b.exp()
+        radius = (a * b).sqrt()
+        logit = c.get("cavity_scale", 1.0) * d["logit"] + c.get("cavity_offset", 0.0)
+        return {
+            "x": some.x + d["dx"] * some.radius,
+            "y": some.y + d["dy"] * some.radius,
+            "semi_major": a,
+            "semi_minor": b,
+            "theta": (0.5 * torch.atan2(d["sin_2theta"], d["cos_2theta"])) % torch.pi,
+            "radius": radius,
+            "radius_err": radius
+            * (0.5 * d["log_var_radius"]).exp()
+            * c.get("radius_err_scale", 1.0),
+            "position_err": some.radius * (0.5 * d["log_var_position"]).exp(),
+            "decrement": d["decrement"].clamp(0, 1),
+            "decrement_err": (0.5 * d["log_var_decrement"]).exp(),
+            "probability": logit.sigmoid(),
+        }
+
+    def _collect(self, image, some, decoded, probability, counts, model, invalid) -> Detection:
+        from astropy.table import Table
+
+        chosen = np.flatnonzero((some.row == image).numpy() & (decoded["probability"] >= LOWEST))
+        chosen = chosen[np.argsort(-decoded["probability"][chosen], kind="stable")]
+        table = Table({k: v[chosen] for k, v in decoded.items()})
+        table = _inside(table, counts.shape)
+        table = suppress(table, counts.shape)
+        table["area"] = np.pi * table["semi_major"] * table["semi_minor"]
+        labels = draw_labels(table, counts.shape)
+        live = ~np.asarray(invalid, bool)
+        undisturbed = np.array(
+            [model[(labels == k) & live].sum() for k in range(1, len(table) + 1)], float
+        )
+        table["snr"] = table["decrement"] * np.sqrt(np.maximum(undisturbed, 0))
+        table = table[COLUMNS]
+        total = float(np.where(live, counts, 0).sum())
+        threshold = self.threshold(total) if "thresholds" in self.card else 0.5
+        return Detection(probability.astype(np.float32), labels, table, model, threshold)
+
+
+def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        k.removeprefix(prefix): v.float() if v.is_floating_point() else v
+        for k, v in state.items()
+        if k.startswith(prefix)
+    }
+
+
+def relative(exposure: NDArray) -> NDArray[np.float32]:
+    """Exposure maps scaled to a largest value of 1 each."""
+    depth = np.asarray(exposure, np.float32)
+    top = depth.max(axis=(-2, -1), keepdims=True)
+    return (depth / np.where(top > 0, top, 1)).astype(np.float32)
+
+
+def pad(image: Tensor, stride: int) -> tuple[Tensor, tuple[slice, slice]]:
+    """Pad channels to multiples of the network's stride, marked invalid; and how to undo it."""
+    h, w = image.shape[-2:]
+    more_h, more_w = -h % stride, -w % stride
+    trim = (slice(0, h), slice(0, w))
+    if more_h or more_w:
+        image = torch.nn.functional.pad(image, (0, more_w, 0, more_h))
+        image[:, -1, h:, :] = 1
+        image[:, -1, :, w:] = 1
+    return image, trim
+
+
+def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
+    """Peaks of the centre map, with the sizes that the U-Net gives there.
+
+    Parameters
+    ----------
+    maps : Maps
+        Probabilities (not logits) and sizes.
+    shape : tuple of int
+        Height and width without padding.
+    """
+    from skimage.feature import peak_local_max
+
+    rows: list[NDArray] = []
+    centre = maps.centre.numpy()
+    for k in range(len(centre)):
+        image = centre[k, : shape[0], : shape[1]]
+        peaks = peak_local_max(
+            image, min_distance=2, threshold_abs=PEAK, exclude_border=False, num_peaks=24
+        )
+        if not len(peaks):  # the decoder has the last word on every image
+            peaks = np.array([np.unravel_index(np.argmax(image), image.shape)])
+        rows.append(np.column_stack([np.full(len(peaks), k), peaks]))
+    where = torch.from_numpy(np.concatenate(rows).astype(np.int64))
+    row, iy, ix = where.unbind(1)
+    # Sizes are read where the map is sure of a cavity: averaged over 3 x 3 coarse pixels.
+    smooth = torch.nn.functional.avg_pool2d(maps.sizes, 3, 1, 1, count_include_pad=False)
+    at = smooth[row, :, iy // 2, ix // 2]
+    # sqrt(a b) from the mean of the two logarithms.
+    radius = SIZE_SCALE * at[:, :2].mean(1).clamp(-1.6, 1.8).exp()
+    return Candidates(row, ix.float(), iy.float(), radius, maps.centre[row, iy, ix])
+
+
+def describe(
+    some: Candidates, maps: Maps, image: Tensor, fields: list[Tensor], centre: Tensor
+) -> Tensor:
+    """Scalars beside the crops (`crops.SCALARS`), shape (m, 8).
+
+    Parameters
+    ----------
+    some : Candidates
+    maps : Maps
+    image : Tensor
+        Input channels (unused padding included).
+    fields : list of Tensor
+        counts, model, exposure, invalid of shape (n, H, W).
+    centre : Tensor, shape (n, 2)
+    """
+    counts, model, _, invalid = fields
+    out = torch.zeros(len(some), len(cr.SCALARS))
+    live = (~invalid).float()
+    total = (counts * live).sum((1, 2)).clamp_min(1.0)
+    h, w = counts.shape[-2:]
+    for k in range(len(some)):
+        i = int(some.row[k])
+        x, y, r = float(some.x[k]), float(some.y[k]), float(some.radius[k])
+        top, bottom = max(0, int(y - r)), min(h, int(y + r) + 2)
+        left, right = max(0, int(x - r)), min(w, int(x + r) + 2)
+        yy, xx = np.ogrid[top:bottom, left:right]
+        disc = torch.from_numpy(((xx - x) ** 2 + (yy - y) ** 2 <= r * r).astype(np.float32))
+        box = (i, slice(top, bottom), slice(left, right))
+        weight = disc * live[box]
+        expected = float((model[box] * weight).sum())
+        seen = float((counts[box] * weight).sum())
+        area = max(float(disc.sum()), 1.0)
+        mean_cavity = float((maps.cavity[box] * disc).sum()) / area
+        away = np.hypot(x - float(centre[i, 0]), y - float(centre[i, 1]))
+        out[k] = torch.tensor(
+            [
+                np.log(r / SIZE_SCALE),
+                np.log(float(total[i])) / 5 - 2,
+                np.log(max(expected, 0.1)) / 5 - 1,
+                np.clip((seen - expected) / np.sqrt(expected + 1) / 5, -4, 4),
+                np.clip((seen - expected) / (expected + 1), -1, 1),
+                np.clip(away / r - 1.5, -2, 4),
+                mean_cavity,
+                float(some.peak[k]),
+            ]
+        )
+    return out
+
+
+def turn_decoded(out: Tensor, symmetry: int) -> Tensor:
+    """Move decoded offsets and orientations as `crops.turn` moves pixels."""
+    columns = list(out.unbind(1))
+    ix, iy = DECODED.index("dx"), DECODED.index("dy")
+    ic, js = DECODED.index("cos_2theta"), DECODED.index("sin_2theta")
+    columns[ix], columns[iy] = cr.turn_vector(columns[ix], columns[iy], symmetry)
+    columns[ic], columns[js] = cr.turn_axis(columns[ic], columns[js], symmetry)
+    return torch.stack(columns, 1)
+
+
+def _inside(table: Table, shape: tuple[int, int]) -> Table:
+    """Drop candidates whose decoded centre lies outside the image."""
+    h, w = shape
+    keep = (
+        (table["x"] > -0.5) & (table["x"] < w - 0.5) & (table["y"] > -0.5) & (table["y"] < h - 0.5)
+    )
+    return table[np.asarray(keep, bool)]
+
+
+def suppress(table: Table, shape: tuple[int, int], overlap: float = 0.35) -> Table:
+    """Drop candidates that repeat a more probable one.
+
+    Two candidates are one cavity when their intersection exceeds a share of their union, or
+    the centre of one lies in the inner half of the other at a similar size.
+    """
+    kept: list[int] = []
+    masks: list[NDArray[np.bool_]] = []
+    for k, row in enumerate(table):
+        mask = ellipse(row, shape)
+        area = max(int(mask.sum()), 1)
+        for other, before in zip(kept, masks, strict=True):
+            shared = int((mask & before).sum())
+            if shared > overlap * (area + int(before.sum()) - shared):
+                break
+            near = np.hypot(row["x"] - table[other]["x"], row["y"] - table[other]["y"])
+            if near < 0.5 * min(row["radius"], table[other]["radius"]):
+                break
+        else:
+            kept.append(k)
+            masks.append(mask)
+    return table[kept]

@@ -1,0 +1,177 @@
+"""Calibration on validation data: pixel and cavity probabilities, errors, alarm thresholds."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..inference.detector import CavityDetector, Detection
+    from ..settings import CavitiesSettings
+    from .image_sets import CavityImages
+
+log = logging.getLogger(__name__)
+
+KNOTS = 5  # nodes of the threshold as a function of log10 counts
+ALARM_FIRST = 10_000_000  # numbers of the images that only set thresholds
+
+
+def platt(logit: NDArray, true: NDArray) -> tuple[float, float]:
+    """Slope and offset of Platt scaling; the identity where nothing can be learned from it."""
+    from physml.evaluation.calibration import fit_platt
+
+    if len(np.unique(true)) < 2:
+        return 1.0, 0.0
+    fit = fit_platt(logit, true)
+    # A map that says nothing (a network trained for seconds) must not be turned over.
+    return (fit.slope, fit.offset) if fit.slope > 0 else (1.0, 0.0)
+
+
+def calibrate(
+    detector: CavityDetector, valid: CavityImages, settings: CavitiesSettings
+) -> dict[str, Any]:
+    """Calibrate a detector in place.
+
+    Parameters
+    ----------
+    detector : CavityDetector
+        Both stages trained.
+    valid : CavityImages
+        Validation images.
+    settings : CavitiesSettings
+
+    Returns
+    -------
+    dict
+        ``calibration`` and ``thresholds`` for the card.
+    """
+    from physml.evaluation.calibration import error_scale
+
+    from ..inference.search import LISTED
+
+    calibration = detector.card["calibration"] = {}
+    scale, offset = calibrate_pixels(detector, valid)
+    calibration |= {"pixel_scale": scale, "pixel_offset": offset}
+    found = detect_prepared(detector, valid.arrays)
+    logit, true, pull = outcomes(found, valid.arrays)
+    slope, offset = platt(logit, true)
+    calibration |= {"cavity_scale": slope, "cavity_offset": offset}
+    # The errors are for the cavities that a catalogue lists; doubtful ones follow other laws.
+    listed = slope * logit[true] + offset >= np.log(LISTED / (1 - LISTED))
+    if listed.sum() >= 20:
+        calibration["radius_err_scale"] = error_scale(pull[listed])
+    detector.card["thresholds"] = alarm_thresholds(detector, settings)
+    log.info("calibration: %s", calibration)
+    log.info("thresholds: %s", detector.card["thresholds"])
+    return {"calibration": calibration, "thresholds": detector.card["thresholds"]}
+
+
+def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[float, float]:
+    """Platt scaling of the pixel map, on a tenth of the live pixels of all images.
+
+    Pixels of one image err together: it takes thousands of images, not of pixels, to know the
+    offset well.
+    """
+    import torch
+
+    from ..inference.channels import channels
+
+    a = valid.arrays
+    logits, truths = [], []
+    rng = np.random.default_rng(0)  # which pixels are taken is no part of the data
+    for first in range(0, len(valid), 16):
+        part = slice(first, first + 16)
+        image = channels(
+            torch.from_numpy(a["counts"][part].astype(np.float32)),
+            torch.from_numpy(np.square(a["root_model"][part].astype(np.float32))),
+            torch.from_numpy(a["exposure"][part].astype(np.float32)),
+            torch.from_numpy(a["invalid"][part] > 0),
+        )
+        with torch.no_grad():
+            cavity = detector.average_maps(image).cavity
+        keep = (a["invalid"][part] == 0) & (rng.random(cavity.shape) < 0.1)
+        logits.append(torch.logit(cavity, 1e-6).numpy()[keep])
+        truths.append((a["mask"][part] > 0)[keep])
+    return platt(np.concatenate(logits), np.concatenate(truths))
+
+
+def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray]) -> list[Detection]:
+    """Detect in preprocessed images, whose smooth models are known."""
+    found: list[Detection] = []
+    for first in range(0, len(arrays["index"]), 16):
+        part = slice(first, first + 16)
+        found += detector.decode_images(
+            arrays["counts"][part].astype(np.float32),
+            np.square(arrays["root_model"][part].astype(np.float32)),
+            arrays["exposure"][part].astype(np.float32),
+            arrays["invalid"][part] > 0,
+            arrays["centre"][part],
+        )
+    return found
+
+
+def outcomes(
+    found: list[Detection], arrays: dict[str, NDArray]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
+    """Logit and truth of each candidate, and the pulls of the radii of the true ones."""
+    from ..core.matching import CANDIDATE_DTYPE, make_scene, match, true_cavities
+
+    rows = [
+        (i, k + 1, r["probability"], r["x"], r["y"], r["radius"], r["radius_err"], 0.0)
+        for i, d in enumerate(found)
+        for k, r in enumerate(d.table)
+    ]
+    candidates = np.array(rows, CANDIDATE_DTYPE)
+    cavities = true_cavities(arrays["cavities"], arrays["mask"])
+    counts = arrays["counts"].reshape(len(found), -1).sum(1, dtype=np.float64)
+    labels = np.stack([d.labels for d in found])
+    scene = make_scene(counts, cavities, arrays["mask"], candidates, labels)
+    matched = match(scene)
+    p = np.clip(candidates["score"], 1e-6, 1 - 1e-6)
+    hit = matched >= 0
+    true_radius = cavities["radius"][matched[hit]]
+    pull = (candidates["radius"][hit] - true_radius) / candidates["radius_err"][hit]
+    return np.log(p / (1 - p)), hit, pull
+
+
+def alarm_thresholds(
+    detector: CavityDetector, settings: CavitiesSettings
+) -> dict[str, list[float]]:
+    """Thresholds by count bins at which the wanted share of cavity-less images is alarmed.
+
+    Cavity-less images with all nuisances are simulated for this alone, with numbers that no
+    training, validation or test image has. In each bin of log10 counts the threshold is the
+    quantile of the images' highest probabilities; between bin centres it is interpolated.
+    """
+    from ..preprocess import prepare_batch
+    from ..simulate import simulate_batch
+
+    s = settings.simulate
+    empty = s.model_copy(update={"cavities": s.cavities.model_copy(update={"none": 1.0})})
+    tops, totals = [], []
+    for first in range(0, settings.train.alarm_images, 64):
+        last = min(first + 64, settings.train.alarm_images)
+        batch = simulate_batch(empty, settings.seed, range(ALARM_FIRST + first, ALARM_FIRST + last))
+        arrays = prepare_batch(batch, settings.seed)
+        for d, image in zip(
+            detect_prepared(detector, arrays | {"index": batch.index}),
+            arrays["counts"],
+            strict=True,
+        ):
+            tops.append(d.table["probability"][0] if len(d.table) else 0.0)
+            totals.append(image.sum(dtype=np.float64))
+        if first // 64 % 10 == 0:
+            log.info("thresholds: %d of %d images", first, settings.train.alarm_images)
+    x, top = np.log10(np.maximum(totals, 1)), np.asarray(tops)
+    edges = np.quantile(x, np.linspace(0, 1, KNOTS + 1))
+    centres, limits = [], []
+    for lo, hi in itertools.pairwise(edges):
+        inside = (x >= lo) & (x <= hi)
+        centres.append(float(np.median(x[inside])))
+        limit = float(np.quantile(top[inside], 1 - settings.train.false_alarm))
+        limits.append(float(np.clip(limit, 0.1, 0.99)))
+    return {"log10_counts": centres, "probability": limits}

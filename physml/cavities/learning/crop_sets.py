@@ -1,0 +1,238 @@
+"""Candidates of the U-Net with the truth they belong to, and the decoder's loss."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from physml.nn.sharing import divisor
+
+from ..inference import crops as cr
+from ..inference.channels import channels
+from ..inference.detector import Candidates, CavityDetector, describe, find_candidates, turn_decoded
+from ..inference.networks import DECODED
+from .image_sets import CavityImages
+
+log = logging.getLogger(__name__)
+
+NEAR = 0.6  # a candidate belongs to a cavity when their centres are within this many radii
+ALIKE = 2.0  # ... and their radii agree within this factor
+TARGETS = ("true", *DECODED[1:8])
+
+
+@dataclass
+class CandidateCrops:
+    """Candidates as `physml.training.TrainData`.
+
+    Attributes
+    ----------
+    maps : Tensor of float16, shape (n, 7, H, W)
+        `crops.stack_maps` of the images that have candidates.
+    some : Candidates
+    scalars : Tensor, shape (m, 8)
+    truth : Tensor, shape (m, 9)
+        x, y [pixel], log a, log b [ln pixel], theta, decrement, true (0 or 1), ellipticity, id.
+    side : int
+        Side of a crop.
+    fingerprint : str
+        Hash of the content.
+    """
+
+    maps: Tensor
+    some: Candidates
+    scalars: Tensor
+    truth: Tensor
+    side: int
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.some)
+
+    def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
+        """Crops and targets of some candidates.
+
+        Augmentation shifts and scales the crop, as another noise would have, and turns it.
+
+        Returns
+        -------
+        dict
+            crop (k, 7, side, side), scalars (k, 8), target (k, 8) as in `TARGETS` with lengths
+            relative to the crop's radius, ellipticity (k,), id (k,).
+        """
+        index = torch.from_numpy(np.asarray(indices, np.int64))
+        x, y, radius = self.some.x[index], self.some.y[index], self.some.radius[index]
+        scalars = self.scalars[index].clone()
+        if augment:
+            draw = torch.from_numpy(rng.normal(size=(3, len(index))).astype(np.float32))
+            x = x + 0.12 * radius * draw[0]
+            y = y + 0.12 * radius * draw[1]
+            change = 0.12 * draw[2]
+            radius = radius * change.exp()
+            scalars[:, 0] += change
+        crop = cr.cut(self.maps, self.some.row[index], x, y, radius, self.side)
+        t = self.truth[index]
+        log_radius = radius.log()
+        target = torch.stack(
+            [
+                t[:, 6],
+                (t[:, 0] - x) / radius,
+                (t[:, 1] - y) / radius,
+                t[:, 2] - log_radius,
+                t[:, 3] - log_radius,
+                torch.cos(2 * t[:, 4]),
+                torch.sin(2 * t[:, 4]),
+                t[:, 5],
+            ],
+            1,
+        )
+        if augment:
+            symmetry = rng.integers(0, 8, len(index))
+            crop = torch.stack([cr.turn(c, int(s)) for c, s in zip(crop, symmetry, strict=True)])
+            wide = torch.nn.functional.pad(target, (0, len(DECODED) - len(TARGETS)))
+            for s in range(8):
+                mine = torch.from_numpy(symmetry == s)
+                target[mine] = turn_decoded(wide[mine], s)[:, : len(TARGETS)]
+        return {
+            "crop": crop,
+            "scalars": scalars,
+            "target": target,
+            "ellipticity": t[:, 7],
+            "id": t[:, 8].long(),
+        }
+
+
+def collect(detector: CavityDetector, images: CavityImages, side: int) -> CandidateCrops:
+    """Run the U-Net over images and gather its candidates with their truth.
+
+    Parameters
+    ----------
+    detector : CavityDetector
+        Its decoder is not used.
+    images : CavityImages
+    side : int
+        Side of the crops.
+    """
+    candidates, scalars, truths = [], [], []
+    stacks: Tensor | None = None
+    a = images.arrays
+    block = 32
+    for first in range(0, len(images), block):
+        part = slice(first, first + block)
+        fields = [
+            torch.from_numpy(a["counts"][part].astype(np.float32)),
+            torch.from_numpy(np.square(a["root_model"][part].astype(np.float32))),
+            torch.from_numpy(a["exposure"][part].astype(np.float32)),
+            torch.from_numpy(a["invalid"][part] > 0),
+        ]
+        image = channels(*fields)
+        with torch.no_grad():
+            maps = detector.average_maps(image)
+            stack = cr.stack_maps(maps.cavity, maps.centre, image)
+        some = find_candidates(maps, (fields[0].shape[1], fields[0].shape[2]))
+        scalars.append(describe(some, maps, image, fields, torch.from_numpy(a["centre"][part])))
+        truths.append(assign(some, a["cavities"][part], a["index"][part]))
+        some.row += first
+        candidates.append(some)
+        if stacks is None:  # gigabytes: filled in place, since joining parts would take them twice
+            stacks = torch.empty((len(images), *stack.shape[1:]), dtype=torch.float16)
+        stacks[part] = stack
+        if first // block % 50 == 0:
+            log.info("candidates: %d of %d images", first, len(images))
+    joined = Candidates(
+        *(
+            torch.cat([getattr(c, name) for c in candidates])
+            for name in ("row", "x", "y", "radius", "peak")
+        )
+    )
+    assert stacks is not None, "no images"
+    return CandidateCrops(
+        stacks, joined, torch.cat(scalars), torch.cat(truths), side, images.fingerprint
+    )
+
+
+def assign(some: Candidates, table: NDArray, index: NDArray[np.int64]) -> Tensor:
+    """Truth of each candidate (`CandidateCrops.truth`); zeros for a false one.
+
+    Several candidates may belong to one cavity: the decoder brings them to the same ellipse, and
+    the less probable ones are dropped afterwards.
+    """
+    out = np.zeros((len(some), 9), np.float32)
+    for k in range(len(some)):
+        image = int(some.row[k])
+        true = table[image][table[image]["visible"]]
+        out[k, 8] = index[image]
+        if not len(true):
+            continue
+        radius = float(some.radius[k])
+        away = np.hypot(true["x"] - float(some.x[k]), true["y"] - float(some.y[k]))
+        distance = away / np.maximum(true["radius"], 1e-3)
+        factor = np.abs(np.log(true["radius"] / radius))
+        fits = (distance < NEAR) & (factor < np.log(ALIKE))
+        if not fits.any():
+            continue
+        t = true[np.argmin(np.where(fits, distance, np.inf))]
+        ellipticity = 1 - t["b"] / t["a"]
+        out[k, :8] = (
+            t["x"],
+            t["y"],
+            np.log(t["a"]),
+            np.log(t["b"]),
+            t["theta"],
+            t["decrement"],
+            1.0,
+            ellipticity,
+        )
+    return torch.from_numpy(out)
+
+
+class DecoderLoss:
+    """Cross-entropy of true or false; likelihoods of radius, position, decrement."""
+
+    def __call__(self, network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses of a batch, each a mean; sizes count for true candidates only."""
+        out = network(batch["crop"], batch["scalars"]).float()
+        d = dict(zip(DECODED, out.unbind(1), strict=True))
+        t = dict(zip(TARGETS, batch["target"].unbind(1), strict=True))
+        true = t["true"]
+        number = divisor(true.sum())
+
+        def mean(values: Tensor) -> Tensor:
+            return (values * true).sum() / number
+
+        radius_error = 0.5 * (d["log_a"] + d["log_b"] - t["log_a"] - t["log_b"])
+        place = (d["dx"] - t["dx"]) ** 2 + (d["dy"] - t["dy"]) ** 2
+        shape = nn.functional.smooth_l1_loss
+        axes = shape(d["log_a"], t["log_a"], reduction="none", beta=0.1) + shape(
+            d["log_b"], t["log_b"], reduction="none", beta=0.1
+        )
+        turn = (d["cos_2theta"] - t["cos_2theta"]) ** 2 + (d["sin_2theta"] - t["sin_2theta"]) ** 2
+        parts = {
+            "true": nn.functional.binary_cross_entropy_with_logits(d["logit"], true),
+            "radius": mean(gaussian(radius_error**2, d["log_var_radius"])),
+            "position": mean(gaussian(0.5 * place, d["log_var_position"])),
+            "axes": mean(axes),
+            "turn": mean(turn * batch["ellipticity"]),
+            "decrement": mean(
+                gaussian((d["decrement"] - t["decrement"]) ** 2, d["log_var_decrement"])
+            ),
+        }
+        total = (
+            2 * parts["true"]
+            + 0.3 * (parts["radius"] + parts["position"])
+            + 2 * parts["axes"]
+            + parts["turn"]
+            + 0.1 * parts["decrement"]
+        )
+        return {"loss": total, **parts}
+
+
+def gaussian(square: Tensor, log_var: Tensor) -> Tensor:
+    """Negative log-likelihood of a Gaussian, without its constant."""
+    log_var = log_var.clamp(-8, 3)
+    return 0.5 * (square * torch.exp(-log_var) + log_var)

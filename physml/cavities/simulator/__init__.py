@@ -1,0 +1,1 @@
+"""Simulated images of galaxy clusters with cavities."""

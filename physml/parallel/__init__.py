@@ -1,0 +1,1 @@
+"""Tasks spread over Dask workers, here or on other nodes."""

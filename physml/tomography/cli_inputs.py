@@ -1,0 +1,259 @@
+"""What stands behind the commands: sessions, laboratories, small files, the comparison."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from physml.exceptions import InputError
+
+from .core.checks import check_id, check_qubits
+from .core.readout import Readout, estimate_confusion, flips
+from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
+from .data.records import check_calibration, read_strict_json
+from .data.session import is_session, read_session
+from .inference.answers import NAMED, as_density_matrix, named_state
+from .inference.by_name import arguments_of, make_estimator
+from .inference.tomographer import Tomographer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomographer:
+    """Carry on with a session, or begin one.
+
+    Parameters
+    ----------
+    path : Path
+    given : dict
+        Arguments of the tomographer; None where the user said nothing.
+    readout : str, optional
+        As on the command line.
+
+    Raises
+    ------
+    InputError
+        The session was begun with other arguments.
+    """
+    arguments = {name: value for name, value in given.items() if value is not None}
+    if isinstance(design := arguments.get("design"), str) and design.endswith(".json"):
+        arguments["design"] = read_strict_json(_file(Path(design), "a file of settings"))
+    if os.path.lexists(path):
+        arguments = {**arguments_of(read_session(path)[0], path), **arguments}
+    else:
+        arguments.setdefault("n_qubits", 2)
+    if readout is not None:
+        n = check_qubits(arguments["n_qubits"])
+        arguments["readout"] = read_readout(readout, n)
+    return Tomographer(**arguments, session=path)
+
+
+def reach_laboratory(
+    tomographer: Tomographer,
+    simulate: str | None,
+    noise: float,
+    connect: str | None,
+    folder: Path | None,
+    timeout: float,
+) -> Laboratory:
+    """The laboratory that the user named; exactly one of three kinds.
+
+    Raises
+    ------
+    InputError
+    """
+    if sum(x is not None for x in (simulate, connect, folder)) != 1:
+        raise InputError.expected(
+            "laboratory", "one of --simulate, --connect and --folder", "none or several"
+        )
+    if simulate is not None:
+        state = named_state(simulate, tomographer.n_qubits)
+        d = len(state)
+        white = as_density_matrix(np.eye(d) / d, tomographer.n_qubits)
+        mixed = (1 - noise) * state + noise * white
+        return SimulatedLaboratory(mixed, tomographer.readout, tomographer.seed)
+    if folder is not None:
+        return FolderLaboratory(folder, timeout)
+    host, _, port = str(connect).rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise InputError.expected("--connect", "HOST:PORT", repr(connect))
+    return SocketLaboratory(host, int(port), timeout)
+
+
+def read_answers(path: Path) -> list[dict[str, Any]]:
+    """Counts by id from a JSON file: one object, or a list of them.
+
+    Raises
+    ------
+    InputError
+    """
+    data = read_strict_json(_file(path, "a file of counts"))
+    answers = data if isinstance(data, list) else [data]
+    for k, answer in enumerate(answers):
+        if not isinstance(answer, dict) or not {"id", "counts"} <= set(answer):
+            raise InputError.expected(path, "objects with id and counts", f"{answer!r:.60} at {k}")
+        check_id(answer["id"], f"{path}, id")
+    return answers
+
+
+def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> None:
+    """Record counts, with their settings where those were not asked for."""
+    from .core.measurements import Setting
+
+    for answer in answers:
+        setting: Any = answer["id"]
+        if "setting" in answer:
+            setting = Setting.from_dict({**answer["setting"], "id": answer["id"]})
+        tomographer.update(setting, answer["counts"], answer.get("time"))
+
+
+def read_readout(given: str | None, n_qubits: int) -> Readout | None:
+    """Readout errors from a probability or a JSON file.
+
+    Raises
+    ------
+    InputError
+    """
+    if given is None:
+        return None
+    try:
+        probability = float(given)
+    except ValueError:
+        pass
+    else:
+        if not 0 <= probability < 0.5:
+            raise InputError.expected("--readout", "a probability from 0 to 0.5", given)
+        return Readout(flips([probability] * n_qubits))
+    path = _file(Path(given), "a probability, or a file of readout errors")
+    data = read_strict_json(path)
+    if not isinstance(data, dict):
+        raise InputError.expected(path, "an object", type(data).__name__)
+    if "calibration" in data:
+        counts = check_calibration(data["calibration"], str(path))
+        if counts is None:
+            raise InputError.expected(path, "counts", "none")
+        return estimate_confusion(counts)
+    try:
+        return Readout.from_dict(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_target(given: str | None, n_qubits: int) -> Tensor | None:
+    """State by name, or of a JSON file: numbers or pairs [real, imaginary], a vector or a matrix.
+
+    Raises
+    ------
+    InputError
+    """
+    if given is None:
+        return None
+    path = Path(given)
+    if given.lower() in NAMED or not path.suffix:
+        return named_state(given, n_qubits)
+    data = read_strict_json(_file(path, "a state"))
+    if isinstance(data, dict):
+        data = data.get("density_matrix", data.get("state"))
+    try:
+        array = np.asarray(data, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError.expected(path, "numbers", str(error)[:80]) from error
+    d = 1 << n_qubits
+    if array.shape in ((d, 2), (d, d, 2)) and array.shape != (d, d):
+        array = array[..., 0] + 1j * array[..., 1]
+    return as_density_matrix(array, n_qubits, str(path))
+
+
+def estimator_of(path: Path) -> str:
+    """Estimator of a session; the neural one for other files."""
+    if not is_session(path):
+        return "neural"
+    return str(arguments_of(read_session(path)[0], path)["estimator"])
+
+
+def _file(path: Path, what: str) -> Path:
+    if not path.is_file():
+        raise InputError.expected(path, what, "a folder" if path.is_dir() else "no such file")
+    return path
+
+
+def compare(
+    names: Sequence[str],
+    ensemble: str,
+    n_qubits: int,
+    design: str,
+    copies: int,
+    states: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Infidelity of estimators on the first states of a frozen list.
+
+    Returns
+    -------
+    list of dict
+        ``estimator``, ``copies``, ``mean``, ``median``, ``p95`` of the infidelity, and
+        ``ms``, milliseconds of an update of one state in this batch.
+
+    Raises
+    ------
+    InputError
+        No such ensemble, design or estimator.
+    """
+    from physml.random import stream
+
+    from .evaluation.sets import evaluation_list, schedule
+    from .inference.designs import ADAPTIVE, FIXED
+    from .simulator.experiment import experiment
+
+    check_qubits(n_qubits, "--qubits")
+    if design not in (*ADAPTIVE, *FIXED):
+        raise InputError.expected(
+            "design", f"one of {', '.join((*ADAPTIVE, *FIXED))}", repr(design)
+        )
+    try:
+        rho = evaluation_list(ensemble, n_qubits, states)
+    except ValueError as error:
+        raise InputError(f"--ensemble: {error}") from error
+    made = {name: make_estimator(name) for name in names}  # a misspelt one stops all at once
+    rows = []
+    for name, estimator in made.items():
+        found = experiment(estimator, rho, design, schedule(copies), stream(seed, "test", 0))
+        for k, mark in enumerate(found.marks):
+            values = found.infidelity[:, k]
+            rows.append(
+                {
+                    "estimator": name,
+                    "copies": int(mark),
+                    "mean": float(values.mean()),
+                    "median": float(np.median(values)),
+                    "p95": float(np.quantile(values, 0.95)),
+                    "ms": 1e3 * float(found.update_seconds.mean()) / states,
+                }
+            )
+    return rows
+
+
+def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
+    """Print what `compare` found."""
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    view = Table(title=f"Infidelity: {title}", title_justify="left", box=None)
+    for name in ("estimator", "copies", "mean", "median", "95 %", "ms an update"):
+        view.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=True)
+    for row in rows:
+        numbers = [f"{row[name]:.2e}" for name in ("mean", "median", "p95")]
+        view.add_row(row["estimator"], str(row["copies"]), *numbers, f"{row['ms']:.3f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(view)

@@ -1,0 +1,1 @@
+"""Objects and formulas of states and measurements: no network, no file."""

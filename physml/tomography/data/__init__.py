@@ -1,0 +1,1 @@
+"""Users' counts, sessions and laboratories, read and checked."""

@@ -1,0 +1,218 @@
+"""To and from other programs: qutip's objects, qiskit's counts.
+
+Qubit 0 is the leftmost factor here and in qutip. In qiskit it is the last character of a bit
+string or of a Pauli label; both are turned round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from physml.exceptions import InputError
+
+from ..core.fixed_measurements import AXES, BASES
+from ..core.measurements import Setting, product_setting
+from ..core.operators import n_qubits
+
+if TYPE_CHECKING:
+    import qutip
+
+#: How far a density matrix may be from Hermitian, positive and of trace one.
+TOLERANCE = 1e-6
+
+
+def check_state(rho: ArrayLike | Tensor, d: int | None = None, place: str = "state") -> Tensor:
+    """A density matrix or a vector as a density matrix (d, d), complex128.
+
+    Parameters
+    ----------
+    rho : array or Tensor (d, d), (d,), or (d, 1)
+    d : int, optional
+        The dimension it has to have.
+    place : str
+        What to call it in errors.
+
+    Raises
+    ------
+    InputError
+        Not finite, not a state, or of another dimension.
+    """
+    array = rho.detach().cpu().numpy() if isinstance(rho, Tensor) else np.asarray(rho)
+    if array.dtype.kind not in "biufc":
+        raise InputError.expected(place, "numbers", f"type {array.dtype}")
+    array = array.astype(np.complex128)
+    if not np.isfinite(array).all():
+        raise InputError.expected(place, "finite numbers", "NaN or infinity")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 1:
+        array = array[:, None] * array.conj()
+    size = array.shape[0] if array.ndim == 2 else 0
+    if array.ndim != 2 or array.shape[1] != size or size < 2 or size & (size - 1):
+        raise InputError.expected(place, "a matrix of 2^n rows", f"shape {np.shape(rho)}")
+    if d is not None and size != d:
+        raise InputError.expected(
+            place, f"{n_qubits(d)} qubits (d = {d})", f"{n_qubits(size)} (d = {size})"
+        )
+    hermitian = 0.5 * (array + array.conj().T)
+    lowest = np.linalg.eigvalsh(hermitian)[0]
+    if np.abs(array - hermitian).max() > TOLERANCE:
+        raise InputError.expected(place, "a Hermitian matrix", "another")
+    if abs(np.trace(hermitian) - 1) > TOLERANCE:
+        raise InputError.expected(place, "trace 1", f"{np.trace(hermitian).real:.6g}")
+    if lowest < -TOLERANCE:
+        raise InputError.expected(place, "a positive matrix", f"an eigenvalue of {lowest:.3g}")
+    return torch.from_numpy(hermitian)
+
+
+def to_qutip(rho: Tensor | ArrayLike) -> qutip.Qobj:
+    """Density matrix (d, d) as a qutip object of n qubits."""
+    import qutip
+
+    array = rho.detach().cpu().numpy() if isinstance(rho, Tensor) else np.asarray(rho)
+    dims = [2] * n_qubits(array.shape[-1])
+    return qutip.Qobj(array, dims=[dims, dims])
+
+
+def from_qutip(state: qutip.Qobj | Any, d: int | None = None, place: str = "state") -> Tensor:
+    """Density matrix of a qutip object: a ket, a bra or a density matrix.
+
+    Raises
+    ------
+    InputError
+        It is no state of qubits, or of another dimension.
+    """
+    if getattr(state, "type", None) not in ("ket", "bra", "oper"):
+        kind = getattr(state, "type", type(state).__name__)
+        raise InputError.expected(place, "a ket, a bra or a density matrix", str(kind))
+    array = state.full()
+    return check_state(array.conj().T if state.type == "bra" else array, d, place)
+
+
+def qiskit_counts(
+    counts: Mapping[Any, Any], n: int, place: str = "qiskit counts"
+) -> NDArray[np.int64]:
+    """Counts of qiskit as an array.
+
+    Parameters
+    ----------
+    counts : mapping
+        Bit string ("01", "0 1" of two registers), hexadecimal ("0x1") or number -> count. The
+        last bit is qubit 0.
+    n : int
+        Number of qubits.
+
+    Returns
+    -------
+    ndarray (2^n,), int64
+        Qubit 0 is the first binary digit of the place.
+
+    Raises
+    ------
+    InputError
+        Bits of another number, or counts that are not whole numbers >= 0.
+    """
+    if not isinstance(counts, Mapping):
+        raise InputError.expected(place, "a mapping of bits to counts", type(counts).__name__)
+    out = np.zeros(1 << n, np.int64)
+    for key, value in counts.items():
+        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not whole or not 0 <= value <= 1 << 53:
+            raise InputError.expected(place, f"a whole number >= 0 for {key!r}", repr(value))
+        out[int(_bits(key, n, place)[::-1], 2)] += int(value)
+    return out
+
+
+def _bits(key: Any, n: int, place: str) -> str:
+    """Bits of a key, as qiskit writes them."""
+    bits = ""
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool) and key >= 0:
+        bits = format(int(key), f"0{n}b")
+    elif isinstance(key, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", key):
+        bits = format(int(key, 16), f"0{n}b")
+    elif isinstance(key, str) and re.fullmatch(r"[01 ]{1,64}", key):
+        bits = key.replace(" ", "")
+    if len(bits) != n:
+        raise InputError.expected(place, f"{n} bits", repr(key)[:80])
+    return bits
+
+
+def from_qiskit(
+    results: Mapping[str, Mapping[Any, Any]], order: Literal["qiskit", "ours"] = "qiskit"
+) -> list[tuple[Setting, NDArray[np.int64]]]:
+    """Settings and counts of circuits that end in Pauli measurements.
+
+    Parameters
+    ----------
+    results : mapping
+        Label, one of X, Y, Z for each qubit -> counts as for `qiskit_counts`.
+    order : {"qiskit", "ours"}
+        Whether the last or the first letter of a label is qubit 0. Bit strings are always
+        qiskit's.
+
+    Returns
+    -------
+    list of (Setting, ndarray (2^n,))
+        The id of a setting is its label with qubit 0 first.
+
+    Raises
+    ------
+    InputError
+        Labels of other letters or of different lengths, a setting without counts, or bad counts.
+    """
+    if not isinstance(results, Mapping) or not results:
+        raise InputError.expected("qiskit results", "counts by label", repr(results)[:80])
+    out = []
+    lengths = {len(label) for label in results if isinstance(label, str)}
+    for label, counts in results.items():
+        if not isinstance(label, str) or not re.fullmatch(r"[XYZ]{1,5}", label):
+            raise InputError.expected("qiskit results", "labels of X, Y, Z", repr(label)[:80])
+        if len(lengths) > 1:
+            raise InputError.expected(
+                "qiskit results", "labels of one length", str(sorted(lengths))
+            )
+        name = label[::-1] if order == "qiskit" else label
+        values = qiskit_counts(counts, len(name), f"counts of {label}")
+        if not values.sum():
+            raise InputError.expected(f"counts of {label}", "at least one", "none")
+        out.append((pauli_setting(name, int(values.sum())), values))
+    return out
+
+
+def pauli_setting(label: str, shots: int, id: str | None = None) -> Setting:
+    """Setting of a string of X, Y, Z, qubit 0 first; its id is the label unless given."""
+    if not re.fullmatch(f"[{AXES}]{{1,6}}", label):
+        raise InputError.expected("setting", "a string of X, Y, Z", repr(label)[:80])
+    local = BASES[torch.tensor([AXES.index(axis) for axis in label])]
+    return product_setting(local, shots, label if id is None else id)
+
+
+def from_labels(
+    labels: list[str], counts: ArrayLike, place: str = "counts"
+) -> list[tuple[Setting, NDArray[np.int64]]]:
+    """Settings and counts from Pauli labels and a table of counts (settings, 2^n)."""
+    table = np.asarray(counts)
+    if table.ndim != 2 or len(table) != len(labels) or table.dtype.kind not in "iu":
+        raise InputError.expected(
+            place,
+            f"whole numbers, a row for each of {len(labels)} settings",
+            f"shape {table.shape}, type {table.dtype}",
+        )
+    if table.size and table.min() < 0:
+        raise InputError.expected(place, "counts >= 0", str(table.min()))
+    out = []
+    for label, row in zip(labels, table.astype(np.int64), strict=True):
+        setting = pauli_setting(label, int(row.sum()))
+        if len(setting.effects) != len(row):
+            raise InputError.expected(
+                f"counts of {label}", f"{len(setting.effects)} outcomes", str(len(row))
+            )
+        out.append((setting, row))
+    return cast("list[tuple[Setting, NDArray[np.int64]]]", out)

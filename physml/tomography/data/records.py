@@ -1,0 +1,272 @@
+"""Measurements of a state: settings, counts, times, calibration; as Python and JSON have them.
+
+What a laboratory writes is untrusted: each reader checks everything before anything is used, and
+says which line or measurement is at fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physml.exceptions import InputError
+
+from ..core.checks import check_counts, check_id, check_qubits, check_time
+from ..core.measurements import Setting, pauli_settings
+from ..core.readout import Readout, estimate_confusion
+
+FORMAT = "physml tomography records 1"
+MAX_MEASUREMENTS = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One setting and its counts.
+
+    Attributes
+    ----------
+    setting : Setting
+    counts : ndarray (k,), int64
+    time : float, optional
+        Seconds since any moment; all of a file since the same.
+    """
+
+    setting: Setting
+    counts: NDArray[np.int64]
+    time: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        out: dict[str, Any] = {
+            "setting": self.setting.to_dict(),
+            "counts": [int(c) for c in self.counts],
+        }
+        return out if self.time is None else {**out, "time": self.time}
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Measurements of one state.
+
+    Attributes
+    ----------
+    n_qubits : int
+    measurements : list of Measurement
+        In the order of the file.
+    readout : Readout, optional
+        Confusion of the detectors.
+    calibration : ndarray (d, d), int64, optional
+        Counts of each outcome (columns) for each prepared basis state (rows); the readout follows
+        from them where it is not given.
+    name : str
+        For titles.
+    files : dict
+        What was read, by role.
+    remarks : list of str
+        What was done to the data and the user should know.
+    """
+
+    n_qubits: int
+    measurements: list[Measurement]
+    readout: Readout | None = None
+    calibration: NDArray[np.int64] | None = None
+    name: str = "records"
+    files: dict[str, Path] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        place = str(self.files.get("records", self.name))
+        check_qubits(self.n_qubits, place)
+        if self.calibration is not None and len(self.calibration) != 1 << self.n_qubits:
+            raise InputError.expected(
+                place,
+                f"calibration counts of {1 << self.n_qubits} states",
+                str(len(self.calibration)),
+            )
+        if self.calibration is not None and self.readout is None:
+            object.__setattr__(self, "readout", estimate_confusion(self.calibration))
+        if self.readout is not None and len(self.readout.confusion) != self.n_qubits:
+            raise InputError.expected(
+                place,
+                f"readout errors of {self.n_qubits} qubits",
+                f"of {len(self.readout.confusion)}",
+            )
+        check_dimensions(self.n_qubits, [m.setting for m in self.measurements], place)
+
+    @property
+    def copies(self) -> int:
+        """All counts."""
+        return sum(int(m.counts.sum()) for m in self.measurements)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Records {self.name}: {self.n_qubits} qubits, {len(self.measurements)} measurements, "
+            f"{self.copies} copies>"
+        )
+
+
+def check_dimensions(n_qubits: int, settings: Sequence[Setting], place: str) -> None:
+    """InputError where a setting is not of that many qubits."""
+    for setting in settings:
+        if setting.dimension != 1 << n_qubits:
+            raise InputError.expected(
+                place,
+                f"settings of {n_qubits} qubits, of dimension {1 << n_qubits}",
+                f"{setting.id!r} of dimension {setting.dimension}",
+            )
+
+
+def as_measurement(data: Any, place: str, number: int = 0) -> Measurement:
+    """One measurement as JSON has it, checked.
+
+    Either ``setting`` (as `Setting.to_dict` writes it), or ``axes``, a text of X, Y, Z for each
+    qubit; ``counts``, as a list or by outcome; ``id`` and ``time``.
+
+    Raises
+    ------
+    InputError
+    """
+    where = f"{place}, measurement {number}"
+    if not isinstance(data, dict):
+        raise InputError.expected(where, "an object", type(data).__name__)
+    if "counts" not in data:
+        raise InputError.expected(where, "counts", f"only {', '.join(map(str, data))[:80]}")
+    if "setting" in data:
+        try:
+            setting = Setting.from_dict(data["setting"])
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        name = setting.id or data.get("id") or f"{number:06d}"
+    elif isinstance(data.get("axes"), str):
+        setting = axes_setting(data["axes"], where)
+        name = data.get("id") or f"{number:06d}"
+    else:
+        raise InputError.expected(where, "a setting, or axes such as 'XZ'", "neither")
+    name = check_id(name, f"{where}, id")
+    counts = check_counts(data["counts"], setting, f"{where}, counts of {name!r}")
+    time = check_time(data.get("time"), f"{where}, time")
+    return Measurement(_named(setting, name, counts), counts, time)
+
+
+def axes_setting(axes: str, place: str) -> Setting:
+    """Pauli setting of a text of X, Y and Z, qubit 0 first.
+
+    Raises
+    ------
+    InputError
+    """
+    text = axes.strip().upper()
+    if not text or set(text) - set("XYZ"):
+        raise InputError.expected(place, "axes such as 'XZ'", repr(axes)[:40])
+    n = check_qubits(len(text), f"{place}, axes {text[:20]!r}")
+    return _pauli(n)[text]
+
+
+_PAULI: dict[int, dict[str, Setting]] = {}
+
+
+def _pauli(n: int) -> dict[str, Setting]:
+    if n not in _PAULI:
+        _PAULI[n] = {s.id: s for s in pauli_settings(n)}
+    return _PAULI[n]
+
+
+def _named(setting: Setting, name: str, counts: NDArray[np.int64]) -> Setting:
+    from dataclasses import replace
+
+    shots = setting.shots if setting.id else int(counts.sum())
+    return replace(setting, id=name, shots=shots)
+
+
+def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None) -> Records:
+    """Records from what JSON holds.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
+        raise InputError.expected(
+            place, "an object with a list of measurements", type(data).__name__
+        )
+    given = data["measurements"]
+    if not 0 < len(given) <= MAX_MEASUREMENTS:
+        raise InputError.expected(place, f"1 to {MAX_MEASUREMENTS} measurements", str(len(given)))
+    measurements = [as_measurement(m, place, k) for k, m in enumerate(given)]
+    n = data.get("n_qubits")
+    if n is None:
+        n = measurements[0].setting.dimension.bit_length() - 1
+    try:
+        readout = Readout.from_dict(data["readout"]) if data.get("readout") else None
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+    return Records(
+        check_qubits(n, f"{place}, n_qubits"),
+        measurements,
+        readout,
+        check_calibration(data.get("calibration"), place),
+        Path(place).stem,
+        dict(files or {}),
+    )
+
+
+def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
+    """Calibration counts (d, d) as integers, or None.
+
+    Raises
+    ------
+    InputError
+    """
+    if data is None:
+        return None
+    where = f"{place}, calibration"
+    try:
+        values = np.asarray(data, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError.expected(where, "a table of counts", str(error)) from error
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise InputError.expected(where, "a table of counts", f"shape {values.shape}, or NaN")
+    if (values < 0).any() or (values != np.floor(values)).any() or (values > 1 << 53).any():
+        raise InputError.expected(where, "whole numbers from 0 on", "others")
+    estimate_confusion(values)
+    return values.astype(np.int64)
+
+
+def read_strict_json(path: Path) -> Any:
+    """JSON without NaN, infinity and keys that are there twice.
+
+    Raises
+    ------
+    InputError
+    """
+
+    def constant(name: str) -> Any:
+        raise InputError.expected(path, "finite numbers", name)
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            raise InputError.expected(path, "each key once in an object", f"{pairs[0][0]!r} ...")
+        return out
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        return json.loads(text, parse_constant=constant, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise InputError.expected(path, "JSON", f"something else ({error})"[:200]) from error
+
+
+def records_to_dict(records: Records) -> dict[str, Any]:
+    """What `save_records` writes as JSON."""
+    out: dict[str, Any] = {"format": FORMAT, "n_qubits": records.n_qubits}
+    if records.calibration is not None:
+        out["calibration"] = cast("list[Any]", records.calibration.tolist())
+    if records.readout is not None and records.calibration is None:
+        out["readout"] = records.readout.to_dict()
+    return {**out, "measurements": [m.to_dict() for m in records.measurements]}

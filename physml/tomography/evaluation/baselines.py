@@ -1,0 +1,100 @@
+"""The methods that others use, each by its name, ready to be run on a list of states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..core.basis import BasisKind
+from ..core.estimator import Estimator
+from ..inference.classical.likelihood import MaximumLikelihood
+from ..inference.classical.linear import LinearInversion
+from ..inference.classical.particle_filter import ParticleFilter
+from ..inference.classical.two_stage import TwoStage
+from ..simulator.experiment import Experiment, experiment
+from .sets import MARKS, schedule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One row of a table.
+
+    Attributes
+    ----------
+    make
+        Makes the estimator, for a total number of copies.
+    design
+        See `run.experiment`.
+    fresh
+        Whether the estimator has to know the number of copies beforehand, so that each number is
+        an experiment of its own.
+    """
+
+    make: Callable[[int], Estimator]
+    design: str
+    fresh: bool = False
+
+
+#: All rows by name; the particle filters have 300 particles.
+BASELINES: Mapping[str, Baseline] = MappingProxyType(
+    {
+        "linear, pauli": Baseline(lambda total: LinearInversion(), "pauli"),
+        "maximum likelihood, pauli": Baseline(lambda total: MaximumLikelihood(), "pauli"),
+        "two-stage, global": Baseline(TwoStage, "global", fresh=True),
+        "two-stage, product": Baseline(TwoStage, "product", fresh=True),
+        "particle filter (HS), global": Baseline(
+            lambda total: ParticleFilter(prior="hs"), "global"
+        ),
+        "particle filter, global": Baseline(lambda total: ParticleFilter(), "global"),
+        "particle filter, product": Baseline(lambda total: ParticleFilter(), "product"),
+    }
+)
+
+
+def run_baseline(
+    baseline: Baseline,
+    rho: Tensor,
+    rng: np.random.Generator,
+    marks: Sequence[int] = MARKS,
+) -> Experiment:
+    """Run one method on all states; the times of `fresh` ones are those of all experiments.
+
+    Parameters
+    ----------
+    baseline
+        A value of `BASELINES`.
+    rho
+        (S, d, d) true states.
+    rng
+        See `run.experiment`.
+    marks
+        Numbers of copies at which to estimate, ascending.
+    """
+    if not baseline.fresh:
+        estimator = baseline.make(int(marks[-1]))
+        blocks = schedule(int(marks[-1]))
+        return experiment(estimator, rho, baseline.design, blocks, rng, marks=marks)
+    runs = []
+    for total in marks:
+        estimator = baseline.make(int(total))
+        assert isinstance(estimator, TwoStage)
+        kind: BasisKind = "product" if baseline.design == "product" else "global"
+        blocks = estimator.schedule(kind, rho.shape[-1])
+        (child,) = rng.spawn(1)
+        runs.append(experiment(estimator, rho, kind, blocks, child, marks=[int(total)]))
+    return Experiment(
+        marks=np.asarray(marks, dtype=np.int64),
+        infidelity=np.concatenate([run.infidelity for run in runs], 1),
+        estimates=torch.cat([run.estimates for run in runs], 1),
+        spread=np.concatenate([run.spread for run in runs], 1),
+        update_seconds=np.concatenate([run.update_seconds for run in runs]),
+        estimate_seconds=np.concatenate([run.estimate_seconds for run in runs]),
+    )

@@ -1,0 +1,135 @@
+"""The best that sets of bases can do for a known state: lines that no adaptive design can beat.
+
+The design is found for the true state, which nobody knows: an experiment that adapts gets there in
+the limit of many copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from ..core.limits import bures_metric, fisher_information
+from ..core.measurements import basis_effects, product_basis
+from ..core.operators import n_qubits, random_gaussian
+
+
+@dataclass(frozen=True)
+class BestBases:
+    """A set of bases for each state.
+
+    Attributes
+    ----------
+    value : Tensor (S,)
+        N times the infidelity.
+    floor : Tensor (S,)
+        No set of bases of this kind has less, as far as the search for a better basis went.
+    bases : Tensor (S, B, d, d)
+        Basis vectors in columns.
+    shares : Tensor (S, B)
+        Shares of the copies.
+    """
+
+    value: Tensor
+    floor: Tensor
+    bases: Tensor
+    shares: Tensor
+
+
+def best_bases(
+    rho: Tensor,
+    kind: Literal["global", "product"],
+    rng: Generator,
+    n_bases: int = 16,
+    steps: int = 500,
+) -> BestBases:
+    """Find bases and shares of copies that make tr(G I^-1) least.
+
+    All are changed together by gradient descent. The function is convex in the shares over all
+    bases, so that the best basis that could be added bounds what is left to gain: with
+    t = max_b tr(I^-1 G I^-1 I_b) no set has less than value^2 / t.
+
+    Parameters
+    ----------
+    rho : Tensor (S, d, d)
+        Full rank.
+    kind : {"global", "product"}
+    rng : Generator
+        Of the bases to start from.
+    n_bases : int
+        Bases for each state.
+    steps : int
+        Steps of the descent.
+    """
+    metric = bures_metric(rho)
+    raw = _start(rho, kind, n_bases, rng)
+    logits = torch.zeros(len(rho), n_bases, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.Adam([raw, logits], lr=0.05, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-4)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        value, _ = _value(raw, logits, kind, rho, metric)
+        value.log().sum().backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        value, weight = _value(raw, logits, kind, rho, metric)
+        shares = logits.softmax(-1)
+        bases = _bases(raw, kind)
+    gain = _largest_gain(bases, weight, kind, rho, rng)
+    return BestBases(value, value.square() / torch.maximum(gain, value), bases, shares)
+
+
+def _start(rho: Tensor, kind: str, n_bases: int, rng: Generator) -> Tensor:
+    """Matrices whose QR factors are the bases: half of them random, half near good guesses."""
+    d = rho.shape[-1]
+    n = n_qubits(d)
+    shape = (n, 2, 2) if kind == "product" else (d, d)
+    raw = random_gaussian((len(rho), n_bases, *shape), rng)
+    if kind == "global":
+        # Eigenvectors turned by angles from a percent to a radian.
+        size = torch.logspace(-2, 0, n_bases // 2, dtype=torch.float64)
+        vectors = torch.linalg.eigh(rho).eigenvectors.unsqueeze(1)
+        raw[:, : n_bases // 2] = vectors + size[:, None, None] * raw[:, : n_bases // 2]
+    return raw.requires_grad_()
+
+
+def _bases(raw: Tensor, kind: str) -> Tensor:
+    unitary = torch.linalg.qr(raw).Q
+    return product_basis(unitary) if kind == "product" else unitary
+
+
+def _value(
+    raw: Tensor, logits: Tensor, kind: str, rho: Tensor, metric: Tensor
+) -> tuple[Tensor, Tensor]:
+    """tr(G I^-1), and I^-1 G I^-1, for each state."""
+    each = fisher_information(basis_effects(_bases(raw, kind)), rho)
+    total = (logits.softmax(-1)[..., None, None] * each).sum(1)
+    solved = torch.linalg.solve(total, metric)
+    value = torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)
+    return value, torch.linalg.solve(total, solved.mT)
+
+
+def _largest_gain(
+    bases: Tensor, weight: Tensor, kind: Literal["global", "product"], rho: Tensor, rng: Generator
+) -> Tensor:
+    """Largest tr(I^-1 G I^-1 I_b) over bases, from many starts by gradient ascent."""
+    raw = _start(rho, kind, 32, rng)
+    optimiser = torch.optim.Adam([raw], lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 150, 1e-4)
+
+    def gain(of: Tensor) -> Tensor:
+        each = fisher_information(basis_effects(of), rho)
+        return torch.einsum("sab,scba->sc", weight, each)
+
+    for _ in range(150):
+        optimiser.zero_grad()
+        (-gain(_bases(raw, kind)).log().sum()).backward()
+        optimiser.step()
+        schedule.step()
+    with torch.no_grad():
+        return torch.cat([gain(_bases(raw, kind)), gain(bases)], 1).amax(1)

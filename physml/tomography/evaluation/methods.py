@@ -1,0 +1,160 @@
+"""All methods that are compared, learned or not, run alike: one row of a table each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..core.operators import fidelity
+from ..evaluation_settings import CELL, NEURAL
+from ..inference.cell.estimator import CellEstimator
+from ..inference.classical.particle_filter import ParticleFilter
+from ..inference.neural.estimator import NeuralEstimator
+from ..simulator.experiment import experiment
+from .baselines import BASELINES, Baseline, run_baseline
+from .sets import schedule
+
+if TYPE_CHECKING:
+    from ..core.estimator import Estimator
+
+Floats = NDArray[np.float64]
+
+#: States whose particles are compared with an estimate at once, to bound the memory.
+CHUNK = 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a method did on a list of states.
+
+    Attributes
+    ----------
+    infidelity : ndarray (S, m)
+        At each mark.
+    radius : ndarray (S, m)
+        Of its region, as infidelity; NaN for methods that have none.
+    spread : ndarray (S, m)
+        Infidelity that it expects; NaN for methods that have no opinion.
+    update_ms, estimate_ms : float
+        CPU time for one state where all are done in a batch: choosing a basis and taking in its
+        counts; estimating.
+    """
+
+    infidelity: Floats
+    radius: Floats
+    spread: Floats
+    update_ms: float
+    estimate_ms: float
+
+    @classmethod
+    def join(cls, parts: Sequence[Outcome]) -> Outcome:
+        """Outcomes of parts of a list, in their order."""
+        share = np.array([len(p.infidelity) for p in parts], np.float64)
+        return cls(
+            infidelity=np.concatenate([p.infidelity for p in parts]),
+            radius=np.concatenate([p.radius for p in parts]),
+            spread=np.concatenate([p.spread for p in parts]),
+            update_ms=float(np.average([p.update_ms for p in parts], weights=share)),
+            estimate_ms=float(np.average([p.estimate_ms for p in parts], weights=share)),
+        )
+
+
+def method(name: str, weights: Path | None = None) -> Baseline:
+    """How a row is made.
+
+    Parameters
+    ----------
+    name : str
+        One of `evaluation_settings.NEURAL`, `evaluation_settings.CELL` or `baselines.BASELINES`.
+    weights : Path, optional
+        Of the learned estimators; the shipped ones by default.
+    """
+    if name in NEURAL:
+        return Baseline(lambda total: NeuralEstimator.load(weights), name.removeprefix("neural, "))
+    if name in CELL:
+        return Baseline(
+            lambda total: CellEstimator.load(weights), name.removeprefix("particle cell, ")
+        )
+    return BASELINES[name]
+
+
+def run_method(
+    how: Baseline,
+    rho: Tensor,
+    marks: Sequence[int],
+    rng: np.random.Generator,
+    level: float = 0.9,
+) -> Outcome:
+    """Run one method on states.
+
+    Parameters
+    ----------
+    how : Baseline
+        See `method`.
+    rho : Tensor (S, d, d)
+    marks : sequence of int
+        Copies at which to estimate, ascending.
+    rng : Generator
+        Methods that are given equal ones meet equal luck, as far as they measure alike.
+    level : float
+        Of the regions.
+    """
+    radii: list[Floats] = []
+    if how.fresh:
+        done = run_baseline(how, rho, rng, marks)
+        radius = np.full(done.infidelity.shape, np.nan)
+    else:
+        total = int(marks[-1])
+        done = experiment(
+            how.make(total),
+            rho,
+            how.design,
+            schedule(total),
+            rng,
+            marks=marks,
+            observe=lambda copies, estimator: radii.append(region_radius(estimator, level)),
+        )
+        radius = np.stack(radii, 1)
+    return Outcome(
+        infidelity=done.infidelity,
+        radius=radius,
+        spread=done.spread,
+        update_ms=1e3 * float(done.update_seconds.mean()) / len(rho),
+        estimate_ms=1e3 * float(done.estimate_seconds.mean()) / len(rho),
+    )
+
+
+def region_radius(estimator: Estimator, level: float) -> Floats:
+    """Infidelity (S,) about the estimates within which the truth should lie.
+
+    The learned estimator has been calibrated; the particle filter counts its particles; others
+    have no regions: NaN.
+    """
+    if isinstance(estimator, NeuralEstimator) and estimator.d in estimator.regions:
+        return estimator.radius(level).numpy()
+    if isinstance(estimator, ParticleFilter):
+        estimate, states, weights = estimator.estimate(), estimator.particles(), estimator.weights()
+        far = torch.cat(
+            [
+                1 - fidelity(s, e[:, None].expand_as(s))
+                for s, e in zip(states.split(CHUNK), estimate.split(CHUNK), strict=True)
+            ]
+        )
+        return share_radius(far, weights, level).numpy()
+    return np.full(estimator.n_states, np.nan)
+
+
+def share_radius(far: Tensor, weights: Tensor, level: float) -> Tensor:
+    """Smallest of the distances (S, P) within which a share of the weights (S, P) lies, (S,)."""
+    order = far.argsort(1)
+    total = weights.gather(1, order).cumsum(1)
+    # Rounding must not ask for more than there is.
+    place = (total < level * total[:, -1:] * (1 - 1e-12)).sum(1, keepdim=True)
+    return far.gather(1, order).gather(1, place)[:, 0]

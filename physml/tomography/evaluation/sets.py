@@ -1,0 +1,159 @@
+"""The evaluation lists, frozen by seed, and the schedule of copies all methods are judged by.
+
+Nothing is ever chosen by what these lists say: designs, networks and thresholds come from
+`validation_list`, whose states are others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physml.random import stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SEED_EVAL = 18_120_669  # unlike any training seed
+SEED_VALID = 66_930_812  # of lists that things may be chosen by
+SEED_COVERAGE = 40_291_873  # of lists that shares inside regions are counted on
+LIST_SIZE = 160
+#: A share of 90 % is known to a hundredth from 1,000 states; longer lists begin with shorter ones.
+COVERAGE_SIZE = 4_000
+
+#: Numbers of copies at which estimates are judged.
+MARKS = (100, 1_000, 10_000, 100_000)
+
+#: Lists of each number of qubits that tables are made of.
+LISTS: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {
+        1: ("r_0.5", "r_0.9", "r_0.99", "r_1"),
+        2: ("hs", "pure", "pure_white_5"),
+        3: ("hs", "pure", "pure_white_5"),
+    }
+)
+
+#: Lengths of the Bloch vector of the one-qubit lists.
+BLOCH: Mapping[str, float] = MappingProxyType(
+    {"r_0.5": 0.5, "r_0.9": 0.9, "r_0.99": 0.99, "r_1": 1.0}
+)
+
+#: Place of each list among the random streams. Numbers are never reused: they are part of the data.
+_NUMBERS: Mapping[str, int] = MappingProxyType(
+    {
+        "hs": 0,
+        "pure": 1,
+        "pure_white_5": 2,
+        "bures": 3,
+        "rank_adaptive": 4,
+        "pure_white_1": 5,
+        "pure_white": 6,
+        "thermal": 7,
+        "w": 8,
+        "ghz": 9,
+        "bell": 10,
+        "mixture": 11,
+        "r_0.5": 12,
+        "r_0.9": 13,
+        "r_0.99": 14,
+        "r_1": 15,
+    }
+)
+_STRIDE = 1_000  # numbers of lists set apart for each number of qubits
+
+
+def evaluation_list(name: str, n_qubits: int, n: int = LIST_SIZE) -> Tensor:
+    """First states of a frozen list.
+
+    Parameters
+    ----------
+    name : str
+        An ensemble of `states.ENSEMBLES` or, for one qubit, one of `BLOCH`.
+    n_qubits : int
+    n : int
+        At most `LIST_SIZE`; those of a shorter list are the first of a longer one.
+
+    Returns
+    -------
+    Tensor (n, d, d), complex128
+
+    Raises
+    ------
+    ValueError
+        No such list, or more states than it has.
+    """
+    return _list(name, n_qubits, n, SEED_EVAL, 0)
+
+
+def validation_list(name: str, n_qubits: int, n: int = LIST_SIZE, page: int = 0) -> Tensor:
+    """States of the same ensembles to choose by; each page holds others."""
+    return _list(name, n_qubits, n, SEED_VALID, page)
+
+
+def coverage_list(name: str, n_qubits: int, n: int = 1_000) -> Tensor:
+    """First states of a longer frozen list of the same ensemble, to count how many regions hold.
+
+    Nothing is chosen by these lists, as by those of the evaluation. At most `COVERAGE_SIZE` states.
+    """
+    return _list(name, n_qubits, n, SEED_COVERAGE, 0, COVERAGE_SIZE)
+
+
+def _list(name: str, n_qubits: int, n: int, seed: int, page: int, size: int = LIST_SIZE) -> Tensor:
+    from ..core.states import ENSEMBLES, bloch_length
+
+    if name not in _NUMBERS:
+        raise ValueError(f"unknown list {name!r}: expected one of {', '.join(_NUMBERS)}")
+    if not 1 <= n <= size:
+        raise ValueError(f"a list has {size} states, asked for {n}")
+    if n_qubits < 1 or page < 0:
+        raise ValueError(f"expected n_qubits >= 1 and page >= 0, got {n_qubits} and {page}")
+    draw = partial(bloch_length, length=BLOCH[name]) if name in BLOCH else ENSEMBLES[name]
+    index = (page * 100 + n_qubits) * _STRIDE + _NUMBERS[name]
+    return draw(size, 1 << n_qubits, stream(seed, "evaluate", index))[:n]
+
+
+def schedule(n_max: int, first: int = 3, growth: float = 1.1) -> list[int]:
+    """Sizes of the blocks in which copies are measured.
+
+    Each block is 10 % larger than the one before, so that their number grows as log(copies); the
+    powers of ten from 100 on, and `n_max`, are ends of blocks.
+
+    Parameters
+    ----------
+    n_max : int
+        Copies in all, >= 1.
+    first : int
+        Copies of the first block.
+    growth : float
+        Size of a block over that of the one before, > 1.
+
+    Returns
+    -------
+    list of int
+        They sum to `n_max`.
+    """
+    if n_max < 1 or first < 1 or growth <= 1:
+        raise ValueError(f"expected n_max, first >= 1, growth > 1; got {n_max}, {first}, {growth}")
+    # Numbers in Python, as copies may be 1e12 and more.
+    stops = sorted({10**k for k in range(2, len(str(n_max)))} | {n_max})
+    sizes: list[int] = []
+    spent, size = 0, float(first)
+    for stop in (s for s in stops if s <= n_max):
+        while spent < stop:
+            block = round(size)
+            # What would be left for a last block of less than half the size joins this one.
+            if spent + 1.5 * block >= stop:
+                block = stop - spent
+            sizes.append(block)
+            spent += block
+            size *= growth
+    return sizes
+
+
+def ends(blocks: list[int]) -> np.ndarray:
+    """Copies spent at the end of each block, int64."""
+    return np.cumsum(np.asarray(blocks, np.int64))

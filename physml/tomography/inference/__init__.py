@@ -1,0 +1,1 @@
+"""Estimators, regions, goodness of fit and the tomographer."""

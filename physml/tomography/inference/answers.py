@@ -1,0 +1,188 @@
+"""What a tomographer answers: regions, intervals, and the names of functionals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from physml.exceptions import InputError
+
+from ..core.operators import concurrence, fidelity, purity
+
+Functional = Callable[[Tensor], Tensor]
+"""From density matrices (M, d, d) to numbers (M,)."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A ball of states about the estimate.
+
+    Attributes
+    ----------
+    level : float
+        Probability that the true state lies in it.
+    infidelity : float
+        Its radius as 1 - F to the estimate.
+    bures : float
+        The same as Bures distance, sqrt(2 (1 - sqrt F)).
+    effective_size : float or None
+        Independent posterior samples it rests on; None where it is calibrated instead: its radius
+        then was measured on simulated experiments.
+    complete : bool
+        Whether the measurements determine the state (are informationally complete).
+    notes : list of str
+        What the user has to know about it.
+    """
+
+    level: float
+    infidelity: float
+    bures: float
+    effective_size: float | None
+    complete: bool
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number that follows from the state, with its interval.
+
+    Attributes
+    ----------
+    name : str
+    value : float
+        Of the estimate.
+    low, high : float
+        Shortest interval of the posterior, long enough to contain the estimate.
+    level : float
+        Probability that the true value lies in it.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    level: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+
+ANY: tuple[float, float] = (-math.inf, math.inf)
+
+
+def functional(
+    given: Any, n_qubits: int, target: Any = None
+) -> tuple[str, Functional, tuple[float, float]]:
+    """Name, function and bounds of a functional.
+
+    Parameters
+    ----------
+    given : str, callable, or a state
+        "purity", "concurrence", "fidelity" (needs `target`); a function of density matrices
+        (M, d, d), complex128 tensors, that gives (M,) numbers, with its `bounds` as an attribute
+        where it has any; or a state, for the fidelity to it.
+    n_qubits : int
+    target : state, optional
+        Density matrix (d, d) or vector (d,): a Qobj, array or tensor.
+
+    Raises
+    ------
+    InputError
+    """
+    if callable(given) and not hasattr(given, "full"):
+        return getattr(given, "__name__", "functional"), given, getattr(given, "bounds", ANY)
+    if not isinstance(given, str):
+        return functional("fidelity", n_qubits, given)
+    if given == "purity":
+        return given, purity, (0.5**n_qubits, 1.0)
+    if given == "concurrence":
+        if n_qubits != 2:
+            raise InputError.expected("concurrence", "2 qubits", str(n_qubits))
+        return given, concurrence, (0.0, 1.0)
+    if given == "fidelity":
+        if target is None:
+            raise InputError.expected("fidelity", "a target", "none")
+        state = as_density_matrix(target, n_qubits)
+
+        def to_target(rho: Tensor) -> Tensor:
+            return fidelity(rho, state.expand_as(rho))
+
+        # Where it has its bound; see `posterior.Posterior.interval`.
+        to_target.attained = state  # type: ignore[attr-defined]
+        return given, to_target, (0.0, 1.0)
+    raise InputError.expected(
+        "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
+    )
+
+
+def as_density_matrix(given: Any, n_qubits: int, place: str = "target") -> Tensor:
+    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length but zero.
+
+    Raises
+    ------
+    InputError
+        It is no state of that many qubits.
+    """
+    from ..data.qiskit import check_state, from_qutip
+
+    d = 1 << n_qubits
+    if hasattr(given, "full"):  # qutip, without importing it
+        return from_qutip(given, d, place)
+    if hasattr(given, "detach"):
+        given = given.detach().cpu().numpy()
+    try:
+        array = np.asarray(given, np.complex128)
+    except (TypeError, ValueError) as error:
+        raise InputError.expected(place, "a state", repr(given)[:60]) from error
+    if array.ndim == 1 and np.isfinite(array).all():
+        norm = np.linalg.norm(array)
+        if norm == 0:
+            raise InputError.expected(place, "a vector that is not zero", "zero")
+        array = array / norm
+    return check_state(array, d, place)
+
+
+NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")
+
+
+def named_state(name: str, n_qubits: int) -> Tensor:
+    """Pure states by name: Bell states, GHZ, W, and ``0 1 + - i -i`` of each qubit.
+
+    Raises
+    ------
+    InputError
+        No such name, or not of that many qubits.
+    """
+    d = 1 << n_qubits
+    psi: Any = np.zeros(d, np.complex128)
+    key = name.lower()
+    bells = {"phi+": (0, 3, 1), "phi-": (0, 3, -1), "psi+": (1, 2, 1), "psi-": (1, 2, -1)}
+    single = {
+        "0": (1, 0),
+        "1": (0, 1),
+        "+": (1, 1),
+        "-": (1, -1),
+        "i": (1, 1j),
+        "-i": (1, -1j),
+    }
+    if key in bells:
+        if n_qubits != 2:
+            raise InputError.expected(f"state {name}", "2 qubits", str(n_qubits))
+        a, b, sign = bells[key]
+        psi[a], psi[b] = 1, sign
+    elif key == "ghz":
+        psi[0] = psi[-1] = 1
+    elif key == "w":
+        psi[[1 << k for k in range(n_qubits)]] = 1
+    elif key in single:
+        psi = np.ones(1, np.complex128)
+        for _ in range(n_qubits):
+            psi = np.kron(psi, np.array(single[key], np.complex128))
+    else:
+        raise InputError.expected("state", f"one of {', '.join(NAMED)}", repr(name))
+    return as_density_matrix(psi, n_qubits, f"state {name}")

@@ -1,0 +1,1 @@
+"""The particle cell, a learned bank of candidate states."""

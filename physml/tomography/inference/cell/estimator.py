@@ -1,0 +1,243 @@
+"""The particle cell as an estimator, which also turns the measurement to be made next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from physml.exceptions import InputError
+
+from ...core.basis import Basis, BasisKind
+from ...core.basis_choice import (
+    FLOOR,
+    choose_basis,
+    expected_infidelity,
+    global_candidates,
+    infidelity_metric,
+)
+from ...core.estimator import Estimator
+from ...core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
+from ...core.measurements import basis_effects
+from ...core.operators import from_coordinates, random_unitary, to_coordinates
+from ..classical.tally import Tally
+from .cell import Bank, Cell, Outlook, hedge, posterior_covariance
+from .weights import load_cells
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from torch import Tensor
+
+#: Designs of `run.experiment` by bases and by how they are chosen.
+BASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "bases": {"fixed": "pauli", "random": "random_global", "adaptive": "global"},
+        "product": {"fixed": "pauli", "random": "random_product", "adaptive": "product"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Turned(Basis):
+    """A measurement that is no basis, turned by a unitary: effects U E U^+.
+
+    Attributes
+    ----------
+    fixed
+        (k, d, d) effects before the turn.
+    """
+
+    fixed: Tensor | None = None
+
+    @property
+    def effects(self) -> Tensor:
+        """(S, k, d, d)."""
+        assert self.fixed is not None
+        u = self.unitary[:, None]
+        return u @ self.fixed @ u.mH
+
+
+def whole_measurement(name: str, n: int) -> Tensor:
+    """Effects (k, d, d) of an informationally complete measurement of n qubits.
+
+    ``"sic"`` and ``"pairwise"`` as in `fixed_povm`; ``"mub"``: one of the unbiased bases at random.
+    """
+    if name == "sic":
+        return sic_effects(n)
+    if name == "pairwise":
+        return pairwise_effects(n)
+    if name == "mub":
+        bases = basis_effects(mub_bases(n))
+        return bases.flatten(0, 1) / len(bases)
+    raise InputError.expected("povm", "sic, mub or pairwise", repr(name))
+
+
+class CellEstimator(Estimator):
+    """A bank of particles taken round a trained cell.
+
+    Parameters
+    ----------
+    cells
+        The cell, or one for each dimension; None: the shipped ones.
+    n_particles
+        P; any number, as the networks look at one particle at a time.
+    povm
+        None: `next_basis` gives bases. Effects (k, d, d): it turns these.
+    at_random
+        Whether `next_basis` turns `povm` at random instead of by choice.
+    learning
+        Whether the gradients of the last update are kept.
+    """
+
+    name: ClassVar[str] = "particle_cell"
+    order_free: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        cells: Cell | Mapping[int, Cell] | None = None,
+        n_particles: int = 100,
+        povm: Tensor | None = None,
+        *,
+        at_random: bool = False,
+        learning: bool = False,
+    ) -> None:
+        if n_particles < 2:
+            raise InputError.expected("n_particles", "at least 2", str(n_particles))
+        if cells is None:
+            cells = load_cells()[0]
+        self.cells, self.n_particles, self.povm = cells, n_particles, povm
+        self.at_random, self.learning = at_random, learning
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None, **arguments: Any) -> CellEstimator:
+        """Estimator with the cells of a weights file, or with the shipped ones.
+
+        Raises
+        ------
+        InputError
+            Not weights of this pipeline, or there is no cell among them.
+        """
+        return cls(load_cells(path)[0], **arguments)
+
+    def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
+        """Draw the particles. See `Estimator.start`.
+
+        Raises
+        ------
+        InputError
+            There is no cell for this dimension.
+        """
+        if isinstance(self.cells, Cell):
+            self.cell = self.cells
+        elif d in self.cells:
+            self.cell = self.cells[d]
+        else:
+            known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.cells))
+            raise InputError.expected(
+                "number of qubits",
+                f"one that there are cells for ({known})",
+                str(d.bit_length() - 1),
+            )
+        self.n_states, self.d, self._rng = n_states, d, rng
+        self.tally = Tally(n_states, d)
+        self.bank = Bank.draw(n_states, self.n_particles, d, rng)
+        self._outlook: Outlook | None = None
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Take in counts. See `Estimator.update`."""
+        block = self.tally.add(effects, counts)
+        with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+            self.bank = self.cell(self.bank.detach(), self.tally, block, self._rng)
+        self._outlook = None
+
+    def forget(self) -> None:
+        """Drop gradients, and what the networks said before they were changed."""
+        self.bank, self._outlook = self.bank.detach(), None
+
+    def outlook(self) -> Outlook:
+        """Estimate and confidence, with their gradients where it is learning."""
+        if self._outlook is None:
+            with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
+                self._outlook = self.cell.outlook(self.bank, self.tally)
+        return self._outlook
+
+    def estimate(self) -> Tensor:
+        """Density matrices (S, d, d). See `Estimator.estimate`."""
+        return self.outlook().state.detach()
+
+    def spread(self) -> Tensor:
+        """Expected infidelity (S,)."""
+        return self.outlook().log_infidelity.detach().exp().clamp(max=1.0)
+
+    def covariance(self) -> Tensor:
+        """Covariance by Fisher's information, scaled to the confidence of the network."""
+        with torch.no_grad():
+            estimate = self.estimate()
+            centre = hedge(to_coordinates(estimate), self.tally)
+            covariance = posterior_covariance(centre, self.tally)
+            expected = expected_infidelity(from_coordinates(centre), covariance)
+            scale = (self.spread() / expected.clamp(min=FLOOR)).clamp(0.1, 10)
+            return covariance * scale[:, None, None]
+
+    def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
+        """Measurement to be made next, see `Estimator.next_basis`; `kind` is for bases only."""
+        if self.povm is not None and self.at_random:
+            u = torch.as_tensor(random_unitary(self.n_states, self.d, rng))
+            return Turned(u, None, self.povm)
+        rho, covariance = self.estimate(), self.covariance()
+        if self.povm is None:
+            return choose_basis(kind, rho, covariance, rng, shots)
+        unitaries = global_candidates(rho, rng)
+        best = turning_gains(unitaries, self.povm, rho, covariance, shots).argmax(-1)
+        return Turned(unitaries[torch.arange(self.n_states), best], None, self.povm)
+
+
+def turning_gains(
+    unitaries: Tensor, effects: Tensor, rho: Tensor, covariance: Tensor, shots: float
+) -> Tensor:
+    """Expected fall of the infidelity (S, m) by effects (k, d, d) under unitaries (S, m, d, d).
+
+    As `design.gains`, by the information of all outcomes, which may be more than coordinates.
+    """
+    u = unitaries[:, :, None]
+    g = to_coordinates(u @ effects @ u.mH)
+    p = (g @ to_coordinates(rho)[:, None, :, None])[..., 0].clamp(min=FLOOR)
+    g = g[..., 1:]
+    information = g.mT @ (g * (shots / p)[..., None])
+    after = torch.linalg.inv(torch.linalg.inv(covariance)[:, None] + information)
+    metric = infidelity_metric(rho)
+    return -(metric[:, None] * (after - covariance[:, None])).sum((-2, -1))
+
+
+def arm(
+    cell: Cell, n_particles: int, povm: str, how: str, n: int, learning: bool = False
+) -> tuple[CellEstimator, str | Tensor]:
+    """Estimator and design, as `run.experiment` takes them, of a way to measure n qubits.
+
+    Parameters
+    ----------
+    cell, n_particles, learning
+        See `CellEstimator`.
+    povm
+        ``"bases"``, ``"product"`` (bases of each qubit), or a name of `whole_measurement`.
+    how
+        ``"fixed"`` (bases: those of Pauli, in turn), ``"random"`` (turned by a Haar-random unitary,
+        another for each block), ``"adaptive"`` (turned by choice).
+    n
+        Qubits.
+    """
+    if how not in ("fixed", "random", "adaptive"):
+        raise InputError.expected("how", "fixed, random or adaptive", repr(how))
+    if povm in BASES:
+        return CellEstimator(cell, n_particles, learning=learning), BASES[povm][how]
+    effects = whole_measurement(povm, n)
+    if how == "fixed":
+        return CellEstimator(cell, n_particles, learning=learning), effects
+    at_random = how == "random"
+    made = CellEstimator(cell, n_particles, effects, at_random=at_random, learning=learning)
+    return made, "global"

@@ -1,0 +1,1 @@
+"""Estimators that learn nothing: linear, likelihood, particle filter."""

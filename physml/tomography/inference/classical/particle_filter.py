@@ -1,0 +1,196 @@
+"""Adaptive Bayesian estimation by weighted samples of the posterior.
+
+Each experiment has P particles: density matrices rho = A A^+ / tr with Gaussian matrices A, whose
+law is the prior. Counts multiply the weights by the exact likelihood. Where too few particles
+carry the weight, they are drawn anew and moved by Markov steps that leave the exact posterior of
+all data so far invariant; a block of counts too large for one step is taken in by parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+
+from physml.exceptions import InputError
+
+from ...core.basis_choice import expected_infidelity
+from ...core.estimator import Estimator
+from ...core.operators import from_coordinates
+from .particle_moves import MOVES, TAU_MAX, coordinates_of, gaussian, principal_logarithms
+from .tally import Tally, log_likelihood
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+#: Numbers held at once for the likelihood: what fits into the caches is fastest.
+CHUNK = 2_000_000
+#: Moves of one round.
+KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"hs": ("stretch", "mix"), "rank_adaptive": ("stretch", "slide", "turn", "mix")}
+)
+
+
+class ParticleFilter(Estimator):
+    """Sequential Monte Carlo with the exact likelihood.
+
+    Parameters
+    ----------
+    n_particles
+        P.
+    prior
+        ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
+    moves
+        Rounds of Markov steps after each resampling: `KINDS`.
+    threshold
+        Effective share of the particles below which they are resampled.
+
+    References
+    ----------
+    Huszar, Houlsby, PRA 85, 052120 (2012); Del Moral, Doucet, Jasra, J. R. Statist. Soc. B 68, 411
+    (2006); Cotter, Roberts, Stuart, White, Stat. Sci. 28, 424 (2013) for the moves.
+    """
+
+    name: ClassVar[str] = "particle_filter"
+    order_free: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        n_particles: int = 300,
+        prior: Literal["hs", "rank_adaptive"] = "rank_adaptive",
+        moves: int = 10,
+        threshold: float = 0.5,
+    ) -> None:
+        if prior not in ("hs", "rank_adaptive"):
+            raise InputError.expected("prior", "hs or rank_adaptive", repr(prior))
+        self.n_particles, self.prior = n_particles, prior
+        self.moves, self.threshold = moves, threshold
+
+    def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
+        """Draw the particles from the prior. See `Estimator.start`."""
+        self.n_states, self.d, self._rng = n_states, d, rng
+        self.tally = Tally(n_states, d)
+        shape = (n_states, self.n_particles)
+        self._a = gaussian((*shape, d, d), rng)
+        high = TAU_MAX if self.prior == "rank_adaptive" else 0.0
+        self._tau = torch.as_tensor(rng.uniform(0, high, shape))
+        self._x = coordinates_of(self._a, self._tau)
+        self._log_weight = torch.zeros(shape, dtype=torch.float64)
+        first = torch.tensor([MOVES[name].first for name in KINDS[self.prior]]).double()
+        self._step = first.expand(n_states, -1).clone()
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Weigh the particles, moving them where needed. See `Estimator.update`."""
+        g, counts = self.tally.add(effects, counts)
+        value = log_likelihood(g, counts, self._x)
+        done = torch.zeros(self.n_states, dtype=torch.float64)
+        while True:
+            part = self._bearable(value, 1 - done)
+            self._log_weight += part[:, None] * value
+            self._log_weight -= self._log_weight.amax(1, keepdim=True)
+            done = done + part
+            short = torch.nonzero(done < 1)[:, 0]
+            if not len(short):
+                return
+            self._rejuvenate(short, g, counts, done)
+            value[short] = log_likelihood(g[short], counts[short], self._x[short])
+
+    def estimate(self) -> Tensor:
+        """Posterior mean (S, d, d)."""
+        return from_coordinates(self._mean())
+
+    def covariance(self) -> Tensor:
+        """Covariance of the particles; see `Estimator.covariance`."""
+        off = (self._x - self._mean()[:, None])[..., 1:]
+        return off.mT @ (off * self.weights()[..., None])
+
+    def spread(self) -> Tensor:
+        """Expected infidelity (S,) of the posterior mean, to second order."""
+        return expected_infidelity(self.estimate(), self.covariance())
+
+    def weights(self) -> Tensor:
+        """Normalised weights (S, P)."""
+        return torch.softmax(self._log_weight, 1)
+
+    def particles(self) -> Tensor:
+        """Density matrices (S, P, d, d)."""
+        return from_coordinates(self._x)
+
+    def effective_size(self) -> Tensor:
+        """Effective number of particles (S,): 1 / sum of the squared weights."""
+        return _effective(self._log_weight)
+
+    def _mean(self) -> Tensor:
+        return (self.weights()[:, None] @ self._x)[:, 0]
+
+    def _bearable(self, value: Tensor, left: Tensor) -> Tensor:
+        """Largest parts (S,) <= left of the new log-likelihood that leave enough particles."""
+        enough = self.threshold * self.n_particles
+        part = left.clone()
+        bad = torch.nonzero(_effective(self._log_weight + left[:, None] * value) < enough)[:, 0]
+        if len(bad):
+            weight, worth = self._log_weight[bad], value[bad]
+            low, high = torch.zeros(len(bad), dtype=torch.float64), left[bad]
+            # So many halvings find parts as small as the ones that 1e12 copies at once require.
+            for _ in range(60):
+                middle = 0.5 * (low + high)
+                fine = _effective(weight + middle[:, None] * worth) >= enough
+                low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
+            part[bad] = low
+        return part
+
+    def _rejuvenate(self, which: Tensor, g: Tensor, counts: Tensor, done: Tensor) -> None:
+        """Resample the experiments `which`, then move: `done` (S,) of the last block counts."""
+        weights = torch.softmax(self._log_weight[which], 1)
+        start = torch.as_tensor(self._rng.random((len(which), 1)))
+        places = (start + torch.arange(self.n_particles)) / self.n_particles
+        chosen = torch.searchsorted(weights.cumsum(1).contiguous(), places)
+        chosen = chosen.clamp(max=self.n_particles - 1)
+        rows = which[:, None]
+        a, tau, x = self._a[rows, chosen], self._tau[rows, chosen], self._x[rows, chosen]
+        all_g, all_counts, _ = self.tally.stacked()
+        data = all_g[which], all_counts[which]
+        # The tally holds the whole of the block: what is not yet to count is taken off again.
+        extra = g[which], counts[which] * (1 - done[which])[:, None]
+        step = self._step[which]
+        mean = from_coordinates(self._mean()[which])
+        directions = principal_logarithms(mean, self.covariance()[which])
+        value = self._target(data, extra, x)
+        for _ in range(self.moves):
+            for kind, name in enumerate(KINDS[self.prior]):
+                move = MOVES[name]
+                new = move.propose(a, tau, step[:, kind], directions, self._rng)
+                new_x, new_value = x, value
+                if not move.keeps_state:
+                    new_x = coordinates_of(new.a, new.tau)
+                    new_value = self._target(data, extra, new_x)
+                luck = torch.as_tensor(self._rng.random(value.shape)).log()
+                accept = luck < new_value - value + new.log_ratio
+                a = torch.where(accept[..., None, None], new.a, a)
+                tau = torch.where(accept, new.tau, tau)
+                x = torch.where(accept[..., None], new_x, x)
+                value = torch.where(accept, new_value, value)
+                factor = torch.exp(accept.double().mean(1) - move.acceptance)
+                step[:, kind] = (step[:, kind] * factor).clamp(max=move.largest)
+        self._a[which], self._tau[which], self._x[which] = a, tau, x
+        self._step[which] = step
+        self._log_weight[which] = 0
+
+    @staticmethod
+    def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
+        """Log-likelihood (S, P) of all data but `extra`, a few experiments at a time."""
+        size = max(1, CHUNK // max(1, x.shape[1] * data[0].shape[1]))
+        parts = [
+            log_likelihood(data[0][i : i + size], data[1][i : i + size], x[i : i + size])
+            for i in range(0, len(x), size)
+        ]
+        return torch.cat(parts) - log_likelihood(*extra, x)
+
+
+def _effective(log_weight: Tensor) -> Tensor:
+    """Effective number of particles (S,) of logarithms of weights (S, P)."""
+    weight = torch.softmax(log_weight, 1)
+    return 1 / weight.square().sum(1)

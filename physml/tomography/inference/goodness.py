@@ -1,0 +1,285 @@
+"""Whether the data fit a state, and one and the same from beginning to end.
+
+Two likelihood ratios: that of the best probabilities to the best state (goodness of fit), and that
+of two states, one for each half of the data, to one (drift). Both are judged by a parametric
+bootstrap with refits, since neither follows a chi-squared law near pure states, where many
+outcomes are expected less than once and the best state lies on the border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from physml.exceptions import InputError
+
+from ..core.operators import to_coordinates
+from .classical.likelihood import maximum_likelihood
+from .classical.tally import TINY
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+ALARM = 1e-3
+"""Probability below which the data are said not to fit."""
+
+REPLICATES = 60
+"""Simulated data sets. Their mean and spread are used, not their extremes."""
+
+LIKELIHOOD_TOLERANCE = 0.02
+"""Log-likelihood that a fit may miss: little against the 1 that matters."""
+
+ITERATIONS = 1000
+"""Most steps of a fit. The few that would take more miss the same for data and replicates."""
+
+WHITE = 1e-3
+"""White part of the state at which a fit begins: fits need full rank."""
+
+
+@dataclass(frozen=True)
+class GoodnessOfFit:
+    """How well the data fit a state.
+
+    Attributes
+    ----------
+    statistic : float
+        2 sum n log(n / (N p)) at the most likely state.
+    degrees_of_freedom : float
+        Mean of the statistic for data of that state: what it should be about.
+    p_value : float
+        Probability of a statistic as large for data of a state.
+    drift_statistic, drift_p_value : float or None
+        The same for two states against one; None where the data cannot be cut in two.
+    residuals : dict of str to float
+        Contribution of each setting to the statistic less the number of its outcomes but one,
+        in units of its standard deviation; of settings with the same effects, the first id.
+    replicates : int
+    warnings : list of str
+        What the user has to know, in words; empty where all is well.
+    """
+
+    statistic: float
+    degrees_of_freedom: float
+    p_value: float
+    drift_statistic: float | None
+    drift_p_value: float | None
+    residuals: dict[str, float]
+    replicates: int
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is nothing to warn of."""
+        return not self.warnings
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Counts of both halves by distinct measurement; `ends` are the limits of measurements."""
+
+    coordinates: Tensor  # (M, d * d)
+    halves: NDArray[np.int64]  # (2, M)
+    ends: list[int]
+    names: list[str]
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        return self.halves.sum(0)
+
+
+def goodness_of_fit(
+    effects: Sequence[NDArray[np.complex128]],
+    counts: Sequence[NDArray[np.int64]],
+    names: Sequence[str],
+    rng: Generator,
+    replicates: int = REPLICATES,
+) -> GoodnessOfFit:
+    """Test data against the model: one state, these effects, independent copies.
+
+    Parameters
+    ----------
+    effects : sequence of ndarray (k, d, d)
+        Of each measurement, in the order of time; with the readout errors.
+    counts : sequence of ndarray (k,)
+    names : sequence of str
+        Of the settings.
+    rng : Generator
+        Of the replicates.
+    replicates : int
+        Data sets to simulate.
+
+    Raises
+    ------
+    InputError
+        There are no data.
+    """
+    if not effects:
+        raise InputError.expected("goodness of fit", "counts of a setting", "none yet")
+    data = _group(effects, counts, names)
+    d = effects[0].shape[-1]
+    white = torch.eye(d, dtype=torch.complex128)[None] / d
+    best = _fit(data.coordinates, data.total[None], white)
+    simulated = _simulate(data, best[0], rng, replicates)
+    # Refits begin near the state that the replicates are drawn from.
+    start = (1 - WHITE) * best + WHITE * white
+    found, drift, rest = _statistics(data, data.halves[None], start)
+    others, other_drifts, other_rests = _statistics(data, simulated, start)
+    p = _tail(float(found[0]), others)
+    cut_in_two = len(effects) > 1 and bool((data.halves.sum(1) > 0).all())
+    drift_p = _tail(float(drift[0]), other_drifts) if cut_in_two else None
+    two_p = _tail(float(rest[0]), other_rests) if cut_in_two else None
+    residuals = _residuals(data, best[0], simulated)
+    return GoodnessOfFit(
+        statistic=float(found[0]),
+        degrees_of_freedom=float(others.mean()),
+        p_value=p,
+        drift_statistic=float(drift[0]) if cut_in_two else None,
+        drift_p_value=drift_p,
+        residuals=residuals,
+        replicates=replicates,
+        warnings=_words(p, drift_p, two_p, residuals),
+    )
+
+
+def _group(
+    effects: Sequence[NDArray[np.complex128]],
+    counts: Sequence[NDArray[np.int64]],
+    names: Sequence[str],
+) -> _Data:
+    """Add up the counts of equal measurements, in each half of the copies."""
+    place: dict[bytes, int] = {}
+    kept: list[NDArray[np.complex128]] = []
+    labels: list[str] = []
+    sums: list[NDArray[np.int64]] = []
+    copies = np.cumsum([int(c.sum()) for c in counts])
+    for e, c, name, until in zip(effects, counts, names, copies, strict=True):
+        key = np.round(e, 10).tobytes()
+        if key not in place:
+            place[key] = len(kept)
+            kept.append(e)
+            labels.append(name)
+            sums.append(np.zeros((2, len(c)), np.int64))
+        # The measurement that contains the middle belongs to the half where most of it lies.
+        second = int(2 * (int(until) - int(c.sum()) // 2) > int(copies[-1]))
+        sums[place[key]][second] += c
+    coordinates = to_coordinates(torch.from_numpy(np.concatenate(kept)))
+    ends = np.cumsum([len(e) for e in kept]).tolist()
+    return _Data(coordinates, np.concatenate(sums, 1), ends, labels)
+
+
+def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tensor:
+    """Most likely states (S, d, d) for counts (S, M)."""
+    s = len(counts)
+    values = torch.from_numpy(counts.astype(np.float64))
+    wide = coordinates.expand(s, *coordinates.shape)
+    d = start.shape[-1]
+    states, _ = maximum_likelihood(
+        wide, values, start.expand(s, d, d), LIKELIHOOD_TOLERANCE, ITERATIONS
+    )
+    return states
+
+
+def _log_likelihood(data: _Data, counts: NDArray[np.int64], states: Tensor) -> NDArray[np.float64]:
+    p = (to_coordinates(states) @ data.coordinates.mT).clamp(min=TINY)
+    return (torch.from_numpy(counts.astype(np.float64)) * p.log()).sum(-1).numpy()
+
+
+def _statistics(
+    data: _Data, halves: NDArray[np.int64], start: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit of one state, two states against one, and fit of two, of data sets (S, 2, M)."""
+    total = halves.sum(1)
+    parts = (total, halves[:, 0], halves[:, 1])
+    # All in one call: it costs as many steps as the slowest, each little dearer for more.
+    states = _fit(data.coordinates, np.concatenate(parts), start)
+    one, first, second = (
+        _log_likelihood(data, counts, state)
+        for counts, state in zip(parts, states.chunk(3), strict=True)
+    )
+    two = first + second
+    best_of_two = _saturated(data, halves[:, 0]) + _saturated(data, halves[:, 1])
+    # Each fit may miss a little of its maximum, so that the difference may come out below zero.
+    return (
+        2 * (_saturated(data, total) - one),
+        2 * np.maximum(two - one, 0),
+        2 * (best_of_two - two),
+    )
+
+
+def _saturated(data: _Data, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Log-likelihood of the observed frequencies themselves."""
+    out = np.zeros(len(counts))
+    for begin, end in zip([0, *data.ends[:-1]], data.ends, strict=True):
+        c = counts[:, begin:end].astype(np.float64)
+        n = c.sum(1, keepdims=True)
+        out += (c * np.log(np.where(c > 0, c, 1) / np.maximum(n, 1))).sum(1)
+    return out
+
+
+def _simulate(data: _Data, state: Tensor, rng: Generator, replicates: int) -> NDArray[np.int64]:
+    """Data sets (replicates, 2, M) of one state, with the shots of the real one."""
+    p = (data.coordinates @ to_coordinates(state)).clamp(min=0).numpy()
+    out = np.zeros((replicates, *data.halves.shape), np.int64)
+    for begin, end in zip([0, *data.ends[:-1]], data.ends, strict=True):
+        share = p[begin:end] / p[begin:end].sum()
+        for half in range(2):
+            shots = int(data.halves[half, begin:end].sum())
+            out[:, half, begin:end] = rng.multinomial(shots, share, size=replicates)
+    return out
+
+
+def _tail(value: float, simulated: NDArray[np.float64]) -> float:
+    """Probability of a value as large, from a gamma law of the replicates' mean and variance.
+
+    A sum of squares of nearly normal numbers is nearly of this form (Satterthwaite, Biometrics
+    Bulletin 2, 110, 1946); and it has a tail, which sixty replicates by themselves have not.
+    """
+    from scipy.stats import gamma
+
+    mean, variance = float(simulated.mean()), float(simulated.var(ddof=1))
+    if mean <= 0 or variance <= 0:
+        return 1.0 if value <= mean + LIKELIHOOD_TOLERANCE else 0.0
+    return float(gamma.sf(value, mean**2 / variance, scale=variance / mean))
+
+
+def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict[str, float]:
+    """How far each setting is from the state, against what the replicates show."""
+    p = (data.coordinates @ to_coordinates(state)).clamp(min=TINY).numpy()
+    out = {}
+    for name, begin, end in zip(data.names, [0, *data.ends[:-1]], data.ends, strict=True):
+        share = p[begin:end] / p[begin:end].sum()
+
+        def ratio(c: NDArray[np.int64], share: NDArray[np.float64] = share) -> NDArray[np.float64]:
+            c = c.astype(np.float64)
+            expected = c.sum(-1, keepdims=True) * share
+            return 2 * (c * np.log(np.where(c > 0, c, 1) / np.where(c > 0, expected, 1))).sum(-1)
+
+        law = ratio(simulated[:, :, begin:end].sum(1))
+        spread = max(float(law.std(ddof=1)), 1e-12)
+        out[name] = float((ratio(data.total[begin:end]) - law.mean()) / spread)
+    return out
+
+
+def _words(
+    p: float, drift_p: float | None, two_p: float | None, residuals: dict[str, float]
+) -> list[str]:
+    """What is wrong. Where two states fit no better than one, it is not the drift."""
+    if drift_p is not None and drift_p < ALARM and two_p is not None and two_p >= ALARM:
+        return [
+            f"the state of the second half of the data is not that of the first (p = "
+            f"{drift_p:.2g}): it drifted, and estimate and region hold for neither"
+        ]
+    if p >= ALARM and (drift_p is None or drift_p >= ALARM):
+        return []
+    worst = sorted(residuals, key=lambda name: -residuals[name])[:3]
+    return [
+        f"no state gives such data (p = {min(p, 1.0 if two_p is None else two_p):.2g}); they "
+        f"differ most in {', '.join(worst)}. Are bases and outcomes named rightly, and readout "
+        "errors known? What the region says of the error does not include this"
+    ]

@@ -1,0 +1,1 @@
+"""The learned estimator: information filter and corrector."""

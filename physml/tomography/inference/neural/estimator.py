@@ -1,0 +1,224 @@
+"""The learned estimator: information filter, eigenframe corrector, adaptive design."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from physml.exceptions import InputError
+
+from ...core.basis import Basis, BasisKind
+from ...core.estimator import Estimator
+from ..weights import open_weights, part_of
+from . import eigenframe_choice as frame_design
+from . import single_corrector as alone_corrector
+from .corrector import Correction, Corrector, Outlook, correct, features
+from .information_filter import InformationFilter
+from .moments import inputs_of, log_expected
+from .radii import Regions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+#: Newton decrement at which one experiment alone counts as converged: its estimate is then a
+#: function of the data, whatever their order and grouping.
+EXACT = 1e-5
+EXACT_STEPS = 40
+
+
+class NeuralEstimator(Estimator):
+    """Information filter with a learned correction in the eigenframe of its estimate.
+
+    Parameters
+    ----------
+    networks
+        Corrector of each dimension; None: the shipped ones.
+    window, tolerance, steps
+        See `InformationFilter`. A batch of one is followed to the maximum after each update, and
+        all of its measurements are kept.
+    card
+        Metadata of the weights.
+    regions
+        Calibrated radii of each dimension.
+    """
+
+    name: ClassVar[str] = "neural"
+
+    def __init__(
+        self,
+        networks: Mapping[int, Corrector] | None = None,
+        *,
+        card: Mapping[str, Any] | None = None,
+        regions: Mapping[int, Regions] | None = None,
+        window: int = 96,
+        tolerance: float = 0.5,
+        steps: int = 1,
+    ) -> None:
+        if networks is None:
+            networks, card, regions = load()
+        self.networks, self.card = dict(networks), dict(card or {})
+        self.regions = dict(regions or {})
+        self.window, self.tolerance, self.steps = window, tolerance, steps
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None, **arguments: Any) -> NeuralEstimator:
+        """Estimator with the weights of a file, or with the shipped ones.
+
+        Raises
+        ------
+        InputError
+            Not weights of this pipeline.
+        """
+        networks, card, regions = load(path)
+        return cls(networks, card=card, regions=regions, **arguments)
+
+    def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
+        """Forget everything. See `Estimator.start`.
+
+        Raises
+        ------
+        InputError
+            There is no network for this dimension.
+        """
+        if d not in self.networks:
+            known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.networks))
+            raise InputError.expected(
+                "number of qubits",
+                f"one that there are weights for ({known})",
+                str(d.bit_length() - 1),
+                "Train others with `physml tomography train`, or choose another estimator.",
+            )
+        self.n_states, self.d = n_states, d
+        self._network = self.networks[d]
+        single = n_states == 1
+        self._small = alone_corrector.Network(self._network)
+        self.filter = InformationFilter(
+            n_states,
+            d,
+            window=self.window,
+            tolerance=EXACT if single else self.tolerance,
+            steps=EXACT_STEPS if single else self.steps,
+        )
+        self._state: tuple[Tensor, Correction] | None = None
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Take in counts. See `Estimator.update`."""
+        self.filter.add(effects, counts)
+        self._state = None
+
+    def correction(self) -> tuple[Tensor, Correction]:
+        """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
+        if self._state is None:
+            covariance = self.covariance_in_frame()
+            now = self.filter.now
+            if now is None:
+                made = self._together(covariance)
+            else:
+                made = self._alone(now.values, covariance)
+            self._state = covariance, made
+        return self._state
+
+    def _together(self, covariance: Tensor) -> Correction:
+        f = self.filter
+        with torch.no_grad():
+            raw = self._network(features(f.values, covariance, f.copies))
+            return correct(raw, Outlook.of(f.values, covariance))
+
+    def _alone(self, values: NDArray, covariance: Tensor) -> Correction:
+        inside = covariance.numpy()[0]
+        raw = self._small(alone_corrector.features(values, inside, float(self.filter.copies)))
+        new, root, level, parts = alone_corrector.correct(raw, values, inside)
+        return Correction(
+            torch.from_numpy(new[None]),
+            torch.from_numpy(root[None]),
+            torch.from_numpy(np.array([level])),
+            torch.from_numpy(parts[None]),
+        )
+
+    def covariance_in_frame(self) -> Tensor:
+        """Scaled covariance of the filter in its eigenframe."""
+        return self.filter.covariance()
+
+    def estimate(self) -> Tensor:
+        """Density matrices (S, d, d). See `Estimator.estimate`."""
+        made = self.correction()[1]
+        now = self.filter.now
+        if now is not None:
+            half = now.vectors @ made.root.numpy()[0]
+            rho = half @ half.conj().T
+            return torch.from_numpy(rho[None] / np.trace(rho).real)
+        return self.filter.vectors @ made.estimate() @ self.filter.vectors.mH
+
+    def spread(self) -> Tensor:
+        """Expected infidelity (S,)."""
+        return self.correction()[1].log_infidelity.exp().clamp(max=1.0)
+
+    def radius(self, level: float) -> Tensor:
+        """Infidelity (S,) from the estimate that truth does not exceed with this probability.
+
+        The expectation of the network times a learned quantile; see `quantiles` and `calibrate`.
+
+        Raises
+        ------
+        InputError
+            The weights were not calibrated.
+        """
+        if self.d not in self.regions:
+            raise InputError.expected("weights", "a calibration of regions", "none")
+        covariance, made = self.correction()
+        f = self.filter
+        inputs = inputs_of(f.values, covariance, f.copies, made)
+        return torch.from_numpy(
+            self.regions[self.d].radius(level, inputs, log_expected(made), f.copies, made.values)
+        )
+
+    def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
+        """Basis to measure next. See `Estimator.next_basis`."""
+        covariance, made = self.correction()
+        return frame_design.choose(kind, self.filter, covariance, made, rng, shots)
+
+
+def load_networks(
+    path: str | PathLike[str] | None = None,
+) -> tuple[dict[int, Corrector], dict[str, Any]]:
+    """Correctors by dimension, and the card, of a weights file; see `load`."""
+    networks, card, _ = load(path)
+    return networks, card
+
+
+def load(
+    path: str | PathLike[str] | None = None,
+) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Regions]]:
+    """Correctors by dimension, the card, and the regions that are calibrated, of a weights file.
+
+    Raises
+    ------
+    InputError
+        Not weights of this pipeline.
+    """
+    tensors, card = open_weights(path)
+    networks, regions = {}, {}
+    for qubits, sizes in card["networks"].items():
+        d = 1 << int(qubits)
+        network = Corrector(d, **sizes)
+        try:
+            network.load_state_dict(part_of(tensors, d, Corrector))
+        except RuntimeError as error:
+            raise InputError.expected(path, f"a corrector of {qubits} qubits", str(error)) from None
+        networks[d] = network.eval().requires_grad_(False)
+        own = part_of(tensors, d, Regions)
+        if own:
+            try:
+                regions[d] = Regions.of(own)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise InputError.expected(
+                    path, f"a calibration of {qubits} qubits", str(error)
+                ) from None
+    return networks, card, regions

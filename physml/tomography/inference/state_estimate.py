@@ -1,0 +1,251 @@
+"""What is known of a state from the data so far: estimate, region, functionals, goodness of fit."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from physml.exceptions import InputError, PhysmlError
+from physml.random import stream
+
+from ..core.checks import check_probability, check_qubits
+from ..core.estimator import Estimator
+from ..core.measurements import Setting
+from ..core.operators import to_coordinates
+from ..data.records import Measurement, Records
+from .answers import Interval, Region, functional
+from .by_name import make_estimator, make_readout
+
+if TYPE_CHECKING:
+    import qutip
+    from torch import Tensor
+
+    from .goodness import GoodnessOfFit
+    from .posterior import Posterior
+
+log = logging.getLogger(__name__)
+
+RANK = 1e-9
+"""Directions with less than this share of the largest singular value are not measured."""
+
+# Places of the random streams of one tomographer.
+START, SETTINGS, POSTERIOR, REPLICATES = 0, 1, 1 << 40, 1 << 41
+
+
+class Knowledge:
+    """Data of one state and what follows from them.
+
+    Parameters
+    ----------
+    n_qubits : int
+    estimator : str or Estimator
+    readout : Readout or ndarray (n, 2, 2), optional
+    seed : int
+        Of what is sampled: the same data give the same answers.
+
+    Raises
+    ------
+    InputError
+        For arguments that cannot be.
+    """
+
+    def __init__(self, n_qubits: int, estimator: str | Estimator, readout: Any, seed: int):
+        self.n_qubits = check_qubits(n_qubits)
+        self.readout = make_readout(readout, self.n_qubits)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise InputError.expected("seed", "a whole number of 0 or more", repr(seed))
+        self.seed = int(seed)
+        self._estimator = make_estimator(estimator)
+        self._estimator.start(1, self.dimension, stream(self.seed, "predict", START))
+        self._measured: dict[str, Measurement] = {}
+        self._effects: dict[str, Tensor] = {}
+        self._posterior_cache: tuple[int, Posterior] | None = None
+
+    @property
+    def dimension(self) -> int:
+        """Dimension d = 2^n."""
+        return 1 << self.n_qubits
+
+    @property
+    def copies(self) -> int:
+        """Counts so far."""
+        return sum(int(m.counts.sum()) for m in self._measured.values())
+
+    @property
+    def measured(self) -> int:
+        """Measurements so far."""
+        return len(self._measured)
+
+    @property
+    def records(self) -> Records:
+        """Everything measured so far."""
+        return Records(self.n_qubits, list(self._measured.values()), self.readout)
+
+    @property
+    def estimator(self) -> Estimator:
+        """The estimator; its batch is this one experiment."""
+        return self._estimator
+
+    def _really(self, setting: Setting) -> Setting:
+        """What is measured in truth when this is asked for: with the readout errors."""
+        return setting if self.readout is None else self.readout.apply(setting)
+
+    def _take(self, measurement: Measurement, measured: Setting) -> None:
+        """Let data that were checked and recorded count."""
+        setting = measurement.setting
+        self._measured[setting.id] = measurement
+        effects = torch.from_numpy(measured.effects)
+        self._effects[setting.id] = effects
+        counts = torch.from_numpy(measurement.counts.astype(np.float64))[None]
+        self._estimator.update(effects, counts)
+
+    @property
+    def density_matrix(self) -> NDArray[np.complex128]:
+        """The estimate as an array (d, d)."""
+        return self._estimator.estimate()[0].detach().numpy().copy()
+
+    def estimate(self) -> qutip.Qobj:
+        """The estimate, with the dimensions [[2] * n, [2] * n].
+
+        Raises
+        ------
+        PhysmlError
+            qutip is not installed; `density_matrix` does without.
+        """
+        from ..data.qiskit import to_qutip
+
+        try:
+            return to_qutip(self.density_matrix)
+        except ModuleNotFoundError as error:
+            raise PhysmlError("qutip is needed: pip install 'physml[tomography]'") from error
+
+    @property
+    def unmeasured(self) -> int:
+        """Directions of state space about which the data say nothing; 0 if they are complete."""
+        rank = 1  # the trace is known
+        if self._effects:
+            rows = to_coordinates(torch.cat(list(self._effects.values())))
+            first = torch.zeros(1, rows.shape[1], dtype=rows.dtype)
+            first[0, 0] = 1
+            rank = int(torch.linalg.matrix_rank(torch.cat([first, rows]), rtol=RANK))
+        return self.dimension**2 - rank
+
+    @property
+    def posterior(self) -> Posterior:
+        """Posterior of the data so far, sampled once."""
+        if self._posterior_cache is None or self._posterior_cache[0] != len(self._measured):
+            from .posterior import posterior
+
+            n, size = len(self._measured), self.dimension
+            effects = [*self._effects.values()]
+            counts = [torch.from_numpy(m.counts.astype(float)) for m in self._measured.values()]
+            none = torch.zeros(0, size, size, dtype=torch.complex128)
+            made = posterior(
+                torch.cat(effects) if effects else none,
+                torch.cat(counts) if counts else torch.zeros(0, dtype=torch.float64),
+                estimate=self._estimator.estimate()[0],
+                rng=stream(self.seed, "predict", POSTERIOR + n),
+                estimator=self._estimator,
+            )
+            self._posterior_cache = n, made
+        return self._posterior_cache[1]
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if missing := self.unmeasured:
+            notes.append(
+                f"the measurements are not informationally complete: {missing} of "
+                f"{self.dimension**2 - 1} parameters were not measured and are those of the prior"
+            )
+        if self.readout is not None and not self.readout.known:
+            notes.append("readout errors are a guess, whose error is not part of the region")
+        return notes
+
+    def credible_region(self, level: float = 0.9) -> Region:
+        """Ball about the estimate in which the true state lies with that probability.
+
+        Parameters
+        ----------
+        level : float
+            Between 0 and 1.
+        """
+        from .posterior import Ball, calibrated_radius
+
+        level = check_probability(level, "level")
+        complete = self.unmeasured == 0
+        # Calibrated on experiments whose settings determine the state, and only for such.
+        radius = calibrated_radius(self._estimator) if complete else None
+        found = self.posterior.region(level) if radius is None else Ball.of(radius(level))
+        return Region(
+            level=level,
+            infidelity=found.infidelity,
+            bures=found.bures,
+            effective_size=found.ess,
+            complete=complete,
+            notes=self._notes(),
+        )
+
+    def functional(self, f: Any, level: float = 0.9, target: Any = None) -> Interval:
+        """A number that follows from the state, with its credible interval.
+
+        Parameters
+        ----------
+        f : str, state or callable
+            "purity", "concurrence", "fidelity" (to `target`), a state, for the fidelity to it, or
+            a function from density matrices (M, d, d) to numbers (M,), as tensors.
+        level : float
+            Between 0 and 1.
+        target : Qobj, array or tensor, optional
+            State (d, d) or vector (d,).
+
+        Raises
+        ------
+        InputError
+            No such functional, or a target that is no state of these qubits.
+        """
+        level = check_probability(level, "level")
+        name, function, bounds = functional(f, self.n_qubits, target)
+        value = float(function(self._estimator.estimate())[0])
+        low, high = self.posterior.interval(function, level, bounds)
+        # An estimate that minimises the infidelity may lie outside; then the interval is too short.
+        return Interval(name, value, min(low, value), max(high, value), level)
+
+    def should_stop(self, infidelity: float = 1e-3, confidence: float = 0.9) -> bool:
+        """Whether the state is known to an infidelity, with a confidence.
+
+        Never before the measurements are informationally complete: what was not measured is known
+        from the prior only.
+        """
+        infidelity = check_probability(infidelity, "infidelity")
+        confidence = check_probability(confidence, "confidence")
+        if self.unmeasured:
+            return False
+        return self.credible_region(confidence).infidelity <= infidelity
+
+    def goodness_of_fit(self) -> GoodnessOfFit:
+        """Whether the data fit a state, and the same one from beginning to end.
+
+        Raises
+        ------
+        InputError
+            There are no data yet.
+        """
+        from .goodness import goodness_of_fit
+
+        measured = list(self._measured.values())
+        if measured and all(m.time is not None for m in measured):
+            measured.sort(key=lambda m: m.time or 0.0)
+        names = [m.setting.id for m in measured]
+        found = goodness_of_fit(
+            [self._effects[name].numpy() for name in names],
+            [m.counts for m in measured],
+            names,
+            stream(self.seed, "predict", REPLICATES + len(measured)),
+        )
+        for text in found.warnings:
+            log.warning("%s", text)
+        return found

@@ -1,0 +1,1 @@
+"""Simulated states, counts and experiments."""

@@ -1,0 +1,229 @@
+"""Simulated experiments: an estimator, true states, a design of measurements, a schedule.
+
+All methods are judged by this one loop, on the same states and with the same spending of copies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physml.exceptions import InputError
+
+from ..core import measurements
+from ..core.basis import Basis, BasisKind
+from ..core.born import probabilities, sample_counts
+from ..core.estimator import Estimator
+from ..core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
+from ..core.operators import infidelity, random_unitary
+
+#: Designs that ask the estimator for its next basis.
+ADAPTIVE = ("global", "product")
+#: Designs that draw a Haar random basis for each block: adaptive designs without the adapting.
+RANDOM = ("random_global", "random_product")
+#: Designs that do not adapt: effects (k, d, d) of each setting for n qubits.
+STATIC: Mapping[str, Callable[[int], Iterable[Tensor]]] = MappingProxyType(
+    {
+        "pauli": measurements.pauli_effects,
+        "mub": lambda n: measurements.basis_effects(mub_bases(n)),
+        "sic": lambda n: [sic_effects(n)],
+        "sic_joint": lambda n: [sic_effects(n, joint=True)],
+        "pairwise": lambda n: [pairwise_effects(n)],
+    }
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What came out of `experiment`.
+
+    Attributes
+    ----------
+    marks
+        (m,) copies spent at each estimate.
+    infidelity
+        (S, m).
+    estimates
+        (S, m, d, d) complex128.
+    spread
+        (S, m) infidelity expected by the estimator itself; NaN where it has no opinion.
+    update_seconds
+        (blocks,) wall time of the choice of the basis and of the update, for all S together.
+    estimate_seconds
+        (m,) wall time of the estimate, for all S together.
+    """
+
+    marks: np.ndarray
+    infidelity: np.ndarray
+    estimates: Tensor
+    spread: np.ndarray
+    update_seconds: np.ndarray
+    estimate_seconds: np.ndarray
+
+
+def decades(blocks: Sequence[int]) -> list[int]:
+    """Powers of ten, from 100 on, at which a block ends; the last end where there are none."""
+    ends = np.cumsum(np.asarray(blocks, dtype=np.int64))
+    powers = 10 ** np.arange(2, 16)
+    found = [int(end) for end in ends if end in powers]
+    return found or [int(ends[-1])]
+
+
+def experiment(
+    estimator: Estimator,
+    rho: Tensor,
+    design: str | Tensor | Sequence[Tensor],
+    schedule: Sequence[int],
+    rng: np.random.Generator,
+    readout: Callable[[Tensor], Tensor] | None = None,
+    marks: Sequence[int] | None = None,
+    observe: Callable[[int, Estimator], None] | None = None,
+) -> Experiment:
+    """Measure true states block by block and let an estimator follow.
+
+    Parameters
+    ----------
+    estimator
+        It is started here.
+    rho
+        (S, d, d) true states.
+    design
+        ``"global"`` or ``"product"`` (the estimator chooses a basis for each block);
+        ``"random_global"`` or ``"random_product"`` (Haar random); one of `STATIC`; or effects
+        (k, d, d); or a list of effects. Of several settings each block measures those that have had
+        the fewest copies.
+    schedule
+        Sizes of the blocks, in copies.
+    rng
+        Randomness of the estimator, of the design and of the counts: three independent children,
+        so that estimators meet the same luck as far as their designs agree.
+    readout
+        Maps ideal effects to those of the real detector, which both the simulated laboratory and
+        the estimator use. None: ideal.
+    marks
+        Numbers of copies at which to estimate, each the end of a block; `decades` by default.
+    observe
+        Called with the copies spent and the estimator at each mark.
+
+    Raises
+    ------
+    InputError
+        For an unknown design, or a mark at which no block ends.
+    """
+    n_states, d = rho.shape[:2]
+    ends = np.cumsum(np.asarray(schedule, dtype=np.int64))
+    wanted = [int(mark) for mark in (decades(schedule) if marks is None else marks)]
+    missing = sorted(set(wanted) - {int(end) for end in ends})
+    if missing:
+        raise InputError.expected("marks", "ends of blocks of the schedule", str(missing))
+    own, choice, luck = rng.spawn(3)
+    ask = _asker(estimator, design, d, choice)
+    estimator.start(n_states, d, own)
+    update_seconds = np.zeros(len(ends))
+    infidelities, estimates, spreads, estimate_seconds = [], [], [], []
+    for block, (size, end) in enumerate(zip(schedule, ends, strict=True)):
+        began = time.thread_time()
+        settings = ask(int(size), n_states)
+        elapsed = time.thread_time() - began
+        for ideal, shots in settings:
+            effects = ideal if readout is None else readout(ideal)
+            counts = torch.as_tensor(sample_counts(probabilities(effects, rho), shots, luck))
+            began = time.thread_time()
+            estimator.update(effects, counts)
+            elapsed += time.thread_time() - began
+        update_seconds[block] = elapsed
+        if int(end) in wanted:
+            began = time.thread_time()
+            estimate = estimator.estimate()
+            estimate_seconds.append(time.thread_time() - began)
+            estimates.append(estimate)
+            infidelities.append(torch.as_tensor(infidelity(rho, estimate)).numpy())
+            spread = estimator.spread()
+            unknown = torch.full((n_states,), torch.nan, dtype=torch.float64)
+            spreads.append((unknown if spread is None else spread).numpy())
+            if observe is not None:
+                observe(int(end), estimator)
+    return Experiment(
+        marks=np.asarray(sorted(wanted)),
+        infidelity=np.stack(infidelities, axis=1),
+        estimates=torch.stack(estimates, dim=1),
+        spread=np.stack(spreads, axis=1),
+        update_seconds=update_seconds,
+        estimate_seconds=np.asarray(estimate_seconds),
+    )
+
+
+def _asker(
+    estimator: Estimator,
+    design: str | Tensor | Sequence[Tensor],
+    d: int,
+    rng: np.random.Generator,
+) -> Callable[[int, int], list[tuple[Tensor, int]]]:
+    """Function (copies, S) -> the settings of the next block as pairs of effects and copies."""
+    if isinstance(design, str) and design in ADAPTIVE:
+
+        def adaptive(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+            kind: BasisKind = "product" if design == "product" else "global"
+            return [(estimator.next_basis(kind, rng, size).effects, size)]
+
+        return adaptive
+    if isinstance(design, str) and design in RANDOM:
+
+        def at_random(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+            return [(random_basis(design, n_states, d, rng).effects, size)]
+
+        return at_random
+    menu = _menu(design, d)
+    spent = np.zeros(len(menu), dtype=np.int64)
+
+    def in_turn(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+        before = spent.copy()
+        spent[:] = _level(spent, size)
+        shots = spent - before
+        return [(effects, int(n)) for effects, n in zip(menu, shots, strict=True) if n > 0]
+
+    return in_turn
+
+
+def random_basis(kind: str, n_states: int, d: int, rng: np.random.Generator) -> Basis:
+    """One Haar random basis a state; ``"random_product"``: Haar random for each qubit."""
+    if kind == "random_product":
+        n = d.bit_length() - 1
+        local = torch.as_tensor(random_unitary(n_states * n, 2, rng))
+        return Basis.product(local.reshape(n_states, n, 2, 2))
+    return Basis(torch.as_tensor(random_unitary(n_states, d, rng)))
+
+
+def _menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
+    """Effects (k, d, d) of each setting of a static design."""
+    if isinstance(design, str):
+        if design not in STATIC:
+            known = ", ".join((*ADAPTIVE, *RANDOM, *STATIC))
+            raise InputError.expected("design", f"one of {known}, or effects", repr(design))
+        n = d.bit_length() - 1
+        return list(STATIC[design](n))
+    return [design] if isinstance(design, torch.Tensor) else [torch.as_tensor(e) for e in design]
+
+
+def _level(spent: np.ndarray, size: int) -> np.ndarray:
+    """Spend `size` more copies so that the totals of the settings are as equal as can be."""
+    total = spent.copy()
+    for _ in range(len(spent)):
+        # Raise the lowest ones to the next level, or as far as the copies reach.
+        low = total == total.min()
+        higher = total[~low]
+        room = (int(higher.min()) - int(total.min())) * int(low.sum()) if len(higher) else size
+        step = min(room, size)
+        each, rest = divmod(step, int(low.sum()))
+        total[low] += each
+        total[np.flatnonzero(low)[:rest]] += 1
+        size -= step
+        if size == 0:
+            break
+    return total

@@ -1,0 +1,1 @@
+"""What only Snakemake's files call."""
