@@ -13,7 +13,7 @@ differences, shapes by their reduced chi squared.
 What differs, as far as we know: below 2 keV the simulator has a third to a half more survivors,
 from 2 to 7 keV an eighth. Half of the survivors are fast electrons that turn back at the surface
 after leaving little. The simulator scatters them in small steps and meets the measured
-backscattering of aluminium to 10 or 20 % (tests/physics/test_background_electrons.py); Geant4's
+backscattering of aluminium to 10 or 20 % (tests/background/simulator/test_electrons.py); Geant4's
 condensed steps are known not to meet it (Kim et al. 2015, IEEE Trans. Nucl. Sci. 62, 451). Within
 20 pixels of a track Geant4 has half as many survivors again, which is one in two hundred of all;
 why is not known.

@@ -21,7 +21,7 @@ from physml.tomography.settings import TomographySettings
 pytestmark = pytest.mark.cluster
 
 HERE = Path(__file__).resolve().parent
-UNIT = HERE.parent / "unit"
+TESTS = HERE.parent
 SETTINGS = TomographySettings.model_validate(
     {
         "simulate": {"n_samples": 60, "shard_size": 20, "n_qubits": [1]},
@@ -90,7 +90,7 @@ def test_cancelled_workers_are_replaced_and_their_tasks_done_again(
 
 
 def cancel_workers(tmp_path: Path) -> None:
-    from slow_task import slowly
+    from fakes.slow_task import slowly
 
     where = DaskSettings(cluster="slurm", workers=2, mem_mb=1200, runtime_min=5)
     tasks = [(k,) for k in range(40)]
@@ -122,17 +122,14 @@ def test_two_nodes_take_the_same_steps_as_one_process(tmp_path: Path) -> None:
     nodes = subprocess.run(["sinfo", "-h", "-N", "-o", "%N"], capture_output=True, text=True)
     if len(set(nodes.stdout.split())) < 2:
         pytest.skip("the cluster has one node")
-    sys.path.insert(0, str(UNIT))
-    try:
-        from training_worker import train_together
-    finally:
-        sys.path.remove(str(UNIT))
+    from fakes.training_worker import train_together
+
     one = train_together(tmp_path / "one")
     out = tmp_path / "two"
     out.mkdir()
     program = (
-        f"import sys; sys.path.insert(0, {str(UNIT)!r}); from pathlib import Path; "
-        f"from training_worker import work; work(Path({str(out)!r}), {{}})"
+        f"import sys; sys.path.insert(0, {str(TESTS)!r}); from pathlib import Path; "
+        f"from fakes.training_worker import work; work(Path({str(out)!r}), {{}})"
     )
     launch = "export MASTER_ADDR=$(hostname) OMP_NUM_THREADS=1; exec srun --nodes=2 --ntasks=2 "
     options = "--kill-on-bad-exit=1 --time=5 --mem=1000 "

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from background_fakes import toy_exposure
+from fakes.background import toy_exposure
 
 from physml.cli.main import main
 from physml.exceptions import InputError, NonFiniteError

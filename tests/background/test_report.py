@@ -1,0 +1,403 @@
+"""The report stage with a detector whose answer is known, and the figures of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fakes.background import toy_exposure
+from fakes.background_methods import RETENTION, Compass, toy
+
+from physml import models
+from physml.background import evaluate, report
+from physml.background.core.events import find_events
+from physml.background.core.frames import PIXEL, Frames, concatenate
+from physml.background.evaluation import metrics, plots, sets
+from physml.background.evaluation.metrics import BANDS, WIDE
+from physml.background.evaluation.scored_set import Judged, add_ablations, find, judge
+from physml.background.evaluation.set_metrics import housing_metrics, set_metrics
+from physml.background.results.event_rows import REJECTED
+from physml.background.settings import BackgroundSettings
+from physml.io.shards import Spec, read_shard
+
+
+class Oracle:
+    """Rejects what the truth calls background, and every tenth X-ray; knows frames by number."""
+
+    retentions = (0.8, 0.999)
+
+    def __init__(self, frames):
+        found = find(frames)
+        events = metrics.valid_events(found, frames)
+        first = int(frames.exposures["first_frame"][0])
+        peak = found.events[events.row]
+        gone = events.background | (np.arange(len(events)) % 10 == 0)
+        self.gone = {
+            (int(f) - first, int(y), int(x))
+            for f, y, x in zip(*(peak[n][gone] for n in ("frame", "y", "x")), strict=True)
+        }
+        self.card = {"version": "oracle"}
+
+
+class Cleaner:
+    """Predictor with that detector; what it writes is small."""
+
+    def __init__(self, frames):
+        self.detector = Oracle(frames)
+
+    def predict(self, path, retention, progress):
+        spec = {
+            "index": Spec("i8", (None,)),
+            "pixels": Spec(PIXEL, (None,)),
+            "exposures": Spec(None, (None,)),
+        }
+        shard = read_shard(path, spec)  # nothing else may be in it: no truth
+        pixels, exposures, index = shard["pixels"], shard["exposures"], shard["index"]
+        assert pixels.dtype == PIXEL
+        assert index[0] == 0
+        ny, nx = int(exposures["ny"][0]), int(exposures["nx"][0])
+        frames = Frames(pixels, (ny, nx), index, np.ones(len(index), np.float32))
+        e = find_events(frames).events
+        rows = np.zeros(len(e), [(n, "i8") for n in ("FRAME", "RAWX", "RAWY", "FLAG")])
+        rows["FRAME"], rows["RAWX"], rows["RAWY"] = e["frame"], e["x"] + 1, e["y"] + 1
+        rows["FLAG"] = [
+            REJECTED * ((int(f), int(y), int(x)) in self.detector.gone)
+            for f, y, x in zip(e["frame"], e["y"], e["x"], strict=True)
+        ]
+
+        def write_into(folder, settings):
+            (folder / "overview.png").write_bytes(b"\x89PNG not really")
+            (folder / "events.fits").write_bytes(b"events")
+            summary = {"summary": f"{len(e)} events", "not_trained_on": ["<b>odd</b>"]}
+            (folder / "summary.json").write_text(json.dumps(summary | {"provenance": {}}))
+
+        return SimpleNamespace(
+            retention=retention,
+            store=SimpleNamespace(read=lambda: rows),
+            write_into=write_into,
+        )
+
+
+def numbers_of_a_set():
+    """Only what the report looks at."""
+    summary = {"value": 0.5, "low": 0.4, "high": 0.6}
+    at = {band: {"0.98": summary, "0.99": summary | {"value": 0.25}} for band in BANDS}
+    fixed = {r: {WIDE: {"retention": {"value": float(r)}}} for r in ("0.98", "0.99")}
+    return {
+        "photons": 900,
+        "background": 100,
+        "methods": {"network": {"at_retention": at, "fixed": fixed}, "SAC": {"at_retention": at}},
+        "calibration": {"error": summary},
+        "frames_with_particle": {"most_probable": {"found": summary}},
+    }
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """Run the stage on a toy observation; an evaluation of one set lies beside it."""
+    frames = toy_exposure(3, 300, rng=np.random.default_rng(0))
+    evaluation = tmp_path / "evaluation"
+    (evaluation / "figures").mkdir(parents=True)
+    saved = {"value": 0.37, "low": 0.3, "high": 0.4}
+    sensitivity = {
+        "band": "2-7",
+        "seconds": 120_000.0,
+        "rows": [
+            {"retention": 0.98, "saved": saved},
+            {"retention": 0.99, "saved": saved | {"value": None}},
+        ],
+    }
+    metrics = {"sets": {"far": numbers_of_a_set()}, "sensitivity": sensitivity}
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+    (evaluation / "figures" / "removed.png").write_bytes(b"\x89PNG not really")
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"not read")
+    monkeypatch.setattr(sets, "example_frames", lambda seconds, seed: frames)
+    monkeypatch.setattr(
+        models, "load_for_report", lambda pipeline, own: (Cleaner(frames), "of a test")
+    )
+
+    def run(**settings):
+        out = tmp_path / "report"
+        report.run(
+            settings=BackgroundSettings.model_validate({"report": settings}),
+            evaluation=evaluation,
+            weights=weights,
+            out=out,
+        )
+        return out
+
+    return run
+
+
+def test_report_counts_what_the_cut_did(stage):
+    out = stage()
+    summary = json.loads((out / "summary.json").read_text())
+    truth = summary["truth"]
+    assert truth["background_removed"] == truth["background"] > 20
+    assert truth["xrays_kept"] / truth["xrays"] == pytest.approx(0.9, abs=0.02)
+    assert truth["promised"] == 0.98
+    assert summary["simulated"] is True
+    assert summary["weights"] == "of a test"
+    assert summary["cleaned"]["summary"].endswith("events")
+    assert summary["provenance"]["stage"] == "report"
+    assert summary["evaluation"]["far"]["removed"]["network"] == {"0.98": 0.5, "0.99": 0.25}
+    assert {"frames.h5", "events.fits", "overview.png", "index.html"} <= {
+        p.name for p in out.iterdir()
+    }
+
+
+def test_page_stands_alone_and_escapes(stage):
+    text = (stage() / "index.html").read_text()
+    assert "simulated observation" in text
+    assert "&lt;b&gt;odd" in text
+    assert "<b>odd" not in text
+    assert "takes 37% less" in text
+    assert "far wall (15 mm): network" in text
+    assert text.count("data:image/png;base64,") == 2
+    outside = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', text)
+    assert outside == []
+
+
+def test_a_retention_that_the_weights_cannot_promise_is_brought_near(stage):
+    summary = json.loads((stage(retention=0.9999) / "summary.json").read_text())
+    assert summary["truth"]["promised"] == 0.999
+
+
+def test_nothing_is_left_when_the_cleaning_fails(stage, tmp_path, monkeypatch):
+    def fail(*a, **k):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(Cleaner, "predict", fail)
+    with pytest.raises(RuntimeError):
+        stage()
+    assert not (tmp_path / "report").exists()
+    assert not [p for p in tmp_path.iterdir() if "report" in p.name]
+
+
+# ------------------------------------------------------------------------------------- figures
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    """Two judged sets of the toy, by the compass of the evaluation's tests."""
+    judged, numbers = {}, {}
+    for name, seed in (("close", 5), ("far", 6)):
+        one = judge(toy(seed), Compass(), retention=RETENTION)
+        add_ablations(one, seed=0)
+        judged[name] = one
+        numbers[name] = set_metrics(one, retention=RETENTION, replicas=60, seed=0)
+    fixed = {"0.98": {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}}}
+    fixed["0.98"]["removed"] = {"value": 0.4, "low": 0.3, "high": 0.5}
+    result = {
+        "retention": list(RETENTION),
+        "sets": numbers,
+        "stress": {
+            name: {"fixed": fixed, "housing": housing_metrics(judged["far"])}
+            for name in ("nominal", "noise x2")
+        },
+        "sensitivity": evaluate.sensitivity(numbers["far"]),
+    }
+    return judged, result
+
+
+def test_every_figure_is_drawn_and_captioned(evaluated, tmp_path):
+    from physml.evaluation.figures import save_figure
+
+    figures = plots.figures(*evaluated)
+    assert set(figures) == set(report.CAPTIONS) == set(report.SHOWN)
+    for name, figure in figures.items():
+        assert save_figure(figure, tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_curve_shows_what_was_measured(evaluated):
+    """The curve at 10 % lost passes where `at_retention` says."""
+    from physml.evaluation.figures import new_figure
+
+    judged, result = evaluated
+    _, axes = new_figure()
+    plots.plot_removed(axes[0, 0], judged["far"])
+    line = next(x for x in axes[0, 0].lines if x.get_label() == "network")
+    lost, removed = (np.asarray(v, float) for v in line.get_data())
+    at = removed[np.flatnonzero(lost <= 0.1 + 1e-9)].max()
+    by = result["sets"]["far"]["methods"]["network"]["at_retention"][WIDE]["0.9"]
+    assert at == pytest.approx(by["value"])
+
+
+def test_stress_is_drawn_in_points(evaluated):
+    from physml.evaluation.figures import new_figure
+
+    _, axes = new_figure()
+    plots.plot_stress(axes[0, 0], evaluated[1]["stress"], 0.98)
+    drawn = axes[0, 0].containers[0].lines[0].get_xdata()
+    assert drawn == pytest.approx([-1.0, -1.0])
+    assert [t.get_text() for t in axes[0, 0].get_yticklabels()] == ["noise x2", "nominal"]
+
+
+def test_the_spectrum_is_a_rate(evaluated):
+    from physml.evaluation.figures import new_figure
+
+    one = evaluated[0]["far"]
+    _, axes = new_figure()
+    plots.plot_spectrum(axes[0, 0], one, 0.98)
+    values, edges, _ = axes[0, 0].patches[0].get_data()
+    events = one.events
+    number = (events.background & events.within((0.3, 10.0))).sum()
+    total = (values * np.diff(edges)).sum() * one.live_s * one.area_cm2
+    assert total == pytest.approx(number, rel=0.01)
+
+
+def test_figures_do_without_some_methods(evaluated):
+    """No rivals, no ablations: the network alone is drawn."""
+    judged = evaluated[0]
+    bare = {
+        name: replace(one, scores={"network": one.scores["network"]})
+        for name, one in judged.items()
+    }
+    figure = plots.removed_figure(bare)
+    lines = [x.get_label() for x in figure.axes[0].lines if not x.get_label().startswith("_")]
+    assert lines == ["network"]
+
+
+def test_frames_of_several_exposures_have_one_live_time():
+    frames = concatenate([toy_exposure(k, 50, rng=np.random.default_rng(k)) for k in range(2)])
+    one = Judged(frames, None, None, None, None, None)
+    assert one.live_s == pytest.approx(2 * 50 * 5e-3)
+    assert one.area_cm2 == pytest.approx(44.3)
+
+
+# ------------------------------------------------------------------------------------- benchmark
+
+
+@pytest.fixture
+def benchmark(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "background_vs_rivals", raising=False)
+    import background_vs_rivals
+
+    return background_vs_rivals
+
+
+def benchmark_result(evaluated):
+    """What `evaluate_all` would give for the toy."""
+    judged, result = evaluated
+    summary = {"value": 0.4, "low": 0.3, "high": 0.5}
+    sets_ = {}
+    for name, part in result["sets"].items():
+        methods = {}
+        for method, found in part["methods"].items():
+            methods[method] = dict(found)
+            for kind in ("at_retention", "fixed"):
+                if kind in found:
+                    methods[method][kind] = dict(found[kind])
+            if "at_retention" in found:
+                methods[method]["at_retention"] = {
+                    band: dict(by) | {"0.99": by["0.98"]}
+                    for band, by in found["at_retention"].items()
+                }
+            if "fixed" in found:
+                methods[method]["fixed"]["0.99"] = found["fixed"]["0.98"]
+        strangers = dict.fromkeys(("own", "strangers", "local", "difference"), summary)
+        rates = {b: dict(by) | {"0.99": by["0.98"]} for b, by in part["rates"].items()}
+        sets_[name] = part | {
+            "methods": methods,
+            "rates": rates,
+            "strangers": strangers | {"retention": 0.98},
+        }
+    return judged, {
+        **result,
+        "retention": [0.99, 0.98, 0.9],
+        "sets": sets_,
+        "border": {},
+        "cross_geometry": {"far": dict.fromkeys(("0.99", "0.98", "0.9"), summary)},
+        "stress": {
+            name: {
+                "fixed": dict.fromkeys(("0.98", "0.99"), part["fixed"]["0.98"]),
+                "calibration_error": summary,
+                "housing": part["housing"],
+            }
+            for name, part in result["stress"].items()
+        },
+        "source_method": {},
+        "told_loss": {"far": {"0.98": {"measured": summary, "other": summary}}},
+        "sensitivity": result["sensitivity"] | {"set": "far"},
+        "timing": {"all": 0.5, "events": 0.1, "network": 0.4},
+        "replicas": 60,
+        "simulator_version": 1,
+        "weights_sha256": "0" * 64,
+    }
+
+
+def test_goals_are_met_or_missed_by_what_was_measured(benchmark, evaluated):
+    _, result = benchmark_result(evaluated)
+    rows = {row[0]: row for row in benchmark.goal_rows(result)}
+    near = rows["removed at 98 %, near wall 5 mm, simulated, 0.3-10 keV"]
+    value = result["sets"]["close"]["methods"]["network"]["at_retention"][WIDE]["0.98"]["value"]
+    assert near[1] == ">= 0.50"
+    assert near[2].startswith(f"{value:.3f} (")
+    assert near[3] == ("met" if value >= 0.5 else "missed")
+    assert rows["CPU time of a sparse frame, one core, all steps"][3] == "met"
+    told = "loss at 98 % with the housing measured, against the true one, far wall 15 mm, simulated"
+    assert rows[told][2].startswith("40.0 (30.0-50.0); told the other set's 40.0")
+    assert rows[told][3] == "missed"
+    # 0.97 were kept: 1 point off at 98 %, 2 at 99 %.
+    stress = rows["kept against promised under stress, worst: noise x2"]
+    assert "of 99 %" in stress[2]
+    assert stress[3] == "missed"
+
+
+def test_nothing_measured_meets_no_goal(benchmark, evaluated):
+    import copy
+
+    _, result = benchmark_result(evaluated)
+    result = copy.deepcopy(result)
+    nothing = {"value": None, "low": None, "high": None}
+    for part in result["sets"].values():
+        part["calibration"]["error"] = nothing
+        for by in part["methods"]["network"]["fixed"].values():
+            by[WIDE]["retention"] = nothing
+    rows = benchmark.goal_rows(result)
+    met = [r for r in rows if r[0].startswith(("calibration", "kept against promised, "))]
+    assert len(met) == 4
+    assert all(r[3] == "missed" for r in met)
+
+
+def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, evaluated):
+    judged, _ = benchmark_result(evaluated)
+
+    class Noise(Compass):
+        def classify(self, frames, found=None, **_):
+            made = super().classify(frames, found)
+            made.p_bkg = np.random.default_rng(0).random(len(made.p_bkg))
+            return made
+
+    told = benchmark.told_loss(judged, 60)["far"]["0.98"]
+    assert told["measured"]["value"] == told["other"]["value"] == pytest.approx(0)  # it is deaf
+    found = benchmark.geometry_loss(judged, {"close": Compass(), "far": Noise()}, 60)
+    assert found["close"]["0.98"]["shipped"]["value"] == pytest.approx(0)
+    assert found["close"]["0.98"]["other"]["value"] > 0.1
+    assert found["far"]["0.98"]["other"]["value"] < -0.1
+
+
+def test_the_whole_report_is_printed(benchmark, evaluated):
+    _, result = benchmark_result(evaluated)
+    text = benchmark.report(result)
+    assert text.count("\n### ") == 12
+    assert "| goal | wanted | measured |  |" in text
+    assert "nan" not in text.lower().replace("nan-", "")
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.endswith("|")
+
+
+def test_specialists_are_named_by_geometry(benchmark):
+    name, path = benchmark.specialist("close=a=b.safetensors")
+    assert (name, str(path)) == ("close", "a=b.safetensors")
+    for text in ("near=x", "close", "=x"):
+        with pytest.raises(benchmark.argparse.ArgumentTypeError):
+            benchmark.specialist(text)

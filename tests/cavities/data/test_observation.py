@@ -1,0 +1,262 @@
+"""Reading and checking observations; masks of sources."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import CCDData
+from fakes.cavities import beta_image, tan_wcs, write_fits
+
+from physml.cavities.data.masks import read_mask
+from physml.cavities.data.observation import load_observation, parse_position
+from physml.exceptions import InputError
+
+
+@pytest.fixture(scope="module")
+def image():
+    return beta_image((140, 150), total=5e4)
+
+
+def test_all_kinds_of_input_give_the_same_observation(image, tmp_path):
+    wcs = tan_wcs(image.shape)
+    path = write_fits(tmp_path / "image.fits", image, wcs)
+    with fits.open(path) as hdus:
+        kinds = {
+            "array": load_observation(image),
+            "path": load_observation(path),
+            "text": load_observation(str(path)),
+            "hdus": load_observation(hdus),
+            "ccd": load_observation(CCDData(image, unit="count", wcs=wcs)),
+        }
+    for name, observation in kinds.items():
+        np.testing.assert_array_equal(observation.counts, image, err_msg=name)
+        assert observation.exposed.all()
+        if name == "array":
+            assert observation.sky.wcs is None
+            assert any("WCS" in r for r in observation.remarks)
+        else:
+            here = observation.sky.coordinates(10, 20)
+            assert here.separation(kinds["path"].sky.coordinates(10, 20)).arcsec < 1e-6
+
+
+def test_undefined_pixels_are_masked_with_a_warning(image, caplog):
+    broken = image.copy()
+    broken[:20] = np.nan
+    broken[30, 30] = np.inf
+    with caplog.at_level(logging.WARNING):
+        observation = load_observation(broken, name="broken")
+    assert "3001 undefined pixels" in caplog.text
+    assert not observation.exposed[:20].any()
+    assert not observation.exposed[30, 30]
+    assert observation.exposed.sum() == image.size - 3001
+    assert np.isfinite(observation.counts).all()
+
+
+def test_a_mask_set_by_hand_may_be_large(image):
+    mask = np.zeros(image.shape, bool)
+    mask[:60] = True
+    observation = load_observation(CCDData(image, unit="count", mask=mask))
+    np.testing.assert_array_equal(observation.exposed, ~mask)
+
+
+def test_negative_pixels_are_kept_and_remarked(image):
+    observation = load_observation(image - 0.5)
+    np.testing.assert_allclose(observation.counts, image - 0.5)
+    assert any("negative" in r for r in observation.remarks)
+
+
+def test_exposure_is_relative_and_empties_unobserved_pixels(image):
+    exposure = np.full(image.shape, 3e4)
+    exposure[:, 100:] = 1.5e4
+    exposure[:10] = 0
+    observation = load_observation(image, exposure=exposure)
+    assert observation.relative_exposure.max() == 1
+    assert observation.relative_exposure[50, 120] == 0.5
+    assert not observation.counts[:10].any()
+
+
+def test_a_flux_image_becomes_counts(image):
+    exposure = np.full(image.shape, 2e9)
+    observation = load_observation(image / exposure, exposure=exposure)
+    np.testing.assert_allclose(observation.counts, image)
+    with pytest.raises(InputError, match="exposure map"):
+        load_observation(image / exposure)
+    forced = load_observation(image / exposure, units="counts")
+    np.testing.assert_allclose(forced.counts, image / exposure)
+
+
+@pytest.mark.parametrize(
+    ("role", "made", "message"),
+    [
+        ("exposure", np.ones((10, 10)), "10 x 10"),
+        ("exposure", np.zeros((140, 150)), "zeros"),
+        ("background", np.ones((150, 140)), "140 x 150"),
+        ("background", np.full((140, 150), 1e3), "expected background counts per pixel"),
+        ("mask", np.ones((140, 150), bool), "less than half"),
+        ("mask", np.zeros((140, 150)), "bool"),
+        ("units", "photons", "auto, counts or flux"),
+    ],
+)
+def test_unfit_maps_are_refused(image, role, made, message):
+    with pytest.raises(InputError, match=message):
+        load_observation(image, **{role: made})
+
+
+def test_filling_replaces_the_source_by_its_surroundings():
+    flat = np.random.default_rng(3).poisson(4.0, (140, 140)).astype(float)
+    bright = flat.copy()
+    bright[60:71, 60:71] += 100
+    mask = np.zeros(flat.shape, bool)
+    mask[59:72, 59:72] = True
+    observation = load_observation(bright, mask=mask, seed=5)
+    np.testing.assert_array_equal(observation.filled, mask)
+    np.testing.assert_array_equal(observation.counts[~mask], bright[~mask])
+    # 169 draws of mean 4: standard error 0.15.
+    assert abs(observation.counts[mask].mean() - 4) < 0.75
+    again = load_observation(bright, mask=mask, seed=5)
+    np.testing.assert_array_equal(again.counts, observation.counts)
+    other = load_observation(bright, mask=mask, seed=6)
+    assert (other.counts != observation.counts).any()
+
+
+def test_the_centre_may_be_given_in_any_notation(image):
+    observation = load_observation(CCDData(image, unit="count", wcs=tan_wcs(image.shape)))
+    place = observation.sky.coordinates(70.0, 60.0)
+    ra, dec = place.ra, place.dec
+    for given in (
+        (ra.deg, dec.deg),
+        (str(ra.deg), str(dec.deg)),
+        (ra.to_string("hourangle", sep=":", precision=6), dec.to_string(sep=":", precision=5)),
+        (ra, dec),
+    ):
+        assert observation.position(*given) == pytest.approx((70, 60), abs=1e-3)
+
+
+@pytest.mark.parametrize(("ra", "dec"), [("north", "1"), ("10", "95"), ("1:2:x", "3")])
+def test_an_unreadable_position_is_refused(ra, dec):
+    with pytest.raises(InputError, match="sexagesimal"):
+        parse_position(ra, dec)
+
+
+def test_a_centre_outside_the_image_or_without_wcs_is_refused(image):
+    with pytest.raises(InputError, match="celestial WCS"):
+        load_observation(image).position(10, 20)
+    observation = load_observation(CCDData(image, unit="count", wcs=tan_wcs(image.shape)))
+    with pytest.raises(InputError, match="inside the image of 150 x 140"):
+        observation.position(10, 20)
+
+
+# ------------------------------------------------------------------------------------------ masks
+
+SHAPE = (60, 80)
+
+
+def disc(x, y, radius):
+    Y, X = np.indices(SHAPE)
+    return (X - x) ** 2 + (Y - y) ** 2 < radius**2
+
+
+def masked(tmp_path, text, wcs=None, header=None):
+    path = tmp_path / "mask.reg"
+    path.write_text(text)
+    return read_mask(path, SHAPE, wcs, header)
+
+
+def test_plain_text_counts_pixels_from_one(tmp_path):
+    found = masked(tmp_path, "# x y radius\n31 21 5.5\n60, 40, 3.2\n")
+    np.testing.assert_array_equal(found, disc(30, 20, 5.5) | disc(59, 39, 3.2))
+
+
+def test_image_regions_count_pixels_from_one(tmp_path):
+    text = (
+        "# Region file format: DS9 version 4.1\nglobal color=green\nimage\ncircle(31,21,5.5) # a\n"
+    )
+    np.testing.assert_array_equal(masked(tmp_path, text), disc(30, 20, 5.5))
+
+
+def test_physical_regions_follow_ltm_and_ltv(tmp_path):
+    header = {"LTM1_1": 0.5, "LTM2_2": 0.5, "LTV1": -1000.0, "LTV2": -1900.0}
+    # image = 0.5 physical - 1000: physical 2062 is image 31, 1-based.
+    physical = "circle(2062,3842,11)"
+    for text in (f"physical\n{physical}\n", f"# CIAO version 1.0\n{physical}\n"):
+        found = masked(tmp_path, text, header=header)
+        np.testing.assert_array_equal(found, disc(30, 20, 5.5))
+
+
+def test_sky_regions_need_and_use_the_wcs(tmp_path):
+    wcs = tan_wcs(SHAPE, pixel=2.0)
+    place = wcs.pixel_to_world(30, 20)
+    for frame, c in (("icrs", place.icrs), ("fk5", place.fk5), ("galactic", place.galactic)):
+        lon, lat = c.spherical.lon.deg, c.spherical.lat.deg
+        text = f'{frame}; circle({lon:.8f},{lat:.8f},11.5") # color=red\n'
+        found = masked(tmp_path, text, wcs)
+        np.testing.assert_array_equal(found, disc(30, 20, 5.75), err_msg=frame)
+    with pytest.raises(InputError, match=r"line 1.*no celestial WCS"):
+        masked(tmp_path, 'fk5; circle(10,20,3")\n')
+
+
+def test_all_shapes_with_an_area_are_understood(tmp_path):
+    text = (
+        "image\nellipse(20,20,6,3,30)\nbox(50,20,11,5,0)\nrotbox(50,40,11,5,90)\n"
+        "polygon(4.5,39.5,14.5,39.5,14.5,49.5,4.5,49.5)\nannulus(30,40,3,6)\n"
+    )
+    found = masked(tmp_path, text)
+    parts = [masked(tmp_path, f"image\n{line}\n") for line in text.splitlines()[1:]]
+    np.testing.assert_array_equal(found, np.any(parts, axis=0))
+    areas = [np.pi * 18, 55, 55, 100, np.pi * 27]
+    for part, area in zip(parts, areas, strict=True):
+        assert part.sum() == pytest.approx(area, rel=0.15)
+
+
+def test_excluded_regions_of_ciao_are_sources_too(tmp_path):
+    np.testing.assert_array_equal(
+        masked(tmp_path, "image\n-circle(31,21,5.5)\n"), disc(30, 20, 5.5)
+    )
+    with pytest.raises(InputError, match="both included and excluded"):
+        masked(tmp_path, "image\ncircle(31,21,25)\n-circle(31,21,5.5)\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image\ncircle(1,2,3)\nbanana(1,2,3)\n", "line 3.*banana"),
+        ("image\npoint(3,4)\n", "line 2.*point"),
+        ("image\npanda(1,2,0,90,1,0,5,1)\n", "line 2.*panda"),
+        ("image\ncircle(1,two,3)\n", "line 2"),
+        ("wcsa\ncircle(1,2,3)\n", "line 1.*wcsa"),
+        ("hello world\n", "line 1.*hello"),
+        ("10 20 -3\n", "radius > 0"),
+        ("10 20 3 4\n", "line 1"),
+        ("# nothing\n", "at least one region"),
+        ("", "at least one region"),
+    ],
+)
+def test_what_is_not_understood_is_refused_with_its_line(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        masked(tmp_path, text)
+
+
+def test_a_binary_region_file_is_refused(tmp_path):
+    (tmp_path / "mask.reg").write_bytes(b"\xff\xfe\x00\x80" * 100)
+    with pytest.raises(InputError, match="text form"):
+        read_mask(tmp_path / "mask.reg", SHAPE, None)
+
+
+def test_the_xmm_source_list_lies_on_its_sources(shared_data):
+    counts = fits.getdata(shared_data / "xmm/P0098010101M2U009IMAGE_3000.FTZ").astype(float)
+    mask = read_mask(shared_data / "xmm/M2ptsrc.txt", counts.shape, None)
+    assert 26 < mask.sum() / 80 < 40  # 26 circles of radius 2.5 to 9.7
+    exposure = fits.getdata(shared_data / "xmm/P0098010101M2U009EXPMAP3000.FTZ")
+    inside = counts[mask & (exposure > 0)].mean()
+    # The same circles, moved by 20 pixels, hold the background only.
+    shifted = np.roll(mask, (20, -20), (0, 1)) & ~mask & (exposure > 0)
+    assert inside > 1.8 * np.median([counts[shifted].mean()])
+
+
+def test_quantities_are_accepted_as_position():
+    place = parse_position(10 * u.deg, -3 * u.deg)
+    assert (place.ra.deg, place.dec.deg) == pytest.approx((10, -3))
