@@ -8,6 +8,10 @@
 from pathlib import Path
 
 
+# Whoever imports this file may have a target already: then it stays the default one.
+no_target_yet = workflow.default_target is None
+
+
 include: "workflows/discover.smk"
 include: "workflows/one_run.smk"
 
@@ -49,7 +53,7 @@ report: "workflows/report/workflow.rst"
 
 
 rule all:
-    default_target: True
+    default_target: no_target_yet
     input:
         expand("<results>/{name}/report", name=pipelines),
     localrule: True

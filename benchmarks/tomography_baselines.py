@@ -3,9 +3,10 @@
     python benchmarks/tomography_baselines.py [--states 160] [--lists hs pure pure_white_5]
                                               [--methods "linear, pauli" ...] [--json FILE]
 
-Each method of `physml.tomography.evaluation.baselines` measures the same states with the same schedule. For
-each number of copies: the mean infidelity with its standard error, the median, the 95th percentile;
-then the CPU time of an update and of an estimate, per state, when all states are done in a batch.
+Each method of `physml.tomography.evaluation.baselines` measures the same states with the same
+schedule. For each number of copies: the mean infidelity with its standard error, the median, the
+95th percentile; then the CPU time of an update and of an estimate, per state, when all states are
+done in a batch.
 With --json the results are kept after each row, and rows found there are not run again.
 
 `--single` runs one particle filter by itself, a block at a time and copy by copy, and prints its

@@ -2,9 +2,9 @@
 
     python benchmarks/tomography_limits.py [--states 40] [--steps 400] [--json FILE]
 
-The medians are the lines of `physml.tomography.core.limits.TWO_QUBITS`. The floor is what the search
-for a better basis leaves open; means say little, since states near the boundary dominate them.
-About five minutes on one core.
+The medians are the lines of `physml.tomography.core.limits.TWO_QUBITS`. The floor is what the
+search for a better basis leaves open; means say little, since states near the boundary
+dominate them. About five minutes on one core.
 """
 
 from __future__ import annotations

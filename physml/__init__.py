@@ -1,28 +1,23 @@
 """physml: simulate, train, measure and apply machine learning on physics data.
 
->>> from physml import Model
->>> cavities = Model.load("cavities").predict("image.fits")  # doctest: +SKIP
+>>> import physml
+>>> result = physml.load("cavities").predict("image.fits")  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
-    from physml.models import Model
+    from physml.models import Model as Model
+    from physml.models import load as load
 
 __version__ = "0.1.0"
-__all__ = ["Model", "__version__"]
 
-
-def __getattr__(name: str) -> Any:
-    """Import `Model` on first use: `physml --help` must not wait for it."""
-    if name == "Model":
-        from physml.models import Model
-
-        return Model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+# Imported on first use: `physml --help` must not wait for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"models": ["Model", "load"]}
+)
+__all__ += ["__version__"]

@@ -138,10 +138,14 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("physml"))
 
 
-def _folders() -> list[Path]:
+def shared_folder() -> Path:
+    """Folder of data that people share: $PHYSML_SHARED_DATA, or one beside a checkout."""
     given = os.environ.get("PHYSML_SHARED_DATA")
-    shared = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
-    return [shared, cache_folder()]
+    return Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+
+
+def _folders() -> list[Path]:
+    return [shared_folder(), cache_folder()]
 
 
 def find_data(name: str) -> Path | None:
@@ -262,6 +266,6 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
     except ValueError as error:
         detail = " ".join(str(error).split())
         raise PhysmlError(
-            f"{wanted.name}: {url} is not the file that the manifest describes, nothing was "
-            f"kept ({detail})"
+            f"{wanted.name}: {_shown(url)} is not the file that the manifest describes, nothing "
+            f"was kept ({_shown(detail)})"
         ) from error

@@ -8,6 +8,10 @@
 # Where things go is said by the path variables <results> and <logs>.
 
 
+# Whoever imports a pipeline may have a target already: then it stays the default one.
+no_target_yet = workflow.default_target is None
+
+
 include: "rules/common.smk"
 
 
@@ -26,7 +30,7 @@ include: "rules/report.smk"
 
 
 rule all:
-    default_target: True
+    default_target: no_target_yet
     input:
         "<results>/report",
     localrule: True

@@ -10,7 +10,6 @@ import logging
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,18 +17,13 @@ from typing import Annotated, Any
 import typer
 
 from physml import __version__
-from physml.cli.stage_commands import (
-    ConfigFiles,
-    Quiet,
-    SettingsJson,
-    Verbose,
-    pipeline_group,
-    read_settings,
-    setup_logging,
-)
 from physml.exceptions import InputError, PhysmlError
 from physml.pipeline import get_pipeline, pipeline_names
 from physml.workflow.orphans import end_with_parent
+
+from .messages import message, report_error, setup_logging
+from .options import ConfigFiles, Quiet, SettingsJson, Verbose
+from .stage_commands import pipeline_group, read_settings
 
 log = logging.getLogger(__name__)
 
@@ -247,42 +241,6 @@ def _on_sigterm(*_: Any) -> None:
     raise _Terminated(128 + signal.SIGTERM)
 
 
-def _message(text: str) -> None:
-    """One message on stderr; rich colours the first word on a terminal."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.text import Text
-
-        Console(stderr=True, soft_wrap=True).print(Text("Error: ", style="bold red") + Text(text))
-    else:
-        sys.stderr.write(f"Error: {text}\n")
-
-
-def _report(error: BaseException, tracebacks: bool) -> int:
-    """Print an error as one message and return the exit code it stands for."""
-    if tracebacks:
-        traceback.print_exception(error)
-    if isinstance(error, PhysmlError):
-        if error.exit_code == 75:
-            log.warning("%s", error)
-        else:
-            _message(str(error))
-        return error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        _message("interrupted")
-        return 130
-    if isinstance(error, MemoryError):
-        _message("out of memory; ask for more, or for smaller shards or batches")
-        return 1
-    if isinstance(error, OSError) and error.filename:
-        _message(f"{error.filename}: {(error.strerror or str(error)).lower()}")
-        return 1
-    detail = " ".join(str(error).split())
-    hint = "" if tracebacks else " (-vv shows the traceback)"
-    _message(f"{type(error).__name__}: {detail}{hint}")
-    return 1
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
@@ -300,19 +258,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = typer.main.get_command(app)
         code = command.main(given, prog_name="physml", standalone_mode=False)
         if code == 130:  # newer typer turns the interrupt into an exit code, without a word
-            _message("interrupted")
+            message("interrupted")
         return code if isinstance(code, int) else 0
     except _Terminated as error:
-        _message("terminated")
+        message("terminated")
         return int(error.code or 1)
     except typer.Abort:
-        return _report(KeyboardInterrupt(), tracebacks)
+        return report_error(KeyboardInterrupt(), tracebacks)
     except (Exception, KeyboardInterrupt) as error:
         # Usage errors of typer (or click) know how to show themselves.
         if hasattr(error, "show") and hasattr(error, "exit_code"):
             error.show()
             return int(error.exit_code)
-        return _report(error, tracebacks)
+        return report_error(error, tracebacks)
 
 
 def _wants_tracebacks(arguments: Sequence[str]) -> bool:

@@ -1,15 +1,13 @@
 """The stage commands of every pipeline, made from the registry.
 
-`physml.cli.main` is thin; this is what stands behind ``physml <pipeline> <stage>``: load the settings,
-check inputs and output before hours of work, set the number of threads, call the stage.
+What stands behind ``physml <pipeline> <stage>``: load the settings, check inputs and output before
+hours of work, set the number of threads, call the stage.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,107 +15,29 @@ from typing import Annotated, Any
 
 import typer
 
-from physml.exceptions import InputError, SettingsError
+from physml.exceptions import SettingsError
 from physml.pipeline import STAGES, Pipeline, get_pipeline
+
+from .messages import adjust_logging, rank
+from .options import (
+    ConfigFiles,
+    Dask,
+    Data,
+    Memory,
+    Output,
+    Overwrite,
+    Quiet,
+    SettingsJson,
+    Threads,
+    Verbose,
+    Weights,
+    limit_threads,
+    need,
+)
 
 log = logging.getLogger(__name__)
 
 _STARTED = time.monotonic()
-
-Verbose = Annotated[
-    int,
-    typer.Option(
-        "--verbose", "-v", count=True, show_default=False, help="More messages; -vv: tracebacks."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where the result goes.")]
-SettingsJson = Annotated[
-    str | None,
-    typer.Option("--settings", metavar="JSON", help="Settings as JSON; wins over files."),
-]
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option("--config", "-c", help="YAML or JSON file of settings; repeat: later ones win."),
-]
-Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="CPU threads; by default the settings'.")
-]
-Memory = Annotated[
-    int | None, typer.Option("--mem-mb", min=1, help="Memory, MB; by default the settings'.")
-]
-Dask = Annotated[
-    str | None,
-    typer.Option(
-        "--dask",
-        metavar="WHERE",
-        help="local, slurm, or preprocess.dask as JSON; by default the settings'.",
-    ),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder that preprocess made.")]
-Weights = Annotated[Path, typer.Option("--weights", help="Weights (safetensors).")]
-
-
-def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
-    """Send messages to stderr: a line with time and level each, coloured on a terminal.
-
-    Parameters
-    ----------
-    verbose
-        0: progress; 1: details of physml; 2: details of everything.
-    quiet
-        Errors only; wins over `verbose`.
-    """
-    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
-    if _rank() and not verbose:  # the first process of a shared training speaks for all
-        level = logging.WARNING
-    handler: logging.Handler
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.logging import RichHandler
-
-        handler = RichHandler(console=Console(stderr=True), show_path=verbose > 1)
-        handler.setFormatter(logging.Formatter("%(message)s", datefmt="%X"))
-    else:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
-        )
-    root = logging.getLogger()
-    for old in [h for h in root.handlers if h.name == "physml"]:
-        root.removeHandler(old)
-    handler.name = "physml"
-    root.addHandler(handler)
-    others = logging.DEBUG if verbose > 1 and not quiet else logging.WARNING
-    root.setLevel(logging.ERROR if quiet else others)
-    logging.getLogger("physml").setLevel(level)
-    logging.captureWarnings(True)
-
-
-def _rank() -> int:
-    """Number of this process where torchrun or srun started several; 0 otherwise."""
-    if int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or 1) == 1:
-        return 0
-    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
-
-
-def adjust_logging(ctx: typer.Context, verbose: int, quiet: bool) -> None:
-    """Let ``-v`` and ``-q`` behind a command add to those before it."""
-    before = ctx.find_root().obj or {}
-    total = verbose + int(before.get("verbose", 0))
-    ctx.find_root().obj = {"verbose": total, "quiet": quiet or before.get("quiet", False)}
-    if verbose or quiet:
-        setup_logging(**ctx.find_root().obj)
-
-
-def limit_threads(threads: int) -> None:
-    """Set the threads of the numerical libraries, loaded already or later."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def read_settings(pipeline: Pipeline, config: Sequence[Path] | None, settings: str | None) -> Any:
@@ -161,13 +81,6 @@ def _placed(checked: Any, dask: str | None) -> Any:
     where = load_settings(type(checked.preprocess), {"dask": given}).dask
     placed = checked.preprocess.model_copy(update={"dask": where})
     return checked.model_copy(update={"preprocess": placed})
-
-
-def _need(path: Path, folder: bool, what: str) -> None:
-    if folder and not path.is_dir():
-        raise InputError.expected(path, what, "a file" if path.exists() else "no such folder")
-    if not folder and not path.is_file():
-        raise InputError.expected(path, what, "a folder" if path.is_dir() else "no such file")
 
 
 def run_stage(
@@ -223,7 +136,7 @@ def run_stage(
     started = time.monotonic()
     log.info("%s %s -> %s", pipeline.name, stage, out)
     # One of the processes that share a training looks after the old result.
-    aside = set_aside(out) if overwrite and _rank() == 0 else nullcontext()
+    aside = set_aside(out) if overwrite and rank() == 0 else nullcontext()
     with provenance.run(), aside:
         function(settings=settings, out=out, **arguments)
     log.info("%s %s done in %.1f s", pipeline.name, stage, time.monotonic() - started)
@@ -279,7 +192,7 @@ def _preprocess(pipeline: Pipeline) -> Callable[..., None]:
         adjust_logging(ctx, verbose, quiet)
         checked = _placed(read_settings(pipeline, config, settings), dask)
         for path in raw:
-            _need(path, False, "a shard that simulate made")
+            need(path, False, "a shard that simulate made")
         resources = checked.preprocess.resources
         run_stage(
             pipeline,
@@ -319,7 +232,7 @@ def _train(pipeline: Pipeline) -> Callable[..., None]:
         adjust_logging(ctx, verbose, quiet)
         limit = _seconds_left(time_limit)
         checked = read_settings(pipeline, config, settings)
-        _need(data, True, "the folder that preprocess made")
+        need(data, True, "the folder that preprocess made")
         run_stage(
             pipeline,
             "train",
@@ -350,8 +263,8 @@ def _evaluate(pipeline: Pipeline) -> Callable[..., None]:
         """Measure trained weights on the test set."""
         adjust_logging(ctx, verbose, quiet)
         checked = read_settings(pipeline, config, settings)
-        _need(data, True, "the folder that preprocess made")
-        _need(weights, False, "weights in safetensors format")
+        need(data, True, "the folder that preprocess made")
+        need(weights, False, "weights in safetensors format")
         run_stage(
             pipeline,
             "evaluate",
@@ -384,8 +297,8 @@ def _report(pipeline: Pipeline) -> Callable[..., None]:
         """Apply trained weights to an example and gather what a reader wants to see."""
         adjust_logging(ctx, verbose, quiet)
         checked = read_settings(pipeline, config, settings)
-        _need(evaluation, True, "the folder that evaluate made")
-        _need(weights, False, "weights in safetensors format")
+        need(evaluation, True, "the folder that evaluate made")
+        need(weights, False, "weights in safetensors format")
         run_stage(
             pipeline,
             "report",

@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from physml.cli.stage_commands import (
-    Overwrite,
-    Quiet,
-    Threads,
-    Verbose,
-    adjust_logging,
-    limit_threads,
-)
+from physml.cli.messages import adjust_logging
+from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads
 
 if TYPE_CHECKING:
     from .results.result import TomographyResult

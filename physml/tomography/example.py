@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from physml.datasets import shared_folder
 from physml.random import stream
 
 from .core.born import probabilities, sample_counts
@@ -32,12 +32,9 @@ TARGET = "phi+"
 def measured_pairs() -> Path | None:
     """Counts of the twin photons, or None where they are not on this machine.
 
-    They are looked for in ``$PHYSML_SHARED_DATA``, by default the folder ``shared/data`` beside
-    the repository.
+    See `physml.datasets.shared_folder`.
     """
-    given = os.environ.get("PHYSML_SHARED_DATA")
-    shared = Path(given) if given else Path(__file__).parents[3] / "shared" / "data"
-    path = shared / "quantum" / "twin_photons_MIT" / "counts.csv"
+    path = shared_folder() / "quantum" / "twin_photons_MIT" / "counts.csv"
     return path if path.is_file() else None
 
 

@@ -89,6 +89,9 @@ def test_nothing_of_ours_knows_the_toy(root: Path) -> None:
 
 def test_the_library_does_not_import_snakemake() -> None:
     """`physml` is usable without the workflow; this holds for the contract and the settings."""
-    code = "import sys, physml.cli.main, physml.pipeline, physml.config; print('snakemake' in sys.modules)"
+    code = (
+        "import sys, physml.cli.main, physml.pipeline, physml.config\n"
+        "print('snakemake' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

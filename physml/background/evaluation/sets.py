@@ -7,12 +7,12 @@ Rivals learn from sets of their own, of other exposures.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from physml.datasets import shared_folder
 from physml.random import stream
 
 from ..settings import SimulateSettings
@@ -161,11 +161,9 @@ def example_frames(seconds: float, seed: int) -> Frames:
 def geant4_folder() -> Path | None:
     """Folder of the Geant4 set in the shared data, or None where it is not on this machine.
 
-    ``$PHYSML_SHARED_DATA``, by default the folder ``shared/data`` beside the repository.
+    See `physml.datasets.shared_folder`.
     """
-    given = os.environ.get("PHYSML_SHARED_DATA")
-    shared = Path(given) if given else Path(__file__).parents[3] / "shared" / "data"
-    folder = shared / "detector" / "geant4"
+    folder = shared_folder() / "detector" / "geant4"
     return folder if (folder / "far_shield.npz").is_file() else None
 
 

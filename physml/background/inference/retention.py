@@ -1,8 +1,7 @@
 """Retention against energy and particle rate: what a cut takes from the effective area.
 
 A cut on P_BKG also loses X-rays. How many is measured on events that are put into other frames of
-the same observation (`physml.background.inference.adapted_cuts`); without that number no flux can be had from what
-is kept.
+the same observation (`adapted_cuts`); without that number no flux can be had from what is kept.
 """
 
 from __future__ import annotations

@@ -104,8 +104,7 @@ class Estimator(ABC):
     def covariance(self) -> Tensor | None:
         """Covariance (S, d*d - 1, d*d - 1) of the coordinates of the state, if it is known.
 
-        Coordinates are those of `physml.tomography.core.operators.hermitian_basis` without the first
-        (the trace).
+        Coordinates are those of `operators.hermitian_basis` without the first (the trace).
         """
         return None
 

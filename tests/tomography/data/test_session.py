@@ -104,7 +104,10 @@ def test_no_second_writer_but_readers(tmp_path):
     path = write(tmp_path / "s.jsonl")
     with Session.resume(path):
         assert len(read_session(path)) == 5
-        code = "import sys; from physml.tomography.data.session import Session; Session.resume(sys.argv[1])"
+        code = (
+            "import sys\nfrom physml.tomography.data.session import Session\n"
+            "Session.resume(sys.argv[1])"
+        )
         other = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
         assert "in use by another process" in other.stderr
         with pytest.raises(InputError, match="another process"):
