@@ -4,10 +4,10 @@ import json
 import os
 import sys
 
-from physml import orphans, run_lock
 from physml.config import load_settings, upstream
 from physml.exceptions import PhysmlError
 from physml.pipeline import STAGES, get_pipeline
+from physml.workflow import orphans, run_lock
 from snakemake.exceptions import WorkflowError
 
 # Jobs find the `physml` of the environment that Snakemake itself runs in, activated or not.
