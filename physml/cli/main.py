@@ -21,7 +21,7 @@ from physml.exceptions import InputError, PhysmlError
 from physml.pipeline import get_pipeline, pipeline_names
 from physml.workflow.orphans import end_with_parent
 
-from .messages import message, report_error, setup_logging
+from .messages import message, note_command, report_error, setup_logging
 from .options import ConfigFiles, Quiet, SettingsJson, Verbose
 from .stage_commands import pipeline_group, read_settings
 
@@ -251,6 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     tracebacks = _wants_tracebacks(given)
+    note_command(None)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _on_sigterm)
         end_with_parent()

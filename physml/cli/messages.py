@@ -1,17 +1,27 @@
-"""Messages of the command line: the log, and errors as one line each with their exit code."""
+"""Messages of the command line: the log, and errors as one line each with their exit code.
+
+The library's errors speak Python: an argument is called ``pressure=``. Here it becomes the option
+that the user gave, ``--pressure``.
+"""
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
+import re
 import sys
 import traceback
+from typing import Any
 
 import typer
 
 from physml.exceptions import PhysmlError
 
 log = logging.getLogger(__name__)
+
+#: Command that runs, once its arguments are read; errors are told in terms of its options.
+_command: contextvars.ContextVar[Any] = contextvars.ContextVar("command", default=None)
 
 
 def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
@@ -58,12 +68,42 @@ def rank() -> int:
 
 
 def adjust_logging(ctx: typer.Context, verbose: int, quiet: bool) -> None:
-    """Let ``-v`` and ``-q`` behind a command add to those before it."""
+    """Let ``-v`` and ``-q`` behind a command add to those before it, and note which one runs."""
+    note_command(ctx.command)
     before = ctx.find_root().obj or {}
     total = verbose + int(before.get("verbose", 0))
     ctx.find_root().obj = {"verbose": total, "quiet": quiet or before.get("quiet", False)}
     if verbose or quiet:
         setup_logging(**ctx.find_root().obj)
+
+
+def note_command(command: Any) -> None:
+    """Remember which command runs; None before its arguments are read."""
+    _command.set(command)
+
+
+def in_options(text: str, command: Any) -> str:
+    """Text in which a library's arguments are the options of a command.
+
+    Parameters
+    ----------
+    text : str
+        With arguments as ``name=`` or ``name='value'``.
+    command : click command or None
+    """
+    names = {}
+    for parameter in getattr(command, "params", []):
+        long = [option for option in parameter.opts if option.startswith("--")]
+        is_argument = parameter.param_type_name == "argument"
+        names[parameter.name] = parameter.name.upper() if is_argument else (long or [""])[0]
+
+    def option(found: re.Match[str]) -> str:
+        name = names.get(found["name"])
+        if not name:
+            return found[0]
+        return f"{name} {found['value']}" if found["value"] else name
+
+    return re.sub(r"(?<![\w.$-])(?P<name>[a-z]\w*)=(?:'(?P<value>[^']*)'|(?![\w=]))", option, text)
 
 
 def message(text: str) -> None:
@@ -85,7 +125,7 @@ def report_error(error: BaseException, tracebacks: bool) -> int:
         if error.exit_code == 75:
             log.warning("%s", error)
         else:
-            message(str(error))
+            message(in_options(str(error), _command.get()))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         message("interrupted")
