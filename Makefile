@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES)
 SNAKEFILES := Snakefile pipelines workflows tests/workflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench bench-scaling docs clean distclean
+.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench bench-scaling house docs clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -90,6 +90,9 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 
 bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
 	$(BIN)/python benchmarks/scaling.py
+
+house: $(VENV)/.stamp-dev ## the drawing of the package in docs/architecture.md
+	$(BIN)/python workflows/house.py docs/images/house.png
 
 docs: $(VENV)/.stamp-docs ## docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -j $(CORES) docs docs/_build/html

@@ -1,42 +1,18 @@
-"""The house: where modules stand, and that imports run down only. CONTRIBUTING draws it."""
+"""The house: where modules stand, and that imports run down only, see `workflows/house.py`."""
 
 from __future__ import annotations
 
+import runpy
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import grimp
 import pytest
 
-SCIENCES = ("background", "cavities", "tomography")
-#: Folders that each science has, and nothing beside them but its files at the top.
-FOLDERS = ("core", "data", "evaluation", "inference", "learning", "results", "simulator")
+LAYERS = runpy.run_path(str(Path(__file__).parents[1] / "workflows" / "house.py"))
+SCIENCES, FOLDERS = LAYERS["SCIENCES"], LAYERS["FOLDERS"]
+HOUSE, ROOM = LAYERS["HOUSE"], LAYERS["ROOM"]
 MOST_MODULES = 25
-
-#: Layers from top to bottom; what stands in one line does not import each other.
-HOUSE = (
-    set(SCIENCES),
-    {"cli"},
-    {"stages"},
-    {"models", "parallel", "training", "evaluation"},
-    {"nn", "config", "datasets", "templates", "workflow"},
-    {"io", "pipeline"},
-    {"provenance", "progress"},
-    {"exceptions", "random"},
-)
-ROOM = (
-    {"cli"},
-    {"report", "evaluate", "train", "preprocess", "simulate"},
-    {"predict", "cli_inputs"},
-    {"evaluation"},
-    {"learning"},
-    {"results"},
-    {"inference"},
-    {"data"},
-    {"simulator"},
-    {"settings"},
-    {"core"},
-)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +29,7 @@ def test_no_circle(graph: grimp.ImportGraph) -> None:
         pytest.fail(f"imports in a circle: {' -> '.join(error.args[1])}")
 
 
-def upward(graph: grimp.ImportGraph, parent: str, layers: tuple[set[str], ...]) -> list[str]:
+def upward(graph: grimp.ImportGraph, parent: str, layers: tuple[tuple[str, ...], ...]) -> list[str]:
     """Imports from a layer of a package into the same or a higher one."""
     place = {name: number for number, layer in enumerate(layers) for name in layer}
     found = []
@@ -83,8 +59,8 @@ def test_an_upward_import_and_a_circle_are_found() -> None:
     for name in ("p", "p.core", "p.core.a", "p.data", "p.data.b"):
         graph.add_module(name)
     graph.add_import(importer="p.core.a", imported="p.data.b")
-    assert upward(graph, "p", ({"data"}, {"core"})) == ["p.core.a imports p.data.b"]
-    assert upward(graph, "p", ({"core"}, {"data"})) == []
+    assert upward(graph, "p", (("data",), ("core",))) == ["p.core.a imports p.data.b"]
+    assert upward(graph, "p", (("core",), ("data",))) == []
     graph.add_import(importer="p.data.b", imported="p.core.a")
     with pytest.raises(pytest.fail.Exception, match="in a circle"):
         test_no_circle(graph)
