@@ -6,7 +6,7 @@ apart; maps are perceptually uniform.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -18,15 +18,21 @@ from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import AsinhNorm, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import ArrayLike, NDArray
 
 from physml import provenance as prov
 from physml.io.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.gridspec import GridSpec
 
     from physml.evaluation.calibration import Reliability
 
+#: Colours by name; yellow is faint on white, for single marks only.
 COLOURS = {
     "blue": "#0072B2",
     "orange": "#E69F00",
@@ -37,9 +43,18 @@ COLOURS = {
     "yellow": "#F0E442",
     "black": "#000000",
 }
-MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*"]
+#: Names of colours in the order in which series take them.
+ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky", "black")
+#: Markers in the order in which series take them.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Grey of goals, limits and ideals.
+GREY = "0.4"
+#: Colour map of images.
 IMAGE_MAP = "magma"
+#: Values with their intervals; see `interval_ends`.
+Intervals = Iterable[Mapping[str, float | None] | Sequence[float] | None] | NDArray[np.float64]
 
+#: Settings of matplotlib in which all figures are drawn.
 STYLE: Any = {
     # Marker and line change with the colour: prints in black and white stay readable.
     "axes.prop_cycle": cycler(color=list(COLOURS.values())),
@@ -108,6 +123,145 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def panels(
+    number: int, columns: int = 3, size: tuple[float, float] = (4.6, 3.8)
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure of some panels, row by row; the rest of its last row stays empty.
+
+    Parameters
+    ----------
+    number : int
+        Panels; there is at least one place.
+    columns : int
+        Most panels in a row.
+    size : (float, float)
+        Width and height of one panel [inch].
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+        Those of the panels.
+    """
+    columns = max(1, min(columns, number))
+    figure, axes = new_figure(max(1, -(-number // columns)), columns, size)
+    for ax in axes.flat[number:]:
+        ax.set_axis_off()
+    return figure, list(axes.flat[:number])
+
+
+@_styled
+def overview_figure(
+    title: str,
+    notes: Sequence[str] = (),
+    *,
+    rows: int = 2,
+    columns: int = 3,
+    size: tuple[float, float] = (15.0, 9.4),
+    note_colour: str = "black",
+    **spacing: float,
+) -> tuple[Figure, GridSpec]:
+    """Make a figure with a title above its panels and lines of text below them.
+
+    Draw the panels inside of `style`.
+
+    Parameters
+    ----------
+    title : str
+        May have several lines.
+    notes : sequence of str
+        Lines below the panels; the figure grows with them.
+    rows, columns : int
+        Panels.
+    size : (float, float)
+        Width and height without notes [inch].
+    note_colour : str
+        Name in `COLOURS`, or any colour of matplotlib.
+    **spacing : float
+        Of the grid: left, right, wspace, hspace.
+
+    Returns
+    -------
+    figure : Figure
+    grid : GridSpec
+        For `Figure.add_subplot`.
+    """
+    line = 0.21  # inch
+    height = size[1] + line * len(notes)
+    figure = Figure(figsize=(size[0], height))
+    figure.set_layout_engine("none")
+    FigureCanvasAgg(figure)
+    place = {"left": 0.06, "right": 0.955, "wspace": 0.32, "hspace": 0.28, **spacing}
+    grid = figure.add_gridspec(
+        rows,
+        columns,
+        top=1 - (0.65 + 0.21 * title.count("\n") + 0.2) / height,
+        bottom=(0.72 + line * len(notes)) / height,
+        **place,
+    )
+    figure.text(0.06, 1 - 0.15 / height, title, size=13, weight="bold", va="top")
+    for k, text in enumerate(reversed(notes)):
+        colour = COLOURS.get(note_colour, note_colour)
+        figure.text(0.06, (0.12 + line * k) / height, text, size=10, color=colour, va="bottom")
+    return figure, grid
+
+
+def series_style(number: int) -> dict[str, str]:
+    """Colour and marker of a series by its number, as arguments of the functions here."""
+    return {"colour": ORDER[number % len(ORDER)], "marker": MARKERS[number % len(MARKERS)]}
+
+
+def plain_ticks(ax: Axes, values: Iterable[float], axis: str = "x", text: str = "{:g}") -> None:
+    """Set ticks of a logarithmic axis at some values, written as plain numbers.
+
+    Parameters
+    ----------
+    ax : Axes
+    values : iterable of float
+    axis : str
+        ``x`` or ``y``.
+    text : str
+        Format of a number, e.g. ``"{:.0%}"``.
+    """
+    values = list(values)
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_ticks(values, [text.format(v) for v in values])
+    chosen.set_ticks([], minor=True)
+
+
+@_styled
+def legend_below(figure: Figure, title: str | None = None, columns: int = 4) -> None:
+    """Draw one legend for all panels of a figure, each label once.
+
+    Parameters
+    ----------
+    figure : Figure
+    title : str, optional
+    columns : int
+    """
+    entries: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles, labels = ax.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        title=title,
+    )
+
+
+@_styled
+def colour_bar(ax: Axes, drawn: ScalarMappable, label: str) -> Colorbar:
+    """Draw a colour bar beside an axes, as high as it, which takes no room from it."""
+    bar = ax.figure.colorbar(drawn, cax=ax.inset_axes((1.02, 0.0, 0.035, 1.0)))
+    bar.set_label(label, size=9, labelpad=3)
+    bar.ax.tick_params(labelsize=8)
+    return bar
+
+
 @_styled
 def save_figure(
     figure: Figure,
@@ -132,6 +286,189 @@ def save_figure(
     with atomic_path(path, overwrite) as temporary:
         figure.savefig(temporary, metadata=metadata)
     return path
+
+
+# ---------------------------------------------------------------------------------- intervals
+
+
+def interval_ends(intervals: Intervals) -> NDArray[np.float64]:
+    """Values, low ends and high ends as one array, for drawing and for arithmetic.
+
+    Parameters
+    ----------
+    intervals : iterable of mapping, of (value, low, high) or of None, or (3, n) array
+        Mappings as in metrics.json, with keys ``value``, ``low``, ``high``. None stands for what
+        is not defined.
+
+    Returns
+    -------
+    (3, n) array
+        NaN where something is not defined.
+    """
+    if isinstance(intervals, np.ndarray):
+        return intervals.astype(np.float64)
+    names = ("value", "low", "high")
+    rows = [
+        [r[name] for name in names] if isinstance(r, Mapping) else (None,) * 3 if r is None else r
+        for r in intervals
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 3).T
+
+
+def beside(x: ArrayLike, number: int, of: int, *, log: bool = False) -> NDArray[np.float64]:
+    """Places of one of several series side by side, so that no interval hides another.
+
+    Parameters
+    ----------
+    x : (n,) array
+        Places that the series share; one apart from each other where not ``log``.
+    number, of : int
+        Number of the series from 0, and how many there are.
+    log : bool
+        For a logarithmic axis.
+
+    Returns
+    -------
+    (n,) array
+    """
+    shift = number - (of - 1) / 2
+    places = np.asarray(x, dtype=np.float64)
+    return places * 1.06**shift if log else places + 0.8 / max(of, 1) * shift
+
+
+@_styled
+def interval_plot(
+    ax: Axes,
+    x: ArrayLike,
+    intervals: Intervals,
+    *,
+    rows: bool = False,
+    edges: ArrayLike | None = None,
+    label: str | None = None,
+    colour: str = "blue",
+    marker: str = "o",
+    line: str = "none",
+    **look: Any,
+) -> Axes:
+    """Draw values with bars from the low to the high end of their intervals.
+
+    Call it again on the same ``ax`` for other methods, with `beside` and `series_style`.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : (n,) array
+        Places on the x axis, or on the y axis where ``rows``.
+    intervals : iterable of mapping, of (value, low, high) or of None, or (3, n) array
+        See `interval_ends`. A value that is not defined is left out, and so is a bar: one of
+        no length would say that the value is certain.
+    rows : bool
+        Values along the x axis, one row each.
+    edges : (n + 1,) array, optional
+        Edges of bins around ``x``, drawn as bars across.
+    label : str, optional
+    colour : str
+        Name in `COLOURS`, or any colour of matplotlib.
+    marker : str
+    line : str
+        Style of a line that joins the values.
+    **look
+        Of `Axes.errorbar`, such as ``alpha``.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    value, low, high = interval_ends(intervals)
+    # Rounding may put an end on the wrong side of the value by one digit.
+    bars = {"yerr": np.clip(np.stack([value - low, high - value]), 0, None)}
+    if edges is not None:
+        edges = np.asarray(edges, dtype=np.float64)
+        bars["xerr"] = np.stack([x - edges[:-1], edges[1:] - x])
+    places = (x, value)
+    if rows:
+        places = (value, x)
+        bars = {{"yerr": "xerr", "xerr": "yerr"}[key]: bar for key, bar in bars.items()}
+    drawn: dict[str, Any] = {
+        "color": COLOURS.get(colour, colour),
+        "marker": marker,
+        "linestyle": line,
+        "capsize": 2,
+        "label": label,
+        **bars,
+        **look,
+    }
+    ax.errorbar(*places, **drawn)
+    return ax
+
+
+def interval_rows(
+    ax: Axes, names: Sequence[str], intervals: Intervals, number: int = 0, of: int = 1, **look: Any
+) -> Axes:
+    """Draw values with their intervals in rows, the first at the top.
+
+    Parameters
+    ----------
+    ax : Axes
+    names : (n,) sequence of str
+        Of the rows; the y axis shows them.
+    intervals : iterable of mapping, of (value, low, high) or of None, or (3, n) array
+        See `interval_ends`.
+    number, of : int
+        Number of the series from 0 to draw in these rows, and how many there are.
+    **look
+        Of `interval_plot`.
+    """
+    rows = np.arange(len(names), dtype=np.float64)[::-1]
+    interval_plot(ax, beside(rows, of - 1 - number, of), intervals, rows=True, **look)
+    ax.set_yticks(rows, names)
+    return ax
+
+
+@_styled
+def goal(
+    ax: Axes, value: float, within: Sequence[float] = (), *, axis: str = "y", line: str = "-"
+) -> Axes:
+    """Draw a line where values should be, and bands around it, below all else.
+
+    Parameters
+    ----------
+    ax : Axes
+    value : float
+    within : sequence of float
+        Half widths of the bands.
+    axis : str
+        Axis on which the value lies, ``x`` or ``y``.
+    line : str
+    """
+    span, across = (ax.axhspan, ax.axhline) if axis == "y" else (ax.axvspan, ax.axvline)
+    for k, half in enumerate(sorted(within, reverse=True)):
+        span(value - half, value + half, color=f"{0.93 - 0.06 * k:.2f}", linewidth=0, zorder=0)
+    across(value, color=GREY, linestyle=line, linewidth=1, zorder=0.5, gid="goal")
+    return ax
+
+
+def coverage_curve(
+    ax: Axes, x: ArrayLike, coverage: Intervals, level: float, *, within: float = 0.03, **look: Any
+) -> Axes:
+    """Draw the share of true values inside their intervals, with the share that it should be.
+
+    Parameters
+    ----------
+    ax : Axes
+    x : (n,) array
+    coverage : iterable of mapping, of (value, low, high) or of None, or (3, n) array
+        Shares in [0, 1], see `interval_ends`.
+    level : float
+        Probability content that the intervals promise.
+    within : float
+        Half width of the band in which a share is right.
+    **look
+        Of `interval_plot`.
+    """
+    if not any(drawn.get_gid() == "goal" for drawn in ax.lines):
+        goal(ax, level, [within])
+    interval_plot(ax, x, coverage, **look)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_ylabel(f"Truth inside its {level:.0%} interval")
+    return ax
 
 
 @_styled
@@ -216,40 +553,47 @@ def completeness_curve(
 @_styled
 def reliability_diagram(
     ax: Axes,
-    reliability: Reliability,
+    reliability: Reliability | Mapping[str, Any],
     *,
     label: str | None = None,
     colour: str = "blue",
     marker: str = "o",
-    smallest: int = 10,
+    fewest: int = 10,
 ) -> Axes:
-    """Draw observed frequency against predicted probability, with binomial intervals.
+    """Draw observed frequency against predicted probability, with intervals.
+
+    Call it again on the same ``ax`` for other sets.
 
     Parameters
     ----------
     ax : Axes
-    reliability : Reliability
+    reliability : Reliability or mapping
+        A mapping, as in metrics.json, has for each bin the ``count`` of predictions, the mean
+        ``predicted`` and the ``observed`` share with its interval, see `interval_ends`.
+        A `Reliability` is drawn with binomial intervals.
     label : str, optional
-        The foreground calibration error is added to it.
     colour, marker : str
-    smallest : int
+        See `interval_plot`.
+    fewest : int
         Bins with fewer predictions are left out: they show noise.
     """
-    use = reliability.count >= max(1, smallest)
-    predicted, observed = reliability.predicted[use], reliability.observed[use]
-    ends = reliability.observed_interval()[use]
-    if not any(line.get_gid() == "ideal" for line in ax.lines):
-        ax.plot([0, 1], [0, 1], color="0.5", linestyle="--", linewidth=1, gid="ideal")
-    text = f"foreground error {reliability.foreground_ece():.3f}"
-    ax.errorbar(
-        predicted,
-        observed,
-        # Clipped: rounding may put an end on the wrong side of the value by one digit.
-        yerr=np.clip(np.abs(ends.T - observed), 0, None),
-        color=COLOURS.get(colour, colour),
+    if isinstance(reliability, Mapping):
+        count, predicted = reliability["count"], reliability["predicted"]
+        observed = interval_ends(reliability["observed"])
+    else:
+        count, predicted = reliability.count, reliability.predicted
+        observed = np.vstack([reliability.observed, reliability.observed_interval().T])
+    use = np.asarray(count) >= max(1, fewest)
+    if not any(drawn.get_gid() == "ideal" for drawn in ax.lines):
+        ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1, gid="ideal")
+    interval_plot(
+        ax,
+        np.asarray(predicted, dtype=np.float64)[use],
+        observed[:, use],
+        label=label,
+        colour=colour,
         marker=marker,
-        capsize=2,
-        label=text if label is None else f"{label}: {text}",
+        line="-",
     )
     ax.set(
         xlabel="Predicted probability",
@@ -258,45 +602,8 @@ def reliability_diagram(
         ylim=(0, 1),
         aspect="equal",
     )
-    ax.legend(loc="upper left")
-    return ax
-
-
-@_styled
-def training_history(
-    ax: Axes, history: Sequence[Mapping[str, float]], *, quantity: str = "loss"
-) -> Axes:
-    """Draw a training and a validation quantity against the epoch, and mark the best.
-
-    Parameters
-    ----------
-    ax : Axes
-    history : sequence of dict
-        As in `physml.training.loop.FitResult`.
-    quantity : str
-        Drawn as ``train_<quantity>``, where there is one, and ``valid_<quantity>``.
-    """
-    if not history:
-        raise ValueError("the history is empty")
-    epochs = np.array([record["epoch"] for record in history])
-    for kind, colour, line in (("train", "orange", "--"), ("valid", "blue", "-")):
-        values = np.array([record.get(f"{kind}_{quantity}", np.nan) for record in history])
-        if not np.isfinite(values).any():
-            continue
-        name = "training" if kind == "train" else "validation (averaged weights)"
-        ax.plot(epochs, values, color=COLOURS[colour], linestyle=line, label=name)
-        if kind == "valid":
-            best = int(np.nanargmin(values))
-            ax.plot(
-                epochs[best],
-                values[best],
-                "*",
-                color=COLOURS["vermilion"],
-                markersize=11,
-                label=f"best: {values[best]:.4g} in epoch {epochs[best]:g}",
-            )
-    ax.set(xlabel="Epoch", ylabel=quantity.replace("_", " ").capitalize())
-    ax.legend()
+    if label is not None:
+        ax.legend(loc="upper left")
     return ax
 
 

@@ -12,6 +12,7 @@ from matplotlib.colors import to_rgb
 
 from physml import provenance
 from physml.evaluation import figures as fig
+from physml.evaluation.bootstrap import Interval
 from physml.evaluation.calibration import Reliability
 from physml.exceptions import InputError
 from physml.io import origin
@@ -30,12 +31,8 @@ def filled(seed: int = 0) -> Reliability:
     return reliability
 
 
-HISTORY = [
-    {"epoch": 1, "train_loss": 3.0, "valid_loss": 2.0},
-    {"epoch": 2, "train_loss": 2.0, "valid_loss": 1.0},
-    {"epoch": 3, "train_loss": 1.0, "valid_loss": 1.5},
-]
-X, Y = np.array([0.0, 1, 2]), np.array([0.2, 0.5, 0.9])
+X, Y = np.array([1.0, 2, 4]), np.array([0.2, 0.5, 0.9])
+ENDS = np.stack([Y, Y - 0.1, Y + 0.05])
 
 
 DRAWN = {
@@ -43,7 +40,9 @@ DRAWN = {
     "completeness": lambda ax: fig.completeness_curve(
         ax, np.array([1.0, 10, 100, 1000]), Y, Y - 0.1, Y + 0.1, quantity="Counts", log=True
     ),
-    "history": lambda ax: fig.training_history(ax, HISTORY),
+    "intervals": lambda ax: fig.interval_plot(ax, X, ENDS, label="x"),
+    "rows": lambda ax: fig.interval_rows(ax, ["a", "b", "c"], ENDS),
+    "coverage": lambda ax: fig.coverage_curve(ax, X, ENDS, 0.9, line="-"),
     "operating": lambda ax: fig.operating_curve(ax, X / 2, Y, label="ours", point=(0.5, 0.5)),
     "image": lambda ax: fig.image_with_contours(
         ax, np.arange(64.0).reshape(8, 8), [(np.eye(8), [0.5], "sky")], title="noise"
@@ -75,7 +74,7 @@ def test_same_figure_same_bytes_with_provenance_inside(tmp_path) -> None:
     record = provenance.record("evaluate", {"seed": 1}, {})
     for name in ("a.png", "b.png"):
         figure, axes = fig.new_figure()
-        fig.training_history(axes[0, 0], HISTORY)
+        DRAWN["operating"](axes[0, 0])
         fig.save_figure(figure, tmp_path / name, provenance=record)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert origin.read(tmp_path / "a.png")["stage"] == "evaluate"
@@ -97,27 +96,135 @@ def test_figures_can_be_made_in_threads(tmp_path) -> None:
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
+RECORDS = [{"value": v, "low": low, "high": high} for v, low, high in ENDS.T]
+
+
+def bars(container) -> np.ndarray:
+    """Ends of the error bars of which both are known, shape (bars, 2 ends, 2 axes)."""
+    return np.array([ends for ends in container.lines[2][0].get_segments() if len(ends) == 2])
+
+
+def test_ends_of_intervals_from_numbers_as_they_are_kept() -> None:
+    undefined = {"value": None, "low": None, "high": None}
+    found = fig.interval_ends([*RECORDS, undefined, None, Interval(1.0, 0.5, 2.0)])
+    assert found[:, :3] == pytest.approx(ENDS)
+    assert np.isnan(found[:, 3:5]).all()
+    assert found[:, 5] == pytest.approx([1.0, 0.5, 2.0])
+    assert fig.interval_ends([]).shape == (3, 0)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_bars_end_where_the_intervals_do(ax, rows: bool) -> None:
+    fig.interval_plot(ax, X, [*RECORDS[:2], {**RECORDS[2], "low": None}], rows=rows, label="ours")
+    places, values = (1, 0) if rows else (0, 1)
+    drawn = np.array(ax.containers[0].lines[0].get_data())
+    assert drawn[places] == pytest.approx(X)
+    assert drawn[values] == pytest.approx(Y)
+    # A value of which an end is not known has no bar: it would look certain.
+    assert bars(ax.containers[0])[:, :, values] == pytest.approx(ENDS[1:, :2].T)
+    assert ax.containers[0].get_label() == "ours"
+
+
+def test_bins_are_bars_across(ax) -> None:
+    fig.interval_plot(ax, X, ENDS, edges=[0.5, 1.5, 3.0, 5.0])
+    assert bars(ax.containers[0])[:, :, 0] == pytest.approx(
+        np.array([[0.5, 1.5], [1.5, 3], [3, 5]])
+    )
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_series_side_by_side_keep_their_middle(log: bool) -> None:
+    places = np.array([fig.beside(X, k, 3, log=log) for k in range(3)])
+    assert (np.diff(places, axis=0) > 0).all()
+    assert places[1] == pytest.approx(X)
+    assert np.diff(fig.beside(np.arange(4.0), 0, 5)) == pytest.approx(1)
+
+
+def test_the_first_row_is_at_the_top_and_the_first_series_in_it(ax) -> None:
+    for k in range(2):
+        fig.interval_rows(ax, ["a", "b", "c"], ENDS, k, 2, **fig.series_style(k))
+    ticks = dict(zip((t.get_text() for t in ax.get_yticklabels()), ax.get_yticks(), strict=True))
+    assert ticks["a"] > ticks["b"] > ticks["c"]
+    first, second = (c.lines[0].get_ydata() for c in ax.containers)
+    assert (first > second).all()
+    assert (first + second) / 2 == pytest.approx(list(ticks.values()))
+    assert ax.containers[0].lines[0].get_color() != ax.containers[1].lines[0].get_color()
+
+
+def test_goal_is_a_line_with_bands_below_the_data(ax) -> None:
+    for _ in range(2):
+        fig.coverage_curve(ax, X, RECORDS, 0.9, within=0.03)
+    goals = [line for line in ax.lines if line.get_gid() == "goal"]
+    assert [list(line.get_ydata()) for line in goals] == [[0.9, 0.9]]
+    assert len(ax.patches) == 1
+    assert ax.patches[0].get_extents().transformed(ax.transData.inverted()).intervaly == (
+        pytest.approx([0.87, 0.93])
+    )
+    assert max(goals[0].get_zorder(), ax.patches[0].get_zorder()) < ax.containers[0][0].get_zorder()
+
+
 def test_reliability_diagram_shows_the_data_and_one_diagonal(ax) -> None:
     reliability = filled()
     fig.reliability_diagram(ax, reliability, label="ours")
-    fig.reliability_diagram(ax, filled(1), label="theirs", colour="orange")
+    kept = {
+        "count": reliability.count.tolist(),
+        "predicted": reliability.predicted.tolist(),
+        "observed": [
+            {"value": v, "low": low, "high": high}
+            for v, (low, high) in zip(
+                reliability.observed, reliability.observed_interval(), strict=True
+            )
+        ],
+    }
+    fig.reliability_diagram(ax, kept, label="the same, kept as numbers", colour="orange")
     assert sum(line.get_gid() == "ideal" for line in ax.lines) == 1
-    drawn = ax.containers[0].lines[0]
-    assert drawn.get_xdata() == pytest.approx(reliability.predicted)
-    assert drawn.get_ydata() == pytest.approx(reliability.observed)
+    for container in ax.containers:
+        assert container.lines[0].get_xdata() == pytest.approx(reliability.predicted)
+        assert container.lines[0].get_ydata() == pytest.approx(reliability.observed)
+        assert bars(container)[:, :, 1] == pytest.approx(reliability.observed_interval())
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert texts[0] == f"ours: foreground error {reliability.foreground_ece():.3f}"
+    assert texts == ["ours", "the same, kept as numbers"]
 
 
 def test_bins_with_few_predictions_are_not_drawn(ax) -> None:
-    reliability = Reliability(10)
-    reliability.add(np.r_[np.full(50, 0.35), np.full(3, 0.95)], np.r_[np.ones(20), np.zeros(33)])
-    with pytest.raises(ValueError, match="lower edge"):  # 10 bins have no edge at 0.05
-        fig.reliability_diagram(ax, reliability)
     reliability = Reliability(20)
     reliability.add(np.r_[np.full(50, 0.33), np.full(3, 0.97)], np.r_[np.ones(20), np.zeros(33)])
     fig.reliability_diagram(ax, reliability)
     assert ax.containers[0].lines[0].get_xdata() == pytest.approx([0.33])
+
+
+def test_panels_are_as_many_as_asked_for() -> None:
+    figure, axes = fig.panels(4, columns=3)
+    assert [ax.axison for ax in figure.axes] == [True] * 4 + [False] * 2
+    assert len(axes) == 4
+    assert len(fig.panels(0)[0].axes) == 1
+    for k, ax in enumerate(axes):
+        ax.plot(X, Y, label=f"line {k % 2}")
+    fig.legend_below(figure)
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["line 0", "line 1"]
+
+
+def test_overview_grows_with_its_notes(tmp_path) -> None:
+    sizes = []
+    for notes in ((), ["first", "second"]):
+        with fig.style():
+            figure, grid = fig.overview_figure("Title", notes, rows=1, columns=2)
+            drawn = figure.add_subplot(grid[0, 1]).imshow(np.eye(3))
+            fig.colour_bar(figure.axes[0], drawn, "counts")
+        fig.save_figure(figure, tmp_path / f"{len(notes)}.png")
+        sizes.append(figure.get_figheight())
+    assert sizes[1] > sizes[0]
+    heights = {t.get_text(): t.get_position()[1] for t in figure.texts}
+    bottom = figure.axes[0].get_position().y0
+    assert heights["Title"] > figure.axes[0].get_position().y1
+    assert bottom > heights["first"] > heights["second"] > 0
+
+
+def test_plain_ticks_are_written_as_they_are(ax) -> None:
+    ax.set_xscale("log")
+    fig.plain_ticks(ax, [0.5, 20], text="{:g} keV")
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0.5 keV", "20 keV"]
+    assert len(ax.get_xticks(minor=True)) == 0
 
 
 def test_completeness_is_at_the_centres_of_its_bins(ax) -> None:
@@ -130,14 +237,6 @@ def test_completeness_is_at_the_centres_of_its_bins(ax) -> None:
     assert ax.get_xlabel() == "Counts"
     band = ax.collections[0].get_paths()[0].get_extents()
     assert (band.y0, band.y1) == pytest.approx((0.1, 1.0))
-
-
-def test_history_marks_the_best_epoch(ax) -> None:
-    fig.training_history(ax, HISTORY)
-    star = ax.lines[-1]
-    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, 1.0)
-    with pytest.raises(ValueError, match="empty"):
-        fig.training_history(ax, [])
 
 
 def test_image_has_row_zero_at_the_bottom_and_contours_where_they_are(ax) -> None:
