@@ -168,7 +168,16 @@ class CavityPredictor:
             from .results.recovery import measure_recovery
 
             for result in results:
-                measure_recovery(self, result, recovery, seed=seed, progress=progress)
+                try:
+                    measure_recovery(self, result, recovery, seed=seed, progress=progress)
+                except InputError:
+                    raise
+                except Exception as error:  # what was found stands, whatever its test runs into
+                    result.observation.remark(
+                        f"completeness and false alarms were not measured "
+                        f"({type(error).__name__}: {error})"
+                    )
+                    result.catalogue.meta["remarks"] = list(result.observation.remarks)
         return results if several else results[0]
 
     def predict_observations(

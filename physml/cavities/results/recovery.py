@@ -139,7 +139,10 @@ class GaussianHalo:
         basis = np.exp(-0.5 * mean_radius2[:, None] / self.sigma**2)
         # A flat background is not gas: it is fitted along, and no cavity removes it.
         basis = np.concatenate([basis, np.ones((len(profile), 1))], axis=1)
-        amplitudes, _ = nnls(basis / profile[:, None], np.ones(len(profile)))
+        # Neighbouring Gaussians are nearly alike: scipy's limit of 3 steps a column is often too low.
+        amplitudes, _ = nnls(
+            basis / profile[:, None], np.ones(len(profile)), maxiter=100 * basis.shape[1]
+        )
         self.amplitude, self.constant = amplitudes[:-1], amplitudes[-1]
 
     @staticmethod

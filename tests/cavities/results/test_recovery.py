@@ -55,6 +55,30 @@ def test_an_elliptical_halo_is_taken_as_such():
     assert halo.theta % np.pi == pytest.approx(t, abs=0.05)
 
 
+@pytest.mark.parametrize(("core", "slope"), [(1.0, 1.2), (2.0, 1.6), (2.0, 2.2), (3.0, 3.0)])
+def test_a_small_core_is_deprojected(core, slope):
+    """The fit of the Gaussians takes more steps here than scipy's default allows."""
+    y, x = np.indices((64, 64)) - 31.5
+    gas = 50 * (1 + (x * x + y * y) / core**2) ** -slope + 1e-3
+    halo = GaussianHalo(gas, np.ones(gas.shape, bool), (31.5, 31.5))
+    place = np.array([31.5]), np.array([31.5]), np.array([20.0])
+    assert 0.9 < halo.removed(*place)[0] <= 1
+
+
+def test_a_result_survives_its_recovery(smooth, tmp_path, monkeypatch, caplog):
+    def fails(*_):
+        raise RuntimeError("Maximum number of iterations reached.")
+
+    monkeypatch.setattr("physml.cavities.results.recovery.GaussianHalo", fails)
+    result = CavityPredictor(Deep(0.1)).predict(smooth, scales=1, recovery=2)
+    assert result.recovery is None
+    assert "not measured (RuntimeError: Maximum number" in caplog.text
+    out = result.write(tmp_path / "out")
+    remarks = QTable.read(out / "cavities.ecsv").meta["remarks"]
+    assert "not measured" in remarks[-1]
+    assert not (out / "completeness.ecsv").exists()
+
+
 def test_wilson_interval():
     low, high = wilson([0, 5, 10], [10, 10, 10])
     # (k/n + 1/2n -+ sqrt(p(1-p)/n + 1/4n^2)) / (1 + 1/n)
