@@ -21,6 +21,7 @@ from typing import Any
 from physml import provenance as prov
 from physml.exceptions import InputError, PhysmlError
 from physml.io.atomic import atomic_path
+from physml.io.files import require_file
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +78,7 @@ def manifest(path: Path | None = None) -> dict[str, Entry]:
     InputError
         A column is missing, a name is given twice, or a value cannot be used.
     """
-    source = path or _manifest_path()
-    if not source.is_file():
-        raise InputError.expected(source, "the table of external files", "no such file")
+    source = require_file(path or _manifest_path(), "the table of external files")
     entries: dict[str, Entry] = {}
     try:
         text = source.read_text(encoding="utf-8")

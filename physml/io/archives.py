@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 
 MAX_BYTES = 1 << 30
 """Largest file, and largest sum of its arrays when unpacked."""
@@ -44,13 +45,7 @@ def read_npz(
     InputError
         No such archive, one of the arrays is missing or of another kind, damaged, or too large.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise InputError.expected(source, "a numpy archive", "no such file")
-    if source.stat().st_size > max_bytes:
-        raise InputError.expected(
-            source, f"at most {max_bytes} bytes", f"{source.stat().st_size} bytes"
-        )
+    source = require_file(path, "a numpy archive", max_bytes)
     found: dict[str, NDArray[Any]] = {}
     left = max_bytes
     try:

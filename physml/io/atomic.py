@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from physml.exceptions import InputError, OutputError
+from physml.io.files import require_file
 
 #: Marks a folder as written by physml: only such a folder may be replaced as a whole.
 MARKER = ".physml-output"
@@ -295,13 +296,7 @@ def read_json(path: str | PathLike[str], max_bytes: int = 64 << 20) -> Any:
     InputError
         No such file, over `max_bytes`, or not JSON.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise InputError.expected(source, "a JSON file", "no such file")
-    if source.stat().st_size > max_bytes:
-        raise InputError.expected(
-            source, f"at most {max_bytes} bytes of JSON", f"{source.stat().st_size} bytes"
-        )
+    source = require_file(path, "a JSON file", max_bytes)
     try:
         return json.loads(source.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

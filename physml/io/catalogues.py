@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.io.files import require_file
 
 if TYPE_CHECKING:
     from astropy.table import QTable, Table
@@ -98,13 +99,7 @@ def read_catalogue(path: str | PathLike[str]) -> QTable:
     """
     from astropy.table import QTable
 
-    source = Path(path)
-    if not source.is_file():
-        raise InputError.expected(source, "a table", "no such file")
-    if source.stat().st_size > MAX_BYTES:
-        raise InputError.expected(
-            source, f"at most {MAX_BYTES} bytes", f"{source.stat().st_size} bytes"
-        )
+    source = require_file(path, "a table", MAX_BYTES)
     if _format(source) == "fits":
         from astropy.io import fits
 
@@ -176,11 +171,7 @@ def read_regions(path: str | PathLike[str]) -> list[Region]:
     """
     from regions import Regions
 
-    source = Path(path)
-    if not source.is_file():
-        raise InputError.expected(source, "a DS9 region file", "no such file")
-    if source.stat().st_size > 16 << 20:
-        raise InputError.expected(source, "a region file under 16 MB", "a larger file")
+    source = require_file(path, "a DS9 region file", 16 << 20)
     try:
         text = source.read_text(encoding="utf-8")
         with warnings.catch_warnings():

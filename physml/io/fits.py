@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.io.files import require_file
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
@@ -82,13 +83,7 @@ def unpack(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
     A packed file is unpacked step by step: a bomb of a few kilobytes is stopped at the limit.
     """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError.expected(path, "a FITS image", found)
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise InputError.expected(path, f"a file of at most {max_bytes} bytes", f"{size} bytes")
-    raw = path.read_bytes()
+    raw = require_file(path, "a FITS file", max_bytes).read_bytes()
     if raw[:2] != b"\x1f\x8b":
         return raw
     parts: list[bytes] = []

@@ -11,6 +11,7 @@ from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import read_json
 from physml.io.catalogues import read_catalogue
+from physml.io.files import require_file
 from physml.io.fits import open_hdus
 from physml.io.shards import read_provenance
 from physml.io.weights import read_metadata
@@ -24,11 +25,7 @@ def kind(path: str | PathLike[str]) -> str:
     InputError
         No such file.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "a folder" if source.is_dir() else "no such file"
-        raise InputError.expected(source, "a file", found)
-    with open(source, "rb") as file:
+    with open(require_file(path, "a file"), "rb") as file:
         head = file.read(64)
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "hdf5"
@@ -98,8 +95,6 @@ def _from_fits(path: Path) -> dict[str, Any] | None:
 
 
 def _from_ecsv(path: Path) -> dict[str, Any] | None:
-    if path.stat().st_size > 256 << 20:
-        raise InputError.expected(path, "an ECSV table under 256 MB", "a larger file")
     text = read_catalogue(path).meta.get(prov.KEY)
     return prov.loads(text, path) if isinstance(text, str) else text
 

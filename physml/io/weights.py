@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.io.files import require_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,12 +117,7 @@ def read_digest(path: str | PathLike[str]) -> str | None:
 
 def _header(path: Path) -> dict[str, Any]:
     """Header of a safetensors file, checked; every other format is refused by name."""
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError.expected(path, "weights in safetensors format", found)
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise InputError.expected(path, f"weights of at most {MAX_BYTES} bytes", f"{size} bytes")
+    size = require_file(path, "weights in safetensors format", MAX_BYTES).stat().st_size
     with open(path, "rb") as file:
         head = file.read(16)
         what = _foreign(head)

@@ -250,7 +250,7 @@ def test_not_hdf5(path: Path, content: bytes) -> None:
 
 def test_no_file_and_folder(path: Path, tmp_path: Path) -> None:
     refused(path, match="no such file")
-    refused(tmp_path, match="no such file")
+    refused(tmp_path, match="a folder")
 
 
 def test_truncated(path: Path) -> None:

@@ -11,15 +11,14 @@ from typing import Any
 import h5py
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 from physml.io.hdf5_checks import check_heaps, check_superblock, how_to_remake
 
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open a regular file as HDF5 with errors that name it."""
-    if not path.is_file():
-        raise InputError.expected(path, "an HDF5 file", "no such file")
-    if not h5py.is_hdf5(path):
+    if not h5py.is_hdf5(require_file(path, "an HDF5 file")):
         raise InputError.expected(path, "an HDF5 file", "another kind of file, or a damaged one")
     check_superblock(path)
     check_heaps(path)
