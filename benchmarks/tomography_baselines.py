@@ -26,8 +26,9 @@ import torch
 
 from physml.io.atomic import write_json
 from physml.random import stream
+from physml.tomography.core.schedule import MARKS, schedule
 from physml.tomography.evaluation.baselines import BASELINES, run_baseline
-from physml.tomography.evaluation.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.evaluation.sets import LISTS, evaluation_list
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.simulator.experiment import Experiment, experiment
 

@@ -40,14 +40,15 @@ from physml.evaluation.figures import COLOURS, new_figure, save_figure
 from physml.io.atomic import write_json, write_text
 from physml.random import stream
 from physml.tomography.core.estimator import Estimator
-from physml.tomography.evaluation.sets import LIST_SIZE, evaluation_list, schedule
+from physml.tomography.core.schedule import schedule
+from physml.tomography.evaluation.sets import LIST_SIZE, evaluation_list
 from physml.tomography.inference.cell.cell import Cell
 from physml.tomography.inference.cell.estimator import CellEstimator, arm, whole_measurement
 from physml.tomography.inference.cell.weights import load_cells
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.learning.cell_training import make_cell
-from physml.tomography.learning_settings import CellSettings
+from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
 
 log = logging.getLogger("tomography_cell")

@@ -28,7 +28,8 @@ from physml.evaluation.calibration import wilson
 from physml.io.atomic import write_text
 from physml.random import stream
 from physml.tomography.core.operators import concurrence, purity
-from physml.tomography.evaluation.sets import schedule, validation_list
+from physml.tomography.core.schedule import schedule
+from physml.tomography.evaluation.sets import validation_list
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.posterior import Posterior
 from physml.tomography.inference.posterior_particles import sample

@@ -22,9 +22,9 @@ import torch
 from physml.evaluation.figures import save_figure
 from physml.io.atomic import write_text
 from physml.tomography.core.operators import fidelity
+from physml.tomography.core.states import named_state
 from physml.tomography.data.records import Records
 from physml.tomography.data.records_file import load_records
-from physml.tomography.inference.answers import named_state
 from physml.tomography.predict import TomographyPredictor
 from physml.tomography.results.overview import plot_overview
 from physml.tomography.results.result import TomographyResult

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from physml.random import stream
+from physml.tomography.core.schedule import MARKS, schedule
 from physml.tomography.evaluate import list_name
-from physml.tomography.evaluation.sets import LISTS, MARKS, evaluation_list, schedule
+from physml.tomography.evaluation.sets import LISTS, evaluation_list
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.settings import TomographySettings
 from physml.tomography.simulator.experiment import experiment

@@ -33,7 +33,7 @@ from physml import provenance
 from physml.io.atomic import write_json, write_text
 from physml.tomography import evaluate
 from physml.tomography.evaluation.latency import STEPS, latency
-from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
+from physml.tomography.settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
 
 log = logging.getLogger("tomography_vs_rivals")
 

@@ -13,11 +13,12 @@ import typer
 from physml.exceptions import InputError
 
 from .core.checks import check_id, check_qubits
+from .core.qobj import as_density_matrix
 from .core.readout import Readout, estimate_confusion, flips
+from .core.states import NAMED, named_state
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.records import check_calibration, read_strict_json
 from .data.session import is_session, read_session
-from .inference.answers import NAMED, as_density_matrix, named_state
 from .inference.by_name import arguments_of, make_estimator
 from .inference.tomographer import Tomographer
 
@@ -207,7 +208,8 @@ def compare(
     """
     from physml.random import stream
 
-    from .evaluation.sets import evaluation_list, schedule
+    from .core.schedule import schedule
+    from .evaluation.sets import evaluation_list
     from .inference.designs import ADAPTIVE, FIXED
     from .simulator.experiment import experiment
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from physml.random import stream
 
-from .evaluation_settings import NEURAL
+from .core.schedule import marks_of
+from .settings import NEURAL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,11 +77,6 @@ class Job:
         rng = stream(self.seed, "evaluate", self.index)
         how = method(self.method, self.weights)
         return run_method(how, self.rho, self.marks, rng, self.level)
-
-
-def marks_of(copies: int) -> tuple[int, ...]:
-    """Powers of ten from 100 on, and the end."""
-    return (*(10**k for k in range(2, len(str(copies))) if 10**k < copies), copies)
 
 
 def frozen_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:

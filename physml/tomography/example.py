@@ -13,10 +13,10 @@ from physml.datasets import shared_folder
 from physml.random import stream
 
 from .core.born import probabilities, sample_counts
+from .core.schedule import schedule
+from .core.states import named_state
 from .data.records import Records
 from .data.records_file import load_records
-from .evaluation.sets import schedule
-from .inference.answers import named_state
 from .inference.tomographer import Tomographer
 from .predict import TomographyPredictor
 

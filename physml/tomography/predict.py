@@ -19,9 +19,10 @@ from physml.exceptions import InputError
 from .core.checks import check_probability
 from .core.estimator import Estimator
 from .core.operators import infidelity
+from .core.qobj import as_density_matrix
 from .data.records import Records
 from .data.records_file import load_records
-from .inference.answers import Interval, as_density_matrix
+from .inference.answers import Interval
 from .inference.by_name import make_estimator
 from .inference.tomographer import Tomographer
 from .inference.weights import SHIPPED

@@ -90,10 +90,10 @@ def run(
     from physml.io.atomic import atomic_directory, read_json, write_json, write_text
     from physml.models import load_for_report
 
+    from .core.states import named_state
     from .data.records_file import save_records
     from .evaluation.page import page
     from .example import TARGET
-    from .inference.answers import named_state
     from .results.overview import plot_overview
     from .results.result import matrix_text
 

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from physml.training.settings import TrainBase
 
     from .inference.neural.corrector import Corrector
-    from .learning_settings import TrainSettings
-    from .settings import TomographySettings
+    from .settings import TomographySettings, TrainSettings
 
 log = logging.getLogger(__name__)
 

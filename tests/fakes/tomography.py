@@ -9,7 +9,7 @@ import torch
 
 from physml.tomography.core import born as measure
 from physml.tomography.core import measurements as povm
-from physml.tomography.inference.answers import named_state
+from physml.tomography.core.states import named_state
 
 
 def register(monkeypatch):

@@ -16,16 +16,22 @@ from physml.evaluation.figures import new_figure, save_figure
 from physml.random import stream
 from physml.tomography import evaluate
 from physml.tomography.core import limits
+from physml.tomography.core.schedule import ends, marks_of, schedule
 from physml.tomography.evaluation import latency, methods, plots
 from physml.tomography.evaluation.baselines import BASELINES
 from physml.tomography.evaluation.scores import coverage, scores, slope
-from physml.tomography.evaluation.sets import LISTS, ends, evaluation_list, schedule
-from physml.tomography.evaluation_settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
+from physml.tomography.evaluation.sets import LISTS, evaluation_list
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.weights import SHIPPED
-from physml.tomography.settings import TomographySettings
+from physml.tomography.settings import (
+    COMPARED,
+    NEURAL,
+    RIVALS,
+    EvaluateSettings,
+    TomographySettings,
+)
 from physml.tomography.simulator.experiment import ADAPTIVE, RANDOM, STATIC
 
 
@@ -189,9 +195,9 @@ SMALL = {
 
 
 def test_marks_end_with_the_last_copy():
-    assert evaluate.marks_of(100) == (100,)
-    assert evaluate.marks_of(100_000) == (100, 1_000, 10_000, 100_000)
-    assert evaluate.marks_of(2_500) == (100, 1_000, 2_500)
+    assert marks_of(100) == (100,)
+    assert marks_of(100_000) == (100, 1_000, 10_000, 100_000)
+    assert marks_of(2_500) == (100, 1_000, 2_500)
 
 
 def test_jobs_cover_every_state_once_with_equal_luck(weights):

@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from torch import Tensor
 
+from physml.exceptions import InputError
+
 from .operators import from_eigen, kron_all, n_qubits, random_gaussian, random_unitary
+from .qobj import as_density_matrix
 
 Draw = Callable[[int, int, Generator], Tensor]
 
@@ -24,6 +28,47 @@ Draw = Callable[[int, int, Generator], Tensor]
 MIXTURE: Mapping[str, float] = MappingProxyType(
     {"rank_adaptive": 0.3, "hs": 0.2, "bures": 0.05, "pure": 0.15, "pure_white": 0.3}
 )
+
+
+NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")
+
+
+def named_state(name: str, n_qubits: int) -> Tensor:
+    """Pure states by name: Bell states, GHZ, W, and ``0 1 + - i -i`` of each qubit.
+
+    Raises
+    ------
+    InputError
+        No such name, or not of that many qubits.
+    """
+    d = 1 << n_qubits
+    psi: Any = np.zeros(d, np.complex128)
+    key = name.lower()
+    bells = {"phi+": (0, 3, 1), "phi-": (0, 3, -1), "psi+": (1, 2, 1), "psi-": (1, 2, -1)}
+    single = {
+        "0": (1, 0),
+        "1": (0, 1),
+        "+": (1, 1),
+        "-": (1, -1),
+        "i": (1, 1j),
+        "-i": (1, -1j),
+    }
+    if key in bells:
+        if n_qubits != 2:
+            raise InputError.expected(f"state {name}", "2 qubits", str(n_qubits))
+        a, b, sign = bells[key]
+        psi[a], psi[b] = 1, sign
+    elif key == "ghz":
+        psi[0] = psi[-1] = 1
+    elif key == "w":
+        psi[[1 << k for k in range(n_qubits)]] = 1
+    elif key in single:
+        psi = np.ones(1, np.complex128)
+        for _ in range(n_qubits):
+            psi = np.kron(psi, np.array(single[key], np.complex128))
+    else:
+        raise InputError.expected("state", f"one of {', '.join(NAMED)}", repr(name))
+    return as_density_matrix(psi, n_qubits, f"state {name}")
 
 
 def normalised(a: Tensor) -> Tensor:

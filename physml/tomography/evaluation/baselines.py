@@ -12,12 +12,12 @@ import torch
 
 from ..core.basis import BasisKind
 from ..core.estimator import Estimator
+from ..core.schedule import MARKS, schedule
 from ..inference.classical.likelihood import MaximumLikelihood
 from ..inference.classical.linear import LinearInversion
 from ..inference.classical.particle_filter import ParticleFilter
 from ..inference.classical.two_stage import TwoStage
 from ..simulator.experiment import Experiment, experiment
-from .sets import MARKS, schedule
 
 if TYPE_CHECKING:
     from torch import Tensor

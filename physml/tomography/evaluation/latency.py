@@ -13,9 +13,10 @@ import torch
 from physml.random import stream
 
 from ..core.born import probabilities, sample_counts
+from ..core.schedule import schedule
 from ..inference.classical.particle_filter import ParticleFilter
 from ..inference.neural.estimator import NeuralEstimator
-from .sets import LIST_SIZE, evaluation_list, schedule
+from .sets import LIST_SIZE, evaluation_list
 
 if TYPE_CHECKING:
     from ..core.basis import BasisKind

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.operators import fidelity
-from ..evaluation_settings import CELL, NEURAL
+from ..core.schedule import schedule
 from ..inference.cell.estimator import CellEstimator
 from ..inference.classical.particle_filter import ParticleFilter
 from ..inference.neural.estimator import NeuralEstimator
+from ..settings import CELL, NEURAL
 from ..simulator.experiment import experiment
 from .baselines import BASELINES, Baseline, run_baseline
-from .sets import schedule
 
 if TYPE_CHECKING:
     from ..core.estimator import Estimator
@@ -72,7 +72,7 @@ def method(name: str, weights: Path | None = None) -> Baseline:
     Parameters
     ----------
     name : str
-        One of `evaluation_settings.NEURAL`, `evaluation_settings.CELL` or `baselines.BASELINES`.
+        One of `settings.NEURAL`, `settings.CELL` or `baselines.BASELINES`.
     weights : Path, optional
         Of the learned estimators; the shipped ones by default.
     """

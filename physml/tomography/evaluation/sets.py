@@ -1,4 +1,4 @@
-"""The evaluation lists, frozen by seed, and the schedule of copies all methods are judged by.
+"""The evaluation lists, frozen by seed.
 
 Nothing is ever chosen by what these lists say: designs, networks and thresholds come from
 `validation_list`, whose states are others.
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from physml.random import stream
 
@@ -25,8 +23,6 @@ LIST_SIZE = 160
 #: A share of 90 % is known to a hundredth from 1,000 states; longer lists begin with shorter ones.
 COVERAGE_SIZE = 4_000
 
-#: Numbers of copies at which estimates are judged.
-MARKS = (100, 1_000, 10_000, 100_000)
 
 #: Lists of each number of qubits that tables are made of.
 LISTS: Mapping[int, tuple[str, ...]] = MappingProxyType(
@@ -114,46 +110,3 @@ def _list(name: str, n_qubits: int, n: int, seed: int, page: int, size: int = LI
     draw = partial(bloch_length, length=BLOCH[name]) if name in BLOCH else ENSEMBLES[name]
     index = (page * 100 + n_qubits) * _STRIDE + _NUMBERS[name]
     return draw(size, 1 << n_qubits, stream(seed, "evaluate", index))[:n]
-
-
-def schedule(n_max: int, first: int = 3, growth: float = 1.1) -> list[int]:
-    """Sizes of the blocks in which copies are measured.
-
-    Each block is 10 % larger than the one before, so that their number grows as log(copies); the
-    powers of ten from 100 on, and `n_max`, are ends of blocks.
-
-    Parameters
-    ----------
-    n_max : int
-        Copies in all, >= 1.
-    first : int
-        Copies of the first block.
-    growth : float
-        Size of a block over that of the one before, > 1.
-
-    Returns
-    -------
-    list of int
-        They sum to `n_max`.
-    """
-    if n_max < 1 or first < 1 or growth <= 1:
-        raise ValueError(f"expected n_max, first >= 1, growth > 1; got {n_max}, {first}, {growth}")
-    # Numbers in Python, as copies may be 1e12 and more.
-    stops = sorted({10**k for k in range(2, len(str(n_max)))} | {n_max})
-    sizes: list[int] = []
-    spent, size = 0, float(first)
-    for stop in (s for s in stops if s <= n_max):
-        while spent < stop:
-            block = round(size)
-            # What would be left for a last block of less than half the size joins this one.
-            if spent + 1.5 * block >= stop:
-                block = stop - spent
-            sizes.append(block)
-            spent += block
-            size *= growth
-    return sizes
-
-
-def ends(blocks: list[int]) -> np.ndarray:
-    """Copies spent at the end of each block, int64."""
-    return np.cumsum(np.asarray(blocks, np.int64))

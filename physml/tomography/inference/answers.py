@@ -1,4 +1,4 @@
-"""What a tomographer answers: regions, intervals, and the names of functionals."""
+"""Answers of a tomographer: regions, intervals, and functionals by name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from physml.exceptions import InputError
 
 from ..core.operators import concurrence, fidelity, purity
+from ..core.qobj import as_density_matrix
 
 Functional = Callable[[Tensor], Tensor]
 """From density matrices (M, d, d) to numbers (M,)."""
@@ -118,71 +118,3 @@ def functional(
     raise InputError.expected(
         "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
     )
-
-
-def as_density_matrix(given: Any, n_qubits: int, place: str = "target") -> Tensor:
-    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length but zero.
-
-    Raises
-    ------
-    InputError
-        It is no state of that many qubits.
-    """
-    from ..data.qiskit import check_state, from_qutip
-
-    d = 1 << n_qubits
-    if hasattr(given, "full"):  # qutip, without importing it
-        return from_qutip(given, d, place)
-    if hasattr(given, "detach"):
-        given = given.detach().cpu().numpy()
-    try:
-        array = np.asarray(given, np.complex128)
-    except (TypeError, ValueError) as error:
-        raise InputError.expected(place, "a state", repr(given)[:60]) from error
-    if array.ndim == 1 and np.isfinite(array).all():
-        norm = np.linalg.norm(array)
-        if norm == 0:
-            raise InputError.expected(place, "a vector that is not zero", "zero")
-        array = array / norm
-    return check_state(array, d, place)
-
-
-NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")
-
-
-def named_state(name: str, n_qubits: int) -> Tensor:
-    """Pure states by name: Bell states, GHZ, W, and ``0 1 + - i -i`` of each qubit.
-
-    Raises
-    ------
-    InputError
-        No such name, or not of that many qubits.
-    """
-    d = 1 << n_qubits
-    psi: Any = np.zeros(d, np.complex128)
-    key = name.lower()
-    bells = {"phi+": (0, 3, 1), "phi-": (0, 3, -1), "psi+": (1, 2, 1), "psi-": (1, 2, -1)}
-    single = {
-        "0": (1, 0),
-        "1": (0, 1),
-        "+": (1, 1),
-        "-": (1, -1),
-        "i": (1, 1j),
-        "-i": (1, -1j),
-    }
-    if key in bells:
-        if n_qubits != 2:
-            raise InputError.expected(f"state {name}", "2 qubits", str(n_qubits))
-        a, b, sign = bells[key]
-        psi[a], psi[b] = 1, sign
-    elif key == "ghz":
-        psi[0] = psi[-1] = 1
-    elif key == "w":
-        psi[[1 << k for k in range(n_qubits)]] = 1
-    elif key in single:
-        psi = np.ones(1, np.complex128)
-        for _ in range(n_qubits):
-            psi = np.kron(psi, np.array(single[key], np.complex128))
-    else:
-        raise InputError.expected("state", f"one of {', '.join(NAMED)}", repr(name))
-    return as_density_matrix(psi, n_qubits, f"state {name}")

@@ -116,7 +116,7 @@ class Knowledge:
         PhysmlError
             qutip is not installed; `density_matrix` does without.
         """
-        from ..data.qiskit import to_qutip
+        from ..core.qobj import to_qutip
 
         try:
             return to_qutip(self.density_matrix)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ..inference.neural.corrector import Corrector
-    from ..learning_settings import TrainSettings
+    from ..settings import TrainSettings
 
 log = logging.getLogger(__name__)
 

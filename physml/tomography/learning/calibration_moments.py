@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..evaluation.sets import MARKS, schedule
+from ..core.schedule import MARKS, schedule
 from ..inference.neural.estimator import NeuralEstimator
 from ..inference.neural.moments import Moments, inputs_of, log_expected
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..core.estimator import Estimator
     from ..inference.neural.corrector import Corrector
-    from ..learning_settings import CalibrateSettings
+    from ..settings import CalibrateSettings
 
 #: Marks a decade of copies at which experiments are looked at.
 PER_DECADE = 4

@@ -17,7 +17,7 @@ from physml.exceptions import Checkpointed
 from physml.random import stream
 
 from ..core.operators import fidelity, root, to_coordinates
-from ..evaluation.sets import ends, schedule
+from ..core.schedule import ends, schedule
 from ..inference.cell.cell import Bank, Cell, Outlook, square_root
 from ..inference.cell.estimator import CellEstimator, arm
 from ..simulator.experiment import experiment
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..core.estimator import Estimator
-    from ..learning_settings import CellSettings
+    from ..settings import CellSettings
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..evaluation.sets import schedule
+from ..core.schedule import schedule
 from ..inference.neural.corrector import (
     Correction,
     Outlook,
@@ -24,7 +24,7 @@ from ..inference.neural.corrector import (
 if TYPE_CHECKING:
     from ..inference.neural.corrector import Corrector
     from ..inference.neural.estimator import NeuralEstimator
-    from ..learning_settings import HistorySettings
+    from ..settings import HistorySettings
 
 #: A moment this many times worse than expected counts as such: one outlier must not be a batch.
 WORST = 50.0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from ..learning_settings import TrainSettings
+    from ..settings import TrainSettings
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import qutip
 
+    from ..data.records import Records
     from ..inference.answers import Interval, Region
     from ..inference.goodness import GoodnessOfFit
     from ..inference.posterior import Posterior
-    from ..data.records import Records
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TomographyResult:
     @property
     def state(self) -> qutip.Qobj:
         """The density matrix as qutip's object."""
-        from ..data.qiskit import to_qutip
+        from ..core.qobj import to_qutip
 
         return to_qutip(self.density_matrix)
 
@@ -154,8 +154,8 @@ class TomographyResult:
         from physml.evaluation.figures import save_figure
         from physml.io.atomic import atomic_directory, write_json, write_text
 
-        from .overview import plot_overview
         from ..data.records_file import save_records
+        from .overview import plot_overview
 
         record = provenance.record(
             "predict",

@@ -22,6 +22,7 @@ from ..core.born import probabilities, sample_counts
 from ..core.estimator import Estimator
 from ..core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
 from ..core.operators import infidelity, random_unitary
+from ..core.schedule import decades
 
 #: Designs that ask the estimator for its next basis.
 ADAPTIVE = ("global", "product")
@@ -65,14 +66,6 @@ class Experiment:
     spread: np.ndarray
     update_seconds: np.ndarray
     estimate_seconds: np.ndarray
-
-
-def decades(blocks: Sequence[int]) -> list[int]:
-    """Powers of ten, from 100 on, at which a block ends; the last end where there are none."""
-    ends = np.cumsum(np.asarray(blocks, dtype=np.int64))
-    powers = 10 ** np.arange(2, 16)
-    found = [int(end) for end in ends if end in powers]
-    return found or [int(ends[-1])]
 
 
 def experiment(

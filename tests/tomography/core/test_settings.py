@@ -12,7 +12,7 @@ import torch
 from physml.exceptions import InputError
 from physml.random import stream
 from physml.tomography.core import measurements as povm
-from physml.tomography.core import readout
+from physml.tomography.core import readout, schedule
 from physml.tomography.core.operators import random_unitary
 from physml.tomography.evaluation import sets
 
@@ -173,8 +173,8 @@ def test_readouts_survive_json():
 
 @pytest.mark.parametrize("n_max", [1, 2, 50, 99, 100, 101, 1_000, 12_345, 10**5, 10**12])
 def test_schedule_spends_all_copies_and_stops_at_powers_of_ten(n_max):
-    blocks = sets.schedule(n_max)
-    ends = sets.ends(blocks)
+    blocks = schedule.schedule(n_max)
+    ends = schedule.ends(blocks)
     assert ends[-1] == sum(blocks) == n_max
     assert min(blocks) >= 1
     stops = {10**k for k in range(2, 13) if 10**k <= n_max}
@@ -188,13 +188,13 @@ def test_schedule_spends_all_copies_and_stops_at_powers_of_ten(n_max):
 
 
 def test_schedule_to_1e5_is_the_rival_s():
-    assert len(sets.schedule(100_000)) == 85
+    assert len(schedule.schedule(100_000)) == 85
 
 
 def test_bad_lists_and_schedules():
     for arguments in ((0,), (10, 0), (10, 3, 1.0)):
         with pytest.raises(ValueError, match="expected n_max"):
-            sets.schedule(*arguments)
+            schedule.schedule(*arguments)
     with pytest.raises(ValueError, match="unknown list"):
         sets.evaluation_list("haar", 2)
     with pytest.raises(ValueError, match="160"):

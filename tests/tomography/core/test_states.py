@@ -182,7 +182,7 @@ def test_fidelity_of_rank_deficient_states_is_exact():
 
 def test_distances_agree_with_qutip():
     qutip = pytest.importorskip("qutip")
-    from physml.tomography.data.qiskit import to_qutip
+    from physml.tomography.core.qobj import to_qutip
 
     rho, sigma = states.hilbert_schmidt(5, 4, rng(3)), states.bures(5, 4, rng(4))
     for i in range(5):

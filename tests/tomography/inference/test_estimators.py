@@ -15,13 +15,14 @@ from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.estimator import Estimator, batched
 from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import infidelity, random_unitary
+from physml.tomography.core.schedule import decades
 from physml.tomography.core.states import draw
 from physml.tomography.evaluation.baselines import BASELINES, Baseline, run_baseline
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.classical.two_stage import TwoStage
-from physml.tomography.simulator.experiment import _level, decades, experiment
+from physml.tomography.simulator.experiment import _level, experiment
 
 ALL: list[Callable[[], Estimator]] = [
     LinearInversion,

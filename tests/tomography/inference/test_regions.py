@@ -11,8 +11,8 @@ from physml.io.weights import save_weights
 from physml.random import stream
 from physml.tomography.core import states
 from physml.tomography.core.operators import purity
+from physml.tomography.core.schedule import schedule
 from physml.tomography.core.states import MIXTURE
-from physml.tomography.evaluation.sets import schedule
 from physml.tomography.inference.answers import functional
 from physml.tomography.inference.neural.corrector import Corrector
 from physml.tomography.inference.neural.estimator import NeuralEstimator
@@ -29,7 +29,7 @@ from physml.tomography.learning.calibration_moments import (
     numbers_of_designs,
     simulate_moments,
 )
-from physml.tomography.learning_settings import CalibrateSettings, TrainSettings
+from physml.tomography.settings import CalibrateSettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
 
 LEVELS = (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99)

@@ -14,11 +14,10 @@ from physml.tomography import Tomographer
 from physml.tomography.core import measurements
 from physml.tomography.core.operators import infidelity, purity
 from physml.tomography.core.readout import Readout, flips
-from physml.tomography.core.states import draw
+from physml.tomography.core.states import draw, named_state
 from physml.tomography.data.laboratory import SimulatedLaboratory
 from physml.tomography.data.session import read_session
 from physml.tomography.inference import by_name
-from physml.tomography.inference.answers import named_state
 from physml.tomography.inference.steering import Stop, steer
 
 BELL = noisy("phi+", 0.04)

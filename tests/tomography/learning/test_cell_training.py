@@ -15,7 +15,6 @@ from physml.random import stream
 from physml.tomography.core.operators import infidelity, to_coordinates
 from physml.tomography.core.states import draw
 from physml.tomography.evaluation.methods import method
-from physml.tomography.evaluation_settings import CELL
 from physml.tomography.inference.cell.cell import Bank, Cell, square_root
 from physml.tomography.inference.cell.estimator import CellEstimator
 from physml.tomography.inference.cell.weights import load_cells, sizes
@@ -30,7 +29,7 @@ from physml.tomography.learning.cell_training import (
     validate,
     within_reach,
 )
-from physml.tomography.learning_settings import CellSettings
+from physml.tomography.settings import CELL, CellSettings
 
 TINY = CellSettings(
     width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1

@@ -15,13 +15,13 @@ from physml.tomography.core import states
 from physml.tomography.core.basis import Basis
 from physml.tomography.core.eigenframe import metric
 from physml.tomography.core.operators import infidelity
-from physml.tomography.evaluation.sets import schedule
+from physml.tomography.core.schedule import schedule
 from physml.tomography.inference.neural import eigenframe_choice
 from physml.tomography.inference.neural.corrector import Corrector
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.weights import named
 from physml.tomography.learning.histories import CorrectorLoss, designs, judge, simulate_histories
-from physml.tomography.learning_settings import HistorySettings
+from physml.tomography.settings import HistorySettings
 from physml.tomography.simulator.experiment import experiment
 
 

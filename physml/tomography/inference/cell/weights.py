@@ -12,7 +12,7 @@ from .cell import Cell
 if TYPE_CHECKING:
     from os import PathLike
 
-    from ...learning_settings import CellSettings
+    from ...settings import CellSettings
 
 
 def sizes(settings: CellSettings) -> dict[str, int]:

@@ -14,8 +14,8 @@ from physml.tomography.core.basis_choice import gains
 from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.measurements import basis_effects, pauli_effects
 from physml.tomography.core.operators import from_coordinates, random_unitary, to_coordinates
+from physml.tomography.core.schedule import schedule
 from physml.tomography.core.states import draw
-from physml.tomography.evaluation.sets import schedule
 from physml.tomography.inference.cell.cell import (
     Bank,
     Cell,
@@ -38,7 +38,7 @@ from physml.tomography.inference.cell.estimator import (
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.tally import Tally
 from physml.tomography.learning.cell_training import loss, make_cell
-from physml.tomography.learning_settings import CellSettings
+from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
 
 TINY = CellSettings(width=8, n_particles=5)

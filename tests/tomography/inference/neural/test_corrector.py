@@ -13,14 +13,14 @@ from physml.tomography import train as train_stage
 from physml.tomography.core import states
 from physml.tomography.core.eigenframe import scales, unvec
 from physml.tomography.core.operators import bures_distance_squared, infidelity
-from physml.tomography.evaluation.sets import schedule
+from physml.tomography.core.schedule import schedule
 from physml.tomography.inference.neural import eigenframe_choice
 from physml.tomography.inference.neural.corrector import Corrector, contributions, n_features
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.neural.information_filter import InformationFilter
 from physml.tomography.learning import rounds
 from physml.tomography.learning.histories import CorrectorLoss
-from physml.tomography.learning_settings import HistorySettings, NetworkSettings, TrainSettings
+from physml.tomography.settings import HistorySettings, NetworkSettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
 
 

@@ -1,0 +1,1 @@
+"""What tomography of a set of measurements gives, and its files and pictures."""
