@@ -19,7 +19,7 @@ import torch
 
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
-from physml.cavities.simulate import simulate_batch
+from physml.cavities.simulator.batch import simulate_batch
 
 FIRST = {"empty": 30_000_000, "cavities": 40_000_000}
 HALO = {"core_radius": (0.5, 100.0), "inner_core_radius": (0.5, 80.0)}

@@ -33,8 +33,8 @@ import torch
 from torch import Tensor
 
 from physml.cavities.settings import SimulateSettings
-from physml.cavities.simulate import Batch, simulate_batch
 from physml.cavities.simulator import render
+from physml.cavities.simulator.batch import Batch, simulate_batch
 from physml.cavities.simulator.profiles import Halo
 
 GOAL = 5.0

@@ -44,10 +44,19 @@ from typing import Any
 
 import numpy as np
 
-from physml.cavities import evaluate
-from physml.cavities.core.matching import CANDIDATE_DTYPE, COMPANION, LENIENT, STRICT, Rule, Scene
-from physml.cavities.evaluate import EMPTY, PARTNER, SETS, Found, Images
+import physml.cavities
+from physml.cavities.core.matching import (
+    CANDIDATE_DTYPE,
+    COMPANION,
+    LENIENT,
+    STRICT,
+    Rule,
+    ScoredSet,
+)
 from physml.cavities.evaluation import metrics
+from physml.cavities.evaluation.found import Found, Images, find, frozen, frozen_expectations
+from physml.cavities.evaluation.set_metrics import ALARM_LEVEL, evaluate_sets, ideal_metrics
+from physml.cavities.evaluation.sets import EMPTY, NAMES, PARTNER
 from physml.io.atomic import write_text
 
 log = logging.getLogger("cavities_vs_cadet")
@@ -119,16 +128,10 @@ def rival_found(images: Images, python: str, cache: Path) -> Found:
 def program_hash() -> str:
     """Hash of the source files that decide what our detector finds."""
     digest = hashlib.sha256()
-    room = Path(evaluate.__file__).parent
+    room = Path(physml.cavities.__file__).parent
     for name in (
-        "detect",
-        "crops",
-        "inputs",
-        "model",
-        "halo",
-        "evaluate",
-        "energetics",
-        "matching",
+        *("inference/detector", "inference/crops", "inference/channels", "inference/networks"),
+        *("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching"),
     ):
         digest.update((room / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
@@ -148,7 +151,7 @@ def our_found(images: Images, detector: Any, key: str, cache: Path) -> Found:
                     for field in ("counts", "exposure", "invalid", "mask", "cavities")
                 )
             )
-            found = evaluate.find(detector, some)
+            found = find(detector, some)
             temporary = folder / f".{name}.tmp"
             with temporary.open("wb") as file:
                 np.savez_compressed(file, **vars(found))
@@ -197,13 +200,13 @@ def time_ours(images: Images, detector: Any, n: int) -> dict[str, float]:
     def some(rows: Any) -> Images:
         return Images(*(getattr(images, k)[rows] for k in vars(images)))
 
-    evaluate.find(detector, some(spread[:4]))  # first call: kernels are chosen
+    find(detector, some(spread[:4]))  # first call: kernels are chosen
     out = {}
     for name, parts in (("single", spread[:, None]), ("batched", spread[None, :])):
-        evaluate.find(detector, some(parts[0]))  # kernels of this batch size
+        find(detector, some(parts[0]))  # kernels of this batch size
         began = time.process_time()
         for rows in parts:
-            evaluate.find(detector, some(rows))
+            find(detector, some(rows))
         out[name] = (time.process_time() - began) / n
     return out
 
@@ -248,10 +251,10 @@ def compare(
         Resamples for the intervals; the same for both methods.
     """
     out: dict[str, Any] = {"methods": {}, "bare": {}}
-    scenes: dict[str, dict[str, Scene]] = {}
+    scenes: dict[str, dict[str, ScoredSet]] = {}
     for method, of_sets in found.items():
-        scenes[method] = {k: evaluate.make_scene(images[k], f) for k, f in of_sets.items()}
-        made = evaluate.evaluate_sets(images, of_sets, scenes[method], replicas=replicas, seed=SEED)
+        scenes[method] = {k: f.scored(images[k]) for k, f in of_sets.items()}
+        made = evaluate_sets(images, of_sets, scenes[method], replicas=replicas, seed=SEED)
         out["methods"][method] = made["sets"]
         # CADET has no rule for companions: what ours would find without it, for fairness.
         bare = replace(scenes[method]["clean"], companion=None)
@@ -268,11 +271,11 @@ def compare(
         if name not in images or PARTNER[name] not in images:
             continue
         dark = PARTNER[name]
-        out["ideal"][name] = evaluate.ideal_metrics(
+        out["ideal"][name] = ideal_metrics(
             first[name],
             images[name],
-            evaluate.frozen_expectations(name, len(images[name])),
-            (images[dark], evaluate.frozen_expectations(dark, len(images[dark]))),
+            frozen_expectations(name, len(images[name])),
+            (images[dark], frozen_expectations(dark, len(images[dark]))),
             replicas=replicas,
             seed=SEED,
         )
@@ -416,7 +419,7 @@ def set_table(result: dict[str, Any], rule: Rule) -> str:
         "alarmed": ".1%",
     }
     rows = []
-    for name in SETS:
+    for name in NAMES:
         for method in ("cadet", "physml"):
             part = dig(result, "methods", method, name)
             if part is None:
@@ -572,7 +575,7 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--images", type=int, default=500, help="images a set (default 500)")
     parser.add_argument(
-        "--sets", nargs="+", choices=SETS, default=list(SETS), help="some sets only"
+        "--sets", nargs="+", choices=NAMES, default=list(NAMES), help="some sets only"
     )
     parser.add_argument("--rival-python", default=sys.executable, help="python with pycadet==0.3.5")
     parser.add_argument("--weights", type=Path, help="our weights (default: those shipped)")
@@ -596,7 +599,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from physml import provenance
     from physml.cavities import pipeline
-    from physml.cavities.inference.detector import SHIPPED, CavityDetector
+    from physml.cavities.inference.detector import CavityDetector
+    from physml.models import shipped_weights
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -604,7 +608,7 @@ def main(argv: list[str] | None = None) -> int:
     images: dict[str, Images] = {}
     found: dict[str, dict[str, Found]] = {"cadet": {}, "physml": {}}
     for name in a.sets:
-        images[name] = evaluate.frozen(name, a.images)
+        images[name] = frozen(name, a.images)
         found["cadet"][name] = rival_found(images[name], a.rival_python, a.cache)
         log.info("CADET: %s", name)
     if a.only_rival:
@@ -617,7 +621,7 @@ def main(argv: list[str] | None = None) -> int:
         log.error("the rival's fast path differs from pycadet: %s", check)
         return 1
     detector = CavityDetector.load(a.weights)
-    source = a.weights or Path(evaluate.__file__).parents[1] / SHIPPED
+    source = a.weights or shipped_weights("cavities")
     weights_hash = provenance.sha256(source)
     for name in a.sets:
         key = f"{weights_hash[:12]}-{program_hash()}"
@@ -628,7 +632,7 @@ def main(argv: list[str] | None = None) -> int:
     result |= {
         "images": a.images,
         "replicas": a.bootstrap,
-        "alarm_level": evaluate.ALARM_LEVEL,
+        "alarm_level": ALARM_LEVEL,
         "confidence": metrics.LEVEL,
         "simulator_version": pipeline.version("simulate"),
         "weights_sha256": weights_hash,

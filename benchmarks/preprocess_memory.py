@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from physml.cavities import simulate
-from physml.cavities.preprocess import raw_spec
+from physml.cavities.learning.prepared import RAW
 from physml.cavities.settings import CavitiesSettings
 from physml.io.shards import read_shard, write_shard
 
@@ -33,7 +33,7 @@ PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemE
 
 def repeat(source: Path, gigabytes: float, folder: Path) -> list[Path]:
     """Write shards of so many bytes together, as they are in memory."""
-    spec = raw_spec()
+    spec = RAW
     shard = read_shard(source, spec)
     arrays = {name: shard[name] for name in spec}
     size = sum(values.nbytes for values in arrays.values())

@@ -105,7 +105,7 @@ def simulate_example(folder: Path, seed: int) -> Path:
     from physml.io.fits import write_image
 
     from .settings import SimulateSettings
-    from .simulate import simulate_batch
+    from .simulator.batch import simulate_batch
 
     settings = SimulateSettings.model_validate(
         {

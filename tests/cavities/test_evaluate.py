@@ -12,9 +12,18 @@ from astropy.table import Table
 
 from physml import provenance
 from physml.cavities import evaluate
-from physml.cavities.evaluation.sets import SEED, SETS, STRIDE, evaluation_set, set_settings
+from physml.cavities.evaluation.found import (
+    Images,
+    find,
+    frozen,
+    frozen_expectations,
+    held_out,
+    observed,
+)
+from physml.cavities.evaluation.set_metrics import evaluate_sets, ideal_metrics
+from physml.cavities.evaluation.sets import NAMES, SEED, evaluation_set, numbers, set_settings
 from physml.cavities.settings import CavitiesSettings
-from physml.cavities.simulate import simulate_batch
+from physml.cavities.simulator.batch import simulate_batch
 from physml.io import origin
 from physml.io.shards import write_shard
 
@@ -22,10 +31,10 @@ from physml.io.shards import write_shard
 class Oracle:
     """Finds what the truth says: the first cavities of each image with a given probability.
 
-    It recognises images by their counts, so that it works through `evaluate.find`.
+    It recognises images by their counts, so that it works through `find`.
     """
 
-    def __init__(self, *known: evaluate.Images, false_alarms: bool = False):
+    def __init__(self, *known: Images, false_alarms: bool = False):
         self.truth = {
             images.counts[i].tobytes(): (images.mask[i], images.cavities[i])
             for images in known
@@ -66,18 +75,18 @@ class Oracle:
 
 @pytest.fixture(scope="module")
 def images():
-    return {name: evaluate.frozen(name, 6) for name in ("clean", "none", "nuisance")}
+    return {name: frozen(name, 6) for name in ("clean", "none", "nuisance")}
 
 
 def test_observed_fills_masked_sources_and_nothing_else():
-    first = STRIDE * list(SETS).index("nuisance")
-    batch = simulate_batch(set_settings("nuisance"), SEED, [first + 13, first + 21])
-    images = evaluate.observed(batch, seed=1)
+    few = numbers("nuisance", 22)[13:22:8]
+    batch = simulate_batch(set_settings("nuisance"), SEED, few)
+    images = observed(batch, seed=1)
     masked = (batch.invalid & 2) > 0
     assert masked.any()
     assert (images.counts[~masked] == batch.counts[~masked]).all()
     assert (images.counts[masked] != batch.counts[masked]).any()
-    assert (images.counts == evaluate.observed(batch, seed=1).counts).all()
+    assert (images.counts == observed(batch, seed=1).counts).all()
     assert (images.counts[images.exposure == 0] == 0).all()
     flat = images.flat_fielded()
     assert np.isfinite(flat).all()
@@ -96,22 +105,22 @@ def test_a_bright_source_vanishes_into_its_surroundings():
     batch = SimpleNamespace(
         counts=counts, invalid=invalid, exposure=exposure, index=[5], mask=None, cavities=None
     )
-    got = evaluate.observed(batch, seed=1).counts[0]
+    got = observed(batch, seed=1).counts[0]
     assert got[59:67, 62:67].max() < 40
     assert (got[:, :62] == 0).all()
 
 
 def test_a_larger_set_begins_with_the_smaller_one():
-    small, large = evaluate.frozen("clean", 2), evaluate.frozen("clean", 3)
+    small, large = frozen("clean", 2), frozen("clean", 3)
     assert (small.counts == large.counts[:2]).all()
 
 
 def test_oracle_is_perfect_and_false_alarms_are_counted(images):
     for false_alarms in (False, True):
         oracle = Oracle(*images.values(), false_alarms=false_alarms)
-        found = {k: evaluate.find(oracle, v) for k, v in images.items()}
-        scenes = {k: evaluate.make_scene(images[k], found[k]) for k in images}
-        result = evaluate.evaluate_sets(images, found, scenes, replicas=20, seed=1)
+        found = {k: find(oracle, v) for k, v in images.items()}
+        scenes = {k: found[k].scored(images[k]) for k in images}
+        result = evaluate_sets(images, found, scenes, replicas=20, seed=1)
         clean, none = result["sets"]["clean"], result["sets"]["none"]
         assert clean["cavities"] > 6
         assert clean["strict"]["completeness"]["value"] == 1
@@ -129,13 +138,13 @@ def test_oracle_is_perfect_and_false_alarms_are_counted(images):
 
 
 def test_ideal_observer_of_a_frozen_set(images):
-    found = evaluate.find(Oracle(*images.values()), images["clean"])
-    scene = evaluate.make_scene(images["clean"], found)
-    ideal = evaluate.ideal_metrics(
+    found = find(Oracle(*images.values()), images["clean"])
+    scene = found.scored(images["clean"])
+    ideal = ideal_metrics(
         scene,
         images["clean"],
-        evaluate.frozen_expectations("clean", 6),
-        (images["none"], evaluate.frozen_expectations("none", 6)),
+        frozen_expectations("clean", 6),
+        (images["none"], frozen_expectations("none", 6)),
         replicas=20,
         seed=1,
     )
@@ -146,7 +155,7 @@ def test_ideal_observer_of_a_frozen_set(images):
 
 def test_expectations_belong_to_the_frozen_images(images):
     batch = evaluation_set("clean", 6)
-    for i, made in enumerate(evaluate.frozen_expectations("clean", 2)):
+    for i, made in enumerate(frozen_expectations("clean", 2)):
         assert (made.counts == batch.counts[i]).all()
 
 
@@ -170,8 +179,8 @@ def test_stage_writes_metrics_and_figures(tmp_path, monkeypatch):
     )
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(b"stands in for weights: only its hash is used")
-    known = [evaluate.frozen(name, n) for name in evaluate.SETS]
-    known.append(evaluate.held_out(tmp_path / "data" / "test.h5", n))
+    known = [frozen(name, n) for name in NAMES]
+    known.append(held_out(tmp_path / "data" / "test.h5", n))
     monkeypatch.setattr(
         "physml.cavities.inference.detector.CavityDetector.load", lambda path: Oracle(*known)
     )
@@ -179,7 +188,7 @@ def test_stage_writes_metrics_and_figures(tmp_path, monkeypatch):
     out = tmp_path / "evaluation"
     evaluate.run(settings=settings, data=tmp_path / "data", weights=weights, out=out, threads=1)
     result = json.loads((out / "metrics.json").read_text())
-    assert set(result["sets"]) == {*evaluate.SETS, "test"}
+    assert set(result["sets"]) == {*NAMES, "test"}
     assert result["sets"]["test"]["images"] == n
     assert result["sets"]["clean"]["strict"]["f1"]["value"] == 1
     assert set(result["ideal"]) == {"clean", "nuisance"}

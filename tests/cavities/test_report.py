@@ -12,7 +12,8 @@ from astropy.table import Table
 
 from physml import models
 from physml.cavities import report
-from physml.cavities.inference.detector import COLUMNS, Detection, draw_labels
+from physml.cavities.core.ellipse import draw_labels
+from physml.cavities.inference.detector import COLUMNS, Detection
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
 from physml.exceptions import InputError, PhysmlError

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physml.cavities.settings import CavitiesSettings, SimulateSettings
-from physml.cavities.simulate import run, simulate_batch
+from physml.cavities.simulate import run
+from physml.cavities.simulator.batch import simulate_batch
 from physml.io.shards import read_shard
 
 N = 10
@@ -35,15 +36,15 @@ def test_any_batch_in_any_order_gives_the_same_images(whole, rows):
 @given(size=st.integers(1, N))
 @settings(max_examples=3, deadline=None)
 def test_any_shard_size_gives_the_same_images(whole, tmp_path_factory, size):
-    from physml.cavities.preprocess import raw_spec
+    from physml.cavities.learning.prepared import RAW
 
     s = CavitiesSettings(seed=42, simulate=SETTINGS.model_copy(update={"shard_size": size}))
     folder = tmp_path_factory.mktemp("raw")
     parts = []
     for shard in range(s.simulate.n_shards):
         run(settings=s, shard=shard, out=folder / f"{shard}.h5")
-        parts.append(read_shard(folder / f"{shard}.h5", raw_spec()))
-    for name in raw_spec():
+        parts.append(read_shard(folder / f"{shard}.h5", RAW))
+    for name in RAW:
         joined = np.concatenate([p[name] for p in parts])
         assert joined.tobytes() == getattr(whole, name).tobytes(), name
 

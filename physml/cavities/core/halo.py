@@ -12,6 +12,7 @@ works image by image (sherpa, astropy.modeling) cannot give.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +50,13 @@ class HaloFit:
         Expected counts, background included.
     """
 
-    parameters: NDArray
+    parameters: NDArray[Any]
     model: NDArray[np.float32]
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Centres x, y, shape (n, 2) [pixel]."""
+        return np.stack([self.parameters["x"], self.parameters["y"]], 1)
 
 
 def find_centre(

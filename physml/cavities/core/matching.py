@@ -66,7 +66,7 @@ LENIENT = Rule("lenient", "covered", 0.05, 2)
 
 
 @dataclass(frozen=True)
-class Scene:
+class ScoredSet:
     """Truth and candidates of one evaluation set, and how they overlap.
 
     Attributes
@@ -101,7 +101,7 @@ class Scene:
         """Number of images."""
         return len(self.counts)
 
-    def subset(self, keep: NDArray[np.bool_]) -> Scene:
+    def subset(self, keep: NDArray[np.bool_]) -> ScoredSet:
         """Only the images for which ``keep`` (n,) is true, renumbered."""
         number = np.cumsum(keep) - 1
         tables = {}
@@ -178,14 +178,14 @@ def overlaps(
     return pairs, common / (a + b - common), common / b
 
 
-def make_scene(
+def scored_set(
     counts: NDArray[Any],
     cavities: NDArray[Any],
     true: NDArray[np.integer[Any]],
     candidates: NDArray[Any],
     predicted: NDArray[np.integer[Any]],
     companion: float | None = None,
-) -> Scene:
+) -> ScoredSet:
     """Bring truth and candidates of a set together.
 
     Parameters
@@ -210,7 +210,7 @@ def make_scene(
         for (p, t), u, c in zip(labels.tolist(), iou, covered, strict=True):
             if (i, p) in row_of_candidate and (i, t) in row_of_cavity:
                 pairs.append((row_of_candidate[i, p], row_of_cavity[i, t], u, c))
-    return Scene(
+    return ScoredSet(
         np.asarray(counts, np.float64),
         cavities,
         candidates,
@@ -242,7 +242,7 @@ def decision_scores(
     return np.where(score >= companion, best[image], score)
 
 
-def match(scene: Scene, rule: Rule = STRICT) -> NDArray[np.int64]:
+def match(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.int64]:
     """Match candidates to true cavities, one to one.
 
     Returns
@@ -250,10 +250,10 @@ def match(scene: Scene, rule: Rule = STRICT) -> NDArray[np.int64]:
     ndarray of int, shape (c,)
         Row of the true cavity that each candidate found, -1 for a false one.
     """
-    pairs = scene.pairs[scene.pairs[rule.measure] >= rule.minimum]
-    score = scene.candidates["score"][pairs["candidate"]]
-    found = np.full(len(scene.candidates), -1, np.int64)
-    taken = np.zeros(len(scene.cavities), bool)
+    pairs = scored.pairs[scored.pairs[rule.measure] >= rule.minimum]
+    score = scored.candidates["score"][pairs["candidate"]]
+    found = np.full(len(scored.candidates), -1, np.int64)
+    taken = np.zeros(len(scored.cavities), bool)
     for p in np.lexsort((-pairs[rule.measure], -score)):
         candidate, cavity = pairs["candidate"][p], pairs["cavity"][p]
         if found[candidate] < 0 and not taken[cavity]:

@@ -34,14 +34,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
-if TYPE_CHECKING:
-    from ..settings import SimulateSettings
+from ..settings import SimulateSettings
+from ..simulator.batch import observe as observe_draws
+from ..simulator.instrument import blur, psf_kernel
+from ..simulator.prior import draw
+from ..simulator.render import project_halo
 
 MOMENTS_DTYPE = np.dtype(
     [("image", "i8"), ("label", "i8")] + [(k, "f8") for k in ("mean0", "sd0", "mean1", "sd1")]
@@ -85,24 +89,10 @@ def expectations(
     settings, seed, indices
         As for `simulate_batch`, whose counts these are.
     """
-    import torch
-
-    from ..simulator.instrument import blur, exposure_map, psf_kernel
-    from ..simulator.prior import draw
-    from ..simulator.render import add_points, build_scene, project_halo, render
-
     size = settings.image_size
     for index in indices:
         d = draw(settings, seed, int(index))
-        scene = build_scene([d], cuspy=settings.halo.family == "vikhlinin")
-        exposure = np.ones((1, size, size), np.float32)
-        if d.params["structured"]:
-            exposure[0] = exposure_map(d.params, d.rng, size)
-        points = torch.zeros((1, size, size))
-        stars = torch.as_tensor(d.sources).float()
-        row = torch.zeros(len(stars), dtype=torch.long)
-        add_points(points, stars[:, 0], stars[:, 1], stars[:, 2], row)
-        made = render(scene, points, torch.as_tensor(exposure), settings.nodes)
+        scene, exposure, made = observe_draws(settings, [d])
         p = scene.params
         fwhm = p["psf_fwhm"]
         on_axis = psf_kernel(fwhm, p["psf_wings"], p["psf_alpha"])
@@ -149,7 +139,7 @@ def moments(
 
 
 def observe(
-    scenes: Iterator[Expectation],
+    rendered: Iterator[Expectation],
     cavities: NDArray[Any],
     invalid: NDArray[Any],
     *,
@@ -159,7 +149,7 @@ def observe(
 
     Parameters
     ----------
-    scenes : iterator of Expectation
+    rendered : iterator of Expectation
         Of all images of the set, in order.
     cavities : structured ndarray, shape (t,)
         The set's visible cavities (`matching.true_cavities`).
@@ -179,7 +169,7 @@ def observe(
     spread = np.linspace(0, max(len(cavities) - 1, 0), bank)
     wanted = set(spread.astype(int).tolist())
     shapes = []
-    for i, made in enumerate(scenes):
+    for i, made in enumerate(rendered):
         for row in np.flatnonzero(cavities["image"] == i).tolist():
             mu0 = made.filled[cavities["label"][row] - 1]
             numbers = moments(mu0, made.expected, invalid[i] == 0)
@@ -245,7 +235,7 @@ def found_probability(threshold: Any, table: NDArray[Any]) -> NDArray[np.float64
 
 def search_scores(
     shapes: NDArray[np.floating[Any]],
-    scenes: Iterator[Expectation],
+    rendered: Iterator[Expectation],
     invalid: NDArray[Any],
 ) -> NDArray[np.float64]:
     """Highest log-likelihood ratio over the bank in each image without cavities (``search``).
@@ -254,7 +244,7 @@ def search_scores(
     ----------
     shapes : ndarray, shape (m, H, W)
         Decrements from `observe`.
-    scenes : iterator of Expectation
+    rendered : iterator of Expectation
         Of the images of a set without cavities; their counts are tested.
     invalid : ndarray of int or bool, shape (n, H, W)
 
@@ -268,7 +258,7 @@ def search_scores(
     flat = np.clip(shapes.reshape(len(shapes), -1).astype(np.float64), -1, 0.999)
     gain, lost = np.log1p(-flat).astype(np.float32), flat.astype(np.float32)
     out = []
-    for i, made in enumerate(scenes):
+    for i, made in enumerate(rendered):
         seen = (invalid[i] == 0).ravel() & (made.expected.ravel() > FLOOR)
         counts = np.where(seen, made.counts.ravel(), 0).astype(np.float32)
         mu = np.where(seen, made.expected.ravel(), 0).astype(np.float32)

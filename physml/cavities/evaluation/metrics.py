@@ -26,7 +26,7 @@ from physml.evaluation.calibration import FOREGROUND, Reliability, calibration_e
 from physml.evaluation.metrics import PixelScores
 from physml.random import stream
 
-from ..core.matching import STRICT, Rule, Scene, match
+from ..core.matching import STRICT, Rule, ScoredSet, match
 
 LEVEL = 0.95  # of all intervals
 CALIBRATION_BINS = 10  # of candidates, of which a set has hundreds, not millions
@@ -91,38 +91,40 @@ def weighted_quantile(
 # ----------------------------------------------------------------- detection
 
 
-def per_image(scene: Scene, threshold: Any, rule: Rule = STRICT) -> dict[str, NDArray[np.float64]]:
+def per_image(
+    scored: ScoredSet, threshold: Any, rule: Rule = STRICT
+) -> dict[str, NDArray[np.float64]]:
     """Count detections, hits and true cavities of each image, and say whether it would alarm.
 
     Parameters
     ----------
-    scene : Scene
+    scored : ScoredSet
     threshold : float or ndarray, shape (n,)
         Smallest probability that is a detection, for each image.
     """
-    n = scene.n_images
+    n = scored.n_images
     limit = np.broadcast_to(np.asarray(threshold, np.float64), (n,))
-    image = scene.candidates["image"]
-    kept = scene.decision >= limit[image]
-    hit = kept & (match(scene, rule) >= 0)
+    image = scored.candidates["image"]
+    kept = scored.decision >= limit[image]
+    hit = kept & (match(scored, rule) >= 0)
     detections = np.bincount(image[kept], minlength=n).astype(np.float64)
     return {
         "detections": detections,
         "hits": np.bincount(image[hit], minlength=n).astype(np.float64),
-        "cavities": np.bincount(scene.cavities["image"], minlength=n).astype(np.float64),
+        "cavities": np.bincount(scored.cavities["image"], minlength=n).astype(np.float64),
         "alarm": (detections >= rule.alarm).astype(np.float64),
     }
 
 
 def detection_metrics(
-    scene: Scene, threshold: Any, weights: Weights, rule: Rule = STRICT
+    scored: ScoredSet, threshold: Any, weights: Weights, rule: Rule = STRICT
 ) -> dict[str, dict[str, float | None]]:
     """Completeness, purity, F1, false cavities an image, and share of images with a detection.
 
     ``alarmed`` is the false-alarm rate only for a set without cavities.
     """
-    c = per_image(scene, threshold, rule)
-    one = np.ones(scene.n_images)
+    c = per_image(scored, threshold, rule)
+    one = np.ones(scored.n_images)
     return {
         "completeness": summarise(ratio(weights, c["hits"], c["cavities"])),
         "purity": summarise(ratio(weights, c["hits"], c["detections"])),
@@ -132,16 +134,16 @@ def detection_metrics(
     }
 
 
-def hit_scores(scene: Scene, rule: Rule = STRICT) -> NDArray[np.float64]:
+def hit_scores(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.float64]:
     """Highest threshold at which each true cavity is found, shape (t,); -inf if at none."""
-    out = np.full(len(scene.cavities), -np.inf)
-    found = match(scene, rule)
+    out = np.full(len(scored.cavities), -np.inf)
+    found = match(scored, rule)
     hit = found >= 0
-    out[found[hit]] = scene.decision[hit]
+    out[found[hit]] = scored.decision[hit]
     return out
 
 
-def alarm_scores(scene: Scene, rule: Rule = STRICT) -> NDArray[np.float64]:
+def alarm_scores(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.float64]:
     """Highest threshold at which each image without cavities alarms, shape (n,); -inf if none.
 
     That is the probability of its best candidate, or of its second where the rule asks for two.
@@ -151,16 +153,16 @@ def alarm_scores(scene: Scene, rule: Rule = STRICT) -> NDArray[np.float64]:
     ValueError
         There are cavities in the set.
     """
-    if len(scene.cavities):
+    if len(scored.cavities):
         raise ValueError("a false-alarm rate needs images without visible cavities")
-    out = np.full(scene.n_images, -np.inf)
-    order = np.argsort(-scene.decision, kind="stable")
-    seen = np.zeros(scene.n_images, int)
+    out = np.full(scored.n_images, -np.inf)
+    order = np.argsort(-scored.decision, kind="stable")
+    seen = np.zeros(scored.n_images, int)
     for row in order:
-        image = scene.candidates["image"][row]
+        image = scored.candidates["image"][row]
         seen[image] += 1
         if seen[image] == rule.alarm:
-            out[image] = scene.decision[row]
+            out[image] = scored.decision[row]
     return out
 
 
@@ -195,8 +197,8 @@ def alarm_threshold(
 
 
 def completeness_at_alarm(
-    scene: Scene,
-    empty: Scene,
+    scored: ScoredSet,
+    empty: ScoredSet,
     weights: Weights,
     empty_weights: Weights,
     *,
@@ -212,7 +214,7 @@ def completeness_at_alarm(
 
     Parameters
     ----------
-    scene, empty : Scene
+    scored, empty : ScoredSet
         Images with cavities, and without.
     weights, empty_weights : ndarray
         From `image_weights`, with the same number of rows.
@@ -226,13 +228,13 @@ def completeness_at_alarm(
         ``threshold``, ``thresholds`` and ``bins``: a list with ``low``, ``high``, ``completeness``
         (own threshold), ``images``, ``cavities`` and ``empty_images``.
     """
-    hits = hit_scores(scene, rule)
+    hits = hit_scores(scored, rule)
     alarms = alarm_scores(empty, rule)
-    image = scene.cavities["image"]
+    image = scored.cavities["image"]
     w = weights[:, image]
     overall = alarm_threshold(alarms, empty_weights, level)
     found = hits[None, :] >= overall[:, None]
-    in_bin = np.digitize(scene.counts, edges[1:-1])
+    in_bin = np.digitize(scored.counts, edges[1:-1])
     empty_bin = np.digitize(empty.counts, edges[1:-1])
     bins, thresholds, found_binned = [], [], np.zeros_like(found)
     for k, (low, high) in enumerate(pairwise(edges)):
@@ -263,7 +265,7 @@ def completeness_at_alarm(
 
 
 def alarm_curve(
-    scene: Scene, empty: Scene, rule: Rule = STRICT
+    scored: ScoredSet, empty: ScoredSet, rule: Rule = STRICT
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Completeness against the share of images without cavities that alarm.
 
@@ -272,7 +274,7 @@ def alarm_curve(
     alarmed, completeness : ndarray
         From the highest threshold down.
     """
-    hits, alarms = hit_scores(scene, rule), alarm_scores(empty, rule)
+    hits, alarms = hit_scores(scored, rule), alarm_scores(empty, rule)
     both = np.unique(np.concatenate([hits, alarms]))
     thresholds = both[np.isfinite(both)][::-1]
     found = np.searchsorted(np.sort(-hits), -thresholds, side="right")
@@ -287,14 +289,14 @@ def weighted_share(weights: Weights, found: NDArray[Any]) -> NDArray[np.float64]
         return np.where(total > 0, (weights * found).sum(axis=1) / total, np.nan)
 
 
-def quantity(scene: Scene, name: str) -> NDArray[np.float64]:
+def quantity(scored: ScoredSet, name: str) -> NDArray[np.float64]:
     """Return a property of each true cavity, by which completeness is shown, shape (t,).
 
     ``counts``, ``distance_over_radius`` (projected distance), or a column of the table.
     """
-    c = scene.cavities
+    c = scored.cavities
     if name == "counts":
-        return scene.counts[c["image"]]
+        return scored.counts[c["image"]]
     if name == "distance_over_radius":
         flat = c["distance"] * np.cos(c["line_of_sight"])
         return np.asarray(flat / np.maximum(c["radius"], 1e-9), np.float64)
@@ -302,7 +304,7 @@ def quantity(scene: Scene, name: str) -> NDArray[np.float64]:
 
 
 def completeness_curve(
-    scene: Scene,
+    scored: ScoredSet,
     found: NDArray[Any],
     weights: Weights,
     name: str,
@@ -325,8 +327,8 @@ def completeness_curve(
         ``low``, ``high``, ``cavities``, ``completeness``.
     """
     limits = CURVE_EDGES[name] if edges is None else edges
-    value = quantity(scene, name)
-    w = weights[:, scene.cavities["image"]]
+    value = quantity(scored, name)
+    w = weights[:, scored.cavities["image"]]
     out = []
     for low, high in pairwise(limits):
         here = (value >= low) & (value < high)
@@ -346,7 +348,7 @@ def completeness_curve(
 
 
 def size_metrics(
-    scene: Scene, threshold: Any, weights: Weights, rule: Rule = STRICT
+    scored: ScoredSet, threshold: Any, weights: Weights, rule: Rule = STRICT
 ) -> dict[str, Any]:
     """How well the sizes of the found cavities are measured.
 
@@ -354,11 +356,11 @@ def size_metrics(
     The true volume is the ellipsoid's own, whose depth no image shows: even a perfect outline
     leaves an error. Pulls and coverage refer to ``radius_err`` where there is one.
     """
-    limit = np.broadcast_to(np.asarray(threshold, np.float64), (scene.n_images,))
-    c = scene.candidates
-    found = match(scene, rule)
-    used = (found >= 0) & (scene.decision >= limit[c["image"]])
-    truth = scene.cavities[found[used]]
+    limit = np.broadcast_to(np.asarray(threshold, np.float64), (scored.n_images,))
+    c = scored.candidates
+    found = match(scored, rule)
+    used = (found >= 0) & (scored.decision >= limit[c["image"]])
+    truth = scored.cavities[found[used]]
     got = c[used]
     w = weights[:, got["image"]]
 
@@ -390,17 +392,19 @@ def no_candidates() -> Reliability:
     return Reliability(CALIBRATION_BINS)
 
 
-def candidate_reliability(scene: Scene, rule: Rule = STRICT) -> list[Reliability]:
+def candidate_reliability(scored: ScoredSet, rule: Rule = STRICT) -> list[Reliability]:
     """Probabilities of the candidates and whether they are true, binned, image by image."""
-    hit = match(scene, rule) >= 0
-    out = [no_candidates() for _ in range(scene.n_images)]
-    for image in np.unique(scene.candidates["image"]).tolist():
-        here = scene.candidates["image"] == image
-        out[image].add(np.clip(scene.candidates["score"][here], 0, 1), hit[here])
+    hit = match(scored, rule) >= 0
+    out = [no_candidates() for _ in range(scored.n_images)]
+    for image in np.unique(scored.candidates["image"]).tolist():
+        here = scored.candidates["image"] == image
+        out[image].add(np.clip(scored.candidates["score"][here], 0, 1), hit[here])
     return out
 
 
-def calibration(scene: Scene, *, replicas: int, seed: int, rule: Rule = STRICT) -> dict[str, Any]:
+def calibration(
+    scored: ScoredSet, *, replicas: int, seed: int, rule: Rule = STRICT
+) -> dict[str, Any]:
     """Compare the candidates' probabilities with how often they are right.
 
     Returns
@@ -410,7 +414,7 @@ def calibration(scene: Scene, *, replicas: int, seed: int, rule: Rule = STRICT) 
         probability, weighted by candidates; ``reliability``: ``probability``, ``hits``,
         ``candidates`` of each bin.
     """
-    parts = candidate_reliability(scene, rule)
+    parts = candidate_reliability(scored, rule)
     error = bootstrap_sums(
         np.stack([r.sums for r in parts]),
         calibration_error,

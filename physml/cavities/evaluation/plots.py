@@ -1,4 +1,4 @@
-"""Figures of the evaluation; each function takes an axes, draws, and returns it."""
+"""Figures of the evaluation; the functions that are given an axes draw on it and return it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
-from physml.evaluation.calibration import Reliability
 from physml.evaluation.figures import (
     COLOURS,
-    MARKERS,
+    GREY,
     completeness_curve,
     image_with_contours,
+    interval_ends,
     new_figure,
     operating_curve,
+    panels,
+    plain_ticks,
     pull_histogram,
+    reliability_diagram,
+    series_style,
 )
 
-ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky")
-GREY = "0.4"
-FEWEST = 5  # candidates that make a point of the reliability diagram
+from ..core.matching import ScoredSet, match
+from . import metrics
+from .found import Found, Images
+from .set_metrics import ALARM_LEVEL
+from .sets import PARTNER
+
+#: Candidates that make a point of the reliability diagram, at least.
+FEWEST = 5
 LABELS = {
     "counts": "total counts",
     "radius": "radius [pixel]",
@@ -32,6 +42,72 @@ LABELS = {
     "snr": "expected S/N",
 }
 LOGARITHMIC = ("counts", "radius", "snr")
+
+
+def figures(
+    images: Mapping[str, Images],
+    found: Mapping[str, Found],
+    scored: Mapping[str, ScoredSet],
+    result: Mapping[str, Any],
+) -> dict[str, Figure]:
+    """Figures of an evaluation by name.
+
+    Parameters
+    ----------
+    images, found, scored : mapping
+        By name of the set.
+    result : mapping
+        Numbers, as in metrics.json.
+    """
+    single = {k: new_figure() for k in ("alarms", "reliability", "sizes", "pulls")}
+    axes = {k: axes[0, 0] for k, (_, axes) in single.items()}
+    plot_alarms(
+        axes["alarms"],
+        {
+            name: metrics.alarm_curve(scored[name], scored[PARTNER[name]])
+            for name in ("clean", "nuisance")
+            if name in scored and PARTNER[name] in scored
+        },
+        ALARM_LEVEL,
+    )
+    plot_reliability(
+        axes["reliability"],
+        {k: scored[k] for k in ("clean", "nuisance", "test") if k in scored},
+    )
+    truth, measured = matched(scored["nuisance"], found["nuisance"].thresholds)
+    plot_sizes(axes["sizes"], truth["radius"], measured["radius"])
+    error = np.maximum(measured["radius_err"], 1e-9)
+    pull_histogram(axes["pulls"], (measured["radius"] - truth["radius"]) / error)
+    return {
+        "completeness": completeness_figure(result),
+        **{k: figure for k, (figure, _) in single.items()},
+        "examples": examples_figure(
+            examples(images["nuisance"], found["nuisance"], scored["nuisance"])
+        ),
+    }
+
+
+def completeness_figure(result: Mapping[str, Any]) -> Figure:
+    """Completeness of the sets and of the ideal observers, a panel for each property.
+
+    Parameters
+    ----------
+    result : mapping
+        Numbers, as in metrics.json.
+    """
+    sets = result["sets"]
+    curves = {
+        name: sets[name]["curves"]
+        for name in ("clean", "nuisance", "unseen_halo")
+        if "curves" in sets.get(name, {})
+    }
+    for version, ideal in result.get("ideal", {}).get("clean", {}).items():
+        curves[f"ideal observer ({version})"] = ideal["curves"]
+    figure, axes = panels(len(LABELS), 2, size=(4.9, 3.7))
+    for ax, name in zip(axes, LABELS, strict=True):
+        plot_completeness(ax, {k: of_all[name] for k, of_all in curves.items()}, name)
+    axes[0].legend(loc="lower right")
+    return figure
 
 
 def plot_completeness(
@@ -53,13 +129,9 @@ def plot_completeness(
         edges = np.array([b["low"] for b in bins] + [bins[-1]["high"]])
         if name in LOGARITHMIC and edges[0] <= 0:
             edges[0] = 0.5 * edges[1]
-        value, low, high = (
-            np.array([_or_nan(b["completeness"][key]) for b in bins])
-            for key in ("value", "low", "high")
-        )
-        ideal = label.startswith("ideal")
-        style: dict[str, Any] = {"colour": ORDER[drawn % 6], "marker": MARKERS[drawn % 6]}
-        if ideal:
+        value, low, high = interval_ends(b["completeness"] for b in bins)
+        style = series_style(drawn)
+        if label.startswith("ideal"):
             low = high = value
             style = {"colour": GREY, "marker": "", "line": "--" if "search" in label else ":"}
         else:
@@ -91,61 +163,37 @@ def plot_alarms(
             alarmed,
             completeness,
             label=label,
-            colour=ORDER[k % 6],
+            colour=series_style(k)["colour"],
             x_label="images without cavities that alarm",
             y_label="completeness",
         )
     ax.axvline(level, color=GREY, lw=1, ls=":")
     ax.set_xlim(0, 0.3)
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0))
+    return ax
+
+
+def plot_reliability(ax: Axes, scored: Mapping[str, ScoredSet]) -> Axes:
+    """Share of candidates that are true cavities against their probability, for each set."""
+    for k, (name, one) in enumerate(scored.items()):
+        reliability = sum(metrics.candidate_reliability(one), metrics.no_candidates())
+        label = f"{name}: calibration error {reliability.ece():.3f}"
+        reliability_diagram(ax, reliability, label=label, fewest=FEWEST, **series_style(k))
+    ax.set(xlabel="probability of the candidate", ylabel="share that are true")
     return ax
 
 
 def plot_sizes(ax: Axes, true: NDArray[np.float64], found: NDArray[np.float64]) -> Axes:
     """Measured against true radius [pixel] of the found cavities."""
-    ax.plot(true, found, ".", ms=4, alpha=0.4, color=COLOURS[ORDER[0]], mec="none")
+    ax.plot(true, found, ".", ms=4, alpha=0.4, color=COLOURS["blue"], mec="none")
     limits = (2.5, 45.0)
     ax.plot(limits, limits, color=GREY, lw=1)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlim(limits)
-    ax.set_ylim(limits)
-    ticks = [3, 5, 10, 20, 40]
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_ticks(ticks, [str(t) for t in ticks])
-        axis.set_ticks([], minor=True)
-    ax.set_aspect("equal")
-    ax.set_xlabel("true radius [pixel]")
-    ax.set_ylabel("measured radius [pixel]")
+    ax.set(xscale="log", yscale="log", xlim=limits, ylim=limits, aspect="equal")
+    for axis in ("x", "y"):
+        plain_ticks(ax, (3, 5, 10, 20, 40), axis)
+    ax.set(xlabel="true radius [pixel]", ylabel="measured radius [pixel]")
     ax.grid(alpha=0.25)
-    return ax
-
-
-def plot_pulls(ax: Axes, pulls: NDArray[np.float64]) -> Axes:
-    """Distribution of (measured - true radius) / stated error, with a unit normal."""
-    pull_histogram(ax, pulls)
-    return ax
-
-
-def plot_reliability(ax: Axes, curves: Mapping[str, Reliability]) -> Axes:
-    """Share of candidates that are true cavities against their probability, for each set."""
-    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
-    for k, (label, reliability) in enumerate(curves.items()):
-        use = reliability.count >= FEWEST
-        value, ends = reliability.observed[use], reliability.observed_interval()[use]
-        ax.errorbar(
-            reliability.predicted[use],
-            value,
-            yerr=np.clip(np.abs(ends.T - value), 0, None),
-            color=COLOURS[ORDER[k % 6]],
-            marker=MARKERS[k % 6],
-            capsize=2,
-            label=f"{label}: calibration error {reliability.ece():.3f}",
-        )
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    ax.set(xlabel="probability of the candidate", ylabel="share that are true")
-    ax.legend(loc="upper left")
     return ax
 
 
@@ -166,8 +214,6 @@ def plot_example(
         Label images.
     title : str
     """
-    from scipy.ndimage import gaussian_filter
-
     # As much smoothing as gathers about 10 counts a pixel in the middle of the image.
     middle = np.clip(np.median(counts[32:-32, 32:-32]), 0.05, None)
     smooth = gaussian_filter(np.asarray(counts, float), np.clip(np.sqrt(0.8 / middle), 0.7, 2.5))
@@ -181,39 +227,61 @@ def plot_example(
     return ax
 
 
-def completeness_figure(
-    curves: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
-) -> Figure:
-    """One panel for each property.
+def matched(
+    scored: ScoredSet, thresholds: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows of the true cavities that were found and of the candidates that found them."""
+    c = scored.candidates
+    pair = match(scored)
+    used = (pair >= 0) & (scored.decision >= thresholds[c["image"]])
+    return scored.cavities[pair[used]], c[used]
 
-    Parameters
-    ----------
-    curves : mapping
-        Property -> label -> bins.
+
+def examples(
+    images: Images, found: Found, scored: ScoredSet, each: int = 5
+) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], str]]:
+    """Images with the worst errors, then some at random places of the list.
+
+    The first row holds the cavities of highest S/N that were missed, the second the most
+    probable false ones, the third images spread evenly over the counts.
     """
-    columns = (len(curves) + 1) // 2
-    figure, axes = new_figure(2, columns, size=(4.9, 3.7))
-    for ax, (name, lines) in zip(axes.flat, curves.items(), strict=False):
-        plot_completeness(ax, lines, name)
-    axes[0, 0].legend(loc="lower right")
-    return figure
+    cavities, candidates = scored.cavities, scored.candidates
+    kept = scored.decision >= found.thresholds[candidates["image"]]
+    pair = match(scored)
+    hit = np.zeros(len(cavities), bool)
+    hit[pair[kept & (pair >= 0)]] = True
+    missed = np.flatnonzero(~hit)
+    missed = missed[np.argsort(-cavities["snr"][missed])]
+    false = np.flatnonzero(kept & (pair < 0))
+    false = false[np.argsort(-candidates["score"][false])]
+    order = np.argsort(scored.counts)
+    spread = order[np.linspace(0, len(order) - 1, 2 * each).astype(int)]
+    lists = [
+        [(cavities["image"][i], f"missed, S/N {cavities['snr'][i]:.0f}") for i in missed],
+        [(candidates["image"][i], f"false, p = {candidates['score'][i]:.2f}") for i in false],
+        [(i, f"{scored.counts[i]:.1e} counts") for i in spread],
+    ]
+    chosen: dict[int, str] = {}
+    for part in lists:
+        new: dict[int, str] = {}
+        for i, text in part:
+            if len(new) < each and int(i) not in chosen:
+                new.setdefault(int(i), text)
+        chosen |= new
+    shown = []
+    for i, text in chosen.items():
+        good = candidates[(candidates["image"] == i) & kept]["label"]
+        labels = np.where(np.isin(found.labels[i], good), found.labels[i], 0)
+        shown.append((images.counts[i], images.mask[i], labels, text))
+    return shown
 
 
 def examples_figure(
-    panels: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any], str]],
+    shown: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any], str]],
 ) -> Figure:
     """Images with true and predicted outlines, the worst errors among them."""
-    columns = 5
-    rows = max(1, -(-len(panels) // columns))
-    figure, axes = new_figure(rows, columns, size=(2.5, 2.7))
-    for k, ax in enumerate(axes.flat):
-        if k < len(panels):
-            plot_example(ax, *panels[k])
-        else:
-            ax.axis("off")
+    figure, axes = panels(len(shown), 5, size=(2.5, 2.7))
+    for ax, panel in zip(axes, shown, strict=True):
+        plot_example(ax, *panel)
     figure.suptitle("true outlines blue, predicted ones orange", fontsize=10)
     return figure
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value

@@ -5,14 +5,31 @@ Nothing is ever chosen by what these sets say: thresholds and designs come from 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..settings import SimulateSettings
-from ..simulate import Batch, simulate_batch
+from ..simulator.batch import Batch, simulate_batch
 from ..simulator.prior import MAX_CAVITIES
 
-SEED = 7_121_712  # unlike any training seed
-STRIDE = 1_000_000  # numbers of images set apart for each set
+#: Root of the sets' random streams, unlike any training seed.
+SEED = 7_121_712
+#: Numbers of images set apart for each set.
+STRIDE = 1_000_000
+
+#: Sets and the cavity-less set whose false alarms fix the threshold for each.
+PARTNER: Mapping[str, str] = {
+    "clean": "none",
+    "nuisance": "none_nuisance",
+    "off_centre": "none",
+    "one_or_many": "none",
+    "partial": "none",
+    "unseen_halo": "none",
+}
+#: Sets without cavities.
+EMPTY = ("none", "none_nuisance")
+#: All sets in the order in which they are evaluated.
+NAMES = (*PARTNER, *EMPTY)
 
 _QUIET: dict[str, Any] = {
     "nuisance": {
@@ -44,6 +61,7 @@ def _with(base: dict[str, Any], **changes: dict[str, Any]) -> dict[str, Any]:
     return base | {k: base.get(k, {}) | v for k, v in changes.items()}
 
 
+#: Settings of each set that differ from the defaults; its place here numbers its images.
 SETS: dict[str, dict[str, Any]] = {
     "clean": _QUIET,
     "none": _with(_QUIET, cavities={"none": 1.0}),
@@ -73,6 +91,12 @@ def set_settings(name: str) -> SimulateSettings:
     return SimulateSettings.model_validate(SETS[name])
 
 
+def numbers(name: str, n: int) -> range:
+    """Numbers of the first n images of a set."""
+    first = STRIDE * list(SETS).index(name)
+    return range(first, first + n)
+
+
 def evaluation_set(name: str, n: int, seed: int = SEED) -> Batch:
     """Simulate the first n images of an evaluation set.
 
@@ -85,5 +109,4 @@ def evaluation_set(name: str, n: int, seed: int = SEED) -> Batch:
     seed : int
         Root of the random streams.
     """
-    first = STRIDE * list(SETS).index(name)
-    return simulate_batch(set_settings(name), seed, range(first, first + n))
+    return simulate_batch(set_settings(name), seed, numbers(name, n))

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
+from astropy.table import Table
 from numpy.typing import NDArray
+from skimage.feature import peak_local_max
 from torch import Tensor
 
-from ..core.matching import COMPANION
+from physml.models import read_weights
+
+from ..core.ellipse import draw_labels, row_mask
+from ..core.halo import fit_halo
 from ..settings import NetworkSettings
 from . import crops as cr
 from .channels import channels
 from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
 
-if TYPE_CHECKING:
-    from astropy.table import Table
-
 log = logging.getLogger(__name__)
 
 LOWEST = 0.05  # candidates below this probability are dropped
 PEAK = 0.04  # lowest peak of the centre map that makes a candidate
-SHIPPED = "weights/cavities.safetensors"
 COLUMNS = [
     "x",
     "y",
@@ -96,38 +95,6 @@ class Detection:
     model: NDArray[np.float32]
     threshold: float
 
-    def select(self, threshold: float | None = None) -> Detection:
-        """Keep what is detected.
-
-        By default that is every candidate above the shipped threshold and, where there is one,
-        those that are more likely than not; with a threshold of your own, all above it.
-        """
-        limit = self.threshold if threshold is None else threshold
-        probability = np.asarray(self.table["probability"])
-        keep = probability >= limit
-        if threshold is None and keep.any():
-            keep |= probability >= COMPANION
-        table = self.table[keep]
-        labels = draw_labels(table, self.labels.shape)
-        return Detection(self.probability, labels, table, self.model, limit)
-
-
-def draw_labels(table: Table, shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Paint the ellipses of a table; where two overlap, the more probable (earlier) one wins."""
-    labels = np.zeros(shape, np.int32)
-    for k in range(len(table), 0, -1):
-        labels[ellipse(table[k - 1], shape)] = k
-    return labels
-
-
-def ellipse(row: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels whose centres lie in the ellipse of a table row."""
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    u, v = x - row["x"], y - row["y"]
-    c, s = np.cos(row["theta"]), np.sin(row["theta"])
-    inside = ((u * c + v * s) / row["semi_major"]) ** 2 + ((v * c - u * s) / row["semi_minor"]) ** 2
-    return np.asarray(inside <= 1)
-
 
 class CavityDetector:
     """Trained networks with their calibration.
@@ -152,7 +119,7 @@ class CavityDetector:
     # ------------------------------------------------------------------------- loading
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> CavityDetector:
+    def load(cls, path: str | PathLike[str] | None = None) -> CavityDetector:
         """Load weights, the shipped ones by default.
 
         Raises
@@ -160,25 +127,12 @@ class CavityDetector:
         InputError
             The file is no safetensors file, or not one of this pipeline.
         """
-        from physml.exceptions import InputError
-        from physml.io.weights import load_weights
-
-        source = Path(str(files("physml") / SHIPPED)) if path is None else Path(path)
-        state, card = load_weights(source)
-        if card.get("pipeline") != "cavities" or "network" not in card:
-            raise InputError.expected(
-                source, "weights of the cavities pipeline", f"pipeline {card.get('pipeline')!r}"
-            )
-        settings = NetworkSettings(**card["network"])
+        weights = read_weights("cavities", path)
+        settings = NetworkSettings(**weights.card["network"])
         network, decoder = CavityNet(settings), DecoderNet(settings)
-        try:
-            network.load_state_dict(_strip(state, CavityNet.part))
-            decoder.load_state_dict(_strip(state, DecoderNet.part))
-        except RuntimeError as error:
-            raise InputError.expected(
-                source, "the tensors of the cavities networks", str(error).splitlines()[-1].strip()
-            ) from error
-        return cls(network, decoder, card)
+        weights.fill(network, CavityNet.part)
+        weights.fill(decoder, DecoderNet.part)
+        return cls(network, decoder, weights.card)
 
     def threshold(self, total_counts: float) -> float:
         """Probability threshold that keeps the promised false-alarm share at this depth."""
@@ -196,7 +150,6 @@ class CavityDetector:
         background: NDArray | None = None,
         invalid: NDArray | None = None,
         centre: NDArray | None = None,
-        progress: Callable[[int], Any] | None = None,
         batch: int = 8,
     ) -> list[Detection]:
         """Find cavities in images.
@@ -214,8 +167,6 @@ class CavityDetector:
             Pixels without information.
         centre : ndarray, shape (n, 2), optional
             x, y of the halo's centre [pixel]; the brightest place by default.
-        progress : callable, optional
-            Called with the number of images done after each batch.
         batch : int
             Images at once.
 
@@ -223,8 +174,6 @@ class CavityDetector:
         -------
         list of Detection
         """
-        from ..core.halo import fit_halo
-
         counts = np.asarray(counts, np.float32)
         n, h, w = counts.shape
         if min(h, w) < 64:
@@ -245,10 +194,7 @@ class CavityDetector:
                 bad,
                 None if centre is None else centre[part],
             )
-            middle = np.stack([fit.parameters["x"], fit.parameters["y"]], 1)
-            found += self.decode_images(counts[part], fit.model, depth, bad, middle)
-            if progress is not None:
-                progress(len(found))
+            found += self.decode_images(counts[part], fit.model, depth, bad, fit.centre)
         return found
 
     def decode_images(self, counts, model, exposure, invalid, centre) -> list[Detection]:
@@ -351,8 +297,6 @@ class CavityDetector:
         }
 
     def _collect(self, image, some, decoded, probability, counts, model, invalid) -> Detection:
-        from astropy.table import Table
-
         chosen = np.flatnonzero((some.row == image).numpy() & (decoded["probability"] >= LOWEST))
         chosen = chosen[np.argsort(-decoded["probability"][chosen], kind="stable")]
         table = Table({k: v[chosen] for k, v in decoded.items()})
@@ -369,14 +313,6 @@ class CavityDetector:
         total = float(np.where(live, counts, 0).sum())
         threshold = self.threshold(total) if "thresholds" in self.card else 0.5
         return Detection(probability.astype(np.float32), labels, table, model, threshold)
-
-
-def _strip(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        k.removeprefix(prefix): v.float() if v.is_floating_point() else v
-        for k, v in state.items()
-        if k.startswith(prefix)
-    }
 
 
 def relative(exposure: NDArray) -> NDArray[np.float32]:
@@ -408,8 +344,6 @@ def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
     shape : tuple of int
         Height and width without padding.
     """
-    from skimage.feature import peak_local_max
-
     rows: list[NDArray] = []
     centre = maps.centre.numpy()
     for k in range(len(centre)):
@@ -507,7 +441,7 @@ def suppress(table: Table, shape: tuple[int, int], overlap: float = 0.35) -> Tab
     kept: list[int] = []
     masks: list[NDArray[np.bool_]] = []
     for k, row in enumerate(table):
-        mask = ellipse(row, shape)
+        mask = row_mask(row, shape)
         area = max(int(mask.sum()), 1)
         for other, before in zip(kept, masks, strict=True):
             shared = int((mask & before).sum())

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 import numpy as np
 
+from ..core.ellipse import Ellipse, overlap
 from .fields import Field
 
 BEST_RADIUS = 14.0
@@ -42,15 +42,13 @@ SAME_RATIO = 2.5
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Ellipse):
     """A detection in input pixels.
 
     Attributes
     ----------
-    x, y, semi_major, semi_minor, radius, radius_err : float
-        Centre and sizes [pixel].
-    theta : float
-        Angle of the major axis from +x towards +y [rad].
+    radius, radius_err : float
+        Size and its error [pixel]; for the rest see `Ellipse`.
     area : float
         Area of its label [pixel^2].
     decrement, snr, probability : float
@@ -71,11 +69,6 @@ class Candidate:
         Binnings that could have seen it.
     """
 
-    x: float
-    y: float
-    semi_major: float
-    semi_minor: float
-    theta: float
     radius: float
     radius_err: float
     area: float
@@ -94,26 +87,6 @@ class Candidate:
     def found_at(self) -> tuple[int, ...]:
         """Binnings at which it was found."""
         return tuple(sorted({self.scale, *(m.scale for m in self.members)}))
-
-    def half_extent(self) -> tuple[float, float]:
-        """Half the width and height of the ellipse's bounding box [pixel]."""
-        c, s = np.cos(self.theta), np.sin(self.theta)
-        return (
-            float(np.hypot(self.semi_major * c, self.semi_minor * s)),
-            float(np.hypot(self.semi_major * s, self.semi_minor * c)),
-        )
-
-    def inside(self, x, y) -> np.ndarray:
-        """Whether positions lie in the ellipse."""
-        return self.squared_radius(x, y) <= 1
-
-    def squared_radius(self, x, y) -> np.ndarray:
-        """Squared elliptical radius of positions; 1 on the ellipse."""
-        c, s = np.cos(self.theta), np.sin(self.theta)
-        dx, dy = np.asarray(x) - self.x, np.asarray(y) - self.y
-        u = (dx * c + dy * s) / self.semi_major
-        v = (dy * c - dx * s) / self.semi_minor
-        return u * u + v * v
 
 
 def from_table(field: Field, table) -> list[Candidate]:
@@ -150,29 +123,6 @@ def from_table(field: Field, table) -> list[Candidate]:
 
 def _optional(table, name: str, row: int, scale: int) -> float | None:
     return scale * float(table[name][row]) if name in table.colnames else None
-
-
-def overlap(one: Candidate, other: Candidate) -> tuple[float, float]:
-    """Intersection over union of two ellipses, and the part of the smaller inside the larger."""
-    small, large = sorted((one, other), key=lambda e: e.semi_major * e.semi_minor)
-    if np.hypot(one.x - other.x, one.y - other.y) > one.semi_major + other.semi_major:
-        return 0.0, 0.0
-    u, v = _disc()
-    c, s = np.cos(small.theta), np.sin(small.theta)
-    x = small.x + small.semi_major * u * c - small.semi_minor * v * s
-    y = small.y + small.semi_major * u * s + small.semi_minor * v * c
-    part = float(large.inside(x, y).mean())
-    ratio = (small.semi_major * small.semi_minor) / (large.semi_major * large.semi_minor)
-    shared = part * ratio
-    return shared / (1 + ratio - shared), part
-
-
-@lru_cache(maxsize=1)
-def _disc(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
-    """Points spread evenly over the unit disc (Vogel's sunflower)."""
-    k = np.arange(n) + 0.5
-    radius, angle = np.sqrt(k / n), np.pi * (1 + 5**0.5) * k
-    return radius * np.cos(angle), radius * np.sin(angle)
 
 
 def resolution_weight(radius: float, scale: int) -> float:

@@ -103,7 +103,7 @@ class Search:
             tapers.append((inside * (0.02 + _taper(field, self.shape))).astype(np.float32))
             weights.append(0.05 * tapers[-1])
         for candidate in self.candidates:
-            rows, columns = _window(candidate, self.shape, 2.0)
+            rows, columns = candidate.window(self.shape, 2.0)
             y, x = np.mgrid[rows, columns]
             rho = np.sqrt(candidate.squared_radius(x, y))
             soft = np.clip((1.8 - rho) / 0.6, 0, 1).astype(np.float32)
@@ -132,7 +132,7 @@ class Search:
         for number, candidate in order:
             if not np.any(out == number):
                 # Hidden wholly under another, or smaller than a pixel: it still is in the list.
-                rows, columns = _window(candidate, self.shape, 1.0)
+                rows, columns = candidate.window(self.shape)
                 y, x = np.mgrid[rows, columns]
                 out[rows, columns][candidate.inside(x, y)] = number
         return out
@@ -210,14 +210,6 @@ def search(
 def _chunks(items: Sequence, size: int) -> Iterable[Sequence]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _window(candidate: Candidate, shape: tuple[int, int], grow: float) -> tuple[slice, slice]:
-    """Slices of the image that hold an ellipse grown by a factor."""
-    width, height = (grow * v + 1 for v in candidate.half_extent())
-    low_x, high_x = np.clip([candidate.x - width, candidate.x + width + 1], 0, shape[1])
-    low_y, high_y = np.clip([candidate.y - height, candidate.y + height + 1], 0, shape[0])
-    return slice(int(low_y), int(high_y)), slice(int(low_x), int(high_x))
 
 
 def _taper(field: Field, shape: tuple[int, int]) -> np.ndarray:

@@ -118,7 +118,7 @@ def outcomes(
     found: list[Detection], arrays: dict[str, NDArray]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Logit and truth of each candidate, and the pulls of the radii of the true ones."""
-    from ..core.matching import CANDIDATE_DTYPE, make_scene, match, true_cavities
+    from ..core.matching import CANDIDATE_DTYPE, match, scored_set, true_cavities
 
     rows = [
         (i, k + 1, r["probability"], r["x"], r["y"], r["radius"], r["radius_err"], 0.0)
@@ -129,8 +129,7 @@ def outcomes(
     cavities = true_cavities(arrays["cavities"], arrays["mask"])
     counts = arrays["counts"].reshape(len(found), -1).sum(1, dtype=np.float64)
     labels = np.stack([d.labels for d in found])
-    scene = make_scene(counts, cavities, arrays["mask"], candidates, labels)
-    matched = match(scene)
+    matched = match(scored_set(counts, cavities, arrays["mask"], candidates, labels))
     p = np.clip(candidates["score"], 1e-6, 1 - 1e-6)
     hit = matched >= 0
     true_radius = cavities["radius"][matched[hit]]
@@ -147,8 +146,8 @@ def alarm_thresholds(
     training, validation or test image has. In each bin of log10 counts the threshold is the
     quantile of the images' highest probabilities; between bin centres it is interpolated.
     """
-    from ..preprocess import prepare_batch
-    from ..simulate import simulate_batch
+    from ..simulator.batch import simulate_batch
+    from .prepared import prepare_batch
 
     s = settings.simulate
     empty = s.model_copy(update={"cavities": s.cavities.model_copy(update={"none": 1.0})})

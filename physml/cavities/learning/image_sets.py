@@ -16,6 +16,7 @@ from physml.nn.sharing import divisor
 from ..inference.channels import channels
 from ..inference.networks import SIZE_SCALE
 from ..settings import LossSettings
+from .prepared import PREPARED
 
 CLEAR = 4.0  # expected S/N of the clearest cavity, from which an image counts for the Dice loss
 THINNEST = 0.05  # smallest share of the counts that augmentation keeps
@@ -28,7 +29,7 @@ class CavityImages:
     Attributes
     ----------
     arrays : dict of ndarray
-        As in `preprocess.processed_spec`.
+        As in `prepared.PREPARED`.
     rethin : float
         Share of images thinned to fewer counts at each use.
     flatten : float
@@ -51,10 +52,8 @@ class CavityImages:
         from physml.io.shards import read_shard
         from physml.provenance import sha256
 
-        from ..preprocess import processed_spec
-
-        shard = read_shard(path, processed_spec(), max_bytes=64 << 30)
-        return cls({n: shard[n] for n in processed_spec()}, fingerprint=sha256(path))
+        shard = read_shard(path, PREPARED, max_bytes=64 << 30)
+        return cls({n: shard[n] for n in PREPARED}, fingerprint=sha256(path))
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -15,8 +15,8 @@ from astropy import units as u
 from astropy.table import QTable
 
 from ..core.energetics import GasProfile, energetics, kpc_per_arcsec, volume, volume_error
-from ..inference.merge import Candidate
 from ..data.observation import Observation
+from ..inference.merge import Candidate
 from ..inference.search import Search
 
 DESCRIPTIONS = {

@@ -25,9 +25,10 @@ from physml.exceptions import InputError
 from physml.progress import show_progress
 from physml.random import stream
 
-from ..inference.merge import Candidate, overlap
+from ..core.ellipse import Ellipse, overlap
 from ..data.observation import Observation
 from ..inference.fields import cut_field
+from ..inference.merge import Candidate
 from ..inference.search import fill_undefined, search
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class GaussianHalo:
         basis = np.exp(-0.5 * mean_radius2[:, None] / self.sigma**2)
         # A flat background is not gas: it is fitted along, and no cavity removes it.
         basis = np.concatenate([basis, np.ones((len(profile), 1))], axis=1)
-        # Neighbouring Gaussians are nearly alike: scipy's limit of 3 steps a column is often too low.
+        # Neighbouring Gaussians are nearly alike: scipy's 3 steps a column are often too few.
         amplitudes, _ = nnls(
             basis / profile[:, None], np.ones(len(profile)), maxiter=100 * basis.shape[1]
         )
@@ -310,7 +311,7 @@ def _plant(
             major, minor = radius / np.sqrt(1 - elongation), radius * np.sqrt(1 - elongation)
             theta = (angle + (np.pi / 2) * rng.integers(2)) % np.pi
             depth = rng.uniform(minor, major)
-            shape = Candidate(x, y, major, minor, theta, radius, 0.0, 0.0, 0.0, 0.0, 1.0, finest, 0)
+            shape = Ellipse(x, y, major, minor, theta)
             ix, iy = round(x), round(y)
             fits = distance + major < reach and 0 <= ix < width and 0 <= iy < height
             if fits and observation.exposed[iy, ix] and not _touches(shape, cavities):
@@ -338,7 +339,7 @@ def _plant(
     return model - gas * (1 - left), cavities
 
 
-def _touches(shape: Candidate, cavities: list[dict]) -> bool:
+def _touches(shape: Ellipse, cavities: list[dict]) -> bool:
     return any(overlap(shape, other["shape"])[1] > 0 for other in cavities)
 
 
@@ -363,7 +364,7 @@ def _summarise(
                 (
                     shape.x,
                     shape.y,
-                    shape.radius * scale,
+                    np.sqrt(shape.semi_major * shape.semi_minor) * scale,
                     distance,
                     azimuth,
                     1 - shape.semi_minor / shape.semi_major,

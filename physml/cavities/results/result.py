@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy.table import QTable
 
-from ..inference.merge import Candidate
 from ..data.observation import Observation
+from ..inference.merge import Candidate
 from ..inference.search import Search
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ on its chord, and only at the pixels of its shadow::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,12 @@ class Scene:
     params: dict[str, Tensor]
 
 
-def build_scene(draws: list[Draw], device="cpu", dtype=torch.float32, cuspy=False) -> Scene:
+def build_scene(
+    draws: Sequence[Draw],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    cuspy: bool = False,
+) -> Scene:
     """Collect draws into tensors."""
     names = draws[0].params.keys()
     p = {

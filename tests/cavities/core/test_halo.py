@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from physml.cavities.core.halo import fill_sources, find_centre, fit_halo
-from physml.cavities.preprocess import prepare, split_of
+from physml.cavities.learning.prepared import prepare
 from physml.cavities.settings import SimulateSettings
-from physml.cavities.simulate import simulate_batch
+from physml.cavities.simulator.batch import simulate_batch
+from physml.stages.preprocess import split_of
 
 SIZE = 128
 

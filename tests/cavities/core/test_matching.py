@@ -11,9 +11,9 @@ from physml.cavities.core.matching import (
     CANDIDATE_DTYPE,
     LENIENT,
     STRICT,
-    make_scene,
     match,
     overlaps,
+    scored_set,
     true_cavities,
 )
 
@@ -44,7 +44,7 @@ def scene_of(true, predicted, scores, counts=(1e4,)):
     for row, (i, k, s) in zip(candidates, rows, strict=True):
         row["image"], row["label"], row["score"] = i, k, s
         row["radius"] = predicted[i][k - 1][2]
-    return make_scene(
+    return scored_set(
         np.broadcast_to(counts, len(true)),
         true_cavities(table, true_images),
         true_images,
@@ -90,7 +90,7 @@ def test_more_probable_candidate_chooses_first_and_the_loser_gets_what_is_left()
     table["present"] = table["visible"] = True
     candidates = np.zeros(2, CANDIDATE_DTYPE)
     candidates["label"], candidates["score"] = [1, 2], [0.9, 0.5]
-    scene = make_scene([1], true_cavities(table, true), true, candidates, predicted)
+    scene = scored_set([1], true_cavities(table, true), true, candidates, predicted)
     assert match(scene).tolist() == [1, 0]
 
 

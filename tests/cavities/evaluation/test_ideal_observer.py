@@ -8,7 +8,7 @@ import pytest
 from physml.cavities.core.matching import true_cavities
 from physml.cavities.evaluation import ideal_observer
 from physml.cavities.settings import SimulateSettings
-from physml.cavities.simulate import simulate_batch
+from physml.cavities.simulator.batch import simulate_batch
 
 
 def halo(counts: float, size: int = 40) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physml.cavities.core.matching import CANDIDATE_DTYPE, LENIENT, PAIR_DTYPE, Scene
+from physml.cavities.core.matching import CANDIDATE_DTYPE, LENIENT, PAIR_DTYPE, ScoredSet
 from physml.cavities.evaluation import metrics
 
 CAVITY_DTYPE = np.dtype(
@@ -23,7 +23,7 @@ CAVITY_DTYPE = np.dtype(
 )
 
 
-def scene_of(n_images, cavities, candidates, hits, counts=None) -> Scene:
+def scene_of(n_images, cavities, candidates, hits, counts=None) -> ScoredSet:
     """A scene from rows: cavities (image, radius), candidates (image, score, radius, error).
 
     ``hits`` are (candidate, cavity) pairs with full overlap.
@@ -37,7 +37,7 @@ def scene_of(n_images, cavities, candidates, hits, counts=None) -> Scene:
         row["volume"] = 4 / 3 * np.pi * radius**3
     pairs = np.array([(a, b, 1.0, 1.0) for a, b in hits], PAIR_DTYPE)
     counts = np.full(n_images, 1e4) if counts is None else np.asarray(counts, float)
-    return Scene(counts, truth, got, pairs)
+    return ScoredSet(counts, truth, got, pairs)
 
 
 def value(summary):

@@ -7,10 +7,11 @@ from fakes.cavities import tan_wcs
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.observation import load_observation
 from physml.cavities.data.sky import Sky
 from physml.cavities.inference.fields import cut_field
-from physml.cavities.inference.merge import Candidate, overlap
+from physml.cavities.inference.merge import Candidate
 
 IMAGE = np.random.default_rng(7).poisson(2.0, (150, 190)).astype(float)
 OBSERVATION = load_observation(IMAGE)

@@ -8,8 +8,9 @@ from astropy.table import QTable, Table
 from fakes.cavities import COLUMNS, Detection, beta_image, tan_wcs, write_fits
 from scipy.special import betainc
 
+from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.observation import load_observation
-from physml.cavities.inference.merge import Candidate, overlap
+from physml.cavities.inference.merge import Candidate
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.results.recovery import (
     GaussianHalo,

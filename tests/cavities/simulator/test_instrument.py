@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from physml.cavities.settings import SimulateSettings
-from physml.cavities.simulate import NO_EXPOSURE, POINT_SOURCE, simulate_batch
+from physml.cavities.simulator.batch import NO_EXPOSURE, POINT_SOURCE, simulate_batch
 from physml.cavities.simulator.instrument import blur, convolve, exposure_map, psf_kernel
 from physml.cavities.simulator.prior import broken_power_law, draw
 from physml.cavities.simulator.render import build_scene, render

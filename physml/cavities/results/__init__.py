@@ -1,0 +1,1 @@
+"""What the search of an image gives, and its files and pictures."""
