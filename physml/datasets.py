@@ -35,17 +35,19 @@ class Entry:
 
     Attributes
     ----------
-    name
+    name : str
         As on the command line.
-    file
+    file : str
         Its path below a folder of data.
-    version
+    version : str
         Version at its source.
-    url
+    url : str
         Where it comes from.
-    sha256, bytes
-        What it has to be.
-    licence, citation
+    sha256 : str
+        Digest that it has to have.
+    bytes : int
+        Size that it has to have.
+    licence, citation : str
         How it may be used, and whom to thank.
     """
 
@@ -70,7 +72,7 @@ def manifest(path: Path | None = None) -> dict[str, Entry]:
 
     Parameters
     ----------
-    path
+    path : Path, optional
         Another table; the project's own by default.
 
     Raises
@@ -181,13 +183,13 @@ def fetch_data(
 
     Parameters
     ----------
-    name
+    name : str
         Name in the manifest.
-    base_url
+    base_url : str, optional
         A mirror: the file is taken from ``<base_url>/<file>``.
-    folder
+    folder : Path, optional
         Where the file goes; the cache by default.
-    force
+    force : bool
         Download even if the file is there.
 
     Raises

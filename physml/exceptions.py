@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 # Controls of terminals (C0, C1) but for tab and line feed, and marks that reverse the direction of
 # writing.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Longest message, characters: what stands in a file is quoted, not copied.
 MAX_MESSAGE = 4000
-"""Longest message, characters: what stands in a file is quoted, not copied."""
 
 
 def printable(text: str) -> str:
@@ -56,13 +56,13 @@ class InputError(PhysmlError):
 
         Parameters
         ----------
-        path
+        path : path or None
             The file (or the name of the argument) at fault; None where there is no name.
-        expected
+        expected : str
             What was needed, e.g. ``"a 2-D image"``.
-        found
+        found : str
             What came, e.g. ``"3 axes of length 4, 512, 512"``.
-        hint
+        hint : str, optional
             What the user can do about it.
         """
         place = f"{path}: " if path is not None else ""
@@ -86,13 +86,13 @@ class NonFiniteError(PhysmlError):
 
     Parameters
     ----------
-    message
+    message : str
         What became non-finite.
-    step
+    step : int, optional
         Optimiser step at which it was seen; None outside of training.
-    sample_ids
+    sample_ids : sequence of int
         Identifiers of the samples that are at fault, or of their batch.
-    checkpoint
+    checkpoint : Path, optional
         The last good checkpoint, from which one can look into the cause.
     """
 

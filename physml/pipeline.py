@@ -74,19 +74,19 @@ class Pipeline:
 
     Attributes
     ----------
-    name
+    name : str
         As on the command line; lower-case letters, digits, ``-`` and ``_``.
-    title
+    title : str
         One line for the help.
-    settings
+    settings : str
         ``"module:Class"`` of its `PipelineSettings`.
-    simulate, preprocess, train, evaluate, report
+    simulate, preprocess, train, evaluate, report : str
         ``"module:function"`` of each stage.
-    predictor
-        ``"module:Class"`` with a classmethod ``load(path=None)``; what `Model.load` gives.
-    cli
+    predictor : str, optional
+        ``"module:Class"`` with a classmethod ``load(path=None)``; what `physml.load` gives.
+    cli : str, optional
         ``"module:app"`` of a typer app whose commands join the pipeline's own (``predict``).
-    versions
+    versions : mapping of int
         Version of each stage, 1 where not given: raised when a change of the program changes
         results, so that a workflow runs the stage again.
     """

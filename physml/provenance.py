@@ -148,17 +148,17 @@ def record(
 
     Parameters
     ----------
-    stage
+    stage : str
         What was run, e.g. ``"simulate"``.
-    settings
+    settings : pydantic.BaseModel or mapping
         Settings of this stage and all before it (`physml.config.upstream`).
-    inputs
+    inputs : mapping, optional
         Name of each input -> path of a file or folder, or a list of paths; they are hashed.
-    extra
+    extra : mapping, optional
         Anything else worth keeping, e.g. the shard or the lineage of the weights.
-    started
+    started : str, optional
         Start in UTC; by default that of the enclosing `run`, else now.
-    status
+    status : int
         Exit status of the run.
 
     Returns

@@ -34,11 +34,11 @@ def seed_sequence(seed: int, stage: str, index: int) -> np.random.SeedSequence:
 
     Parameters
     ----------
-    seed
+    seed : int
         Seed of the run, >= 0.
-    stage
+    stage : str
         One of `STAGES`.
-    index
+    index : int
         Index of the sample (or epoch, or replica), >= 0.
 
     Raises

@@ -1,1 +1,1 @@
-"""What makes results believable: metrics, calibration, intervals, figures."""
+"""Evidence that results can be believed: metrics, calibration, intervals, figures."""

@@ -154,7 +154,7 @@ def _first_bin(bins: int, above: float) -> int:
 
 
 def calibration_error(sums: np.ndarray, above: float = 0.0) -> np.ndarray:
-    """Mean of |predicted - observed| over bins, by their counts: expected calibration error.
+    """Mean of abs(predicted - observed) over bins, by their counts: expected calibration error.
 
     To condition on the predicted probability is allowed (a calibrated map stays calibrated); to
     condition on the truth is not. That is why the foreground is cut by prediction.
@@ -324,7 +324,7 @@ def coverage(pulls: np.ndarray, level: float = 0.6827) -> tuple[float, np.ndarra
     pulls : array
         (predicted - true) / predicted standard deviation.
     level : float
-        Nominal probability content of |pull| < z.
+        Nominal probability content of abs(pull) < z.
 
     Returns
     -------

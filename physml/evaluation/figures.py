@@ -534,7 +534,7 @@ def completeness_curve(
         Completeness and its interval, in [0, 1]; NaN for an empty bin.
     quantity : str
         Name and unit on the x axis.
-    label, colour, marker, line
+    label, colour, marker, line : str, optional
         See `curve_with_band`.
     log : bool
         Logarithmic x axis.

@@ -1,4 +1,4 @@
-"""What every evaluation leaves: its numbers and its figures, both with their origin."""
+"""Products of every evaluation: its numbers and its figures, both with their origin."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 from physml.io.files import require_file
 
+#: Largest file, and largest sum of its arrays when unpacked.
 MAX_BYTES = 1 << 30
-"""Largest file, and largest sum of its arrays when unpacked."""
 
 _KINDS = {"f": "real numbers", "iu": "whole numbers"}
 
@@ -32,12 +32,12 @@ def read_npz(
 
     Parameters
     ----------
-    path
+    path : path
         The file.
-    wanted
+    wanted : mapping of (str, int)
         By name: the kinds of number (``"f"`` for real ones, which have to be finite, ``"iu"`` for
         whole ones) and how many axes.
-    max_bytes
+    max_bytes : int
         Largest file, and largest sum of the arrays.
 
     Raises

@@ -144,9 +144,9 @@ def atomic_path(path: str | PathLike[str], overwrite: bool = False) -> Iterator[
 
     Parameters
     ----------
-    path
+    path : path
         Where the file will be; missing parent folders are made.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Yields
@@ -192,9 +192,9 @@ def atomic_directory(path: str | PathLike[str], overwrite: bool = False) -> Iter
 
     Parameters
     ----------
-    path
+    path : path
         Where the folder will be. An existing empty folder is taken over.
-    overwrite
+    overwrite : bool
         Replace an existing folder, if physml wrote it: any other folder is never removed.
 
     Yields

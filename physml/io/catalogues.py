@@ -40,13 +40,13 @@ def write_catalogue(
 
     Parameters
     ----------
-    path
+    path : path
         Where to, ``.ecsv`` or ``.fits``.
-    table
+    table : Table
         Columns with units; not changed.
-    provenance
+    provenance : mapping, optional
         Run record: in ECSV's header, or FITS's extension ``PROVENANCE``.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises
@@ -135,12 +135,12 @@ def write_regions(
 
     Parameters
     ----------
-    path
+    path : path
         Where to, usually ``.reg``.
-    regions
+    regions : iterable of Region
         All in sky or all in pixel coordinates; their ``meta`` gives labels and tags, their
         ``visual`` colours.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises

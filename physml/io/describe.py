@@ -1,4 +1,4 @@
-"""What is in a file, for ``physml info``: read with the same care as everything else."""
+"""Contents of a file, for ``physml info``: read with the same care as everything else."""
 
 from __future__ import annotations
 

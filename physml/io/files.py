@@ -1,4 +1,4 @@
-"""What is asked of a file before it is opened."""
+"""Checks of a file before it is opened."""
 
 from __future__ import annotations
 

@@ -62,11 +62,11 @@ class ImageData(NamedTuple):
 
     Attributes
     ----------
-    data
+    data : (H, W) array
         Shape (y, x), float64; NaN where the file has none.
-    header
+    header : astropy.io.fits.Header
         FITS header (empty for an array).
-    wcs
+    wcs : WCS, optional
         Celestial world coordinates, or None where there are none.
     """
 
@@ -201,9 +201,9 @@ def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Itera
 
     Parameters
     ----------
-    path
+    path : path
         The file.
-    max_bytes
+    max_bytes : int
         Largest size, unpacked.
 
     Raises
@@ -248,13 +248,13 @@ def open_image(
 
     Parameters
     ----------
-    image
+    image : path, array, NDData, HDU or HDUList
         Path of a FITS file (also gzipped), HDUList, image HDU, CCDData, or array (also with
         units). Masked pixels become NaN.
-    hdu
+    hdu : int or str, optional
         Number or name of the extension; by default the first one that holds an image. Axes of
         length 1 before the last two are dropped.
-    max_pixels
+    max_pixels : int
         Largest number of pixels.
 
     Returns
@@ -458,19 +458,19 @@ def write_image(
 
     Parameters
     ----------
-    path
+    path : path
         Where to; ``.fits`` or ``.fits.gz``.
-    data
+    data : (..., H, W) array
         Shape (y, x). Floats are stored as float32, truth values as unsigned bytes.
-    wcs
+    wcs : WCS, optional
         World coordinates of `data`; overrides those in `header`.
-    header
+    header : Header or mapping, optional
         Cards to keep, e.g. of the input image; cards on the layout of its bytes are dropped.
-    provenance
+    provenance : mapping, optional
         Run record: its essentials become cards, the whole a table ``PROVENANCE``.
-    unit
+    unit : str, optional
         ``BUNIT``.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises

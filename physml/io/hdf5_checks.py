@@ -1,4 +1,4 @@
-"""What the HDF5 library takes for granted of a file, looked at before it reads.
+"""Checks of what the HDF5 library takes for granted of a file, before it reads.
 
 The library believes that a chunk holds, once it is unpacked, as many bytes as its shape asks for.
 Where it holds fewer, what lies behind it in memory is given out as data; that may be anything.
@@ -35,7 +35,7 @@ _REALS = (
 
 
 def how_to_remake(path: Path) -> str:
-    """What to say about a damaged file of a workflow, whose output is the file or its folder."""
+    """Advice about a damaged file of a workflow, whose output is the file or its folder."""
     output = path.parent if (path.parent / MARKER).is_file() else path
     return (
         f"If a workflow made it, the same snakemake command with `--forcerun {output}` "
@@ -186,9 +186,10 @@ class Chunks:
 
     Parameters
     ----------
-    path, name
-        For messages.
-    dataset
+    path : Path
+    name : str
+        Of the dataset, for messages.
+    dataset : h5py.Dataset
         Stored as `check_storage` wants it.
 
     Raises
@@ -245,7 +246,7 @@ class Chunks:
 
         Parameters
         ----------
-        rows
+        rows : iterable of int, optional
             Positions along the first axis that are going to be read; all of them by default.
 
         Raises

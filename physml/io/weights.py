@@ -39,17 +39,17 @@ def save_weights(
 
     Parameters
     ----------
-    path
+    path : path
         Where to.
-    state_dict
+    state_dict : mapping of Tensor
         Name -> tensor. Whole numbers keep their type.
-    metadata
+    metadata : mapping
         Anything that JSON can hold: card, thresholds, calibration. ``pipeline`` names the
         pipeline, by which `physml.Model.load` finds the predictor; ``provenance`` is the run
         record.
-    dtype
+    dtype : {"float32", "float16"}
         Type of the stored floats; float16 halves the file.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises

@@ -1,4 +1,4 @@
-"""What a network and a loss do alike in one process and in several that share a batch.
+"""Operations that a network and a loss do alike in one process and in several that share a batch.
 
 Each process has an equal part of the batch's samples; gradients and losses are averaged over the
 processes. That is the gradient of the whole batch for what is a mean over samples. What is not, a
@@ -58,7 +58,7 @@ def mean_of_processes(value: Tensor) -> Tensor:
 
 
 def divisor(total: Tensor) -> Tensor:
-    """What to divide a weighted sum over a batch by: the sum of the weights, or 1 if that is less.
+    """Divisor of a weighted sum over a batch: the sum of the weights, or 1 if that is less.
 
     In a shared step the processes have unequal parts of the weights. The mean over processes of
     their sums, each divided by this, is the batch's sum divided by the batch's weights.

@@ -44,9 +44,9 @@ def slurm_client(settings: DaskSettings, folder: Path) -> Iterator[Client]:
 
     Parameters
     ----------
-    settings
+    settings : DaskSettings
         How many workers at most, and what each asks for.
-    folder
+    folder : Path
         On a file system that all nodes share: keys and the workers' logs lie there meanwhile.
 
     Raises

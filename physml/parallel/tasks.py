@@ -50,14 +50,15 @@ def in_order(
 
     Parameters
     ----------
-    function
+    function : callable
         Called as ``function(*task)``, maybe more than once for a task; pure.
-    tasks
-    threads, mem_mb, kind
+    tasks : sequence of tuple
+    threads, mem_mb : int
+    kind : {"processes", "threads"}
         Local workers, as for `client`. One thread needs no Dask: the tasks are done here.
-    dask
+    dask : DaskSettings, optional
         Where the tasks are done; locally by default.
-    folder
+    folder : Path, optional
         For workers on other nodes, a folder that all nodes share.
 
     Raises
@@ -112,12 +113,12 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
 
     Parameters
     ----------
-    threads
+    threads : int
         Threads in one worker, or worker processes of one thread each.
-    mem_mb
+    mem_mb : int
         Memory of all workers together, MB. Beyond it Dask spills to disk and then pauses; a
         worker process far above its share is restarted.
-    kind
+    kind : {"processes", "threads"}
         ``threads`` for numpy and torch, which release the interpreter lock; ``processes`` for
         Python code that does not.
 

@@ -27,7 +27,7 @@ ALIGNMENT = 64
 
 
 class TrainData(Protocol):
-    """What the training loop needs of a data set.
+    """Interface of a data set to the training loop.
 
     A data set may also have an attribute ``fingerprint: str`` (a hash of its content): a saved
     training state is then never continued with other data.

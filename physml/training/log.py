@@ -1,4 +1,4 @@
-"""What a person sees of a training: a bar on a terminal, a line an epoch in a log, a CSV file."""
+"""View of a training for a person: a bar on a terminal, a line an epoch in a log, a CSV file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens in a training, hung on the events of ignite's engine."""
+"""Steps of a training, hung on the events of ignite's engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ QUIET_S = 60.0  # between lines of log inside an epoch
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training gives.
+    """Result of a training.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass
 class Identity:
-    """What must be equal for a state to be continued: settings, seed, data and network."""
+    """Identity of a training, equal where it is continued: settings, seed, data, network."""
 
     content: dict[str, str]
 

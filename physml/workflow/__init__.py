@@ -1,1 +1,1 @@
-"""What only Snakemake's files call."""
+"""Tools that only Snakemake's files call."""

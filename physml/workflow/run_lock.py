@@ -33,7 +33,7 @@ def enter(folder: Path = FOLDER) -> bool:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Snakemake's own, ``.snakemake`` of the working directory.
 
     Returns
@@ -75,9 +75,9 @@ def began(local: bool, folder: Path = FOLDER) -> None:
 
     Parameters
     ----------
-    local
+    local : bool
         Jobs are children of this process and end with it (`physml.workflow.orphans`).
-    folder
+    folder : Path
         As for `enter`.
     """
     file = _held.get(folder.resolve() / NAME)

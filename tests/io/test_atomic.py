@@ -368,7 +368,7 @@ def test_sigterm_through_the_command_line_cleans_up(tmp_path: Path) -> None:
     program = """
     import sys, time
     from pathlib import Path
-    from physml import cli
+    from physml.cli import main as cli
     from physml.io.atomic import atomic_path
 
     @cli.app.command()

@@ -1,4 +1,4 @@
-"""What a dataset has to be, and whether it is: type, shape, storage and size, before any data."""
+"""Requirements of a dataset and their checks: type, shape, storage, size, before any data."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ MAX_RATIO = 1040
 
 @dataclass(frozen=True)
 class Spec:
-    """What a dataset has to be.
+    """Requirements of a dataset.
 
     Attributes
     ----------
-    dtype
+    dtype : dtype, optional
         Its kind has to agree (unsigned, signed, float, ...); for a table, the names and kinds of
         its columns. None accepts any numbers or table of numbers.
-    shape
+    shape : tuple of int or None, optional
         Length of each axis, None where it is free; None as a whole accepts any shape.
-    optional
+    optional : bool
         It may be missing.
-    finite
+    finite : bool
         NaN and infinity are refused.
     """
 

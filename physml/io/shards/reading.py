@@ -52,11 +52,11 @@ def read_shard(
 
     Parameters
     ----------
-    path
+    path : path
         An HDF5 file, of ours or not.
-    spec
+    spec : mapping of Spec
         Name -> what it has to be. Other names in the file are left alone.
-    max_bytes
+    max_bytes : int
         Limit of the sum of all arrays in memory.
 
     Raises
@@ -167,9 +167,9 @@ class LazyShard:
 
         Parameters
         ----------
-        name
+        name : str
             One of `names`.
-        index
+        index : int, slice, (n,) array of int or bool
             A sample, a slice, or indices in any order, repeated or not.
 
         Raises

@@ -36,16 +36,16 @@ def write_shard(
 
     Parameters
     ----------
-    path
+    path : path
         Where to.
-    arrays
+    arrays : mapping of array
         Name -> array of shape (n_samples, ...); n_samples is the same for all. A chunk is one
         sample, gzip level 1 with byte shuffle: the best random reading of what was measured.
-    provenance
+    provenance : mapping
         Run record (`physml.provenance.record`).
-    tables
+    tables : mapping of array
         Name -> structured array of any length.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises
@@ -90,13 +90,13 @@ class ShardWriter:
 
     Parameters
     ----------
-    path
+    path : path
         Where to.
-    provenance
+    provenance : mapping
         Run record (`physml.provenance.record`).
-    tables
+    tables : collection of str
         Names that hold structured arrays.
-    overwrite
+    overwrite : bool
         Replace an existing file.
 
     Raises
