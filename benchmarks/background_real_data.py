@@ -41,7 +41,7 @@ from physml.background.predict import BackgroundPredictor
 from physml.background.results.event_rows import REJECTED
 from physml.background.results.result import BackgroundResult
 from physml.background.settings import SimulateSettings
-from physml.background.simulate import simulate_exposure
+from physml.background.simulator.exposure import simulate_exposure
 from physml.evaluation.figures import COLOURS, MARKERS, new_figure, save_figure, style
 from physml.exceptions import PhysmlError
 

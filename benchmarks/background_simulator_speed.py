@@ -24,7 +24,7 @@ import numpy as np
 
 from physml.background.core.events import find_events, truth
 from physml.background.settings import ConditionsPrior, SimulateSettings
-from physml.background.simulate import simulate_exposure
+from physml.background.simulator.exposure import simulate_exposure
 from physml.background.simulator.materials import ALUMINIUM, SILICON
 from physml.background.simulator.tracks import library
 

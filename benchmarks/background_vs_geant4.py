@@ -35,8 +35,8 @@ from physml.background.core.detectors import load_detector
 from physml.background.core.events import Found, find_events, truth
 from physml.background.core.frames import ORIGINS, Frames, concatenate
 from physml.background.settings import ConditionsPrior, SimulateSettings
-from physml.background.simulate import simulate_exposure
 from physml.background.simulator.charge import Readout, collect
+from physml.background.simulator.exposure import simulate_exposure
 from physml.background.simulator.geant4 import (
     PHI,
     SHIELD,

@@ -210,12 +210,12 @@ def run(
     from physml.io.shards import ShardWriter, open_shard
     from physml.parallel.tasks import in_order
 
-    from .core.frames import SPEC
+    from .core.frames import raw_spec
 
     held = 0
     shards = sorted(map(Path, raw))
     for path in shards:
-        with open_shard(path, SPEC, verify=True) as shard:
+        with open_shard(path, raw_spec(), verify=True) as shard:
             held += shard.shape("index")[0]
     share = min(1.0, settings.preprocess.windows / max(held, 1))
     tasks = [(path, settings, share) for path in shards]

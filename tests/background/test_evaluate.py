@@ -7,8 +7,7 @@ import pytest
 from fakes.background_methods import RETENTION, Compass, toy
 
 from physml.background import evaluate
-from physml.background.core.clusters import nearest_particle
-from physml.background.core.events import find_events
+from physml.background.core.events import find_events, nearest_particle
 from physml.background.evaluation import methods as judges
 from physml.background.evaluation import metrics, sets, stress
 from physml.background.evaluation.methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES

@@ -134,7 +134,7 @@ def event_level():
     """Energy and grade alone, from a few exposures of the simulator."""
     from physml.background.core.events import truth
     from physml.background.settings import SimulateSettings
-    from physml.background.simulate import simulate_exposure
+    from physml.background.simulator.exposure import simulate_exposure
 
     parts = []
     for number in range(4):

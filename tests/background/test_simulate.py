@@ -9,10 +9,11 @@ from physml.background.core.detectors import DetectorSettings, detector_names, l
 from physml.background.core.events import find_events, truth
 from physml.background.core.frames import ELECTRON, HELIUM, ORIGINS, check, concatenate, read_frames
 from physml.background.settings import BackgroundSettings, ConditionsPrior, SimulateSettings
-from physml.background.simulate import _candidates, make_shell, run, simulate_exposure
+from physml.background.simulate import run
 from physml.background.simulator.charge import collect
 from physml.background.simulator.conditions import draw, power_law
 from physml.background.simulator.deposits import first_pass, second_pass
+from physml.background.simulator.exposure import _candidates, make_setup, simulate_exposure
 from physml.background.simulator.materials import ALUMINIUM
 from physml.background.simulator.primaries import draw_primaries
 from physml.exceptions import InputError, SettingsError
@@ -132,11 +133,11 @@ def test_nothing_small_is_missed_by_the_first_pass() -> None:
     for k in range(3):
         base = load_detector("wfi")
         conditions = draw(ConditionsPrior(nominal=1.0), base, stream(1, "test", k))
-        shell, rng = make_shell(conditions), stream(2, "test", k)
-        g = shell.geometry
+        setup, rng = make_setup(conditions), stream(2, "test", k)
+        g = setup.geometry
         p = draw_primaries(g, ALUMINIUM, conditions.phi, 0.1, 40.0, rng)
-        first = first_pass(shell, p, rng)
-        left = second_pass(shell, p, first, np.ones(len(p), bool), rng)
+        first = first_pass(setup, p, rng)
+        left = second_pass(setup, p, first, np.ones(len(p), bool), rng)
         alone = np.arange(len(p))  # each primary in a frame of its own
         charge = collect(
             conditions.detector, left.energy, left.position, left.owner, left.origin, alone

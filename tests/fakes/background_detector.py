@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physml.background.core.clusters import nearest_particle
 from physml.background.core.detectors import DetectorSettings
-from physml.background.core.events import find_events
+from physml.background.core.events import find_events, nearest_particle
 from physml.background.core.frames import EXPOSURE, PIXEL
 from physml.background.inference.cuts import Thresholds
 from physml.background.inference.detector import Classified

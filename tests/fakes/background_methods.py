@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fakes.background import toy_exposure
-from physml.background.core.clusters import nearest_particle
-from physml.background.core.events import find_events
+from physml.background.core.events import find_events, nearest_particle
 from physml.background.core.frames import concatenate
 from physml.background.inference.housing import Housing
 

@@ -29,16 +29,16 @@ def fails(pipeline: str, settings: dict, folder: Path, capsys, sample: int) -> N
 
 
 def test_tomography(tmp_path: Path, capsys, monkeypatch) -> None:
-    from physml.tomography import simulate
+    from physml.tomography.simulator import sample
 
-    honest, calls = simulate.probabilities, []
+    honest, calls = sample.probabilities, []
 
     def broken(*arguments):
         calls.append(1)
         found = honest(*arguments)
         return found * torch.nan if len(calls) == 4 else found
 
-    monkeypatch.setattr(simulate, "probabilities", broken)
+    monkeypatch.setattr(sample, "probabilities", broken)
     settings = {"simulate": {"n_samples": 8, "shard_size": 8, "n_qubits": [1]}}
     fails("tomography", settings, tmp_path, capsys, 3)
 
@@ -60,7 +60,7 @@ def test_cavities(tmp_path: Path, capsys, monkeypatch) -> None:
 
 
 def test_background(tmp_path: Path, capsys, monkeypatch) -> None:
-    from physml.background import simulate
+    from physml.background.simulator import exposure
 
     def broken(conditions, base, settings, index, rng):
         frames = toy_exposure(index, 5, rng=rng)
@@ -70,7 +70,7 @@ def test_background(tmp_path: Path, capsys, monkeypatch) -> None:
             return replace(frames, pixels=pixels)
         return frames
 
-    monkeypatch.setattr(simulate, "expose", broken)
+    monkeypatch.setattr(exposure, "expose", broken)
     fails("background", {"simulate": {"n_samples": 2, "shard_size": 2}}, tmp_path, capsys, 1)
 
 

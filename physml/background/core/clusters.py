@@ -6,14 +6,10 @@ they point says which of the other events in the frame came with them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from .events import Found
-    from .frames import Frames
 
 #: Sum and brightest pixel (keV), number of pixels, energy centroid (pixels), extent along and
 #: across the principal axis (pixels), direction of that axis (cos and sin of twice its angle to
@@ -175,39 +171,3 @@ def half_angle(
     """Cosine and sine of an axis from those of twice its angle; the x axis where there is none."""
     angle = 0.5 * np.arctan2(np.asarray(sin2, np.float64), np.asarray(cos2, np.float64))
     return np.cos(angle), np.sin(angle)
-
-
-def nearest_particle(found: Found, frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Nearest pixel of a particle in the frame of each event.
-
-    Returns
-    -------
-    distance : ndarray of float64, shape (m,)
-        From the event's centroid to the pixel's centre, pixels; inf where the frame has no
-        particle. 0 at least for events that are particles themselves.
-    cluster : ndarray of int64, shape (m,)
-        Its cluster, -1 where there is none.
-    """
-    from scipy.spatial import cKDTree
-
-    events, clusters = found.events, found.clusters
-    distance = np.full(len(events), np.inf)
-    cluster = np.full(len(events), -1, np.int64)
-    rows = np.flatnonzero(found.pixel_cluster >= 0)
-    rows = rows[clusters["particle"][found.pixel_cluster[rows]]]
-    if len(rows) == 0 or len(events) == 0:
-        return distance, cluster
-    # One tree for all frames: they lie in planes farther apart than any two pixels of one frame.
-    apart = 2.0 * (frames.shape[0] + frames.shape[1])
-    plane = np.searchsorted(frames.index, frames.pixels["frame"][rows])
-    p = frames.pixels
-    tree = cKDTree(np.column_stack([plane * apart, p["y"][rows], p["x"][rows]]))
-    plane = np.searchsorted(frames.index, events["frame"])
-    points = np.column_stack([plane * apart, events["yc"], events["xc"]])
-    near, place = tree.query(points, distance_upper_bound=0.75 * apart)
-    hit = np.isfinite(near)
-    distance[hit] = near[hit]
-    cluster[hit] = found.pixel_cluster[rows[place[hit]]]
-    own = clusters["particle"][events["cluster"]]
-    distance[own], cluster[own] = 0.0, events["cluster"][own]
-    return distance, cluster

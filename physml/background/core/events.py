@@ -8,19 +8,17 @@ a particle. All frames are treated at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .clusters import connected, measure
-from .frames import ORIGINS, PIXEL
+from .frames import ORIGINS, PIXEL, Frames
 from .grades import INVALID, asca_grades, epic_patterns
 
-if TYPE_CHECKING:
-    from .frames import Frames
-
-SPLIT, EVENT_THRESHOLD, UPPER = 0.05, 0.1, 15.0  # keV
+#: Split threshold, event threshold and largest energy of an X-ray, keV.
+SPLIT, EVENT_THRESHOLD, UPPER = 0.05, 0.1, 15.0
 
 #: Event: brightest pixel, sum (keV), EPIC-pn pattern, ASCA grade, number of pixels, energy of the
 #: brightest pixel (keV), energy centroid (pixels), flag bits, row of `Found.clusters`, whether it
@@ -46,12 +44,14 @@ EVENT = np.dtype(
 #: Bits of `flag`.
 BORDER, NEAR_BAD, NEGATIVE, SATURATED = 1, 2, 4, 8
 
+#: Labels of `TRUTH`.
 PHOTON_LABEL, BACKGROUND_LABEL = 0, 1
 
 #: What an event is: 0 photon or 1 background, share of its true energy by `ORIGINS`, and what left
 #: most of it (as in `TRUE_PIXEL`).
 TRUTH = np.dtype([("label", "u1"), ("share", "f4", (len(ORIGINS),)), ("source", "i4")])
 
+#: Side of the patch around an event's brightest pixel, pixels.
 PATCH = 5
 _REACH = PATCH // 2
 _MAX_COUNT = np.iinfo(np.int16).max
@@ -227,7 +227,7 @@ def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> NDArray[Any]:
 
 
 def truth(found: Found, frames: Frames) -> NDArray[Any]:
-    """What left the energy of each event.
+    """Label, shares and source of the true energy of each event.
 
     Parameters
     ----------
@@ -264,6 +264,48 @@ def truth(found: Found, frames: Frames) -> NDArray[Any]:
     side = np.where(photon[event], source <= -2, source >= 0)
     out["source"] = _leading(event[side], source[side], deposits.sum(axis=1)[side], m)
     return out
+
+
+def nearest_particle(found: Found, frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Nearest pixel of a particle in the frame of each event.
+
+    Parameters
+    ----------
+    found : Found
+    frames : Frames
+        The frames of `found`.
+
+    Returns
+    -------
+    distance : ndarray of float64, shape (m,)
+        From the event's centroid to the pixel's centre, pixels; inf where the frame has no
+        particle. 0 at least for events that are particles themselves.
+    cluster : ndarray of int64, shape (m,)
+        Its cluster, -1 where there is none.
+    """
+    from scipy.spatial import cKDTree
+
+    events, clusters = found.events, found.clusters
+    distance = np.full(len(events), np.inf)
+    cluster = np.full(len(events), -1, np.int64)
+    rows = np.flatnonzero(found.pixel_cluster >= 0)
+    rows = rows[clusters["particle"][found.pixel_cluster[rows]]]
+    if len(rows) == 0 or len(events) == 0:
+        return distance, cluster
+    # One tree for all frames: they lie in planes farther apart than any two pixels of one frame.
+    apart = 2.0 * (frames.shape[0] + frames.shape[1])
+    plane = np.searchsorted(frames.index, frames.pixels["frame"][rows])
+    p = frames.pixels
+    tree = cKDTree(np.column_stack([plane * apart, p["y"][rows], p["x"][rows]]))
+    plane = np.searchsorted(frames.index, events["frame"])
+    points = np.column_stack([plane * apart, events["yc"], events["xc"]])
+    near, place = tree.query(points, distance_upper_bound=0.75 * apart)
+    hit = np.isfinite(near)
+    distance[hit] = near[hit]
+    cluster[hit] = found.pixel_cluster[rows[place[hit]]]
+    own = clusters["particle"][events["cluster"]]
+    distance[own], cluster[own] = 0.0, events["cluster"][own]
+    return distance, cluster
 
 
 def _leading(
@@ -335,7 +377,7 @@ class _Places:
 
 
 def _on_edge(events: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether the 3 x 3 around the brightest pixel does not fit into the detector."""
+    """Events whose 3 x 3 does not fit into the detector, shape (m,)."""
     y, x = events["y"], events["x"]
     edge: NDArray[np.bool_] = (y == 0) | (x == 0) | (y == shape[0] - 1) | (x == shape[1] - 1)
     return edge

@@ -1,4 +1,4 @@
-"""What a frame, or a window in it, holds: X-rays, particles, both or neither."""
+"""Classes of frames and of windows in them: X-rays, particles, both or neither."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from .events import EVENT_THRESHOLD
 from .frames import ORIGINS
 
+#: X-rays only, particles only, both, neither.
 XRAY, PARTICLE, BOTH, NEITHER = 0, 1, 2, 3
 
 
 def classes(place: NDArray[np.int64], pixels: NDArray[Any], n: int) -> NDArray[np.uint8]:
-    """What frames, or windows in them, hold: X-rays only, particles only, both, neither.
+    """Classes of frames, or of windows in them.
 
     Either is there if it left at least the event threshold in some pixel: noise, of which there
     is a pixel above the split threshold in every other frame, is nothing.

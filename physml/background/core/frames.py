@@ -12,13 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physml.exceptions import InputError
+
+from .detectors import DetectorSettings
 
 if TYPE_CHECKING:
     from physml.io.shards import Spec
@@ -43,6 +44,7 @@ TRUE_PIXEL = np.dtype(
 #: Columns of true deposits, in order.
 ORIGINS = ("primary", "outside", "inside", "photon")
 
+#: Kinds of primary particles.
 PROTON, HELIUM, ELECTRON = 0, 1, 2
 
 #: Primary particle: kind (0 proton, 1 helium, 2 electron of the flat independent component),
@@ -98,6 +100,41 @@ EXPOSURE = np.dtype(
 _NONE = -1
 
 
+def exposure_row(detector: DetectorSettings, n_frames: int, **values: float) -> NDArray[Any]:
+    """Table of one exposure.
+
+    Parameters
+    ----------
+    detector : DetectorSettings
+        As it was in this exposure: its frame time, noise, threshold and size are columns.
+    n_frames : int
+        Frames that were read out.
+    **values : float
+        Other columns of `EXPOSURE`; 0 where not given.
+
+    Returns
+    -------
+    structured ndarray, shape (1,)
+    """
+    d = detector
+    table = np.zeros(1, EXPOSURE)
+    columns = {
+        "n_frames": n_frames,
+        "live_s": n_frames * d.frame_time,
+        "frame_time": d.frame_time,
+        "enc": d.enc,
+        "threshold": d.split_keV,
+        "area_cm2": d.area_cm2,
+        "ny": d.ny,
+        "nx": d.nx,
+        "pixel_um": d.pixel_um,
+        "thickness_um": d.thickness_um,
+    }
+    for name, value in (columns | values).items():
+        table[name] = value
+    return table
+
+
 @dataclass(frozen=True)
 class Frames:
     """Sparse frames of one detector.
@@ -134,7 +171,7 @@ class Frames:
 
     @property
     def has_truth(self) -> bool:
-        """Whether the pixels know what left their charge."""
+        """True where the pixels have true deposits and sources."""
         return "source" in (self.pixels.dtype.names or ())
 
     @property
@@ -262,7 +299,7 @@ class Frames:
 
 
 def _member(values: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each value is in an increasing array."""
+    """Values that are in an increasing array, as a mask."""
     if len(index) == 0:
         return np.zeros(values.shape, bool)
     place = np.minimum(np.searchsorted(index, values), len(index) - 1)
@@ -347,27 +384,20 @@ def _renumbered(parts: Sequence[Frames]) -> list[NDArray[Any]]:
     return found
 
 
-def _spec() -> MappingProxyType[str, Spec]:
+def raw_spec() -> dict[str, Spec]:
+    """Contents of a raw shard."""
     from physml.io.shards import Spec
 
-    return MappingProxyType(
-        {
-            "index": Spec("i8", (None,)),
-            "weight": Spec("f4", (None,)),
-            "frame_exposure": Spec("i8", (None,)),
-            "pixels": Spec(TRUE_PIXEL, (None,)),
-            "particles": Spec(PARTICLE, (None,)),
-            "photons": Spec(PHOTON, (None,)),
-            "exposures": Spec(EXPOSURE, (None,)),
-        }
-    )
-
-
-def __getattr__(name: str) -> Any:
-    # h5py takes a while to import: only for those who read.
-    if name == "SPEC":
-        return _spec()
-    raise AttributeError(f"module {__name__} has no {name}")
+    types = {
+        "index": "i8",
+        "weight": "f4",
+        "frame_exposure": "i8",
+        "pixels": TRUE_PIXEL,
+        "particles": PARTICLE,
+        "photons": PHOTON,
+        "exposures": EXPOSURE,
+    }
+    return {name: Spec(dtype, (None,)) for name, dtype in types.items()}
 
 
 def read_frames(path: str | PathLike[str]) -> Frames:
@@ -382,7 +412,7 @@ def read_frames(path: str | PathLike[str]) -> Frames:
     from physml.io.shards import read_shard
 
     source = Path(path)
-    shard = read_shard(source, _spec())
+    shard = read_shard(source, raw_spec())
     exposures = shard["exposures"].astype(EXPOSURE)
     if len(exposures) == 0:
         raise InputError.expected(source, "at least one exposure", "none")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.clusters import half_angle, nearest_particle
-from ..core.events import BORDER
+from ..core.clusters import half_angle
+from ..core.events import BORDER, nearest_particle
 
 if TYPE_CHECKING:
     from ..core.events import Found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.clusters import nearest_particle
+from ..core.events import nearest_particle
 from ..core.grades import GOOD_GRADES
 from .features import CONTEXT, LOCAL, context_features, local_features
 

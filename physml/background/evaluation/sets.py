@@ -124,7 +124,7 @@ def evaluation_set(name: str, exposures: int, hits: int = 4_000, seed: int = SEE
         Root of the random streams.
     """
     from ..core.frames import concatenate
-    from ..simulate import simulate_exposure
+    from ..simulator.exposure import simulate_exposure
 
     settings = set_settings(name, hits)
     first = STRIDE * list(SETS).index(name)
@@ -143,8 +143,8 @@ def example_frames(seconds: float, seed: int) -> Frames:
     from dataclasses import replace
 
     from ..core.detectors import load_detector
-    from ..simulate import simulate_exposure
     from ..simulator.conditions import draw
+    from ..simulator.exposure import simulate_exposure
 
     changed = dict(SETS["far"]) | dict(_SOURCE)
     settings = SimulateSettings.model_validate(

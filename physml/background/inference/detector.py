@@ -274,8 +274,7 @@ class BackgroundDetector:
         -------
         Classified
         """
-        from ..core.clusters import nearest_particle
-        from ..core.events import find_events
+        from ..core.events import find_events, nearest_particle
 
         if found is None:
             found = find_events(frames)

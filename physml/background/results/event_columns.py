@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-from .ogip import ColumnCards
 from .event_rows import CHANNEL_KEV, DESCRIPTIONS, MISSING, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
+from .ogip import ColumnCards
 
 if TYPE_CHECKING:
     from ..data.event_list import EventList

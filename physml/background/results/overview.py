@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from physml.evaluation.figures import COLOURS, STYLE
 
-from .maps import grid, images, selected
 from .event_rows import REJECTED
+from .maps import grid, images, selected
 
 if TYPE_CHECKING:
     from .result import BackgroundResult

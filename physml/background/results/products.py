@@ -13,9 +13,9 @@ from physml.exceptions import InputError
 from physml.io.atomic import atomic_path, write_json
 from physml.io.fits import write_hdus
 
+from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
 from .maps import images, selected, sky_cards
 from .ogip import Keywords, gti_table, keywords, spectrum_table, stream_table, table_header
-from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.table import Table
 
-    from ..inference.retention import Correction
-    from ..inference.housing import Housing
     from ..data.stream import Conditions
+    from ..inference.housing import Housing
+    from ..inference.retention import Correction
     from .ogip import ColumnCards
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..inference.retention import BANDS
-from .outside_training import outside_energies
 from .event_rows import FLAGS, REJECTED
+from .outside_training import outside_energies
 
 if TYPE_CHECKING:
     from .result import BackgroundResult

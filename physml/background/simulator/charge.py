@@ -7,7 +7,8 @@ F w E + (ENC w)^2.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.detectors import FANO, PAIR, DetectorSettings
 from ..core.frames import ORIGINS, TRUE_PIXEL
+from ..core.records import Records
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,7 +28,7 @@ _LEAST = 2e-4
 
 
 @dataclass(frozen=True)
-class Charge:
+class Charge(Records):
     """Energy in pixels by frame: one row for each pixel (or pixel and source) with any.
 
     Attributes
@@ -48,13 +50,6 @@ class Charge:
     source: Ints
     noise: Floats
 
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.frame)
-
-    def __getitem__(self, rows) -> Charge:
-        return Charge(*(getattr(self, f.name)[rows] for f in fields(self)))
-
     @property
     def total(self) -> Floats:
         """True energy, keV."""
@@ -62,18 +57,17 @@ class Charge:
         return total
 
 
-def cut(detector: DetectorSettings, position: Floats, width: Floats, axis: int) -> tuple:
+def cut(pitch: float, position: Floats, width: Floats) -> tuple[Ints, Floats]:
     """Pixels along one axis that clouds reach, and the shares that fall on them.
 
     Parameters
     ----------
-    detector : DetectorSettings
+    pitch : float
+        Side of a pixel, um.
     position : ndarray, shape (n,)
         um from the detector's border.
     width : ndarray, shape (n,)
         Of the clouds, um.
-    axis : int
-        0 rows, 1 columns.
 
     Returns
     -------
@@ -84,7 +78,6 @@ def cut(detector: DetectorSettings, position: Floats, width: Floats, axis: int) 
     """
     from scipy.special import ndtr
 
-    pitch = detector.pixel_um
     reach = _REACH * float(width.max(initial=0.0))
     number = int(np.ceil(2 * reach / pitch)) + 1
     if number == 2:
@@ -129,8 +122,8 @@ def collect(
         Sorted by frame and pixel, each once.
     """
     width = detector.width(position[:, 2])
-    first_x, share_x = cut(detector, position[:, 0], width, 1)
-    first_y, share_y = cut(detector, position[:, 1], width, 0)
+    first_x, share_x = cut(detector.pixel_um, position[:, 0], width)
+    first_y, share_y = cut(detector.pixel_um, position[:, 1], width)
     parts = []
     for j in range(share_y.shape[1]):
         with_row = energy * share_y[:, j]
@@ -189,7 +182,7 @@ def merge(charge: Charge, n_pixels: int) -> Charge:
 
 @dataclass(frozen=True)
 class Readout:
-    """How charge is measured.
+    """Measurement of charge: gains, offsets, noise and threshold.
 
     Attributes
     ----------
@@ -226,9 +219,26 @@ class Readout:
         if lit is not None:
             n = self.detector.ny * self.detector.nx
             reading[np.isin(charge.frame * n + charge.pixel, lit.frame * n + lit.pixel)] = 0.0
-        return Charge(charge.frame, charge.pixel, charge.energy, charge.source, noise + reading)
+        return replace(charge, noise=noise + reading)
 
-    def measure(self, charge: Charge) -> NDArray:
+    def read(self, charge: Charge, frames: Ints, rng: Generator) -> NDArray[Any]:
+        """Measured pixels of frames, `TRUE_PIXEL`, sorted by (frame, y, x).
+
+        Parameters
+        ----------
+        charge : Charge
+            With its noise, each pixel once.
+        frames : ndarray of int64
+            Frames that are read, increasing.
+        rng : Generator
+            Of the pixels that hold noise alone.
+        """
+        d = self.detector
+        pixels = np.concatenate([self.measure(charge), self.noise_pixels(frames, charge, rng)])
+        order = np.argsort((pixels["frame"] * d.ny + pixels["y"]) * d.nx + pixels["x"])
+        return pixels[order]
+
+    def measure(self, charge: Charge) -> NDArray[Any]:
         """Measured pixels above the threshold, `TRUE_PIXEL`, in the order of `charge`."""
         d = self.detector
         y, x = np.divmod(charge.pixel, d.nx)
@@ -242,7 +252,7 @@ class Readout:
         pixels["source"] = charge.source[above]
         return pixels
 
-    def noise_pixels(self, frames: Ints, charge: Charge, rng: Generator) -> NDArray:
+    def noise_pixels(self, frames: Ints, charge: Charge, rng: Generator) -> NDArray[Any]:
         """Pixels that noise alone lifts above the threshold, `TRUE_PIXEL`, source -1.
 
         Parameters
@@ -251,6 +261,7 @@ class Readout:
             Frames that are read, increasing.
         charge : Charge
             Pixels that hold charge, which are left out.
+        rng : Generator
         """
         from scipy.special import ndtr, ndtri
 

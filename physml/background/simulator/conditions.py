@@ -61,7 +61,7 @@ class Conditions:
 
     @property
     def geometry(self) -> Geometry:
-        """Slab, cavity and wall."""
+        """Slab, cavity and housing."""
         d = self.detector
         size = np.array([d.nx * d.pixel_um, d.ny * d.pixel_um, d.thickness_um])
         return Geometry(size, 1e3 * self.standoff, 1e3 * self.gap, 1e3 * self.shield)

@@ -1,8 +1,9 @@
-"""What primaries and their secondaries leave in the slab.
+"""Energy that primaries and their secondaries leave in the slab.
 
-Two passes. The first follows everything that can move between surfaces: electrons from the wall,
-light from the wall, electrons knocked out of the silicon. It settles which primaries can have left
-anything but one connected track. The second sets down tracks, only where they are wanted.
+Two passes. The first follows everything that can move between surfaces: electrons from the
+housing, light from the housing, electrons knocked out of the silicon. It settles which primaries
+can have left anything but one connected track. The second sets down tracks, only where they are
+wanted.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..core.frames import ORIGINS
+from ..core.records import Records
 from .electrons import Deposits, Electrons, through_slab
 from .geometry import Geometry
+from .housing_electrons import Setup, by_nuclei, fly
 from .photons import convert, shine
 from .primaries import Primaries
 from .protons import CUT, delta_cosine, draw_transfers, largest_transfer, ranges, soft_loss, xi_rate
 from .tracks import HARD_LOSS, turn
-from .wall_electrons import Shell, by_nuclei, fly
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +36,7 @@ SHORT = 150.0
 
 
 @dataclass(frozen=True)
-class Hits:
+class Hits(Records):
     """Primaries that cross the slab.
 
     Attributes
@@ -63,7 +65,7 @@ def hits(geometry: Geometry, primaries: Primaries) -> Hits:
 
 
 @dataclass(frozen=True)
-class Deltas:
+class Deltas(Records):
     """Electrons that primaries knock on in the slab.
 
     Attributes
@@ -80,12 +82,9 @@ class Deltas:
     along: Floats
     hit: Ints
 
-    def __getitem__(self, rows) -> Deltas:
-        return Deltas(self.electrons[rows], self.along[rows], self.hit[rows])
-
 
 def knock_on(
-    shell: Shell,
+    setup: Setup,
     primaries: Primaries,
     struck: Hits,
     start: Floats,
@@ -98,13 +97,16 @@ def knock_on(
 
     Parameters
     ----------
+    setup : Setup
+    primaries : Primaries
+    struck : Hits
     start, path : ndarray, shape (n_hits,)
         Begin and length of each stretch, um from the entry.
     low, high : float
         Energies of the electrons, keV.
     rng : Generator
     """
-    material = shell.slab.material
+    material = setup.slab.material
     energy = primaries.energy[struck.row]
     # Velocity hardly changes on the way, except for the slowest.
     half = ranges(material).energy(ranges(material).range(energy) - 0.5 * struck.path)
@@ -124,18 +126,18 @@ def knock_on(
     return Deltas(electrons, along, hit)
 
 
-def _can_leave(shell: Shell, electrons: Electrons) -> NDArray[np.bool_]:
-    """Which electrons have the range to reach a surface of the slab."""
-    gap = np.minimum(electrons.position, shell.geometry.size - electrons.position).min(1)
-    found: NDArray[np.bool_] = shell.slab.range_of(electrons.energy) > gap
+def _can_leave(setup: Setup, electrons: Electrons) -> NDArray[np.bool_]:
+    """Electrons that have the range to reach a surface of the slab, as a mask."""
+    gap = np.minimum(electrons.position, setup.geometry.size - electrons.position).min(1)
+    found: NDArray[np.bool_] = setup.slab.range_of(electrons.energy) > gap
     return found
 
 
-def _near_surface(shell: Shell, struck: Hits) -> Floats:
+def _near_surface(setup: Setup, struck: Hits) -> Floats:
     """Length at each end of a hit's way from which an electron of `HARD_LOSS` can leave, um."""
-    reach = float(shell.slab.range_of(HARD_LOSS))
+    reach = float(setup.slab.range_of(HARD_LOSS))
     ends = struck.start + struck.path[:, None] * struck.direction
-    size = shell.geometry.size
+    size = setup.geometry.size
     # Along a line through a box the distance to the nearest face rises, then falls; it exceeds the
     # reach at the latest where that to the slowest of the faces at its ends does.
     slow = np.abs(struck.direction)
@@ -149,7 +151,7 @@ def _near_surface(shell: Shell, struck: Hits) -> Floats:
 
 @dataclass(frozen=True)
 class FirstPass:
-    """What moved between surfaces.
+    """Result of the first pass: what moved between surfaces.
 
     Attributes
     ----------
@@ -172,27 +174,29 @@ class FirstPass:
     loose: NDArray[np.bool_]
 
 
-def first_pass(shell: Shell, primaries: Primaries, rng: Generator) -> FirstPass:
+def first_pass(setup: Setup, primaries: Primaries, rng: Generator) -> FirstPass:
     """Follow all that flies through the cavity."""
-    g, p = shell.geometry, primaries
+    g, p = setup.geometry, primaries
     struck = hits(g, p)
-    near = _near_surface(shell, struck)
+    near = _near_surface(setup, struck)
     begin = np.zeros(len(near))
-    deltas = _join(
-        knock_on(shell, p, struck, begin, struck.path, HARD_LOSS, np.inf, rng),
-        knock_on(shell, p, struck, begin, near, CUT, HARD_LOSS, rng),
-        knock_on(shell, p, struck, struck.path - near, near, CUT, HARD_LOSS, rng),
+    deltas = Deltas.join(
+        [
+            knock_on(setup, p, struck, begin, struck.path, HARD_LOSS, np.inf, rng),
+            knock_on(setup, p, struck, begin, near, CUT, HARD_LOSS, rng),
+            knock_on(setup, p, struck, struck.path - near, near, CUT, HARD_LOSS, rng),
+        ]
     )
-    leaving = _can_leave(shell, deltas.electrons)
-    light = convert(g, shell.wall.material, shine(g, shell.wall.material, p, rng), rng)
+    leaving = _can_leave(setup, deltas.electrons)
+    light = convert(g, setup.housing.material, shine(g, setup.housing.material, p, rng), rng)
     born = Electrons.join([deltas.electrons[leaving], light])
     # Numbers stand in for owners, so that what each left is known.
     numbered = replace(born, owner=np.arange(len(born)))
-    stayed, left = through_slab(shell.slab, g.size, numbered, rng, shell.step)
+    stayed, left = through_slab(setup.slab, g.size, numbered, rng, setup.step)
     of_light = np.bincount(stayed.owner, stayed.energy, len(born))[len(born) - len(light) :]
     stayed = replace(stayed, owner=born.owner[stayed.owner])
     left = replace(left, owner=born.owner[left.owner])
-    arrivals = fly(shell, left, by_nuclei(shell, p, rng), rng)
+    arrivals = fly(setup, left, by_nuclei(setup, p, rng), rng)
     loose = np.zeros(len(p), bool)
     loose[arrivals.owner[arrivals.left < SMALL]] = True
     loose[light.owner[of_light < SMALL]] = True
@@ -201,17 +205,20 @@ def first_pass(shell: Shell, primaries: Primaries, rng: Generator) -> FirstPass:
     return FirstPass(deposits, deltas[~leaving], struck, near, loose)
 
 
-def _join(*parts: Deltas) -> Deltas:
-    return Deltas(
-        Electrons.join([d.electrons for d in parts]),
-        np.concatenate([d.along for d in parts]),
-        np.concatenate([d.hit for d in parts]),
-    )
-
-
 @dataclass(frozen=True)
-class Left:
-    """Energy left at points: keV, um, owner, index in `ORIGINS`."""
+class Left(Records):
+    """Energy left at points, with its origin.
+
+    Attributes
+    ----------
+    energy : ndarray, shape (n,)
+        keV.
+    position : ndarray, shape (n, 3)
+        um.
+    owner : ndarray of int, shape (n,)
+    origin : ndarray of int8, shape (n,)
+        Index in `ORIGINS`.
+    """
 
     energy: Floats
     position: Floats
@@ -220,7 +227,7 @@ class Left:
 
 
 def second_pass(
-    shell: Shell,
+    setup: Setup,
     primaries: Primaries,
     first: FirstPass,
     wanted: NDArray[np.bool_],
@@ -230,60 +237,57 @@ def second_pass(
 
     Parameters
     ----------
+    setup : Setup
+    primaries : Primaries
+    first : FirstPass
     wanted : ndarray of bool, shape (n_primaries,)
+    rng : Generator
     """
     kept = first.deposits[wanted[first.deposits.owner]]
     deltas = first.deltas[wanted[first.deltas.electrons.owner]]
     far = deltas.electrons.energy > HARD_LOSS
     tracks, _ = through_slab(
-        shell.slab, shell.geometry.size, deltas.electrons[far], rng, shell.step
+        setup.slab, setup.geometry.size, deltas.electrons[far], rng, setup.step
     )
     secondary = Deposits.join([kept, tracks])
-    energy, position, owner = _own_tracks(shell, primaries, first, deltas[~far], wanted, rng)
-    return Left(
-        np.concatenate([secondary.energy, energy]),
-        np.concatenate([secondary.position, position]),
-        np.concatenate([secondary.owner, owner]),
-        np.concatenate(
-            [np.where(secondary.inside, INSIDE, OUTSIDE), np.full(len(energy), PRIMARY)]
-        ).astype(np.int8),
-    )
+    origin = np.where(secondary.inside, INSIDE, OUTSIDE).astype(np.int8)
+    own = _own_tracks(setup, primaries, first, deltas[~far], wanted, rng)
+    return Left.join([Left(secondary.energy, secondary.position, secondary.owner, origin), own])
 
 
 def _own_tracks(
-    shell: Shell,
+    setup: Setup,
     primaries: Primaries,
     first: FirstPass,
     near: Deltas,
     wanted: NDArray[np.bool_],
     rng: Generator,
-) -> tuple[Floats, Floats, Ints]:
-    """Losses along the primaries' paths: keV, um, row of the primary.
+) -> Left:
+    """Losses along the primaries' paths.
 
     Collisions below the cut, and the delta electrons that stay on the spot: nobody could tell the
     two apart.
     """
     chosen = wanted[first.struck.row]
     old = np.flatnonzero(chosen)
-    s = first.struck
-    struck = Hits(s.row[old], s.start[old], s.direction[old], s.path[old])
-    pieces = np.maximum(np.ceil(struck.path / shell.step), 1).astype(np.int64)
+    struck = first.struck[old]
+    pieces = np.maximum(np.ceil(struck.path / setup.step), 1).astype(np.int64)
     hit = np.repeat(np.arange(len(old)), pieces)
     begin = np.cumsum(pieces) - pieces
     step = struck.path / pieces
     along = (np.arange(len(hit)) - begin[hit] + 0.5) * step[hit]
-    table = ranges(shell.slab.material)
+    table = ranges(setup.slab.material)
     left = table.range(primaries.energy[struck.row])[hit] - along
     energy = np.maximum(table.energy(left), 1e3)
     charge2 = primaries.charge2[struck.row][hit]
-    loss = soft_loss(shell.slab.material, energy, charge2, step[hit], rng)
+    loss = soft_loss(setup.slab.material, energy, charge2, step[hit], rng)
     loss[left <= 0] = 0.0
     edge = first.near[old]
-    middle = knock_on(shell, primaries, struck, edge, struck.path - 2 * edge, CUT, HARD_LOSS, rng)
+    middle = knock_on(setup, primaries, struck, edge, struck.path - 2 * edge, CUT, HARD_LOSS, rng)
     new_row = np.cumsum(chosen) - 1
-    spot = _join(middle, Deltas(near.electrons, near.along, new_row[near.hit]))
+    spot = Deltas.join([middle, replace(near, hit=new_row[near.hit])])
     piece = np.minimum((spot.along / step[spot.hit]).astype(np.int64), pieces[spot.hit] - 1)
     loss += np.bincount(begin[spot.hit] + piece, spot.electrons.energy, len(loss))
     position = struck.start[hit] + along[:, None] * struck.direction[hit]
-    some = loss > 0
-    return loss[some], position[some], struck.row[hit][some]
+    left_here = Left(loss, position, struck.row[hit], np.full(len(loss), PRIMARY, np.int8))
+    return left_here[loss > 0]

@@ -1,4 +1,4 @@
-"""Electrons in the silicon slab and in the wall around it.
+"""Electrons in the silicon slab and in the housing around it.
 
 All electrons of an exposure move at once, a block of library segments at a time (tracks.py).
 An electron ends where it leaves the material, where so little of its range is left that its place
@@ -7,12 +7,13 @@ is known, or at a hard collision: the electrons that come out of that join the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..core.records import Records
 from .materials import ELECTRON_MASS
 from .tracks import (
     COARSE,
@@ -45,7 +46,7 @@ SLOWEST = 1.0
 
 
 @dataclass(frozen=True)
-class Electrons:
+class Electrons(Records):
     """Electrons at one place each.
 
     Attributes
@@ -66,60 +67,42 @@ class Electrons:
     owner: Ints
     inside: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        """Number of electrons."""
-        return len(self.energy)
-
-    def __getitem__(self, rows) -> Electrons:
-        return Electrons(
-            self.energy[rows],
-            self.position[rows],
-            self.direction[rows],
-            self.owner[rows],
-            self.inside[rows],
-        )
-
     @classmethod
     def none(cls) -> Electrons:
         """No electrons."""
         z = np.zeros(0)
         return cls(z, np.zeros((0, 3)), np.zeros((0, 3)), z.astype(np.int64), z.astype(bool))
 
-    @classmethod
-    def join(cls, parts: list[Electrons]) -> Electrons:
-        """Several sets in one."""
-        if not parts:
-            return cls.none()
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
 
 @dataclass(frozen=True)
-class Deposits:
-    """Energy left at points: keV and um, by owner; whether an electron born in the silicon did."""
+class Deposits(Records):
+    """Energy left at points.
+
+    Attributes
+    ----------
+    energy : ndarray, shape (n,)
+        keV.
+    position : ndarray, shape (n, 3)
+        um.
+    owner : ndarray of int, shape (n,)
+    inside : ndarray of bool, shape (n,)
+        Left by an electron that was born in the silicon.
+    """
 
     energy: Floats
     position: Floats
     owner: Ints
     inside: NDArray[np.bool_]
 
-    def __len__(self) -> int:
-        """Number of points."""
-        return len(self.energy)
-
-    def __getitem__(self, rows) -> Deposits:
-        return Deposits(*(getattr(self, f.name)[rows] for f in fields(self)))
-
     @classmethod
-    def join(cls, parts: list[Deposits]) -> Deposits:
-        """Several sets in one."""
-        if not parts:
-            e = Electrons.none()
-            return cls(e.energy, e.position, e.owner, e.inside)
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+    def none(cls) -> Deposits:
+        """No deposits."""
+        e = Electrons.none()
+        return cls(e.energy, e.position, e.owner, e.inside)
 
 
 @dataclass(frozen=True)
-class _Walkers:
+class _Walkers(Records):
     """Electrons on their library tracks; fields have a row for each.
 
     `at` is the segment to come and `behind` the share of it that lies behind the start; at node
@@ -137,21 +120,9 @@ class _Walkers:
     collides: NDArray[np.bool_]
     matrix: NDArray[np.float32]
 
-    def __len__(self) -> int:
-        return len(self.energy)
-
-    def __getitem__(self, rows) -> _Walkers:
-        return _Walkers(*(getattr(self, f.name)[rows] for f in fields(self)))
-
-    def join(self, other: _Walkers) -> _Walkers:
-        """Both sets in one."""
-        if len(other) == 0:
-            return self
-        return _Walkers(
-            *(np.concatenate([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self))
-        )
-
-    def advanced(self, rows, energy: Floats, position: Floats, by: Ints) -> _Walkers:
+    def advanced(
+        self, rows: NDArray[np.bool_], energy: Floats, position: Floats, by: Ints
+    ) -> _Walkers:
         """Those that go on, some segments further."""
         w = self[rows]
         return replace(
@@ -246,6 +217,10 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
 
     Parameters
     ----------
+    lib : TrackLibrary
+        Of the material.
+    electrons : Electrons
+    rng : Generator
     inside : bool
         What is knocked on counts as born in the silicon.
     """
@@ -256,9 +231,7 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
     # Hard photons: from 1/k between the cut and E, then the shape of the spectrum.
     bright = electrons[radiates]
     k = _draw_photon(bright.energy, rng)
-    slowed = Electrons(
-        bright.energy - k, bright.position, bright.direction, bright.owner, bright.inside
-    )
+    slowed = replace(bright, energy=bright.energy - k)
     # A grid node can lie just below twice the cut, where no hard collision is possible.
     can = ~radiates & (e > 2 * HARD_LOSS)
     hit = electrons[can]
@@ -268,16 +241,13 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
     m2 = 2 * ELECTRON_MASS
     slow = np.sqrt(w * (hit.energy + m2) / (hit.energy * (w + m2)))
     fast = np.sqrt(rest * (hit.energy + m2) / (hit.energy * (rest + m2)))
-    knocked = Electrons(
-        w,
-        hit.position,
-        turn(hit.direction, slow, rng, phi),
-        hit.owner,
-        np.full(len(w), True) if inside else hit.inside,
+    knocked = replace(
+        hit,
+        energy=w,
+        direction=turn(hit.direction, slow, rng, phi),
+        inside=hit.inside | inside,
     )
-    scattered = Electrons(
-        rest, hit.position, turn(hit.direction, fast, rng, phi + np.pi), hit.owner, hit.inside
-    )
+    scattered = replace(hit, energy=rest, direction=turn(hit.direction, fast, rng, phi + np.pi))
     return Electrons.join([slowed, electrons[~radiates & ~can], knocked, scattered])
 
 
@@ -320,8 +290,7 @@ def through_slab(
     left : Electrons
         On the surface, heading outwards.
     """
-    deposits: list[Deposits] = []
-    left: list[Electrons] = []
+    deposits, left = [Deposits.none()], [Electrons.none()]
     coarse = lib.coarse or lib
     walkers = _start(coarse, Electrons.none(), rng)
     while len(electrons) or len(walkers):
@@ -329,9 +298,9 @@ def through_slab(
         close = gap < _CLOSE * lib.range_of(electrons.energy)
         fresh = _start(lib, electrons[close], rng)
         fresh, hits_a = _slab_block(lib, size, fresh, step, deposits, left)
-        walkers = walkers.join(_start(coarse, electrons[~close], rng))
+        walkers = _Walkers.join([walkers, _start(coarse, electrons[~close], rng)])
         walkers, hits_b = _slab_block(coarse, size, walkers, step, deposits, left)
-        walkers = walkers.join(fresh.coarser())
+        walkers = _Walkers.join([walkers, fresh.coarser()])
         electrons = collide(lib, Electrons.join([hits_a, hits_b]), rng, inside=True)
     return Deposits.join(deposits), Electrons.join(left)
 
@@ -395,8 +364,8 @@ def _slab_block(
 def _share_inside(start: Floats, path: NDArray[np.float32], size: Floats) -> Floats:
     """Share of straight paths from within a box up to where they leave it."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        wall = np.where(path > 0, size, 0.0)
-        share = np.where(path != 0, (wall - start) / path, np.inf)
+        face = np.where(path > 0, size, 0.0)
+        share = np.where(path != 0, (face - start) / path, np.inf)
     return np.clip(share.min(1), 0, 1)
 
 
@@ -440,39 +409,40 @@ def _set_down(
     return Deposits.join([near, far])
 
 
-# ------------------------------------------------------------------------------------ the wall
+# ------------------------------------------------------------------------------------ the housing
 
 
-def through_wall(
+def through_housing(
     lib: TrackLibrary,
     depth: Floats,
     normal: Floats,
     electrons: Electrons,
     rng: Generator,
 ) -> Electrons:
-    """Follow electrons in a thick wall until they come out of its surface or cannot any more.
+    """Follow electrons in a thick housing until they come out of its surface or cannot any more.
 
     Parameters
     ----------
     lib : TrackLibrary
+        Of its material.
     depth : ndarray, shape (n,)
         Below the surface, um.
     normal : ndarray, shape (n, 3)
-        Of the surface, pointing out of the wall.
+        Of the surface, pointing out of the housing.
     electrons : Electrons
     rng : Generator
 
     Returns
     -------
     Electrons
-        On the surface, heading out of the wall.
+        On the surface, heading out of the housing.
     """
-    out: list[Electrons] = []
-    # Nobody sees what is left in the wall: long segments do.
+    out = [Electrons.none()]
+    # Nobody sees what is left in the housing: long segments do.
     lib = lib.coarse or lib
     sinking = _Sinking(_start(lib, electrons, rng), depth, normal)
     while len(sinking.walkers):
-        sinking, (collided, depth, normal) = _wall_block(lib, sinking, out)
+        sinking, (collided, depth, normal) = _housing_block(lib, sinking, out)
         if len(collided) == 0:
             continue
         # Owners stand in for rows, so that depth and normal follow each electron.
@@ -480,28 +450,20 @@ def through_wall(
         new = new[lib.range_of(new.energy) > depth[new.owner]]
         depth, normal = depth[new.owner], normal[new.owner]
         new = replace(new, owner=collided.owner[new.owner])
-        sinking = sinking.join(_Sinking(_start(lib, new, rng), depth, normal))
+        sinking = _Sinking.join([sinking, _Sinking(_start(lib, new, rng), depth, normal)])
     return Electrons.join(out)
 
 
 @dataclass(frozen=True)
-class _Sinking:
-    """Electrons on their tracks in the wall, their depths (um) and the surface's normals."""
+class _Sinking(Records):
+    """Electrons on their tracks in the housing, their depths (um) and the surface's normals."""
 
     walkers: _Walkers
     depth: Floats
     normal: Floats
 
-    def join(self, other: _Sinking) -> _Sinking:
-        """Both sets in one."""
-        return _Sinking(
-            self.walkers.join(other.walkers),
-            np.concatenate([self.depth, other.depth]),
-            np.concatenate([self.normal, other.normal]),
-        )
 
-
-def _wall_block(
+def _housing_block(
     lib: TrackLibrary, sinking: _Sinking, out: list[Electrons]
 ) -> tuple[_Sinking, tuple[Electrons, Floats, Floats]]:
     """Move all by a block: those that go on, and those that collide with depth and normal."""
@@ -522,7 +484,7 @@ def _wall_block(
     here = np.arange(len(walkers))
     emerges = ended & leaves[here, k]
     hits = ended & ~emerges & ~hopeless[here, k] & walkers.collides
-    # Most end in the wall: places are worked out for the others only.
+    # Most end in the housing: places are worked out for the others only.
     who = np.flatnonzero(emerges | hits | ~ended)
     last = k[who]
     share = np.ones(len(who))

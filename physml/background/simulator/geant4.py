@@ -1,4 +1,4 @@
-"""The Geant4 set: what cosmic rays and photons left in a slab, assembled into frames.
+"""The Geant4 set: energies that cosmic rays and photons left in a slab, assembled into frames.
 
 It is the test set. Nothing is tuned on it; the simulator of this package does not know it.
 
@@ -9,7 +9,7 @@ detector's fluctuations, noise and threshold.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from physml.io.archives import read_npz
 from physml.random import stream
 
 from ..core.detectors import DetectorSettings, load_detector
-from ..core.frames import EXPOSURE, ORIGINS, PARTICLE, PHOTON, PROTON, Frames
+from ..core.frames import ORIGINS, PARTICLE, PHOTON, PROTON, Frames, exposure_row
 from .charge import Charge, Readout, merge
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Of the far-shield set: potential that fits its spectrum (GV), stand-off and wall in mm.
+#: Of the far-shield set: potential that fits its spectrum (GV), stand-off and housing in mm.
 PHI, STANDOFF, SHIELD = 0.40, 14.775, 20.0
 _PARTICLES, _PHOTONS = "far_shield.npz", "xray.npz"
 _SHAPE = (512, 512)
@@ -66,14 +66,9 @@ class Deposited:
         """Keep the first of the sources; the exposure shrinks with their number."""
         n = min(number, len(self))
         rows = self.source < n
-        return Deposited(
-            self.source[rows],
-            self.y[rows],
-            self.x[rows],
-            self.energy[rows],
-            self.incident[:n],
-            self.exposure * n / len(self),
-        )
+        columns = {name: getattr(self, name)[rows] for name in ("source", "y", "x", "energy")}
+        seconds = self.exposure * n / len(self)
+        return replace(self, **columns, incident=self.incident[:n], exposure=seconds)
 
     def centres(self) -> tuple[Floats, Floats]:
         """Means of the pixels of each source, weighted with energy: x, y."""
@@ -105,8 +100,24 @@ def _load(path: Path, own: str, of_sources: str, more: tuple[str, ...]) -> dict[
     return found
 
 
+def _deposited(
+    columns: dict[str, NDArray[Any]], own: str, energy: Floats, incident: str, exposure: float
+) -> Deposited:
+    """Columns of a file in order of their sources."""
+    source = columns[own].astype(np.int64)
+    order = np.argsort(source, kind="stable")
+    return Deposited(
+        source[order],
+        columns["y"][order].astype(np.int64),
+        columns["x"][order].astype(np.int64),
+        energy[order],
+        columns[incident].astype(np.float64),
+        exposure,
+    )
+
+
 def read_particles(folder: str | PathLike[str]) -> Deposited:
-    """Read what primaries left.
+    """Energies that primaries left.
 
     Parameters
     ----------
@@ -130,33 +141,15 @@ def read_particles(folder: str | PathLike[str]) -> Deposited:
     inside = total - primary - outside
     inside[inside < 2e-3 * total] = 0.0
     energy = np.stack([primary, outside, inside, np.zeros_like(total)], 1)
-    source = a["prim"].astype(np.int64)
-    order = np.argsort(source, kind="stable")
-    return Deposited(
-        source[order],
-        a["y"][order].astype(np.int64),
-        a["x"][order].astype(np.int64),
-        energy[order],
-        a["eprim_MeV"].astype(np.float64),
-        float(a["exposure_s"]),
-    )
+    return _deposited(a, "prim", energy, "eprim_MeV", float(a["exposure_s"]))
 
 
 def read_photons(folder: str | PathLike[str]) -> Deposited:
-    """Read what X-rays left; see `read_particles` (``xray.npz``)."""
+    """Energies that X-rays left; see `read_particles` (``xray.npz``)."""
     a = _load(Path(folder) / _PHOTONS, "photon", "e_kev", ("kev",))
     energy = np.zeros((len(a["kev"]), len(ORIGINS)))
     energy[:, ORIGINS.index("photon")] = a["kev"]
-    source = a["photon"].astype(np.int64)
-    order = np.argsort(source, kind="stable")
-    return Deposited(
-        source[order],
-        a["y"][order].astype(np.int64),
-        a["x"][order].astype(np.int64),
-        energy[order],
-        a["e_kev"].astype(np.float64),
-        float("nan"),
-    )
+    return _deposited(a, "photon", energy, "e_kev", float("nan"))
 
 
 def assemble(
@@ -211,14 +204,9 @@ def assemble(
         x, y = photons.centres()
         table["frame"], table["energy"] = frame_x, photons.incident[chosen]
         table["x"], table["y"], table["detected"] = x[chosen], y[chosen], True
-    names = ("frame", "pixel", "energy", "source", "noise")
-    charge = Charge(*(np.concatenate([getattr(c, n) for c in pieces]) for n in names))
     readout = Readout.perfect(d)
-    charge = readout.fluctuate(merge(charge, d.ny * d.nx), rng)
-    lit = readout.measure(charge)
-    dark = readout.noise_pixels(np.arange(n_frames), charge, rng)
-    pixels = np.concatenate([lit, dark])
-    pixels = pixels[np.argsort((pixels["frame"] * d.ny + pixels["y"]) * d.nx + pixels["x"])]
+    charge = readout.fluctuate(merge(Charge.join(pieces), d.ny * d.nx), rng)
+    pixels = readout.read(charge, np.arange(n_frames), rng)
     by_photon = pixels["source"] >= len(particles)
     pixels["source"][by_photon] = -2 - (pixels["source"][by_photon] - len(particles))
     return Frames(
@@ -229,7 +217,15 @@ def assemble(
         frame_time=time,
         particles=_table(particles, frame_p),
         photons=table,
-        exposures=_exposure(d, n_frames, time, photon_rate),
+        exposures=exposure_row(
+            d.model_copy(update={"frame_time": time}),
+            n_frames,
+            phi=PHI,
+            standoff=STANDOFF,
+            shield_mm=SHIELD,
+            gain=1.0,
+            photon_rate=photon_rate,
+        ),
     )
 
 
@@ -261,30 +257,4 @@ def _table(particles: Deposited, frame: Ints) -> NDArray[Any]:
     own = np.bincount(particles.source, particles.energy[:, 0], len(particles))
     table["hit"] = own > 0
     table["x"], table["y"] = particles.centres()
-    return table
-
-
-def _exposure(
-    d: DetectorSettings, n_frames: int, frame_time: float, photon_rate: float
-) -> NDArray[Any]:
-    table = np.zeros(1, EXPOSURE)
-    values = {
-        "n_frames": n_frames,
-        "live_s": n_frames * frame_time,
-        "frame_time": frame_time,
-        "phi": PHI,
-        "standoff": STANDOFF,
-        "shield_mm": SHIELD,
-        "gain": 1.0,
-        "enc": d.enc,
-        "threshold": d.split_keV,
-        "photon_rate": photon_rate,
-        "area_cm2": d.area_cm2,
-        "ny": d.ny,
-        "nx": d.nx,
-        "pixel_um": d.pixel_um,
-        "thickness_um": d.thickness_um,
-    }
-    for name, value in values.items():
-        table[name] = value
     return table

@@ -1,8 +1,8 @@
-"""A slab of silicon in a box-shaped cavity inside a thick wall.
+"""A slab of silicon in a box-shaped cavity inside a thick housing.
 
 Axes x, y along the detector's columns and rows, z away from its readout side; the slab fills
 [0, nx p] x [0, ny p] x [0, thickness], lengths in um. The cavity leaves the stand-off free above
-and below the slab and a gap at its sides; the wall is a box around it.
+and below the slab and a gap at its sides; the housing is a box around it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Geometry:
-    """Slab, cavity and wall.
+    """Slab, cavity and housing.
 
     Attributes
     ----------
     size : ndarray, shape (3,)
         Of the slab, um.
     standoff, gap : float
-        Distance from the slab to the wall above and below it, and at its sides, um.
-    wall : float
-        Thickness of the wall, um.
+        Distance from the slab to the housing above and below it, and at its sides, um.
+    housing : float
+        Thickness of the housing, um.
     """
 
     size: Floats
     standoff: float
     gap: float
-    wall: float
+    housing: float
 
     @property
     def low(self) -> Floats:
@@ -72,16 +72,16 @@ class Geometry:
         inward[rows, axis] = np.where(upper, -1.0, 1.0)
         return position, cosine_law(inward, rng)
 
-    def wall_before(self, position: Floats, direction: Floats) -> Floats:
-        """Path through the wall of a line up to where it enters the cavity, um."""
-        return ray_box(position, -direction, self.low - self.wall, self.high + self.wall)[1]
+    def housing_before(self, position: Floats, direction: Floats) -> Floats:
+        """Path through the housing of a line up to where it enters the cavity, um."""
+        return ray_box(position, -direction, self.low - self.housing, self.high + self.housing)[1]
 
-    def wall_after(self, position: Floats, direction: Floats) -> Floats:
-        """Path through the wall from a point of its inner surface, um."""
-        return ray_box(position, direction, self.low - self.wall, self.high + self.wall)[1]
+    def housing_after(self, position: Floats, direction: Floats) -> Floats:
+        """Path through the housing from a point of its inner surface, um."""
+        return ray_box(position, direction, self.low - self.housing, self.high + self.housing)[1]
 
-    def to_wall(self, position: Floats, direction: Floats) -> Floats:
-        """Distance to the wall from within the cavity, um."""
+    def to_housing(self, position: Floats, direction: Floats) -> Floats:
+        """Distance to the housing from within the cavity, um."""
         return np.maximum(ray_box(position, direction, self.low, self.high)[1], 0.0)
 
     def to_slab(self, position: Floats, direction: Floats) -> tuple[Floats, Floats]:
@@ -90,8 +90,8 @@ class Geometry:
         missed = (far <= near) | (far <= 0)
         return np.where(missed, np.inf, near), np.where(missed, np.inf, far)
 
-    def wall_normal(self, position: Floats) -> Floats:
-        """Normals of the wall, pointing into the cavity, at points of its surface."""
+    def housing_normal(self, position: Floats) -> Floats:
+        """Normals of the housing, pointing into the cavity, at points of its surface."""
         below = np.abs(position - self.low)
         above = np.abs(position - self.high)
         distance = np.concatenate([below, above], 1)
@@ -100,7 +100,7 @@ class Geometry:
         normal[np.arange(len(face)), face % 3] = np.where(face < 3, 1.0, -1.0)
         return normal
 
-    def onto_wall(self, position: Floats) -> Floats:
+    def onto_housing(self, position: Floats) -> Floats:
         """Bring points just beyond an edge back onto the cavity's surface."""
         return np.clip(position, self.low, self.high)
 

@@ -1,9 +1,9 @@
-r"""Photons: X-rays from the mirror, and bremsstrahlung from the wall.
+r"""Photons: X-rays from the mirror, and bremsstrahlung from the housing.
 
 X-rays come in at the back of the slab and are absorbed at an exponential depth; in 4.5 % of the
 absorptions above the K edge a 1.74 keV photon leaves the atom and may leave the slab (the escape
 line). Bremsstrahlung comes from the electrons that primaries knock on all along their way through
-the wall; photons walk through wall, cavity and slab by photoelectric absorption and Compton
+the housing; photons walk through housing, cavity and slab by photoelectric absorption and Compton
 scattering (Klein and Nishina), and set electrons free in the silicon.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.records import Records
 from .electrons import Electrons
 from .geometry import Geometry, isotropic, ray_box
 from .materials import CLASSICAL_RADIUS, ELECTRON_MASS, SILICON, Material
@@ -26,7 +27,7 @@ from .tracks import HIGHEST, collision_loss, photon_rate, photon_spectrum, radia
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Photons below this are not followed: 4 keV come out of the last 10 um of the wall.
+#: Photons below this are not followed: 4 keV come out of the last 10 um of the housing.
 LOWEST = 4.0
 #: Largest number of interactions and crossings of a photon.
 _STEPS = 8
@@ -40,7 +41,7 @@ K_SHARE, K_YIELD, K_LINE = 0.92, 0.050, 1.7398
 
 
 @dataclass(frozen=True)
-class Absorbed:
+class Absorbed(Records):
     """Charge that X-rays leave.
 
     Attributes
@@ -127,12 +128,12 @@ def draw_compton(energy: Floats, rng: Generator) -> tuple[Floats, Floats]:
     return energy / (1 + energy / ELECTRON_MASS * (1 - out)), out
 
 
-# ------------------------------------------------------------------------ light from the wall
+# ------------------------------------------------------------------------ light from the housing
 
 
 @dataclass(frozen=True)
 class ThickTarget:
-    """Photons above `LOWEST` from electrons that a particle knocks on in a thick wall.
+    """Photons above `LOWEST` from electrons that a particle knocks on in a thick housing.
 
     Attributes
     ----------
@@ -166,7 +167,7 @@ def _integral(values: Floats, grid: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Light:
+class Light(Records):
     """Photons on their way.
 
     Attributes
@@ -185,21 +186,6 @@ class Light:
     owner: Ints
     safe: Floats
 
-    def __getitem__(self, rows) -> Light:
-        return Light(
-            self.energy[rows],
-            self.position[rows],
-            self.direction[rows],
-            self.owner[rows],
-            self.safe[rows],
-        )
-
-    @classmethod
-    def join(cls, parts: list[Light]) -> Light:
-        """Several sets in one."""
-        names = ("energy", "position", "direction", "owner", "safe")
-        return cls(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
     def moved(self, distance: Floats) -> Light:
         """Further along their directions, in matter."""
         return replace(
@@ -210,16 +196,16 @@ class Light:
 
 
 def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Generator) -> Light:
-    """Draw the photons that primaries make in the wall, before and behind the cavity.
+    """Draw the photons that primaries make in the housing, before and behind the cavity.
 
     They start on the primary's path (the electrons behind them go less far than the photons) and
     in all directions alike (those electrons have scattered).
     """
     p = primaries
     table = thick_target(material)
-    exit_point = p.position + geometry.to_wall(p.position, p.direction)[:, None] * p.direction
-    behind = geometry.wall_after(geometry.onto_wall(exit_point), p.direction)
-    path = np.concatenate([p.wall, behind])
+    exit_point = p.position + geometry.to_housing(p.position, p.direction)[:, None] * p.direction
+    behind = geometry.housing_after(geometry.onto_housing(exit_point), p.direction)
+    path = np.concatenate([p.path, behind])
     start = np.concatenate([p.position, exit_point])
     along = np.concatenate([-p.direction, p.direction])
     owner = np.tile(np.arange(len(p)), 2)
@@ -267,47 +253,55 @@ def _draw_photon(electron: Floats, rng: Generator) -> Floats:
     return out
 
 
-def convert(geometry: Geometry, wall: Material, light: Light, rng: Generator) -> Electrons:
-    """Follow photons from within the wall; electrons that they set free in the slab.
+def convert(geometry: Geometry, housing: Material, light: Light, rng: Generator) -> Electrons:
+    """Follow photons from within the housing; electrons that they set free in the slab.
 
     A photoelectron and the Auger electrons with it count as one electron with all the energy.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    housing : Material
+        Of the housing.
+    light : Light
+    rng : Generator
     """
-    electrons: list[Electrons] = []
-    in_wall = np.ones(len(light.energy), bool)
-    outer_low, outer_high = geometry.low - geometry.wall, geometry.high + geometry.wall
+    electrons = [Electrons.none()]
+    in_housing = np.ones(len(light), bool)
+    outer_low, outer_high = geometry.low - geometry.housing, geometry.high + geometry.housing
     for _ in range(_STEPS):
-        if len(light.energy) == 0:
+        if len(light) == 0:
             break
-        walled = light[in_wall]
-        # A photon in the wall scatters, is absorbed, or reaches the cavity or the outside.
-        near, far = ray_box(walled.position, walled.direction, geometry.low, geometry.high)
+        held = light[in_housing]
+        # A photon in the housing scatters, is absorbed, or reaches the cavity or the outside.
+        near, far = ray_box(held.position, held.direction, geometry.low, geometry.high)
         meets = (far > near) & (far > 1e-3)
-        outside = ray_box(walled.position, walled.direction, outer_low, outer_high)[1]
+        outside = ray_box(held.position, held.direction, outer_low, outer_high)[1]
         reach = np.where(meets, np.maximum(near, 0.0), outside)
         n = len(near)
-        scatters_at = rng.exponential(size=n) / compton_coefficient(wall, walled.energy)
-        absorbed_at = walled.safe + rng.exponential(size=n) / wall.photoelectric(walled.energy)
+        scatters_at = rng.exponential(size=n) / compton_coefficient(housing, held.energy)
+        absorbed_at = held.safe + rng.exponential(size=n) / housing.photoelectric(held.energy)
         scatters = (scatters_at < reach) & (scatters_at < absorbed_at)
         enters = meets & (reach < scatters_at) & (reach < absorbed_at)
-        scattered = walled[scatters].moved(scatters_at[scatters])
+        scattered = held[scatters].moved(scatters_at[scatters])
         energy, cosine = draw_compton(scattered.energy, rng)
         turned = turn(scattered.direction, cosine, rng)
         scattered = replace(scattered, energy=energy, direction=turned)
-        crossing = Light.join([walled[enters].moved(reach[enters]), light[~in_wall]])
+        crossing = Light.join([held[enters].moved(reach[enters]), light[~in_housing]])
         passed, again, born = _through_slab(geometry, crossing, rng)
         electrons.append(born)
-        # What crossed the cavity starts in the wall next, what scattered in the slab does not.
+        # What crossed the cavity starts in the housing next, what scattered in the slab does not.
         light = Light.join([scattered, passed, again])
-        in_wall = np.arange(len(light.energy)) < len(scattered.energy) + len(passed.energy)
+        in_housing = np.arange(len(light)) < len(scattered) + len(passed)
         keep = light.energy > LOWEST
-        light, in_wall = light[keep], in_wall[keep]
+        light, in_housing = light[keep], in_housing[keep]
     return Electrons.join(electrons)
 
 
 def _through_slab(
     geometry: Geometry, light: Light, rng: Generator
 ) -> tuple[Light, Light, Electrons]:
-    """Photons in the cavity: those that reach the wall, those scattered in the slab, electrons."""
+    """Photons of the cavity that reach the housing, those scattered in the slab, electrons."""
     near, far = geometry.to_slab(light.position, light.direction)
     near = np.maximum(near, 0.0)
     crosses = np.isfinite(far)
@@ -318,7 +312,7 @@ def _through_slab(
     free = rng.exponential(size=len(total)) / total
     stops = free < length
     hit = light[stops].moved((near + free)[stops])
-    absorbed = rng.random(len(hit.energy)) * total[stops] < photo[stops]
+    absorbed = rng.random(len(hit)) * total[stops] < photo[stops]
     energy, cosine = draw_compton(hit.energy, rng)
     # The electron's direction follows from momentum.
     turned = turn(hit.direction, cosine, rng)
@@ -330,6 +324,6 @@ def _through_slab(
     born = Electrons(np.maximum(given, 1e-6), hit.position, direction, hit.owner, np.ones(n, bool))
     again = replace(hit, energy=energy, direction=turned)[~absorbed]
     passing = light[~stops]
-    # A hair beyond the surface, so that the photon is in the wall.
-    passed = passing.moved(geometry.to_wall(passing.position, passing.direction) + 1e-2)
+    # A hair beyond the surface, so that the photon is in the housing.
+    passed = passing.moved(geometry.to_housing(passing.position, passing.direction) + 1e-2)
     return passed, again, born

@@ -1,4 +1,4 @@
-r"""Cosmic rays: spectrum at a level of solar modulation, arrival, passage through the wall.
+r"""Cosmic rays: spectrum at a level of solar modulation, arrival, passage through the housing.
 
 Force field (Gleeson and Axford 1968) with Vos and Potgieter's (2015, ApJ 815, 119) local spectrum:
 
@@ -15,6 +15,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.frames import HELIUM, PROTON
+from ..core.records import Records
 from .geometry import Geometry
 from .materials import PROTON_MASS, Material
 from .protons import ranges
@@ -72,7 +73,7 @@ def draw_energies(phi: float, above: float, number: int, rng: Generator) -> Floa
 
 
 @dataclass(frozen=True)
-class Primaries:
+class Primaries(Records):
     """Particles that enter the cavity, sorted by time.
 
     Attributes
@@ -82,11 +83,11 @@ class Primaries:
     kind : ndarray of uint8
         `PROTON` or `HELIUM`.
     outside, energy : ndarray
-        Kinetic energy per nucleon before the wall and in the cavity, keV.
+        Kinetic energy per nucleon before the housing and in the cavity, keV.
     position, direction : ndarray, shape (n, 3)
         Where they enter the cavity (um), and unit vectors.
-    wall : ndarray
-        Path through the wall before, um.
+    path : ndarray
+        Path through the housing before, um.
     """
 
     time: Floats
@@ -95,11 +96,7 @@ class Primaries:
     energy: Floats
     position: Floats
     direction: Floats
-    wall: Floats
-
-    def __len__(self) -> int:
-        """Number of particles."""
-        return len(self.time)
+    path: Floats
 
     @property
     def charge2(self) -> Floats:
@@ -108,10 +105,15 @@ class Primaries:
 
 
 def entering_rate(geometry: Geometry, material: Material, phi: float, helium: float) -> float:
-    """Particles a second that cross the cavity's box with an energy that passes the wall head on.
+    """Particles a second that enter the cavity with an energy that passes the housing head on.
 
     Parameters
     ----------
+    geometry : Geometry
+    material : Material
+        Of the housing.
+    phi : float
+        Modulation potential, GV.
     helium : float
         Helium nuclei over protons, by number at the same energy per nucleon.
     """
@@ -119,8 +121,8 @@ def entering_rate(geometry: Geometry, material: Material, phi: float, helium: fl
 
 
 def _least(geometry: Geometry, material: Material) -> float:
-    """Energy in GeV that is needed to pass the wall head on."""
-    return max(float(ranges(material).energy(geometry.wall)) / 1e6, LOWEST)
+    """Energy in GeV that is needed to pass the housing head on."""
+    return max(float(ranges(material).energy(geometry.housing)) / 1e6, LOWEST)
 
 
 def draw_primaries(
@@ -131,27 +133,27 @@ def draw_primaries(
     live: float,
     rng: Generator,
 ) -> Primaries:
-    """Draw all particles that enter the cavity in a time in seconds.
+    """Draw all particles that enter the cavity in some time.
 
-    Those whose range ends in the wall are left out: what they set free there does not come far
+    Those whose range ends in the housing are left out: what they set free there does not come far
     (protons below 70 MeV, for 2 cm of aluminium, knock on electrons of at most 160 keV).
+
+    Parameters
+    ----------
+    geometry, material, phi, helium
+        See `entering_rate`.
+    live : float
+        s.
+    rng : Generator
     """
     number = int(rng.poisson(entering_rate(geometry, material, phi, helium) * live))
     position, direction = geometry.lines(number, rng)
     outside = draw_energies(phi, _least(geometry, material), number, rng) * 1e6
     kind = np.where(rng.random(number) * (1 + helium) < helium, HELIUM, PROTON).astype(np.uint8)
     time = np.sort(rng.random(number)) * live
-    wall = geometry.wall_before(position, direction)
+    path = geometry.housing_before(position, direction)
     table = ranges(material)
     # Helium has the range of a proton of its energy per nucleon.
-    energy = table.energy(table.range(outside) - wall)
-    through = energy > 1e3
-    return Primaries(
-        time[through],
-        kind[through],
-        outside[through],
-        energy[through],
-        position[through],
-        direction[through],
-        wall[through],
-    )
+    energy = table.energy(table.range(outside) - path)
+    drawn = Primaries(time, kind, outside, energy, position, direction, path)
+    return drawn[energy > 1e3]

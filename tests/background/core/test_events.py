@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes.background_events import PATTERNS, draw, frames_of, padded, with_truth
 
-from physml.background.core.clusters import CLUSTER, nearest_particle
+from physml.background.core.clusters import CLUSTER
 from physml.background.core.events import (
     BORDER,
     EVENT,
@@ -15,6 +15,7 @@ from physml.background.core.events import (
     SATURATED,
     find_events,
     frames_to_sparse,
+    nearest_particle,
     truth,
 )
 from physml.background.core.frames import PIXEL, Frames

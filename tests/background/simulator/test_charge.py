@@ -70,7 +70,7 @@ def test_shares_of_a_cloud(name: str) -> None:
     d = load_detector(name)
     position = np.array([10.3, 10.5, 11.0]) * d.pixel_um
     width = d.width(np.array([0.0, d.thickness_um, d.thickness_um]))
-    first, shares = cut(d, position, width, 1)
+    first, shares = cut(d.pixel_um, position, width)
     np.testing.assert_allclose(shares.sum(1), 1)
     assert (shares >= 0).all()
     centre = ((first[:, None] + np.arange(shares.shape[1]) + 0.5) * shares).sum(1)

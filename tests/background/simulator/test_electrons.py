@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from physml.background.simulator.electrons import Electrons, through_slab, through_wall
+from physml.background.simulator.electrons import Electrons, through_housing, through_slab
 from physml.background.simulator.materials import ALUMINIUM, ELECTRON_MASS, SILICON
 from physml.background.simulator.tracks import (
     HARD_LOSS,
@@ -36,7 +36,7 @@ def reflect(energy: float, cosine: float, seed: int, number: int = 6000) -> floa
     e = beam(energy, number, cosine)
     normal = np.tile([0.0, 0.0, -1.0], (number, 1))
     rng = np.random.default_rng(seed)
-    out = through_wall(library(ALUMINIUM), np.zeros(number), normal, e, rng)
+    out = through_housing(library(ALUMINIUM), np.zeros(number), normal, e, rng)
     # By convention without the slow secondaries, and with each electron once.
     return len(np.unique(out.owner[out.energy > 0.05 * energy])) / number
 
@@ -154,7 +154,7 @@ def test_electrons_come_out_of_the_wall_only_outwards() -> None:
     normal = np.tile([0.0, 0.0, -1.0], (n, 1))
     e = beam(200.0, n)
     deep = Electrons(e.energy, e.position + np.array([0, 0, 20.0]), e.direction, e.owner, e.inside)
-    out = through_wall(library(ALUMINIUM), np.full(n, 20.0), normal, deep, rng)
+    out = through_housing(library(ALUMINIUM), np.full(n, 20.0), normal, deep, rng)
     assert len(out) > 50
     assert (out.direction[:, 2] < 0).all()
     assert (out.energy < 200).all()
@@ -170,7 +170,7 @@ def test_beyond_their_range_nothing_comes_out() -> None:
     )
     normal = np.tile([0.0, 0.0, -1.0], (n, 1))
     rng = np.random.default_rng(9)
-    assert len(through_wall(library(ALUMINIUM), np.full(n, reach), normal, deep, rng)) == 0
+    assert len(through_housing(library(ALUMINIUM), np.full(n, reach), normal, deep, rng)) == 0
 
 
 def test_turning_keeps_lengths_and_angles() -> None:

@@ -8,7 +8,7 @@ import pytest
 from physml.background.core.events import Found, find_events, truth
 from physml.background.core.frames import Frames, check, concatenate
 from physml.background.settings import ConditionsPrior, SimulateSettings
-from physml.background.simulate import simulate_exposure
+from physml.background.simulator.exposure import simulate_exposure
 from physml.background.simulator.geant4 import Deposited, assemble, read_particles, read_photons
 from physml.exceptions import InputError
 

@@ -66,7 +66,7 @@ def test_crossings_of_the_slab_per_area(sample) -> None:
     area = SIZE[0] * SIZE[1] * 1e-8
     rate = len(struck.row) / LIVE / area
     # 2 pi I of those that have the energy to pass the wall; the Geant4 run has 2.23.
-    least = float(ranges(ALUMINIUM).energy(FAR.wall)) / 1e6
+    least = float(ranges(ALUMINIUM).energy(FAR.housing)) / 1e6
     assert rate == pytest.approx(2 * np.pi * intensity(0.4, least), rel=0.015)
 
 
@@ -98,8 +98,8 @@ def test_the_wall_takes_its_toll(sample) -> None:
     slow = sample.outside < 150e3
     table = ranges(ALUMINIUM)
     lost = table.range(sample.outside[slow]) - table.range(sample.energy[slow])
-    np.testing.assert_allclose(lost, sample.wall[slow], rtol=1e-3)
-    assert sample.wall.min() >= FAR.wall * (1 - 1e-9)
+    np.testing.assert_allclose(lost, sample.path[slow], rtol=1e-3)
+    assert sample.path.min() >= FAR.housing * (1 - 1e-9)
 
 
 def test_helium_is_a_share_of_the_protons() -> None:

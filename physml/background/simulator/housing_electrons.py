@@ -1,16 +1,16 @@
-r"""Electrons that particles set free in the wall around the detector, and their flights.
+r"""Electrons that particles set free in the housing around the detector, and their flights.
 
-A particle that crosses the wall's surface at an angle with cosine c knocks on electrons all along
-its path. One of energy T can come out only from a depth of less than its range R(T), so that only
+A particle that crosses the housing's surface at an angle with cosine c knocks on electrons all
+along its path. One of energy T comes out only from a depth of less than its range R(T), so that
 
     N = (xi' / c) int R(T) / T^2 dT
 
-of them (about 0.3 a crossing) have to be drawn and followed; the rest cannot come out, and leaving
-them out is exact. Their angles and depths follow from the kinematics of the collision, their
-energies and directions at the surface from the walk through the wall (electrons.py). The same
-holds for fast electrons that cross the surface.
+only of them (about 0.3 a crossing) have to be drawn and followed; the rest cannot come out, and
+leaving them out is exact. Their angles and depths follow from the kinematics of the collision,
+their energies and directions at the surface from the walk through the housing (electrons.py). The
+same holds for fast electrons that cross the surface.
 
-What comes out flies straight to the slab or to another wall, and so on, until it stops.
+What comes out flies straight to the slab or to another side of the housing, until it stops.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .electrons import STEP, Deposits, Electrons, through_slab, through_wall
+from ..core.records import Records
+from .electrons import STEP, Deposits, Electrons, through_housing, through_slab
 from .geometry import Geometry
 from .materials import ELECTRON_MASS, Material
 from .primaries import Primaries
@@ -40,11 +41,20 @@ _GRAZING = 1e-3
 
 
 @dataclass(frozen=True)
-class Shell:
-    """Wall and slab with their electron tracks; `step` as in `through_slab`."""
+class Setup:
+    """Housing and slab of one exposure, with the electron tracks of their materials.
+
+    Attributes
+    ----------
+    geometry : Geometry
+    housing, slab : TrackLibrary
+        Of their materials.
+    step : float
+        See `through_slab`, um.
+    """
 
     geometry: Geometry
-    wall: TrackLibrary
+    housing: TrackLibrary
     slab: TrackLibrary
     step: float = STEP
 
@@ -63,7 +73,7 @@ def _reach(material: Material) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Crossings:
-    """Charged particles that cross the wall's surface.
+    """Charged particles that cross the housing's surface.
 
     Attributes
     ----------
@@ -73,9 +83,9 @@ class Crossings:
     largest, beta2 : ndarray
         Largest energy that is knocked on (keV), velocity squared over c squared.
     path : ndarray
-        Length in the wall, um.
+        Length in the housing, um.
     leaving : ndarray of bool
-        It comes out of the wall (else it goes in).
+        It comes out of the housing (else it goes in).
     owner : ndarray of int
     inside : ndarray of bool
     """
@@ -92,47 +102,38 @@ class Crossings:
 
 
 @dataclass(frozen=True)
-class InWall:
-    """Electrons in the wall: how deep below its surface (um), and that surface's normal."""
+class InHousing(Records):
+    """Electrons in the housing: how deep below its surface (um), and that surface's normal."""
 
     electrons: Electrons
     depth: Floats
     normal: Floats
 
-    @classmethod
-    def join(cls, parts: list[InWall]) -> InWall:
-        """Several sets in one."""
-        return cls(
-            Electrons.join([p.electrons for p in parts]),
-            np.concatenate([p.depth for p in parts]),
-            np.concatenate([p.normal for p in parts]),
-        )
-
 
 def set_free(
-    shell: Shell,
+    setup: Setup,
     crossings: Crossings,
     cosine: Callable[[Floats, Ints], Floats],
     rng: Generator,
-) -> InWall:
-    """Electrons knocked on by particles that cross the wall's surface, which may come out of it.
+) -> InHousing:
+    """Electrons that particles knock on where they cross the surface, and which may come out.
 
     Parameters
     ----------
-    shell : Shell
+    setup : Setup
     crossings : Crossings
     cosine : callable
         (transfers, rows of the crossings) -> cosines between particle and electron.
     rng : Generator
     """
     c = crossings
-    normal = shell.geometry.wall_normal(c.position)
+    normal = setup.geometry.housing_normal(c.position)
     steep = np.maximum(np.abs((normal * c.direction).sum(1)), _GRAZING)
-    grid, table = _reach(shell.wall.material)
+    grid, table = _reach(setup.housing.material)
     total = np.interp(np.log(np.clip(c.largest, CUT, HIGHEST)), grid, table)
     row = np.repeat(np.arange(len(c.xi)), rng.poisson(c.xi / steep * total))
     transfer = np.exp(np.interp(rng.random(len(row)) * total[row], table, grid))
-    depth = rng.random(len(row)) * shell.wall.range_of(transfer)
+    depth = rng.random(len(row)) * setup.housing.range_of(transfer)
     along = depth / steep[row]
     happens = rng.random(len(row)) < 1 - c.beta2[row] * transfer / c.largest[row]
     happens &= along < c.path[row]
@@ -145,32 +146,32 @@ def set_free(
         c.owner[row],
         c.inside[row],
     )
-    return InWall(electrons, depth, normal[row])
+    return InHousing(electrons, depth, normal[row])
 
 
-def by_nuclei(shell: Shell, primaries: Primaries, rng: Generator) -> InWall:
+def by_nuclei(setup: Setup, primaries: Primaries, rng: Generator) -> InHousing:
     """Electrons set free by protons and helium nuclei where they enter and leave the cavity."""
-    g, p = shell.geometry, primaries
-    way_out = g.to_wall(p.position, p.direction)[:, None] * p.direction
-    exit_point = g.onto_wall(p.position + way_out)
+    g, p = setup.geometry, primaries
+    way_out = g.to_housing(p.position, p.direction)[:, None] * p.direction
+    exit_point = g.onto_housing(p.position + way_out)
     energy = np.tile(p.energy, 2)
     n = len(p)
     crossings = Crossings(
         np.concatenate([p.position, exit_point]),
         np.tile(p.direction, (2, 1)),
-        shell.wall.material.xi_rate / beta_squared(energy) * np.tile(p.charge2, 2),
+        setup.housing.material.xi_rate / beta_squared(energy) * np.tile(p.charge2, 2),
         largest_transfer(energy),
         beta_squared(energy),
-        np.concatenate([p.wall, g.wall_after(exit_point, p.direction)]),
+        np.concatenate([p.path, g.housing_after(exit_point, p.direction)]),
         np.arange(2 * n) < n,
         np.tile(np.arange(n), 2),
         np.zeros(2 * n, bool),
     )
-    return set_free(shell, crossings, lambda t, row: delta_cosine(energy[row], t), rng)
+    return set_free(setup, crossings, lambda t, row: delta_cosine(energy[row], t), rng)
 
 
-def by_electrons(shell: Shell, electrons: Electrons, leaving: bool, rng: Generator) -> InWall:
-    """Slow electrons set free by electrons that cross the wall's surface.
+def by_electrons(setup: Setup, electrons: Electrons, leaving: bool, rng: Generator) -> InHousing:
+    """Slow electrons set free by electrons that cross the housing's surface.
 
     Collisions above `HARD_LOSS` are part of the electrons' own walk.
     """
@@ -178,10 +179,10 @@ def by_electrons(shell: Shell, electrons: Electrons, leaving: bool, rng: Generat
     crossings = Crossings(
         electrons.position,
         electrons.direction,
-        shell.wall.material.xi_rate / beta_squared(e, ELECTRON_MASS),
+        setup.housing.material.xi_rate / beta_squared(e, ELECTRON_MASS),
         np.minimum(HARD_LOSS, 0.5 * e),
         np.zeros(len(e)),  # the factor 1 - beta^2 T / T_max is that of heavy particles
-        shell.wall.range_of(e),
+        setup.housing.range_of(e),
         np.full(len(e), leaving),
         electrons.owner,
         electrons.inside,
@@ -192,12 +193,12 @@ def by_electrons(shell: Shell, electrons: Electrons, leaving: bool, rng: Generat
         square = transfer * (e[row] + m2) / (e[row] * (transfer + m2))
         return np.sqrt(np.minimum(square, 1.0))
 
-    return set_free(shell, crossings, cosine, rng)
+    return set_free(setup, crossings, cosine, rng)
 
 
 @dataclass(frozen=True)
 class Arrivals:
-    """What electrons that came through the cavity left in the slab.
+    """Electrons that came through the cavity into the slab, and what they left there.
 
     Attributes
     ----------
@@ -217,23 +218,22 @@ class Arrivals:
     left: Floats
 
 
-def fly(shell: Shell, flying: Electrons, in_wall: InWall, rng: Generator) -> Arrivals:
-    """Follow electrons through wall and cavity until they stop, in the slab or in the wall.
+def fly(setup: Setup, flying: Electrons, in_housing: InHousing, rng: Generator) -> Arrivals:
+    """Follow electrons through housing and cavity until they stop, in the slab or in the housing.
 
     Parameters
     ----------
-    shell : Shell
+    setup : Setup
     flying : Electrons
         In the cavity or on one of its surfaces, heading into it.
-    in_wall : InWall
+    in_housing : InHousing
     rng : Generator
     """
-    g = shell.geometry
-    deposits: list[Deposits] = []
-    entered: list[Electrons] = []
-    losses: list[Floats] = []
+    g = setup.geometry
+    deposits, entered = [Deposits.none()], [Electrons.none()]
+    losses = [np.zeros(0)]
     for _ in range(FLIGHTS):
-        if len(flying) + len(in_wall.electrons) == 0:
+        if len(flying) + len(in_housing) == 0:
             break
         near, far = g.to_slab(flying.position, flying.direction)
         # What has just left the slab touches it still, to rounding.
@@ -244,19 +244,19 @@ def fly(shell: Shell, flying: Electrons, in_wall: InWall, rng: Generator) -> Arr
         entered.append(arriving)
         # Numbers stand in for owners, so that each arrival's own deposits are known.
         numbered = replace(arriving, owner=np.arange(len(arriving)))
-        there, left = through_slab(shell.slab, g.size, numbered, rng, shell.step)
+        there, left = through_slab(setup.slab, g.size, numbered, rng, setup.step)
         losses.append(np.bincount(there.owner, there.energy, len(arriving)).astype(np.float64))
         deposits.append(replace(there, owner=arriving.owner[there.owner]))
         left = replace(left, owner=arriving.owner[left.owner])
-        distance = g.to_wall(going.position, going.direction)
+        distance = g.to_housing(going.position, going.direction)
         at = going.position + distance[:, None] * going.direction
-        going = replace(going, position=g.onto_wall(at))
-        normal = g.wall_normal(going.position)
-        knocked = by_electrons(shell, going, False, rng)
-        walled = InWall.join([InWall(going, np.zeros(len(going)), normal), knocked, in_wall])
-        back = through_wall(shell.wall, walled.depth, walled.normal, walled.electrons, rng)
-        back = replace(back, position=g.onto_wall(back.position))
-        in_wall = by_electrons(shell, back, True, rng)
+        going = replace(going, position=g.onto_housing(at))
+        normal = g.housing_normal(going.position)
+        knocked = by_electrons(setup, going, False, rng)
+        held = InHousing.join([InHousing(going, np.zeros(len(going)), normal), knocked, in_housing])
+        back = through_housing(setup.housing, held.depth, held.normal, held.electrons, rng)
+        back = replace(back, position=g.onto_housing(back.position))
+        in_housing = by_electrons(setup, back, True, rng)
         flying = Electrons.join([left, back])
     arrived = Electrons.join(entered)
     return Arrivals(
@@ -264,5 +264,5 @@ def fly(shell: Shell, flying: Electrons, in_wall: InWall, rng: Generator) -> Arr
         arrived.owner,
         arrived.energy,
         arrived.position,
-        np.concatenate([*losses, np.zeros(0)]),
+        np.concatenate(losses),
     )

@@ -8,10 +8,10 @@ import pytest
 from physml.background.simulator.deposits import hits
 from physml.background.simulator.electrons import Electrons
 from physml.background.simulator.geometry import Geometry, cosine_law, ray_box
+from physml.background.simulator.housing_electrons import Setup, by_nuclei, fly
 from physml.background.simulator.materials import ALUMINIUM, SILICON
 from physml.background.simulator.primaries import draw_primaries
 from physml.background.simulator.tracks import library
-from physml.background.simulator.wall_electrons import Shell, by_nuclei, fly
 
 SIZE = np.array([66_560.0, 66_560.0, 450.0])
 AREA = SIZE[0] * SIZE[1] * 1e-8
@@ -27,10 +27,10 @@ class Run:
     def __init__(self, standoff: float, live: float) -> None:
         self.live = live
         geometry = Geometry(SIZE, standoff, 11_720.0, 20_000.0)
-        shell = Shell(geometry, library(ALUMINIUM), library(SILICON))
+        setup = Setup(geometry, library(ALUMINIUM), library(SILICON))
         rng = np.random.default_rng(11)
         primaries = draw_primaries(geometry, ALUMINIUM, 0.4, 0.0, live, rng)
-        self.arrivals = fly(shell, Electrons.none(), by_nuclei(shell, primaries, rng), rng)
+        self.arrivals = fly(setup, Electrons.none(), by_nuclei(setup, primaries, rng), rng)
         struck = hits(geometry, primaries)
         row = np.full(len(primaries), -1)
         row[struck.row] = np.arange(len(struck.row))
@@ -107,5 +107,5 @@ def test_wall_thickness_along_a_line() -> None:
     g = Geometry(SIZE, 1000.0, 1000.0, 20_000.0)
     start = np.array([[3e4, 3e4, g.high[2]]])
     straight, slant = np.array([[0, 0, -1.0]]), np.array([[0.6, 0, -0.8]])
-    assert g.wall_before(start, straight)[0] == pytest.approx(20_000)
-    assert g.wall_before(start, slant)[0] == pytest.approx(25_000)
+    assert g.housing_before(start, straight)[0] == pytest.approx(20_000)
+    assert g.housing_before(start, slant)[0] == pytest.approx(25_000)

@@ -1,0 +1,1 @@
+"""What cleaning an observation gives, and its files and pictures."""
