@@ -56,24 +56,3 @@ def seed_sequence(seed: int, stage: str, index: int) -> np.random.SeedSequence:
 def stream(seed: int, stage: str, index: int) -> np.random.Generator:
     """Random generator of one sample; see `seed_sequence` for the arguments."""
     return np.random.default_rng(seed_sequence(seed, stage, index))
-
-
-def as_generator(
-    seed: int | np.random.SeedSequence | np.random.Generator | None,
-) -> np.random.Generator:
-    """Make a generator from what a caller has; a generator is passed through, and so shared.
-
-    None draws fresh entropy from the operating system.
-
-    Raises
-    ------
-    TypeError
-        For anything else, booleans included.
-    """
-    if isinstance(seed, np.random.Generator):
-        return seed
-    if isinstance(seed, bool) or not (
-        seed is None or isinstance(seed, (int, np.integer, np.random.SeedSequence))
-    ):
-        raise TypeError(f"seed must be an int, SeedSequence, Generator or None, not {seed!r}")
-    return np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physml.random import STAGES, as_generator, seed_sequence, stream
+from physml.random import STAGES, seed_sequence, stream
 
 
 def test_streams_do_not_depend_on_order_or_company() -> None:
@@ -54,16 +54,3 @@ def test_known_values() -> None:
 def test_bad_arguments(seed: int, stage: str, index: int, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         stream(seed, stage, index)
-
-
-def test_as_generator() -> None:
-    sequence = np.random.SeedSequence(5)
-    by_int = as_generator(5).random(3)
-    np.testing.assert_array_equal(as_generator(np.int64(5)).random(3), by_int)
-    np.testing.assert_array_equal(as_generator(sequence).random(3), by_int)
-    mine = np.random.default_rng(1)
-    assert as_generator(mine) is mine
-    assert (as_generator(None).random(3) != as_generator(None).random(3)).any()
-    for bad in (True, "5", 1.0, [1]):
-        with pytest.raises(TypeError, match="seed must be"):
-            as_generator(bad)

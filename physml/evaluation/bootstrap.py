@@ -108,19 +108,6 @@ def bootstrap_sums(
     return percentile_interval(float(value), np.concatenate(drawn), level)
 
 
-def bootstrap_mean(
-    values: np.ndarray,
-    *,
-    rng: np.random.Generator,
-    replicas: int = REPLICAS,
-    level: float = LEVEL,
-) -> Interval:
-    """Interval of the mean of one value an image, shape (n,)."""
-    values = np.asarray(values, dtype=np.float64)
-    pairs = np.column_stack([values, np.ones_like(values)])
-    return bootstrap_sums(pairs, _ratio, rng=rng, replicas=replicas, level=level)
-
-
 def bootstrap_ratio(
     numerator: np.ndarray,
     denominator: np.ndarray,
@@ -129,13 +116,20 @@ def bootstrap_ratio(
     replicas: int = REPLICAS,
     level: float = LEVEL,
 ) -> Interval:
-    """Interval of sum(numerator) / sum(denominator), each with one number an image."""
+    """Interval of sum(numerator) / sum(denominator).
+
+    Parameters
+    ----------
+    numerator, denominator : (n,) array
+        One number an image.
+    rng : numpy.random.Generator
+    replicas : int
+    level : float
+    """
     pairs = np.column_stack([numerator, denominator])
-    return bootstrap_sums(pairs, _ratio, rng=rng, replicas=replicas, level=level)
-
-
-def _ratio(sums: np.ndarray) -> np.ndarray:
-    return sums[..., 0] / sums[..., 1]
+    return bootstrap_sums(
+        pairs, lambda s: s[..., 0] / s[..., 1], rng=rng, replicas=replicas, level=level
+    )
 
 
 def repeated_quantile(
@@ -169,46 +163,3 @@ def repeated_quantile(
         ends.append(values[np.minimum(rank, len(values) - 1)])
     result = ends[0] + (place - below) * (ends[1] - ends[0])
     return np.where(total > 0, result, np.nan)
-
-
-def bootstrap_quantiles(
-    values: np.ndarray,
-    images: np.ndarray,
-    probabilities: tuple[float, ...],
-    combine: Statistic,
-    *,
-    rng: np.random.Generator,
-    n_images: int | None = None,
-    replicas: int = REPLICAS,
-    level: float = LEVEL,
-) -> Interval:
-    """Interval of a function of quantiles of values of which an image may have none or many.
-
-    Parameters
-    ----------
-    values : (n,) array
-        E.g. the ratios of found and true radius of all matched cavities.
-    images : (n,) int array
-        The image each value comes from, in [0, n_images).
-    probabilities : tuple of float
-        E.g. ``(0.5,)`` for the median, ``(0.16, 0.84)`` for the scatter.
-    combine : callable
-        From quantiles of shape (..., q) to values of shape (...), e.g.
-        ``lambda q: (q[..., 1] - q[..., 0]) / 2``.
-    rng : numpy.random.Generator
-    n_images : int, optional
-        Also counts images without values; default: up to the highest in ``images``.
-    replicas : int
-    level : float
-    """
-    values, images = np.asarray(values, dtype=np.float64), np.asarray(images)
-    if values.size == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    order = np.argsort(values, kind="stable")
-    values, images = values[order], images[order]
-    n = int(images.max()) + 1 if n_images is None else n_images
-    wanted = np.asarray(probabilities)
-    value = combine(repeated_quantile(values, np.ones(len(values)), wanted))
-    chunks = resampling_weights(n, replicas, rng, columns=4 * len(values) * len(wanted))
-    drawn = [combine(repeated_quantile(values, w[:, images], wanted)) for w in chunks]
-    return percentile_interval(float(value), np.concatenate(drawn), level)

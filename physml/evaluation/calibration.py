@@ -1,21 +1,20 @@
-"""Whether probabilities mean what they say, and how they can be made to."""
+"""Calibration of probabilities and of errors: how far off they are, and how to set them right."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit, ndtri
+from numpy.typing import ArrayLike
+from scipy.special import expit, ndtri
 
 BINS = 20
-# Pixels below this are background that nobody would look at. In a map that is 95 % sky they
-# would hide any miscalibration of the rest: their own calibration error is next to nothing.
+#: Pixels below this are background that nobody would look at. In a map that is 95 % sky they
+#: would hide any miscalibration of the rest: their own calibration error is next to nothing.
 FOREGROUND = 0.05
 
 
-def wilson(successes: np.ndarray, trials: np.ndarray, level: float = 0.68) -> np.ndarray:
+def wilson(successes: ArrayLike, trials: ArrayLike, level: float = 0.68) -> np.ndarray:
     """Wilson's score interval of a binomial fraction (Wilson 1927).
 
     Parameters
@@ -27,16 +26,13 @@ def wilson(successes: np.ndarray, trials: np.ndarray, level: float = 0.68) -> np
     Returns
     -------
     (..., 2) array
-        Low and high end, in [0, 1]; NaN for no trials.
+        Low and high end; 0 and 1 without trials.
     """
-    k, n = np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64)
-    z = ndtri((1 + level) / 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = k / n
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    ends = np.stack([centre - half, centre + half], axis=-1)
-    return np.clip(ends, 0.0, 1.0)
+    from astropy.stats import binom_conf_interval
+
+    k, n = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
+    ends = binom_conf_interval(k, np.maximum(n, 1), level, interval="wilson")
+    return np.where(n[..., None] > 0, np.moveaxis(np.asarray(ends), 0, -1), (0.0, 1.0))
 
 
 class Reliability:
@@ -57,7 +53,6 @@ class Reliability:
         self.count = np.zeros(bins)
         self.sum_probability = np.zeros(bins)
         self.sum_outcome = np.zeros(bins)
-        self.sum_squared_error = np.zeros(bins)
 
     def add(
         self, probability: np.ndarray, outcome: np.ndarray, where: np.ndarray | None = None
@@ -90,14 +85,13 @@ class Reliability:
         self.count += np.bincount(index, minlength=self.bins)
         self.sum_probability += np.bincount(index, p, minlength=self.bins)
         self.sum_outcome += np.bincount(index, y, minlength=self.bins)
-        self.sum_squared_error += np.bincount(index, (p - y) ** 2, minlength=self.bins)
 
     def __add__(self, other: Reliability) -> Reliability:
         """Combine two streams, e.g. of two workers."""
         if self.bins != other.bins:
             raise ValueError(f"cannot add {self.bins} bins and {other.bins} bins")
         total = Reliability(self.bins)
-        for name in ("count", "sum_probability", "sum_outcome", "sum_squared_error"):
+        for name in ("count", "sum_probability", "sum_outcome"):
             setattr(total, name, getattr(self, name) + getattr(other, name))
         return total
 
@@ -129,21 +123,6 @@ class Reliability:
     def ece(self, above: float = 0.0) -> float:
         """Return the expected calibration error; see `calibration_error`."""
         return float(calibration_error(self.sums, above))
-
-    def foreground_ece(self) -> float:
-        """Return the expected calibration error of the predictions from `FOREGROUND` on."""
-        return self.ece(FOREGROUND)
-
-    def mce(self, above: float = 0.0) -> float:
-        """Largest calibration error of any filled bin from ``above`` on."""
-        first = _first_bin(self.bins, above)
-        gaps = np.abs(self.predicted - self.observed)[first:]
-        return float(np.nanmax(gaps)) if np.isfinite(gaps).any() else float("nan")
-
-    def brier(self) -> float:
-        """Mean squared difference of probability and outcome."""
-        total = self.count.sum()
-        return float(self.sum_squared_error.sum() / total) if total else float("nan")
 
 
 def _first_bin(bins: int, above: float) -> int:
@@ -182,45 +161,23 @@ def calibration_error(sums: np.ndarray, above: float = 0.0) -> np.ndarray:
 # ------------------------------------------------------------------------- recalibration
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """Recalibration p' = sigmoid(slope logit(p) + offset).
+class Scaling(NamedTuple):
+    """Recalibration p' = sigmoid(slope logit(p) + offset); it changes no ranking.
 
-    Temperature scaling (Guo et al. 2017) has slope 1 / T and no offset; Platt scaling (Platt
-    1999) has both. Monotonic: no ranking changes.
+    Attributes
+    ----------
+    slope, offset : float
     """
 
-    slope: float = 1.0
-    offset: float = 0.0
-
-    @property
-    def temperature(self) -> float:
-        """1 / slope."""
-        return 1 / self.slope
-
-    def logits(self, logits: np.ndarray) -> np.ndarray:
-        """Recalibrated logits."""
-        return self.slope * np.asarray(logits) + self.offset
-
-    def __call__(self, probability: np.ndarray) -> np.ndarray:
-        """Recalibrate probabilities of any shape; 0 and 1 stay what they are."""
-        with np.errstate(divide="ignore"):
-            return expit(self.logits(logit(np.asarray(probability))))
-
-    def as_dict(self) -> dict[str, float]:
-        """Return it for the metadata of a weights file."""
-        return {"slope": self.slope, "offset": self.offset}
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Scaling:
-        """Take it back."""
-        return cls(float(content["slope"]), float(content["offset"]))
+    slope: float
+    offset: float
 
 
-def fit_temperature(
-    logits: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None
-) -> Scaling:
-    """Temperature of the highest likelihood.
+def fit_platt(logits: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
+    """Platt scaling (Platt 1999): slope and offset of the highest likelihood, with his targets.
+
+    Outcomes are pulled towards the middle by one pseudo-count of each kind, so that there is a
+    solution for separable data, too.
 
     Parameters
     ----------
@@ -230,26 +187,14 @@ def fit_temperature(
     weight : array of the same shape, optional
         How often each prediction counts.
 
+    Returns
+    -------
+    Scaling
+
     Raises
     ------
     ValueError
-        If there is no best temperature: all outcomes agree with the signs of the logits (then
-        none is too low), or the logits say nothing or the opposite.
-    """
-    x, y, w = _flat(logits, outcome, weight)
-    if ((2 * y - 1) * x >= 0).all():
-        raise ValueError("every outcome agrees with its logit: no temperature is too low")
-    slope = _newton(x[:, None], y, w)[0]
-    if slope <= 0:
-        raise ValueError(f"outcomes do not rise with the logits (slope {slope:.3g})")
-    return Scaling(slope=float(slope))
-
-
-def fit_platt(logits: np.ndarray, outcome: np.ndarray, weight: np.ndarray | None = None) -> Scaling:
-    """Platt scaling: slope and offset of the highest likelihood, with Platt's targets.
-
-    Outcomes are pulled towards the middle by one pseudo-count of each kind, so that there is a
-    solution for separable data, too. The arguments are those of `fit_temperature`.
+        If shapes differ, or a logit is not finite, or no finite scaling fits best.
     """
     x, y, w = _flat(logits, outcome, weight)
     positives, negatives = float((w * y).sum()), float((w * (1 - y)).sum())
@@ -316,40 +261,16 @@ def _cross_entropy(z: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
 # ------------------------------------------------------------------------- intervals
 
 
-def coverage(pulls: np.ndarray, level: float = 0.6827) -> tuple[float, np.ndarray]:
-    """Fraction of errors within the normal interval of a level, and its Wilson interval.
+def error_scale(pulls: np.ndarray, level: float = 0.6827) -> float:
+    """Factor by which predicted errors must be multiplied to cover what the level says.
 
     Parameters
     ----------
     pulls : array
         (predicted - true) / predicted standard deviation.
     level : float
-        Nominal probability content of abs(pull) < z.
-
-    Returns
-    -------
-    fraction : float
-        ``level`` where the errors are right.
-    interval : (2,) array
-        68 % interval of the fraction.
+        Nominal probability content of one standard deviation.
     """
-    pulls = np.asarray(pulls, dtype=np.float64).ravel()
-    inside = int((np.abs(pulls) <= ndtri((1 + level) / 2)).sum())
-    fraction = inside / pulls.size if pulls.size else float("nan")
-    return fraction, wilson(np.array(inside), np.array(pulls.size))
-
-
-def coverage_curve(pulls: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Fraction of errors within each nominal level, shape (levels,)."""
-    sizes = np.sort(np.abs(np.asarray(pulls, dtype=np.float64).ravel()))
-    if not sizes.size:
-        return np.full(len(levels), np.nan)
-    z = ndtri((1 + np.asarray(levels)) / 2)
-    return np.searchsorted(sizes, z, side="right") / sizes.size
-
-
-def error_scale(pulls: np.ndarray, level: float = 0.6827) -> float:
-    """Factor by which predicted errors must be multiplied to cover what the level says."""
     sizes = np.abs(np.asarray(pulls, dtype=np.float64).ravel())
     if not sizes.size:
         return float("nan")

@@ -142,10 +142,15 @@ def test_bootstrap_of_the_average_precision_equals_the_slow_way() -> None:
 # ---------------------------------------------------------------- bootstrap
 
 
+def mean(values: np.ndarray, **options) -> boot.Interval:
+    """Bootstrap of a mean."""
+    return boot.bootstrap_ratio(values, np.ones_like(values), **options)
+
+
 def test_interval_of_a_mean_has_the_width_of_theory() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(3.0, 2.0, 400)
-    interval = boot.bootstrap_mean(values, rng=rng, replicas=4000, level=0.95)
+    interval = mean(values, rng=rng, replicas=4000, level=0.95)
     half = 1.96 * values.std() / np.sqrt(400)
     assert interval.value == pytest.approx(values.mean())
     assert interval.low == pytest.approx(values.mean() - half, abs=0.03)
@@ -156,7 +161,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     rng = np.random.default_rng(1)
     inside = 0
     for _ in range(300):
-        interval = boot.bootstrap_mean(rng.exponential(1.0, 80), rng=rng, replicas=300, level=0.68)
+        interval = mean(rng.exponential(1.0, 80), rng=rng, replicas=300, level=0.68)
         inside += interval.low <= 1.0 <= interval.high
     # 0.68 with a binomial error of 0.027, and the percentile method's small deficit.
     assert inside / 300 == pytest.approx(0.67, abs=0.08)
@@ -174,9 +179,9 @@ def test_images_are_resampled_and_not_their_cavities() -> None:
 
 def test_replicas_do_not_depend_on_the_chunks(monkeypatch) -> None:
     values = np.arange(50.0)
-    whole = boot.bootstrap_mean(values, rng=np.random.default_rng(3))
+    whole = mean(values, rng=np.random.default_rng(3))
     monkeypatch.setattr(boot, "CHUNK_ELEMENTS", 700)
-    assert boot.bootstrap_mean(values, rng=np.random.default_rng(3)) == whole
+    assert mean(values, rng=np.random.default_rng(3)) == whole
 
 
 def test_replicas_that_are_not_defined_are_left_out() -> None:
@@ -187,7 +192,7 @@ def test_replicas_that_are_not_defined_are_left_out() -> None:
     assert interval == (0.5, 0.5, 0.5)
     empty = boot.bootstrap_ratio(np.zeros(3), np.zeros(3), rng=np.random.default_rng(0))
     assert np.isnan(empty).all()
-    assert np.isnan(boot.bootstrap_mean(np.array([]), rng=np.random.default_rng(0))).all()
+    assert np.isnan(mean(np.array([]), rng=np.random.default_rng(0))).all()
 
 
 def test_interval_formats_all_three() -> None:
@@ -203,40 +208,3 @@ def test_quantiles_of_repeated_values_equal_numpys() -> None:
     for row, quantiles in zip(repeats, found, strict=True):
         assert quantiles == pytest.approx(np.quantile(np.repeat(values, row), wanted))
     assert np.isnan(boot.repeated_quantile(values, np.zeros(23), wanted)).all()
-
-
-def test_scatter_has_the_interval_of_theory() -> None:
-    rng = np.random.default_rng(5)
-    n = 2000
-    interval = boot.bootstrap_quantiles(
-        rng.normal(1.0, 0.1, n),
-        np.arange(n),
-        (0.1587, 0.8413),
-        lambda q: (q[..., 1] - q[..., 0]) / 2,
-        rng=rng,
-        replicas=400,
-        level=0.68,
-    )
-    assert interval.value == pytest.approx(0.1, rel=0.05)
-    # Asymptotic error of the half width: quantiles q have variance q(1-q)/(n phi^2), here
-    # sqrt(2 * 0.1587 * (0.8413 - 0.1587)) / (2 * 0.242) / sqrt(n) in units of sigma.
-    sigma = 0.1 * np.sqrt(2 * 0.1587 * (1 - 2 * 0.1587)) / (2 * 0.24197) / np.sqrt(n)
-    assert (interval.high - interval.low) / 2 == pytest.approx(sigma, rel=0.25)
-
-
-def test_quantiles_follow_the_images_of_the_values() -> None:
-    """All values of an image come and go together."""
-    rng = np.random.default_rng(6)
-    values = np.repeat(rng.normal(size=100), 10)
-    together = np.repeat(np.arange(100), 10)
-    options = {"rng": rng, "replicas": 1000}
-    grouped = boot.bootstrap_quantiles(values, together, (0.5,), lambda q: q[..., 0], **options)
-    alone = boot.bootstrap_quantiles(
-        values, np.arange(1000), (0.5,), lambda q: q[..., 0], **options
-    )
-    assert grouped.value == alone.value == pytest.approx(np.median(values))
-    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
-    nothing = boot.bootstrap_quantiles(
-        np.array([]), np.array([], int), (0.5,), lambda q: q[..., 0], **options
-    )
-    assert np.isnan(nothing).all()
