@@ -8,7 +8,7 @@ sums of those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -16,8 +16,11 @@ from scipy.special import expit
 
 from physml.evaluation.bootstrap import LEVEL, REPLICAS, Interval, bootstrap_sums
 
-BINS = 4096  # binning takes up to half a bin's precision from the average: under 5e-4
-LOGIT_RANGE = 14.0  # 8e-7 to 1 - 8e-7; float32 logits of sure pixels lie beyond, in the end bins
+#: Bins of the score, uniform in its logit. They take up to half a bin's precision from the average:
+#: under 5e-4.
+BINS = 4096
+#: 8e-7 to 1 - 8e-7; float32 logits of sure pixels lie beyond, in the end bins.
+LOGIT_RANGE = 14.0
 
 
 def auroc(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
@@ -95,26 +98,20 @@ class PixelScores:
 
     Parameters
     ----------
-    thresholds : sequence of float
+    threshold : float
         Where F1, IoU, precision and recall are wanted (exact, not binned). A pixel is positive
         from the threshold on.
-    bins : int
-        Bins of the score, uniform in its logit.
     """
 
-    def __init__(self, thresholds: Sequence[float] = (0.5,), bins: int = BINS) -> None:
-        self.thresholds = tuple(float(t) for t in thresholds)
-        self.edges = expit(np.linspace(-LOGIT_RANGE, LOGIT_RANGE, bins - 1))
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = threshold
+        self.edges = expit(np.linspace(-LOGIT_RANGE, LOGIT_RANGE, BINS - 1))
         self._positives: list[np.ndarray] = []
         self._negatives: list[np.ndarray] = []
-        self._counts: list[np.ndarray] = []
+        self._counts: list[tuple[int, int, int]] = []
 
     def add(
-        self,
-        probability: np.ndarray,
-        truth: np.ndarray,
-        valid: np.ndarray | None = None,
-        thresholds: np.ndarray | None = None,
+        self, probability: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None
     ) -> None:
         """Add images.
 
@@ -125,8 +122,6 @@ class PixelScores:
         truth : (B, H, W) bool array
         valid : (B, H, W) bool array, optional
             Pixels to count.
-        thresholds : (B, T) array, optional
-            Thresholds of these images, where they are not the same for all.
 
         Raises
         ------
@@ -140,43 +135,35 @@ class PixelScores:
                 "probability, truth and valid must have one shape (images, height, width), found "
                 f"{probability.shape}, {truth.shape}, {valid.shape}"
             )
-        if thresholds is None:
-            thresholds = np.broadcast_to(self.thresholds, (len(truth), len(self.thresholds)))
-        for image, mask, use, cuts in zip(probability, truth, valid, thresholds, strict=True):
-            self._add(image[use].astype(np.float64), mask[use], cuts)
+        for image, mask, use in zip(probability, truth, valid, strict=True):
+            self._add(image[use].astype(np.float64), mask[use])
 
-    def _add(self, scores: np.ndarray, truth: np.ndarray, cuts: np.ndarray) -> None:
+    def _add(self, scores: np.ndarray, truth: np.ndarray) -> None:
         if scores.size and not (scores.min() >= 0 and scores.max() <= 1):
             raise ValueError(
                 f"probabilities must lie in [0, 1], found {scores.min()} to {scores.max()}"
             )
         bins = np.searchsorted(self.edges, scores, side="right")
-        n = len(self.edges) + 1
-        self._positives.append(np.bincount(bins[truth], minlength=n).astype(np.uint32))
-        self._negatives.append(np.bincount(bins[~truth], minlength=n).astype(np.uint32))
-        above = scores >= np.asarray(cuts)[:, None]
-        hits = (above & truth).sum(axis=1)
-        self._counts.append(np.stack([hits, above.sum(axis=1) - hits, truth.sum() - hits], axis=1))
-
-    @property
-    def n_images(self) -> int:
-        """Number of images added."""
-        return len(self._counts)
+        self._positives.append(np.bincount(bins[truth], minlength=BINS).astype(np.uint32))
+        self._negatives.append(np.bincount(bins[~truth], minlength=BINS).astype(np.uint32))
+        above = scores >= self.threshold
+        hits = int((above & truth).sum())
+        self._counts.append((hits, int(above.sum()) - hits, int(truth.sum()) - hits))
 
     @property
     def positives(self) -> np.ndarray:
         """Histograms of the true pixels' scores, shape (images, bins)."""
-        return np.array(self._positives).reshape(-1, len(self.edges) + 1)
+        return np.array(self._positives).reshape(-1, BINS)
 
     @property
     def negatives(self) -> np.ndarray:
         """Histograms of the false pixels' scores, shape (images, bins)."""
-        return np.array(self._negatives).reshape(-1, len(self.edges) + 1)
+        return np.array(self._negatives).reshape(-1, BINS)
 
     @property
     def counts(self) -> np.ndarray:
-        """True positives, false positives, false negatives: shape (images, thresholds, 3)."""
-        return np.array(self._counts).reshape(-1, len(self.thresholds), 3)
+        """True positives, false positives, false negatives: shape (images, 3)."""
+        return np.array(self._counts).reshape(-1, 3)
 
     def summary(
         self,
@@ -187,22 +174,23 @@ class PixelScores:
     ) -> dict[str, Interval]:
         """All metrics over all images, with bootstrap intervals by image.
 
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        replicas : int
+        level : float
+
         Returns
         -------
         dict
-            ``auroc`` and ``average_precision``; ``f1``, ``iou``, ``precision`` and ``recall`` at
-            the first threshold, and with ``@t`` in the name at each further one.
+            ``auroc``, ``average_precision``, ``f1``, ``iou``, ``precision`` and ``recall``.
         """
         interval = partial(bootstrap_sums, rng=rng, replicas=replicas, level=level)
         both = np.concatenate([self.positives, self.negatives], axis=1)
-        result = {}
-        for of_histograms in (auroc, average_precision):
-            result[of_histograms.__name__] = interval(both, partial(_halves, of_histograms))
-        for k, threshold in enumerate(self.thresholds):
-            suffix = "" if k == 0 else f"@{threshold:g}"
-            for of_counts in (f1, iou, precision, recall):
-                result[of_counts.__name__ + suffix] = interval(self.counts[:, k], of_counts)
-        return result
+        return {
+            **{f.__name__: interval(both, partial(_halves, f)) for f in (auroc, average_precision)},
+            **{f.__name__: interval(self.counts, f) for f in (f1, iou, precision, recall)},
+        }
 
 
 def _halves(metric: Callable[[np.ndarray, np.ndarray], np.ndarray], sums: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def maps(n: int = 12, size: int = 32, seed: int = 0) -> tuple[np.ndarray, np.nda
 @pytest.fixture(scope="module")
 def scored() -> tuple[np.ndarray, np.ndarray, PixelScores]:
     probability, truth = maps()
-    scores = PixelScores(thresholds=(0.5, 0.2))
+    scores = PixelScores()
     for part in (slice(0, 5), slice(5, 12)):  # streamed
         scores.add(probability[part], truth[part])
     return probability, truth, scores
@@ -56,11 +56,10 @@ def test_ranking_metrics_are_exact_for_scores_with_ties() -> None:
     )
 
 
-@pytest.mark.parametrize("k", [0, 1])
-def test_threshold_metrics_equal_scikit_learn(scored, k: int) -> None:
+def test_threshold_metrics_equal_scikit_learn(scored) -> None:
     probability, truth, scores = scored
-    y, guess = truth.ravel(), probability.ravel() >= scores.thresholds[k]
-    total = scores.counts[:, k].sum(axis=0)
+    y, guess = truth.ravel(), probability.ravel() >= 0.5
+    total = scores.counts.sum(axis=0)
     assert f1(total) == pytest.approx(sk.f1_score(y, guess))
     assert iou(total) == pytest.approx(sk.jaccard_score(y, guess))
     assert precision(total) == pytest.approx(sk.precision_score(y, guess))
@@ -68,16 +67,9 @@ def test_threshold_metrics_equal_scikit_learn(scored, k: int) -> None:
 
 
 def test_threshold_itself_counts_as_positive() -> None:
-    scores = PixelScores(thresholds=(0.5,))
-    scores.add(np.array([[[0.5, 0.49999]]]), np.array([[[True, True]]]))
-    assert scores.counts.tolist() == [[[1, 0, 1]]]
-
-
-def test_thresholds_may_differ_between_images() -> None:
-    scores = PixelScores()
-    probability = np.full((2, 1, 4), 0.4)
-    scores.add(probability, np.ones((2, 1, 4), bool), thresholds=np.array([[0.3], [0.5]]))
-    assert scores.counts[:, 0].tolist() == [[4, 0, 0], [0, 0, 4]]
+    scores = PixelScores(0.3)
+    scores.add(np.array([[[0.3, 0.29999]]]), np.array([[[True, True]]]))
+    assert scores.counts.tolist() == [[1, 0, 1]]
 
 
 def test_invalid_pixels_are_not_counted(scored) -> None:
@@ -90,7 +82,7 @@ def test_invalid_pixels_are_not_counted(scored) -> None:
     p, n = scores.positives.sum(axis=0), scores.negatives.sum(axis=0)
     assert p.sum() + n.sum() == valid.sum()
     assert auroc(p, n) == pytest.approx(sk.roc_auc_score(y, s), abs=1e-4)
-    assert f1(scores.counts[:, 0].sum(axis=0)) == pytest.approx(sk.f1_score(y, s >= 0.5))
+    assert f1(scores.counts.sum(axis=0)) == pytest.approx(sk.f1_score(y, s >= 0.5))
 
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
@@ -115,15 +107,13 @@ def test_undefined_metrics_are_nan() -> None:
         assert np.isnan(summary[name].low), name
 
 
-def test_summary_names_every_threshold(scored) -> None:
+def test_summary_has_intervals_around_its_values(scored) -> None:
     probability, truth, scores = scored
     summary = scores.summary(np.random.default_rng(0), replicas=200)
-    assert {"auroc", "average_precision", "f1", "iou@0.2", "recall@0.2"} <= summary.keys()
     for name, interval in summary.items():
         assert interval.low <= interval.value <= interval.high, name
-    assert summary["iou@0.2"].value == pytest.approx(
-        sk.jaccard_score(truth.ravel(), probability.ravel() >= 0.2)
-    )
+    jaccard = sk.jaccard_score(truth.ravel(), probability.ravel() >= 0.5)
+    assert summary["iou"].value == pytest.approx(jaccard)
 
 
 def test_bootstrap_of_the_average_precision_equals_the_slow_way() -> None:
