@@ -43,10 +43,15 @@ from physml.tomography.core.estimator import Estimator
 from physml.tomography.core.schedule import schedule
 from physml.tomography.evaluation.sets import LIST_SIZE, evaluation_list
 from physml.tomography.inference.cell.cell import Cell
-from physml.tomography.inference.cell.estimator import CellEstimator, arm, whole_measurement
-from physml.tomography.inference.cell.weights import load_cells
+from physml.tomography.inference.cell.estimator import (
+    CellEstimator,
+    arm,
+    load_cells,
+    whole_measurement,
+)
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
+from physml.tomography.inference.weights import open_weights
 from physml.tomography.learning.cell_training import make_cell
 from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
@@ -371,7 +376,7 @@ def main() -> int:
     a = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
-    cells, card = load_cells(a.weights)
+    cells, card = load_cells(a.weights), open_weights(a.weights).card
     rows = Rows(a.json)
     with torch.no_grad():
         result = {name: tables[name](rows, cells[4], card["version"], a) for name in a.tables}

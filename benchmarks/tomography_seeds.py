@@ -19,12 +19,13 @@ import torch
 
 from physml.random import stream
 from physml.tomography.core.schedule import MARKS, schedule
-from physml.tomography.evaluate import list_name
+from physml.tomography.evaluation.compare import list_name
 from physml.tomography.evaluation.sets import LISTS, evaluation_list
 from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.learning.corrector_training import train_corrector
+from physml.tomography.learning.prepared import read_states
 from physml.tomography.settings import TomographySettings
 from physml.tomography.simulator.experiment import experiment
-from physml.tomography.train import read_states, train_corrector
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ from physml.tomography.core.measurements import basis_effects
 from physml.tomography.core.operators import fidelity, random_unitary
 from physml.tomography.core.states import ENSEMBLES
 from physml.tomography.settings import SimulateSettings
-from physml.tomography.simulate import simulate_batch
+from physml.tomography.simulator.sample import simulate_batch
 
 
 def rate(work: Callable[[], object], n: int) -> float:

@@ -31,7 +31,8 @@ from typing import Any
 
 from physml import provenance
 from physml.io.atomic import write_json, write_text
-from physml.tomography import evaluate
+from physml.tomography.core.schedule import marks_of
+from physml.tomography.evaluation import compare
 from physml.tomography.evaluation.latency import STEPS, latency
 from physml.tomography.settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
 
@@ -76,7 +77,7 @@ def kept_row(
     key = f"{place} | {name} | {len(rho)} | {settings.copies} | {settings.bootstrap} | {model}"
     if key not in kept:
         only = settings.model_copy(update={"methods": (name,)})
-        found = evaluate.compare(
+        found = compare.compare(
             {place: rho},
             only,
             SEED,
@@ -104,7 +105,7 @@ def coverage(
     """Rows of the learned estimator on the longer lists, by list."""
     larger = settings.model_copy(update={"batch": COVERAGE_BATCH})
     out: dict[str, Any] = {}
-    for place, rho in evaluate.coverage_lists(n_states, qubits).items():
+    for place, rho in compare.coverage_lists(n_states, qubits).items():
         rows = {}
         for name in COVERED:
             own = f"coverage of {place}"
@@ -392,13 +393,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     import torch
 
-    from physml.tomography.inference.weights import SHIPPED
+    from physml.models import shipped_weights
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("physml").setLevel(logging.WARNING)
     torch.set_num_threads(1)
-    weights = a.weights or Path(evaluate.__file__).parents[1] / SHIPPED
+    weights = a.weights or shipped_weights("tomography")
     sha = provenance.sha256(weights)
     extra = [m for m in NEURAL if m not in a.methods] if a.adaptivity else []
     settings = EvaluateSettings(
@@ -410,9 +411,9 @@ def main(argv: list[str] | None = None) -> int:
     for path in (a.markdown, a.json):
         path.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(a.json.read_text())["rows"] if a.json.is_file() else {}
-    qubits = a.qubits or evaluate.qubits_of(weights)
+    qubits = a.qubits or compare.qubits_of(weights)
     result: dict[str, Any] = {
-        "copies": list(evaluate.marks_of(a.copies)),
+        "copies": list(marks_of(a.copies)),
         "level": settings.level,
         "weights_sha256": sha,
         "lists": {},
@@ -425,7 +426,7 @@ def main(argv: list[str] | None = None) -> int:
     result["latency"] = latency(
         weights, a.copies, SEED, n_qubits=max(qubits), by_copy=min(a.by_copy, a.copies)
     )
-    for place, rho in evaluate.frozen_lists(a.states, qubits).items():
+    for place, rho in compare.frozen_lists(a.states, qubits).items():
         part: dict[str, Any] = {
             "name": place.partition(", ")[2],
             "n_qubits": rho.shape[-1].bit_length() - 1,

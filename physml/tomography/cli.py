@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -279,11 +280,11 @@ def benchmark(
 ) -> None:
     """Compare estimators on the same simulated states: infidelity against copies, and time."""
     adjust_logging(ctx, verbose, quiet)
-    from .cli_inputs import compare, show_comparison
+    from .evaluation.methods import compare_estimators
 
     _threads(threads)
     names = [name.strip() for name in estimators.split(",") if name.strip()]
-    rows = compare(names, ensemble, qubits, design, copies, states, seed)
+    rows = compare_estimators(names, ensemble, qubits, design, copies, states, seed)
     show_comparison(rows, f"{ensemble}, {qubits} qubits, {design}, {states} states", as_json)
 
 
@@ -293,6 +294,26 @@ def _threads(threads: int | None) -> None:
 
     limit_threads(threads or 1)
     torch.set_num_threads(threads or 1)
+
+
+def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
+    """Print what `compare` found."""
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.table import Table
+
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    view = Table(title=f"Infidelity: {title}", title_justify="left", box=None)
+    for name in ("estimator", "copies", "mean", "median", "95 %", "ms an update"):
+        view.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=True)
+    for row in rows:
+        numbers = [f"{row[name]:.2e}" for name in ("mean", "median", "p95")]
+        view.add_row(row["estimator"], str(row["copies"]), *numbers, f"{row['ms']:.3f}")
+    Console(width=None if sys.stdout.isatty() else 160).print(view)
 
 
 def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import typer
 
 from physml.exceptions import InputError
 
@@ -19,7 +18,7 @@ from .core.states import NAMED, named_state
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.records import check_calibration, read_strict_json
 from .data.session import is_session, read_session
-from .inference.by_name import arguments_of, make_estimator
+from .inference.by_name import arguments_of
 from .inference.tomographer import Tomographer
 
 if TYPE_CHECKING:
@@ -182,80 +181,3 @@ def _file(path: Path, what: str) -> Path:
     if not path.is_file():
         raise InputError.expected(path, what, "a folder" if path.is_dir() else "no such file")
     return path
-
-
-def compare(
-    names: Sequence[str],
-    ensemble: str,
-    n_qubits: int,
-    design: str,
-    copies: int,
-    states: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Infidelity of estimators on the first states of a frozen list.
-
-    Returns
-    -------
-    list of dict
-        ``estimator``, ``copies``, ``mean``, ``median``, ``p95`` of the infidelity, and
-        ``ms``, milliseconds of an update of one state in this batch.
-
-    Raises
-    ------
-    InputError
-        No such ensemble, design or estimator.
-    """
-    from physml.random import stream
-
-    from .core.schedule import schedule
-    from .evaluation.sets import evaluation_list
-    from .inference.designs import ADAPTIVE, FIXED
-    from .simulator.experiment import experiment
-
-    check_qubits(n_qubits, "--qubits")
-    if design not in (*ADAPTIVE, *FIXED):
-        raise InputError.expected(
-            "design", f"one of {', '.join((*ADAPTIVE, *FIXED))}", repr(design)
-        )
-    try:
-        rho = evaluation_list(ensemble, n_qubits, states)
-    except ValueError as error:
-        raise InputError(f"--ensemble: {error}") from error
-    made = {name: make_estimator(name) for name in names}  # a misspelt one stops all at once
-    rows = []
-    for name, estimator in made.items():
-        found = experiment(estimator, rho, design, schedule(copies), stream(seed, "test", 0))
-        for k, mark in enumerate(found.marks):
-            values = found.infidelity[:, k]
-            rows.append(
-                {
-                    "estimator": name,
-                    "copies": int(mark),
-                    "mean": float(values.mean()),
-                    "median": float(np.median(values)),
-                    "p95": float(np.quantile(values, 0.95)),
-                    "ms": 1e3 * float(found.update_seconds.mean()) / states,
-                }
-            )
-    return rows
-
-
-def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
-    """Print what `compare` found."""
-    import json
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
-
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    view = Table(title=f"Infidelity: {title}", title_justify="left", box=None)
-    for name in ("estimator", "copies", "mean", "median", "95 %", "ms an update"):
-        view.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=True)
-    for row in rows:
-        numbers = [f"{row[name]:.2e}" for name in ("mean", "median", "p95")]
-        view.add_row(row["estimator"], str(row["copies"]), *numbers, f"{row['ms']:.3f}")
-    Console(width=None if sys.stdout.isatty() else 160).print(view)

@@ -1,6 +1,6 @@
 """From a file of counts to a state with its region: the Python interface.
 
->>> result = physml.Model.load("tomography").predict("counts.csv")            # doctest: +SKIP
+>>> result = physml.load("tomography").predict("counts.csv")                  # doctest: +SKIP
 >>> result.state, result.region, result.functionals                           # doctest: +SKIP
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from physml.exceptions import InputError
+from physml.stages.predict import Predictor
 
 from .core.checks import check_probability
 from .core.estimator import Estimator
@@ -24,8 +25,9 @@ from .data.records import Records
 from .data.records_file import load_records
 from .inference.answers import Interval
 from .inference.by_name import make_estimator
+from .inference.cell.estimator import CellEstimator
+from .inference.neural.estimator import NeuralEstimator, load
 from .inference.tomographer import Tomographer
-from .inference.weights import SHIPPED
 from .results.result import Step, TomographyResult
 
 if TYPE_CHECKING:
@@ -33,25 +35,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Numbers of copies, evenly spaced in their logarithm, of the history.
 STEPS = 6
-"""Numbers of copies, evenly spaced in their logarithm, of the history."""
 
 
-class TomographyPredictor:
+class TomographyPredictor(Predictor):
     """Estimates states from counts.
 
     Parameters
     ----------
     weights : path, optional
-        Of the neural estimator; those shipped with the package by default.
+        Of the neural estimator and of the particle cell; those shipped with the package by
+        default. They are read and checked now.
+
+    Attributes
+    ----------
+    weights : Path or None
+        As given.
+    card : dict
+        Metadata of the weights, with their SHA-256.
     """
 
-    def __init__(self, weights: str | PathLike[str] | None = None):
+    def __init__(self, weights: str | PathLike[str] | None = None) -> None:
         self.weights = None if weights is None else Path(weights)
+        self._networks, self._card, self._regions = load(self.weights)
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> TomographyPredictor:
-        """Predictor with trained weights.
+        """Predictor with trained weights, which are read and checked now.
 
         Parameters
         ----------
@@ -63,44 +74,25 @@ class TomographyPredictor:
         InputError
             No such file, or weights of something else.
         """
-        made = cls(path)
-        if made.weights is not None:
-            made.card  # noqa: B018 - reads and checks the file
-        return made
+        return cls(path)
 
     @property
     def card(self) -> dict[str, Any]:
-        """Metadata of the weights, with their hash.
-
-        Raises
-        ------
-        InputError
-            They are of another pipeline, or no weights.
-        """
-        from importlib.resources import as_file, files
-
-        from physml import provenance
-        from physml.io.weights import read_metadata
-
-        def read(path: Path) -> dict[str, Any]:
-            metadata = read_metadata(path)
-            if metadata.get("pipeline") != "tomography":
-                raise InputError.expected(
-                    path, "weights of the pipeline tomography", repr(metadata.get("pipeline"))
-                )
-            return {**metadata, "sha256": provenance.sha256(path)}
-
-        if self.weights is not None:
-            return read(self.weights)
-        with as_file(files("physml") / SHIPPED) as shipped:
-            return read(shipped)
+        """Metadata of the weights, with their SHA-256."""
+        return self._card
 
     def estimator(self, name: str | Estimator) -> str | Estimator:
-        """The estimator meant: the neural one with the weights of this predictor."""
-        if name == "neural" and self.weights is not None:
-            from .inference.neural.estimator import NeuralEstimator
+        """Estimator of a name; those that have learned with the weights of this predictor.
 
-            return NeuralEstimator.load(self.weights)
+        Parameters
+        ----------
+        name : str or Estimator
+            See `by_name.ESTIMATORS`; an estimator is passed through.
+        """
+        if name == "neural":
+            return NeuralEstimator(self._networks, card=self._card, regions=self._regions)
+        if name == "particle_cell" and self.weights is not None:
+            return CellEstimator.load(self.weights)
         return name
 
     def predict(
@@ -129,19 +121,22 @@ class TomographyPredictor:
             "neural", "particle_filter", "maximum_likelihood", "two_stage",
             "linear" or "particle_cell".
         level : float
-            Of the region and of the intervals.
+            Probability content of the region and of the intervals.
         target : Qobj, array or tensor, optional
             State to which the fidelity is given.
         readout : Readout or ndarray (n, 2, 2), optional
             P(read | true) of each qubit; by default that of the file.
         seed : int
-            Of what is sampled.
+            Of the samples.
         goodness : bool
             Test whether the data fit a state; takes seconds where there are many settings.
         history : bool
             Follow estimate and region as the copies come in; takes seconds.
-        kind, repeats, rounded
-            Of the file; see `records_file.load_records`.
+        kind : str
+            Kind of the file; see `records_file.load_records`.
+        repeats : int
+        rounded : bool
+            Of a coincidence table; see `records_file.load_records`.
 
         Returns
         -------
@@ -188,7 +183,7 @@ class TomographyPredictor:
             if history
             else [],
             target=None if wanted is None else wanted.numpy(),
-            card=self.card if name == "neural" else {},
+            card=dict(getattr(tomographer.estimator, "card", {})),
             remarks=list(data.remarks),
         )
 

@@ -9,12 +9,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import numpy as np
+import torch
+from torch import Tensor
 
+from physml.datasets import shared_folder
+from physml.exceptions import InputError
+from physml.io.atomic import atomic_directory
+from physml.random import stream
+from physml.stages.report import Measured, report_record, write_report
+
+from .core.born import probabilities, sample_counts
+from .core.operators import concurrence, infidelity, purity
+from .core.schedule import schedule
+from .core.states import named_state
+from .data.records_file import load_records
+from .inference.tomographer import Tomographer
+from .results.products import write_state
+
+if TYPE_CHECKING:
     from .data.records import Records
     from .predict import TomographyPredictor
     from .results.result import TomographyResult
@@ -22,6 +39,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: State to which the fidelity is given.
+TARGET = "phi+"
+#: White noise of the simulated pair.
+NOISE = 0.03
+#: Angle of its local unitaries [rad]: fibres are never perfectly compensated.
+TURN = 0.25
+#: Names and notes of the examples.
 NAMES = {"twin_photons": "twin photons", "simulated": "simulated photon pair"}
 NOTES = {
     "twin_photons": "Measured: coincidences of photon pairs near Phi+ in nine polarisation "
@@ -30,38 +54,9 @@ NOTES = {
     "bases that the tomographer chose one after the other.",
 }
 #: Figures of the evaluation that the page shows, without their number of qubits.
-SHOWN = ("infidelity", "coverage", "slopes", "latency")
+SHOWN = ("infidelity*", "coverage", "slopes", "latency")
 #: Rivals whose answer on the same counts stands beside ours.
 OTHERS = ("maximum_likelihood", "particle_filter")
-
-
-def make_example(
-    settings: ReportSettings, predictor: TomographyPredictor, seed: int
-) -> tuple[str, Records, Tensor | None]:
-    """Name of the example, its counts, and the true state (4, 4) where it is known.
-
-    Raises
-    ------
-    InputError
-        The measured pairs were asked for, and are not on this machine.
-    """
-    from physml.exceptions import InputError
-
-    from . import example
-
-    path = None if settings.example == "simulated" else example.measured_pairs()
-    if path is not None:
-        return "twin_photons", example.real_records(path), None
-    if settings.example == "twin_photons":
-        raise InputError.expected(
-            "report.example",
-            "the counts of the twin photons in $PHYSML_SHARED_DATA",
-            "none",
-            "With `auto` or `simulated` they are not needed.",
-        )
-    truth = example.simulated_state(seed)
-    records = example.simulated_records(predictor, truth, settings.copies, seed)
-    return "simulated", records, truth
 
 
 def run(
@@ -82,67 +77,115 @@ def run(
     threads : int
         Threads of the networks.
     """
-    import torch
-
-    from physml import provenance
-    from physml.config import upstream
-    from physml.evaluation.figures import save_figure
-    from physml.io.atomic import atomic_directory, read_json, write_json, write_text
-    from physml.models import load_for_report
-
-    from .core.states import named_state
-    from .data.records_file import save_records
-    from .evaluation.page import page
-    from .example import TARGET
-    from .results.overview import plot_overview
-    from .results.result import matrix_text
-
-    torch.set_num_threads(threads)
     s = settings.report
-    evaluation = Path(evaluation)
-    measured = read_json(evaluation / "metrics.json")
-    predictor, whose = load_for_report("tomography", Path(weights))
-    kind, records, truth = make_example(s, predictor, settings.seed)
-    target = named_state(TARGET, 2)
-    ours = predictor.predict(records, level=s.level, target=target, seed=settings.seed)
-    others = {
-        name: predictor.predict(
-            records,
-            estimator=name,
-            level=s.level,
-            target=target,
-            seed=settings.seed,
-            goodness=False,
-            history=False,
+    measured = Measured.read("tomography", evaluation, weights, threads)
+    kind, records, truth = make_example(s, measured.predictor, settings.seed)
+
+    def predict(**options: Any) -> TomographyResult:
+        target = named_state(TARGET, 2)
+        found: TomographyResult = measured.predictor.predict(
+            records, level=s.level, target=target, seed=settings.seed, **options
         )
-        for name in OTHERS
-    }
-    record = provenance.record(
-        "report",
-        upstream(settings, "report"),
-        {"evaluation": evaluation, **records.files},
-        {"weights": whose, "simulated": truth is not None},
-    )
-    summary = summarise(kind, ours, others, truth, whose, measured, s)
+        return found
+
+    ours = predict()
+    others = {name: predict(estimator=name, goodness=False, history=False) for name in OTHERS}
+    summary = summarise(kind, ours, others, truth, measured, s)
+    inputs = {"evaluation": evaluation, **records.files}
+    record = report_record(settings, inputs, measured.whose, truth is not None)
     with atomic_directory(out) as folder:
-        save_records(records, folder / "records.h5")
-        write_text(folder / "density_matrix.csv", matrix_text(ours.density_matrix))
-        save_figure(plot_overview(ours), folder / "overview.png", provenance=record)
-        write_json(folder / "summary.json", provenance.jsonable(summary | {"provenance": record}))
-        text = page(summary, folder / "overview.png", pictures(evaluation / "figures"))
-        write_text(folder / "index.html", text)
+        write_state(ours, folder, record)
+        write_report(
+            folder,
+            summary,
+            record,
+            "tomography/evaluation/page.html.jinja",
+            pictures=measured.pictures(SHOWN),
+        )
     log.info("%s", summary["summary"])
 
 
-def pictures(folder: Path) -> dict[str, Path]:
-    """Figures of an evaluation that the page shows, in its order."""
-    found: dict[str, Path] = {}
-    for name in SHOWN:
-        for path in sorted(folder.glob(f"{name}*.png"), reverse=True):
-            rest = path.stem.removeprefix(name).removeprefix("_")
-            if not rest or rest.isdigit():
-                found[path.stem] = path
-    return found
+def make_example(
+    settings: ReportSettings, predictor: TomographyPredictor, seed: int
+) -> tuple[str, Records, Tensor | None]:
+    """Name of the example, its counts, and the true state (4, 4) where it is known.
+
+    Raises
+    ------
+    InputError
+        The measured pairs were asked for, and are not on this machine.
+    """
+    path = None if settings.example == "simulated" else measured_pairs()
+    if path is not None:
+        return "twin_photons", real_records(path), None
+    if settings.example == "twin_photons":
+        raise InputError.expected(
+            "report.example",
+            "the counts of the twin photons in $PHYSML_SHARED_DATA",
+            "none",
+            "With `auto` or `simulated` they are not needed.",
+        )
+    truth = simulated_state(seed)
+    records = simulated_records(predictor, truth, settings.copies, seed)
+    return "simulated", records, truth
+
+
+def measured_pairs() -> Path | None:
+    """Counts of the twin photons, or None where they are not on this machine.
+
+    See `physml.datasets.shared_folder`.
+    """
+    path = shared_folder() / "quantum" / "twin_photons_MIT" / "counts.csv"
+    return path if path.is_file() else None
+
+
+def real_records(path: Path) -> Records:
+    """Coincidences of the twin photons, of one run: means, rounded.
+
+    The means of 50 runs are what a single run would show; with the sums, errors would be those of
+    seven times as many hours.
+    """
+    found = load_records(path, kind="photonic", rounded=True)
+    return replace(found, name="twin photons")
+
+
+def simulated_state(seed: int) -> torch.Tensor:
+    """Photon pair near Phi+: white noise, and small rotations of both photons; (4, 4)."""
+    rng = stream(seed, "report", 0)
+    sides = []
+    for _ in range(2):
+        axis = rng.standard_normal(3)
+        axis *= TURN / np.linalg.norm(axis)
+        x, y, z = axis
+        generator = torch.tensor([[z, x - 1j * y], [x + 1j * y, -z]], dtype=torch.complex128)
+        sides.append(torch.linalg.matrix_exp(-0.5j * generator))
+    turn = torch.kron(sides[0], sides[1])
+    pure = turn @ named_state(TARGET, 2) @ turn.mH
+    return (1 - NOISE) * pure + NOISE * torch.eye(4, dtype=torch.complex128) / 4
+
+
+def simulated_records(
+    predictor: TomographyPredictor, truth: torch.Tensor, copies: int, seed: int
+) -> Records:
+    """Measure a state with product bases, each chosen by the tomographer.
+
+    Parameters
+    ----------
+    predictor : TomographyPredictor
+        Whose weights steer.
+    truth : Tensor (4, 4)
+    copies, seed : int
+    """
+    tomographer = Tomographer(
+        2, design="product", estimator=predictor.estimator("neural"), seed=seed
+    )
+    rng = stream(seed, "report", 1)
+    # A laboratory would rather turn its plates 30 times than 60.
+    for shots in schedule(copies, first=max(10, copies // 200), growth=1.2):
+        setting = tomographer.next_measurement(shots)
+        p = probabilities(torch.from_numpy(setting.effects), truth[None])
+        tomographer.update(setting, sample_counts(p, shots, rng)[0].long().tolist())
+    return replace(tomographer.records, name="simulated photon pair")
 
 
 def summarise(
@@ -150,11 +193,22 @@ def summarise(
     ours: TomographyResult,
     others: Mapping[str, TomographyResult],
     truth: Tensor | None,
-    whose: str,
-    measured: Mapping[str, Any],
+    measured: Measured,
     settings: ReportSettings,
 ) -> dict[str, Any]:
     """Collect the essentials of the example and of the evaluation.
+
+    Parameters
+    ----------
+    kind : str
+        Of the example.
+    ours : TomographyResult
+        Of the example, by the neural estimator.
+    others : mapping
+        Results of the same counts by name of the estimator.
+    truth : Tensor (4, 4), optional
+    measured : Measured
+    settings : ReportSettings
 
     Returns
     -------
@@ -164,22 +218,23 @@ def summarise(
         ``truth`` (None for real data), ``evaluation`` (means of each list), ``copies`` (of those),
         ``latency``.
     """
+    numbers = measured.metrics
     return {
         "example": NAMES[kind],
         "simulated": truth is not None,
         "note": NOTES[kind].format(copies=ours.records.copies),
-        "weights": whose,
-        "summary": ours.summary,
+        "weights": measured.whose,
+        "summary": ours.summary(),
         "level": settings.level,
         "copies_measured": ours.records.copies,
         "methods": {name: essentials(r) for name, r in {"neural": ours, **others}.items()},
         "density_matrix": ours.to_dict()["density_matrix"],
         "warnings": ours.warnings,
         "truth": None if truth is None else against_truth(ours, truth),
-        "copies": measured["copies"],
+        "copies": numbers["copies"],
         "evaluation": {
             place: {m: [x["value"] for x in v["mean"]] for m, v in part["methods"].items()}
-            for place, part in measured["lists"].items()
+            for place, part in numbers["lists"].items()
         },
         "coverage": {
             place: {
@@ -187,9 +242,9 @@ def summarise(
                 for m, v in part["methods"].items()
                 if v["coverage"]
             }
-            for place, part in measured["lists"].items()
+            for place, part in numbers["lists"].items()
         },
-        "latency": measured["latency"],
+        "latency": numbers["latency"],
     }
 
 
@@ -210,10 +265,6 @@ def against_truth(result: TomographyResult, truth: Tensor) -> dict[str, Any]:
         ``infidelity``; ``inside``, whether the region holds the truth; ``purity`` and
         ``concurrence`` of the truth.
     """
-    import torch
-
-    from .core.operators import concurrence, infidelity, purity
-
     far = float(infidelity(torch.from_numpy(result.density_matrix), truth))
     return {
         "infidelity": far,

@@ -13,18 +13,18 @@ from fakes.tomography_evaluation import COPIES, a_result, power_law
 from pydantic import ValidationError
 
 from physml.evaluation.figures import new_figure, save_figure
+from physml.models import shipped_weights
 from physml.random import stream
 from physml.tomography import evaluate
 from physml.tomography.core import limits
 from physml.tomography.core.schedule import ends, marks_of, schedule
-from physml.tomography.evaluation import latency, methods, plots
+from physml.tomography.evaluation import compare, latency, methods, plots
 from physml.tomography.evaluation.baselines import BASELINES
 from physml.tomography.evaluation.scores import coverage, scores, slope
 from physml.tomography.evaluation.sets import LISTS, evaluation_list
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.neural.estimator import NeuralEstimator
-from physml.tomography.inference.weights import SHIPPED
 from physml.tomography.settings import (
     COMPARED,
     NEURAL,
@@ -36,8 +36,8 @@ from physml.tomography.simulator.experiment import ADAPTIVE, RANDOM, STATIC
 
 
 @pytest.fixture(scope="module")
-def weights(request):
-    return request.config.rootpath / "physml" / SHIPPED
+def weights():
+    return shipped_weights("tomography")
 
 
 # ------------------------------------------------------------------------------------- numbers
@@ -202,8 +202,8 @@ def test_marks_end_with_the_last_copy():
 
 def test_jobs_cover_every_state_once_with_equal_luck(weights):
     settings = EvaluateSettings(**SMALL)
-    lists = evaluate.frozen_lists(4, [1])
-    jobs = evaluate.jobs_of(lists, settings, 5, weights, only_ours=["1 qubit, r_1"])
+    lists = compare.frozen_lists(4, [1])
+    jobs = compare.jobs_of(lists, settings, 5, weights, only_ours=["1 qubit, r_1"])
     assert set(lists) == {f"1 qubit, {name}" for name in LISTS[1]}
     for place, rho in lists.items():
         luck = {}
@@ -222,9 +222,9 @@ def test_jobs_cover_every_state_once_with_equal_luck(weights):
 
 def test_a_list_is_judged_alike_whichever_others_there_are(weights):
     settings = EvaluateSettings(**SMALL | {"methods": ["linear, pauli"]})
-    lists = evaluate.frozen_lists(4, [1])
+    lists = compare.frozen_lists(4, [1])
     one = {"1 qubit, r_0.9": lists["1 qubit, r_0.9"]}
-    whole, alone = (evaluate.compare(x, settings, 1, weights=weights) for x in (lists, one))
+    whole, alone = (compare.compare(x, settings, 1, weights=weights) for x in (lists, one))
 
     def means(found):
         return found["1 qubit, r_0.9"]["methods"]["linear, pauli"]["mean"]
@@ -235,10 +235,9 @@ def test_a_list_is_judged_alike_whichever_others_there_are(weights):
 @pytest.mark.slow
 def test_workers_change_nothing(weights):
     settings = EvaluateSettings(**SMALL)
-    lists = evaluate.frozen_lists(4, [1])
+    lists = compare.frozen_lists(4, [1])
     one, two = (
-        evaluate.compare(lists, settings, 1, weights=weights, threads=n, mem_mb=3000)
-        for n in (1, 2)
+        compare.compare(lists, settings, 1, weights=weights, threads=n, mem_mb=3000) for n in (1, 2)
     )
     for place in lists:
         for name in SMALL["methods"]:
@@ -250,7 +249,7 @@ def test_workers_change_nothing(weights):
 @pytest.fixture
 def stage(tmp_path, weights, monkeypatch):
     monkeypatch.setattr(
-        evaluate,
+        compare,
         "split_lists",
         lambda data, qubits, n: {"2 qubits, test": evaluation_list("hs", 2, n)},
     )
@@ -290,7 +289,7 @@ def test_nothing_is_left_of_a_failure(stage, tmp_path, monkeypatch):
         raise RuntimeError("no")
 
     monkeypatch.setattr(evaluate, "evaluate_all", lambda *a, **k: a_result())
-    monkeypatch.setattr(plots, "figures", fail)
+    monkeypatch.setattr(evaluate, "figures", fail)
     with pytest.raises(RuntimeError):
         stage()
     assert not [p for p in tmp_path.iterdir() if "evaluation" in p.name]
@@ -430,7 +429,7 @@ def test_rows_are_kept_and_carried_on(benchmark, tmp_path, monkeypatch, capsys, 
     command += ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     assert benchmark.main(command) == 0
     first = capsys.readouterr().out
-    monkeypatch.setattr(benchmark.evaluate, "compare", forbidden)
+    monkeypatch.setattr(benchmark.compare, "compare", forbidden)
     assert benchmark.main(command) == 0
     assert capsys.readouterr().out == first
     assert (tmp_path / "a.md").read_text() in first
@@ -444,4 +443,4 @@ def test_coverage_lists_are_frozen_and_not_those_of_the_evaluation():
     assert (some - evaluation_list("pure", 1, 5)).abs().amax((1, 2)).min() > 1e-3
     with pytest.raises(ValueError, match="states"):
         coverage_list("pure", 1, COVERAGE_SIZE + 1)
-    assert set(evaluate.coverage_lists(2, [1])) == set(evaluate.frozen_lists(2, [1]))
+    assert set(compare.coverage_lists(2, [1])) == set(compare.frozen_lists(2, [1]))

@@ -52,7 +52,7 @@ def test_what_it_says_is_true(result):
     assert sum(e.value for e in result.eigenvalues) == pytest.approx(1)
     assert result.goodness.passed
     assert result.warnings == []
-    assert "2700 copies in 3 measurements" in result.summary
+    assert "2700 copies in 3 measurements" in result.summary()
 
 
 def test_the_history_ends_with_the_result(result):

@@ -12,10 +12,11 @@ import yaml
 from fakes.tomography_evaluation import a_result
 
 from physml.exceptions import InputError
-from physml.tomography import example, report
+from physml.stages.report import Measured
+from physml.templates import render
+from physml.tomography import report
 from physml.tomography.core.operators import concurrence, fidelity, purity
 from physml.tomography.data.records_file import load_records
-from physml.tomography.evaluation import page
 from physml.tomography.predict import TomographyPredictor
 from physml.tomography.settings import ReportSettings, TomographySettings
 
@@ -63,7 +64,7 @@ def test_report_compares_with_the_truth(stage):
     assert summary["weights"] == "shipped with physml"
     assert summary["provenance"]["stage"] == "report"
     rho = np.array(summary["density_matrix"]) @ [1, 1j]
-    truth = example.simulated_state(TomographySettings().seed)
+    truth = report.simulated_state(TomographySettings().seed)
     far = 1 - float(fidelity(torch.from_numpy(rho), truth))
     assert summary["truth"]["infidelity"] == pytest.approx(far, abs=1e-6)
     assert far < 0.1
@@ -97,22 +98,22 @@ def test_nothing_is_left_when_the_page_fails(stage, tmp_path, monkeypatch):
 
 
 def test_simulated_pair_is_what_its_note_says():
-    truth = example.simulated_state(7)
+    truth = report.simulated_state(7)
     assert torch.linalg.eigvalsh(truth).numpy() == pytest.approx([0.0075] * 3 + [0.9775])
     # Of a Werner state with visibility v: purity (1 + 3 v^2) / 4, concurrence (3 v - 1) / 2; local
     # unitaries change neither.
-    v = 1 - example.NOISE
+    v = 1 - report.NOISE
     assert float(purity(truth[None])[0]) == pytest.approx((1 + 3 * v**2) / 4)
     assert float(concurrence(truth[None])[0]) == pytest.approx((3 * v - 1) / 2)
-    assert not torch.allclose(truth, example.simulated_state(8))
+    assert not torch.allclose(truth, report.simulated_state(8))
 
 
 def test_simulated_pair_is_measured_in_product_bases():
     predictor = TomographyPredictor.load()
-    records = example.simulated_records(predictor, example.simulated_state(1), 300, 1)
+    records = report.simulated_records(predictor, report.simulated_state(1), 300, 1)
     assert records.copies == 300
     assert all(m.setting.local is not None for m in records.measurements)
-    again = example.simulated_records(predictor, example.simulated_state(1), 300, 1)
+    again = report.simulated_records(predictor, report.simulated_state(1), 300, 1)
     for a, b in zip(records.measurements, again.measurements, strict=True):
         assert np.array_equal(a.counts, b.counts)
 
@@ -120,7 +121,7 @@ def test_simulated_pair_is_measured_in_product_bases():
 def test_measured_pairs_agree_with_maximum_likelihood(shared_data, monkeypatch):
     """Twin photons: F(Phi+) 0.996, purity 0.994, concurrence 0.994 by maximum likelihood."""
     monkeypatch.setenv("PHYSML_SHARED_DATA", str(shared_data))
-    if example.measured_pairs() is None:
+    if report.measured_pairs() is None:
         pytest.skip("the twin photons are not among the shared data")
     predictor = TomographyPredictor.load()
     kind, records, truth = report.make_example(ReportSettings(), predictor, 1)
@@ -172,10 +173,15 @@ def summary_of(**others):
     return made | others
 
 
+def page(summary, overview, pictures):
+    template = "tomography/evaluation/page.html.jinja"
+    return render(template, summary=summary, overview=overview, pictures=pictures)
+
+
 def test_page_escapes_and_does_not_claim_a_simulation(tmp_path):
     picture = tmp_path / "overview.png"
     picture.write_bytes(PNG)
-    text = page.page(summary_of(), picture, {"latency": picture})
+    text = page(summary_of(), picture, {"latency": picture})
     assert "&lt;b&gt;600" in text
     assert "&lt;i&gt;odd" in text
     assert "<i>odd" not in text
@@ -189,11 +195,12 @@ def test_page_says_where_the_truth_is(tmp_path):
     picture = tmp_path / "overview.png"
     picture.write_bytes(PNG)
     truth = {"infidelity": 0.003, "inside": False, "purity": 0.9557, "concurrence": 0.955}
-    text = page.page(summary_of(simulated=True, truth=truth), picture, {})
+    text = page(summary_of(simulated=True, truth=truth), picture, {})
     assert "infidelity of 0.003 of the estimate, outside the 90% region" in text
 
 
 def test_pictures_are_found_in_their_order(tmp_path):
     for name in ("latency", "infidelity_1", "infidelity_2", "infidelity_2_percentile_95", "x"):
         (tmp_path / f"{name}.png").write_bytes(PNG)
-    assert list(report.pictures(tmp_path)) == ["infidelity_2", "infidelity_1", "latency"]
+    shown = Measured(None, "", {}, tmp_path).pictures(report.SHOWN)
+    assert list(shown) == ["infidelity_2", "infidelity_1", "latency"]

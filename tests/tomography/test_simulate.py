@@ -10,16 +10,19 @@ from pydantic import ValidationError
 
 from physml.exceptions import InputError
 from physml.io.shards import read_provenance, read_shard, write_shard
+from physml.stages.preprocess import SPLITS, split_of
 from physml.tomography import preprocess, simulate
 from physml.tomography.core.born import probabilities
 from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import purity
+from physml.tomography.learning.prepared import PREPARED, RAW, states_of
 from physml.tomography.settings import (
     MixtureSettings,
     PreprocessSettings,
     SimulateSettings,
     TomographySettings,
 )
+from physml.tomography.simulator.sample import Batch, simulate_batch
 
 SETTINGS = TomographySettings.model_validate(
     {
@@ -31,8 +34,8 @@ SETTINGS = TomographySettings.model_validate(
 
 
 @pytest.fixture(scope="module")
-def whole() -> simulate.Batch:
-    return simulate.simulate_batch(SETTINGS.simulate, 3, range(50))
+def whole() -> Batch:
+    return simulate_batch(SETTINGS.simulate, 3, range(50))
 
 
 @pytest.fixture(scope="module")
@@ -46,16 +49,16 @@ def raw(tmp_path_factory) -> list:
 
 def test_samples_depend_on_their_number_only(whole):
     rows = [17, 3, 44]
-    again = simulate.simulate_batch(SETTINGS.simulate, 3, rows)
+    again = simulate_batch(SETTINGS.simulate, 3, rows)
     for name, values in again.arrays().items():
         assert values.tobytes() == whole.arrays()[name][rows].tobytes(), name
-    other = simulate.simulate_batch(SETTINGS.simulate, 4, rows)
+    other = simulate_batch(SETTINGS.simulate, 4, rows)
     assert np.abs(other.state - again.state).max() > 0.01
 
 
 def test_shards_hold_the_same_samples(whole, raw):
     for name, values in whole.arrays().items():
-        found = np.concatenate([read_shard(p, preprocess.spec())[name] for p in raw])
+        found = np.concatenate([read_shard(p, RAW)[name] for p in raw])
         assert np.array_equal(found, values), name
     record = read_provenance(raw[0])
     assert record is not None
@@ -70,7 +73,7 @@ def test_qubits_take_turns_and_the_rest_is_zero(whole):
     assert not whole.counts[one, 3:].any()
     assert not whole.counts[one, :, 2:].any()
     for n in (1, 2):
-        rho = simulate.states_of(whole.arrays(), n)
+        rho = states_of(whole.arrays(), n)
         assert rho.shape == (25, 1 << n, 1 << n)
         trace = torch.diagonal(rho, dim1=1, dim2=2).sum(-1)
         assert (trace - 1).abs().max() < 1e-12
@@ -80,8 +83,8 @@ def test_counts_are_those_of_the_state_and_the_readout():
     s = SETTINGS.simulate.model_copy(
         update={"readout": 1.0, "drift": 0.0, "n_qubits": (2,), "flips": (0.05, 0.3)}
     )
-    batch = simulate.simulate_batch(s, 5, range(60))
-    rho = simulate.states_of(batch.arrays(), 2)
+    batch = simulate_batch(s, 5, range(60))
+    rho = states_of(batch.arrays(), 2)
     p = torch.stack([probabilities(e, rho) for e in pauli_effects(2)], 1).numpy()
     a, b = batch.confusion[:, 0], batch.confusion[:, 1]
     joint = np.einsum("smt,snu->smntu", a, b).reshape(-1, 4, 4)
@@ -99,7 +102,7 @@ def test_shares_change_no_other_sample():
     quiet = base.model_copy(update={"readout": 0.0, "drift": 0.0})
     noisy = base.model_copy(update={"readout": 1.0, "drift": 0.0})
     drifting = base.model_copy(update={"readout": 0.0, "drift": 1.0})
-    a, b, c = (simulate.simulate_batch(s, 3, range(12)) for s in (quiet, noisy, drifting))
+    a, b, c = (simulate_batch(s, 3, range(12)) for s in (quiet, noisy, drifting))
     assert np.array_equal(a.state, b.state)
     assert not np.array_equal(a.confusion, b.confusion)
     assert not a.drift.any()
@@ -111,11 +114,11 @@ def test_shares_change_no_other_sample():
 def test_ensembles_have_their_shares():
     mixture = MixtureSettings(rank_adaptive=0, hs=3, bures=0, pure=1, pure_white=0)
     s = SETTINGS.simulate.model_copy(update={"mixture": mixture, "drift": 0.0, "n_qubits": (2,)})
-    batch = simulate.simulate_batch(s, 6, range(200))
+    batch = simulate_batch(s, 6, range(200))
     names = np.array(list(mixture.parts))[batch.ensemble]
     assert set(names) == {"hs", "pure"}
     assert 0.15 < (names == "pure").mean() < 0.36
-    pure = purity(simulate.states_of(batch.arrays(), 2)) > 1 - 1e-9
+    pure = purity(states_of(batch.arrays(), 2)) > 1 - 1e-9
     assert np.array_equal(pure.numpy(), names == "pure")
 
 
@@ -145,11 +148,11 @@ def test_preprocessing_splits_by_state(raw, whole, tmp_path, threads):
     order = raw if threads == 1 else raw[::-1]
     preprocess.run(settings=SETTINGS, raw=order, out=out, threads=threads)
     seen = []
-    for split in preprocess.SPLITS:
-        data = read_shard(out / f"{split}.h5", preprocess.processed_spec())
+    for split in SPLITS:
+        data = read_shard(out / f"{split}.h5", PREPARED)
         assert len(data) > 0
         for i, number in enumerate(data["index"]):
-            assert preprocess.split_of(number, 3, 0.3, 0.2) == split
+            assert split_of(number, 3, 0.3, 0.2) == split
             assert np.array_equal(data["state"][i], whole.state[number])
             assert data["copies"][i] == whole.counts[number].sum()
             values = data["eigenvalues"][i]
@@ -162,7 +165,7 @@ def test_preprocessing_splits_by_state(raw, whole, tmp_path, threads):
 
 
 def test_split_is_the_same_at_any_size():
-    shares = [preprocess.split_of(i, 0, 0.1, 0.05) for i in range(3_000)]
+    shares = [split_of(i, 0, 0.1, 0.05) for i in range(3_000)]
     assert shares.count("valid") / 3_000 == pytest.approx(0.1, abs=0.02)
     assert shares.count("test") / 3_000 == pytest.approx(0.05, abs=0.015)
 

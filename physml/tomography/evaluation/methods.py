@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from physml.exceptions import InputError
+from physml.random import stream
+
+from ..core.checks import check_qubits
 from ..core.operators import fidelity
 from ..core.schedule import schedule
+from ..inference.by_name import make_estimator
 from ..inference.cell.estimator import CellEstimator
 from ..inference.classical.particle_filter import ParticleFilter
+from ..inference.designs import ADAPTIVE, FIXED
 from ..inference.neural.estimator import NeuralEstimator
 from ..settings import CELL, NEURAL
 from ..simulator.experiment import experiment
 from .baselines import BASELINES, Baseline, run_baseline
+from .sets import evaluation_list
 
 if TYPE_CHECKING:
     from ..core.estimator import Estimator
@@ -158,3 +165,69 @@ def share_radius(far: Tensor, weights: Tensor, level: float) -> Tensor:
     # Rounding must not ask for more than there is.
     place = (total < level * total[:, -1:] * (1 - 1e-12)).sum(1, keepdim=True)
     return far.gather(1, order).gather(1, place)[:, 0]
+
+
+def compare_estimators(
+    names: Sequence[str],
+    ensemble: str,
+    n_qubits: int,
+    design: str,
+    copies: int,
+    states: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Infidelity of estimators on the first states of a frozen list.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the estimators; see `by_name.ESTIMATORS`.
+    ensemble : str
+        Of the list; see `sets.evaluation_list`.
+    n_qubits : int
+    design : str
+        One of `designs.ADAPTIVE` and `designs.FIXED`.
+    copies : int
+        Of each state.
+    states : int
+        States of the list.
+    seed : int
+        Of the counts.
+
+    Returns
+    -------
+    list of dict
+        ``estimator``, ``copies``, ``mean``, ``median``, ``p95`` of the infidelity, and
+        ``ms``, milliseconds of an update of one state in this batch.
+
+    Raises
+    ------
+    InputError
+        No such ensemble, design or estimator.
+    """
+    check_qubits(n_qubits, "qubits=")
+    if design not in (*ADAPTIVE, *FIXED):
+        raise InputError.expected(
+            "design=", f"one of {', '.join((*ADAPTIVE, *FIXED))}", repr(design)
+        )
+    try:
+        rho = evaluation_list(ensemble, n_qubits, states)
+    except ValueError as error:
+        raise InputError(f"ensemble=: {error}") from error
+    made = {name: make_estimator(name) for name in names}  # a misspelt one stops all at once
+    rows = []
+    for name, estimator in made.items():
+        found = experiment(estimator, rho, design, schedule(copies), stream(seed, "test", 0))
+        for k, mark in enumerate(found.marks):
+            values = found.infidelity[:, k]
+            rows.append(
+                {
+                    "estimator": name,
+                    "copies": int(mark),
+                    "mean": float(values.mean()),
+                    "median": float(np.median(values)),
+                    "p95": float(np.quantile(values, 0.95)),
+                    "ms": 1e3 * float(found.update_seconds.mean()) / states,
+                }
+            )
+    return rows

@@ -1,16 +1,16 @@
-"""What tomography of one set of measurements gives, and how it is written."""
+"""Result of the tomography of one set of measurements."""
 
 from __future__ import annotations
 
-import csv
-import io
-from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physml.stages.predict import Result
+
+from ..core.qobj import to_qutip
 
 if TYPE_CHECKING:
     import qutip
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """What was known after some of the copies.
+    """Estimate and region after some of the copies.
 
     Attributes
     ----------
@@ -40,8 +40,8 @@ class Step:
     distance: float
 
 
-@dataclass
-class TomographyResult:
+@dataclass(repr=False)
+class TomographyResult(Result):
     """State of one set of measurements.
 
     Attributes
@@ -63,8 +63,10 @@ class TomographyResult:
     card : dict
         Metadata of the weights, with their SHA-256; empty for estimators that have none.
     remarks : list of str
-        What the user should know.
+        On the data, that the user should know.
     """
+
+    writer: ClassVar[str] = "physml.tomography.results.products:write_products"
 
     records: Records
     estimator: str
@@ -81,15 +83,16 @@ class TomographyResult:
     remarks: list[str] = field(default_factory=list)
 
     @property
-    def state(self) -> qutip.Qobj:
-        """The density matrix as qutip's object."""
-        from ..core.qobj import to_qutip
-
-        return to_qutip(self.density_matrix)
+    def name(self) -> str:
+        """Name of the records."""
+        return self.records.name
 
     @property
-    def summary(self) -> str:
-        """What came out, in words."""
+    def state(self) -> qutip.Qobj:
+        """The density matrix as qutip's object."""
+        return to_qutip(self.density_matrix)
+
+    def _words(self) -> str:
         words = ", ".join(str(interval) for interval in self.functionals)
         number = len(self.records.measurements)
         return (
@@ -99,17 +102,17 @@ class TomographyResult:
 
     @property
     def warnings(self) -> list[str]:
-        """All that the user has to know."""
+        """Remarks on the data, on the region and on the goodness of fit."""
         fit = [] if self.goodness is None else self.goodness.warnings
         return [*self.remarks, *self.region.notes, *fit]
 
-    def __repr__(self) -> str:
-        return f"<TomographyResult {self.records.name}: {self.summary}>"
+    def _origin(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        weights = {k: self.card.get(k) for k in ("version", "sha256", "lineage")}
+        extra = {"weights": weights, "warnings": self.warnings}
+        return {"estimator": self.estimator, "seed": self.seed}, dict(self.records.files), extra
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the samples, as JSON holds it."""
-        from dataclasses import asdict
-
         rho = self.density_matrix
         return {
             "name": self.records.name,
@@ -127,62 +130,3 @@ class TomographyResult:
             "weights": {k: self.card.get(k) for k in ("version", "sha256")} if self.card else None,
             "warnings": self.warnings,
         }
-
-    def write(
-        self,
-        folder: str | PathLike[str],
-        overwrite: bool = False,
-        settings: dict[str, Any] | None = None,
-    ) -> Path:
-        """Write all products into a folder, as a whole or not at all.
-
-        Parameters
-        ----------
-        folder : path
-            Output folder; its name is free, or `overwrite` is set.
-        overwrite : bool
-            Replace a folder that was written like this before.
-        settings : dict, optional
-            How it was asked for; kept in the provenance.
-
-        Returns
-        -------
-        Path
-            The folder.
-        """
-        from physml import provenance
-        from physml.evaluation.figures import save_figure
-        from physml.io.atomic import atomic_directory, write_json, write_text
-
-        from ..data.records_file import save_records
-        from .overview import plot_overview
-
-        record = provenance.record(
-            "predict",
-            {**(settings or {}), "estimator": self.estimator, "seed": self.seed},
-            inputs=dict(self.records.files),
-            extra={
-                "weights": {k: self.card.get(k) for k in ("version", "sha256", "lineage")},
-                "warnings": self.warnings,
-            },
-        )
-        with atomic_directory(folder, overwrite=overwrite) as temporary:
-            body = provenance.jsonable({**self.to_dict(), "provenance": record})
-            write_json(temporary / "estimate.json", body)
-            write_text(temporary / "density_matrix.csv", matrix_text(self.density_matrix))
-            save_records(self.records, temporary / "records.h5")
-            save_figure(plot_overview(self), temporary / "overview.png", provenance=record)
-        return Path(folder)
-
-
-def matrix_text(rho: NDArray[np.complex128]) -> str:
-    """A matrix as CSV: row, column, real, imaginary; rows and columns as bits, qubit 0 first."""
-    n = rho.shape[0].bit_length() - 1
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "real", "imaginary"])
-    for i, row in enumerate(rho):
-        for j, value in enumerate(row):
-            cells = [format(k, f"0{n}b") for k in (i, j)]
-            writer.writerow([*cells, repr(float(value.real)), repr(float(value.imag))])
-    return text.getvalue()

@@ -21,7 +21,6 @@ from physml.tomography.core import (
     readout,
     states,
 )
-from physml.tomography.simulate import simulate_counts
 
 
 def rng(index: int = 0) -> np.random.Generator:
@@ -203,17 +202,3 @@ def test_readout_applies_to_bases_only():
     for bad in (povm.sic(2), povm.pauli_settings(1)[0]):
         with pytest.raises(Exception, match="a basis of 2 qubits"):
             reader.apply(bad)
-
-
-def test_simulated_counts_follow_readout_and_drift():
-    zero, one = torch.zeros(2, 1, 2, 2, dtype=torch.complex128)
-    zero[0, 0, 0], one[0, 1, 1] = 1, 1
-    z = torch.from_numpy(povm.pauli_settings(1)[2].effects)
-    shots = [200_000] * 5
-    confusion = torch.from_numpy(readout.flips(0.1))
-    counts = simulate_counts(zero, [z] * 5, shots, rng(), confusion, rho_end=one)
-    share = torch.stack(counts)[:, 0, 1] / 200_000
-    expected = 0.1 + 0.8 * torch.linspace(0, 1, 5, dtype=torch.float64)
-    assert torch.allclose(share, expected, atol=0.006)
-    still = simulate_counts(zero, [z], [100], rng())
-    assert still[0].tolist() == [[100, 0]]

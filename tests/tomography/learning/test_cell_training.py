@@ -16,8 +16,7 @@ from physml.tomography.core.operators import infidelity, to_coordinates
 from physml.tomography.core.states import draw
 from physml.tomography.evaluation.methods import method
 from physml.tomography.inference.cell.cell import Bank, Cell, square_root
-from physml.tomography.inference.cell.estimator import CellEstimator
-from physml.tomography.inference.cell.weights import load_cells, sizes
+from physml.tomography.inference.cell.estimator import CellEstimator, load_cells
 from physml.tomography.inference.neural.corrector import Corrector
 from physml.tomography.inference.neural.radii import Regions
 from physml.tomography.inference.weights import named, prefix
@@ -34,6 +33,7 @@ from physml.tomography.settings import CELL, CellSettings
 TINY = CellSettings(
     width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1
 )
+SIZES = TINY.model_dump(include={"width", "rounds", "proposals"})
 
 
 def states_of(d: int = 2, n: int = 20) -> torch.Tensor:
@@ -136,9 +136,9 @@ def test_training_helps() -> None:
 
 def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> None:
     cell, path = make_cell(TINY, 0, 2), tmp_path / "cell.safetensors"
-    card = {"pipeline": "tomography", "networks": {}, "cell": {"1": sizes(TINY)}}
+    card = {"pipeline": "tomography", "networks": {}, "cell": {"1": SIZES}}
     save_weights(path, named(2, cell), card)
-    loaded, _ = load_cells(path)
+    loaded = load_cells(path)
     assert list(loaded) == [2]
     for name, value in cell.state_dict().items():
         # Stored in single precision.
@@ -164,9 +164,9 @@ def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> Non
         ),
         ({"pipeline": "tomography", "networks": {}}, True, "weights with a particle cell"),
         (
-            {"pipeline": "tomography", "networks": {}, "cell": {"1": sizes(TINY)}},
+            {"pipeline": "tomography", "networks": {}, "cell": {"1": SIZES}},
             False,
-            "a cell of 1",
+            "network 1_qubits.cell",
         ),
     ],
 )

@@ -157,6 +157,7 @@ class Cell(nn.Module):
 
     def __init__(self, width: int = 32, rounds: int = 2, proposals: int = 3) -> None:
         super().__init__()
+        self.sizes = {"width": width, "rounds": rounds, "proposals": proposals}
         self.particle, self.head = ParticleNetwork(width), Head(width)
         self.rounds, self.proposals = rounds, proposals
 

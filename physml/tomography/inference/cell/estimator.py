@@ -24,8 +24,8 @@ from ...core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
 from ...core.measurements import basis_effects
 from ...core.operators import from_coordinates, random_unitary, to_coordinates
 from ..classical.tally import Tally
+from ..weights import open_weights, prefix
 from .cell import Bank, Cell, Outlook, hedge, posterior_covariance
-from .weights import load_cells
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -109,7 +109,7 @@ class CellEstimator(Estimator):
         if n_particles < 2:
             raise InputError.expected("n_particles", "at least 2", str(n_particles))
         if cells is None:
-            cells = load_cells()[0]
+            cells = load_cells()
         self.cells, self.n_particles, self.povm = cells, n_particles, povm
         self.at_random, self.learning = at_random, learning
 
@@ -122,7 +122,7 @@ class CellEstimator(Estimator):
         InputError
             Not weights of this pipeline, or there is no cell among them.
         """
-        return cls(load_cells(path)[0], **arguments)
+        return cls(load_cells(path), **arguments)
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Draw the particles. See `Estimator.start`.
@@ -241,3 +241,32 @@ def arm(
     at_random = how == "random"
     made = CellEstimator(cell, n_particles, effects, at_random=at_random, learning=learning)
     return made, "global"
+
+
+def load_cells(path: str | PathLike[str] | None = None) -> dict[int, Cell]:
+    """Cells by dimension of a weights file; the shipped ones by default.
+
+    Parameters
+    ----------
+    path : path, optional
+
+    Raises
+    ------
+    InputError
+        Not weights of this pipeline, or there is no cell among them.
+    """
+    found = open_weights(path)
+    if not found.card.get("cell"):
+        raise InputError.expected(
+            found.path,
+            "weights with a particle cell",
+            "none",
+            "Train one with `physml tomography train`; train.cell.runs must be above 0.",
+        )
+    cells = {}
+    for qubits, arguments in found.card["cell"].items():
+        d = 1 << int(qubits)
+        cell = Cell(**arguments)
+        found.fill(cell, prefix(d, Cell))
+        cells[d] = cell.eval().requires_grad_(False)
+    return cells

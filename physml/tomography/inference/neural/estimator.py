@@ -11,7 +11,7 @@ from physml.exceptions import InputError
 
 from ...core.basis import Basis, BasisKind
 from ...core.estimator import Estimator
-from ..weights import open_weights, part_of
+from ..weights import open_weights, prefix
 from . import eigenframe_choice as frame_design
 from . import single_corrector as alone_corrector
 from .corrector import Correction, Corrector, Outlook, correct, features
@@ -185,40 +185,34 @@ class NeuralEstimator(Estimator):
         return frame_design.choose(kind, self.filter, covariance, made, rng, shots)
 
 
-def load_networks(
-    path: str | PathLike[str] | None = None,
-) -> tuple[dict[int, Corrector], dict[str, Any]]:
-    """Correctors by dimension, and the card, of a weights file; see `load`."""
-    networks, card, _ = load(path)
-    return networks, card
-
-
 def load(
     path: str | PathLike[str] | None = None,
 ) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Regions]]:
     """Correctors by dimension, the card, and the regions that are calibrated, of a weights file.
+
+    Parameters
+    ----------
+    path : path, optional
+        The shipped weights by default.
 
     Raises
     ------
     InputError
         Not weights of this pipeline.
     """
-    tensors, card = open_weights(path)
+    found = open_weights(path)
     networks, regions = {}, {}
-    for qubits, sizes in card["networks"].items():
+    for qubits, sizes in found.card["networks"].items():
         d = 1 << int(qubits)
         network = Corrector(d, **sizes)
-        try:
-            network.load_state_dict(part_of(tensors, d, Corrector))
-        except RuntimeError as error:
-            raise InputError.expected(path, f"a corrector of {qubits} qubits", str(error)) from None
+        found.fill(network, prefix(d, Corrector))
         networks[d] = network.eval().requires_grad_(False)
-        own = part_of(tensors, d, Regions)
+        own = found.part(prefix(d, Regions))
         if own:
             try:
                 regions[d] = Regions.of(own)
             except (KeyError, RuntimeError, ValueError) as error:
                 raise InputError.expected(
-                    path, f"a calibration of {qubits} qubits", str(error)
+                    found.path, f"a calibration of {qubits} qubits", str(error)
                 ) from None
-    return networks, card, regions
+    return networks, found.card, regions

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from physml.random import stream
-from physml.tomography import train as train_stage
 from physml.tomography.core import states
 from physml.tomography.core.eigenframe import scales, unvec
 from physml.tomography.core.operators import bures_distance_squared, infidelity
@@ -18,7 +17,8 @@ from physml.tomography.inference.neural import eigenframe_choice
 from physml.tomography.inference.neural.corrector import Corrector, contributions, n_features
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.neural.information_filter import InformationFilter
-from physml.tomography.learning import rounds
+from physml.tomography.learning import corrector_training, rounds
+from physml.tomography.learning.corrector_training import train_corrector
 from physml.tomography.learning.histories import CorrectorLoss
 from physml.tomography.settings import HistorySettings, NetworkSettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
@@ -125,20 +125,20 @@ def test_a_finished_round_is_not_made_again(
 ) -> None:
     rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
     call = (rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)
-    first, learned, is_main = train_stage.train_corrector(_settings(), *call)
+    first, learned, is_main = train_corrector(_settings(), *call)
     assert is_main
     assert learned["experiments"] == [12, 16]
 
     def never(*arguments: object, **more: object) -> None:
         raise AssertionError("simulated again")
 
-    monkeypatch.setattr("physml.tomography.learning.histories.simulate_histories", never)
-    again, known, _ = train_stage.train_corrector(_settings(), *call)
+    monkeypatch.setattr(corrector_training, "simulate_histories", never)
+    again, known, _ = train_corrector(_settings(), *call)
     assert known == learned
     for name, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[name])
     with pytest.raises(AssertionError, match="simulated again"):
-        train_stage.train_corrector(_settings(learning_rate=1e-3), *call)
+        train_corrector(_settings(learning_rate=1e-3), *call)
 
 
 def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
