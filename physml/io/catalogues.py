@@ -158,25 +158,3 @@ def write_regions(
     )
     with atomic_path(path, overwrite) as temporary:
         temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
-
-
-def read_regions(path: str | PathLike[str]) -> list[Region]:
-    """Read a DS9 region file.
-
-    Raises
-    ------
-    InputError
-        No such file, not a region file, or a shape that is not known: leaving it out would give
-        a wrong mask.
-    """
-    from regions import Regions
-
-    source = require_file(path, "a DS9 region file", 16 << 20)
-    try:
-        text = source.read_text(encoding="utf-8")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return list(Regions.parse(text, format="ds9"))
-    except Exception as error:  # the parser raises errors and warnings of many kinds
-        detail = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError.expected(source, "DS9 regions of known shapes", detail) from error

@@ -214,7 +214,6 @@ def _regions_readers() -> tuple[Read, ...]:
     from astropy.wcs import WCS
 
     from physml.cavities.data.masks import read_mask
-    from physml.io.catalogues import read_regions
 
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
@@ -223,7 +222,6 @@ def _regions_readers() -> tuple[Read, ...]:
     return (
         lambda path: read_mask(path, (12, 14), wcs, header),
         lambda path: read_mask(path, (12, 14), None),
-        read_regions,
     )
 
 

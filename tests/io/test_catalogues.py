@@ -9,12 +9,12 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
-from regions import CirclePixelRegion, EllipseSkyRegion, PixCoord
+from regions import CirclePixelRegion, EllipseSkyRegion, PixCoord, Regions
 
 from physml import provenance
 from physml.exceptions import InputError, OutputError
 from physml.io import origin
-from physml.io.catalogues import read_catalogue, read_regions, write_catalogue, write_regions
+from physml.io.catalogues import read_catalogue, write_catalogue, write_regions
 
 
 def table(rows: int = 3) -> QTable:
@@ -90,7 +90,7 @@ def test_regions_round_trip(tmp_path: Path) -> None:
         centre, 20 * u.arcsec, 10 * u.arcsec, 30 * u.deg, meta={"text": "cavity 1: p = 0.97"}
     )
     write_regions(path, [ellipse])
-    found = read_regions(path)
+    found = Regions.read(path, format="ds9")
     assert len(found) == 1
     assert found[0].center.separation(centre).arcsec < 1e-3
     assert found[0].width.to_value("arcsec") == pytest.approx(20)
@@ -99,12 +99,10 @@ def test_regions_round_trip(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         write_regions(path, [])
     write_regions(path, [CirclePixelRegion(PixCoord(3.0, 4.0), 2.0)], overwrite=True)
-    circle = read_regions(path)[0]
+    circle = Regions.read(path, format="ds9")[0]
     assert (circle.center.x, circle.center.y, circle.radius) == pytest.approx((3, 4, 2))
 
 
 def test_no_regions_is_a_valid_file(tmp_path: Path) -> None:
     write_regions(tmp_path / "none.reg", [])
-    assert read_regions(tmp_path / "none.reg") == []
-    with pytest.raises(InputError, match="no such file"):
-        read_regions(tmp_path / "missing.reg")
+    assert len(Regions.read(tmp_path / "none.reg", format="ds9")) == 0

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from physml.cavities.data.masks import read_mask
 from physml.config import load_settings, read_config
 from physml.exceptions import InputError, PhysmlError
-from physml.io.catalogues import read_catalogue, read_regions
+from physml.io.catalogues import read_catalogue
 from physml.io.weights import load_weights, read_metadata, read_shapes
 from physml.models import Model
 
@@ -147,9 +148,11 @@ def test_settings_given_as_code_stay_texts() -> None:
         load_settings(PipelineSettings, {"seed": "__import__('os').getpid()"})
 
 
-@pytest.mark.parametrize("text", ["fk5\nblob(1,2,3)\n", "fk5\ncircle(1,2\n", "\x00\x01", "hello"])
+@pytest.mark.parametrize(
+    "text", ["image\nblob(1,2,3)\n", "image\ncircle(1,2\n", "\x00\x01", "hello"]
+)
 def test_unknown_regions_are_not_left_out(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mask.reg"
     path.write_text(text)
-    with pytest.raises(InputError, match="DS9 regions"):
-        read_regions(path)
+    with pytest.raises(InputError, match="mask"):
+        read_mask(path, (8, 8), None)
