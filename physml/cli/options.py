@@ -42,6 +42,17 @@ Dask = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
+Shard = Annotated[int, typer.Option("--shard", min=0, help="Number of the shard.")]
+Raw = Annotated[list[Path], typer.Argument(help="Shards that simulate made.")]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(
+        "--time-limit",
+        metavar="MINUTES",
+        help="Stop in time, with exit code 75; also '2 h'. Run again to carry on.",
+    ),
+]
+Evaluation = Annotated[Path, typer.Option("--evaluation", help="Folder that evaluate made.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that preprocess made.")]
 Weights = Annotated[Path, typer.Option("--weights", help="Weights (safetensors).")]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -23,12 +24,16 @@ from .options import (
     ConfigFiles,
     Dask,
     Data,
+    Evaluation,
     Memory,
     Output,
     Overwrite,
     Quiet,
+    Raw,
     SettingsJson,
+    Shard,
     Threads,
+    TimeLimit,
     Verbose,
     Weights,
     limit_threads,
@@ -144,173 +149,58 @@ def run_stage(
 
 # ------------------------------------------------------------------------------- the five commands
 
-
-def _simulate(pipeline: Pipeline) -> Callable[..., None]:
-    def simulate(
-        ctx: typer.Context,
-        output: Output,
-        shard: Annotated[int, typer.Option("--shard", min=0, help="Number of the shard.")] = 0,
-        settings: SettingsJson = None,
-        config: ConfigFiles = None,
-        threads: Threads = None,
-        overwrite: Overwrite = False,
-        verbose: Verbose = 0,
-        quiet: Quiet = False,
-    ) -> None:
-        """Simulate one shard of samples."""
-        adjust_logging(ctx, verbose, quiet)
-        checked = read_settings(pipeline, config, settings)
-        checked.simulate.indices(shard)
-        run_stage(
-            pipeline,
-            "simulate",
-            settings=checked,
-            out=output,
-            threads=threads or checked.simulate.resources.threads,
-            overwrite=overwrite,
-            shard=shard,
-        )
-
-    return simulate
-
-
-def _preprocess(pipeline: Pipeline) -> Callable[..., None]:
-    def preprocess(
-        ctx: typer.Context,
-        raw: Annotated[list[Path], typer.Argument(help="Shards that simulate made.")],
-        output: Output,
-        settings: SettingsJson = None,
-        config: ConfigFiles = None,
-        threads: Threads = None,
-        mem_mb: Memory = None,
-        dask: Dask = None,
-        overwrite: Overwrite = False,
-        verbose: Verbose = 0,
-        quiet: Quiet = False,
-    ) -> None:
-        """Turn raw shards into training, validation and test sets."""
-        adjust_logging(ctx, verbose, quiet)
-        checked = _placed(read_settings(pipeline, config, settings), dask)
-        for path in raw:
-            need(path, False, "a shard that simulate made")
-        resources = checked.preprocess.resources
-        run_stage(
-            pipeline,
-            "preprocess",
-            settings=checked,
-            out=output,
-            overwrite=overwrite,
-            threads=threads or resources.threads,
-            raw=raw,
-            mem_mb=mem_mb or resources.mem_mb,
-        )
-
-    return preprocess
+#: Help of each command.
+_HELP = {
+    "simulate": "Simulate one shard of samples.",
+    "preprocess": "Turn raw shards into training, validation and test sets.",
+    "train": "Train; killed or stopped, the same command carries on.",
+    "evaluate": "Measure trained weights on the test set.",
+    "report": "Apply trained weights to an example and gather what a reader wants to see.",
+}
+#: Arguments of each command beside those of all: type and default, none where it has to be given.
+_OWN: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "simulate": {"shard": (Shard, 0)},
+    "preprocess": {"raw": (Raw,), "mem_mb": (Memory, None), "dask": (Dask, None)},
+    "train": {"data": (Data,), "time_limit": (TimeLimit, None)},
+    "evaluate": {"data": (Data,), "weights": (Weights,)},
+    "report": {"evaluation": (Evaluation,), "weights": (Weights,)},
+}
+_COMMON: Mapping[str, tuple[Any, ...]] = {
+    "output": (Output,),
+    "settings": (SettingsJson, None),
+    "config": (ConfigFiles, None),
+    "threads": (Threads, None),
+    "overwrite": (Overwrite, False),
+    "verbose": (Verbose, 0),
+    "quiet": (Quiet, False),
+}
+#: Inputs that have to be there: whether folders, and what is expected.
+_INPUTS = {
+    "raw": (False, "a shard that simulate made"),
+    "data": (True, "the folder that preprocess made"),
+    "evaluation": (True, "the folder that evaluate made"),
+    "weights": (False, "weights in safetensors format"),
+}
 
 
-def _train(pipeline: Pipeline) -> Callable[..., None]:
-    def train(
-        ctx: typer.Context,
-        data: Data,
-        output: Output,
-        settings: SettingsJson = None,
-        config: ConfigFiles = None,
-        threads: Threads = None,
-        time_limit: Annotated[
-            str | None,
-            typer.Option(
-                "--time-limit",
-                metavar="MINUTES",
-                help="Stop in time, with exit code 75; also '2 h'. Run again to carry on.",
-            ),
-        ] = None,
-        overwrite: Overwrite = False,
-        verbose: Verbose = 0,
-        quiet: Quiet = False,
-    ) -> None:
-        """Train; killed or stopped, the same command carries on."""
-        adjust_logging(ctx, verbose, quiet)
-        limit = _seconds_left(time_limit)
-        checked = read_settings(pipeline, config, settings)
-        need(data, True, "the folder that preprocess made")
-        run_stage(
-            pipeline,
-            "train",
-            settings=checked,
-            out=output,
-            overwrite=overwrite,
-            threads=threads or checked.train.resources.threads,
-            data=data,
-            time_limit_s=limit,
-        )
-
-    return train
-
-
-def _evaluate(pipeline: Pipeline) -> Callable[..., None]:
-    def evaluate(
-        ctx: typer.Context,
-        data: Data,
-        weights: Weights,
-        output: Output,
-        settings: SettingsJson = None,
-        config: ConfigFiles = None,
-        threads: Threads = None,
-        overwrite: Overwrite = False,
-        verbose: Verbose = 0,
-        quiet: Quiet = False,
-    ) -> None:
-        """Measure trained weights on the test set."""
-        adjust_logging(ctx, verbose, quiet)
-        checked = read_settings(pipeline, config, settings)
-        need(data, True, "the folder that preprocess made")
-        need(weights, False, "weights in safetensors format")
-        run_stage(
-            pipeline,
-            "evaluate",
-            settings=checked,
-            out=output,
-            overwrite=overwrite,
-            threads=threads or checked.evaluate.resources.threads,
-            data=data,
-            weights=weights,
-        )
-
-    return evaluate
-
-
-def _report(pipeline: Pipeline) -> Callable[..., None]:
-    def report(
-        ctx: typer.Context,
-        evaluation: Annotated[
-            Path, typer.Option("--evaluation", help="Folder that evaluate made.")
-        ],
-        weights: Weights,
-        output: Output,
-        settings: SettingsJson = None,
-        config: ConfigFiles = None,
-        threads: Threads = None,
-        overwrite: Overwrite = False,
-        verbose: Verbose = 0,
-        quiet: Quiet = False,
-    ) -> None:
-        """Apply trained weights to an example and gather what a reader wants to see."""
-        adjust_logging(ctx, verbose, quiet)
-        checked = read_settings(pipeline, config, settings)
-        need(evaluation, True, "the folder that evaluate made")
-        need(weights, False, "weights in safetensors format")
-        run_stage(
-            pipeline,
-            "report",
-            settings=checked,
-            out=output,
-            overwrite=overwrite,
-            threads=threads or checked.report.resources.threads,
-            evaluation=evaluation,
-            weights=weights,
-        )
-
-    return report
+def _run(pipeline: Pipeline, stage: str, ctx: typer.Context, **given: Any) -> None:
+    """Check everything that can be checked before hours of work, then run the stage."""
+    adjust_logging(ctx, given.pop("verbose"), given.pop("quiet"))
+    if "time_limit" in given:
+        given["time_limit_s"] = _seconds_left(given.pop("time_limit"))
+    checked = read_settings(pipeline, given.pop("config"), given.pop("settings"))
+    if stage == "simulate":
+        checked.simulate.indices(given["shard"])
+    if stage == "preprocess":
+        checked = _placed(checked, given.pop("dask"))
+        given["mem_mb"] = given["mem_mb"] or checked.preprocess.resources.mem_mb
+    for name, (folder, what) in _INPUTS.items():
+        paths = given.get(name, [])
+        for path in paths if isinstance(paths, list) else [paths]:
+            need(path, folder, what)
+    threads = given.pop("threads") or getattr(checked, stage).resources.threads
+    out = given.pop("output")
+    run_stage(pipeline, stage, settings=checked, out=out, threads=threads, **given)
 
 
 def _seconds_left(limit: str | None) -> float | None:
@@ -328,19 +218,25 @@ def _seconds_left(limit: str | None) -> float | None:
     return max(0.0, 60.0 * minutes - (time.monotonic() - _STARTED))
 
 
-_MAKERS: Mapping[str, Callable[[Pipeline], Callable[..., None]]] = {
-    "simulate": _simulate,
-    "preprocess": _preprocess,
-    "train": _train,
-    "evaluate": _evaluate,
-    "report": _report,
-}
-
-
 def stage_command(pipeline: Pipeline, stage: str) -> Any:
     """Command of one stage, as typer's group wants it."""
+
+    def command(**given: Any) -> None:
+        _run(pipeline, stage, **given)
+
+    arguments = {"ctx": (typer.Context,), **_OWN[stage], **_COMMON}
+    command.__annotations__ = {name: kind for name, (kind, *_) in arguments.items()}
+    command.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+            for name, (kind, default) in (
+                (name, (value[0], value[1] if len(value) > 1 else Parameter.empty))
+                for name, value in arguments.items()
+            )
+        ]
+    )
     app = typer.Typer(add_completion=False)
-    app.command(stage)(_MAKERS[stage](pipeline))
+    app.command(stage, help=_HELP[stage])(command)
     return typer.main.get_group(app).commands[stage]
 
 
