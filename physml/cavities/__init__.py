@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
 from physml.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from .core.energetics import GasProfile as GasProfile
+    from .core.energetics import read_profile as read_profile
+    from .data.observation import Observation as Observation
+    from .data.observation import load_observation as load_observation
+    from .inference.merge import Candidate as Candidate
+    from .predict import CavityPredictor as CavityPredictor
+    from .results.result import CavityResult as CavityResult
+    from .results.result import Recovery as Recovery
+    from .settings import CavitiesSettings as CavitiesSettings
 
 pipeline = Pipeline(
     name="cavities",
@@ -17,3 +32,17 @@ pipeline = Pipeline(
     cli="physml.cavities.cli:app",
     versions={"simulate": 1, "preprocess": 2, "train": 1, "evaluate": 2, "report": 2},
 )
+
+# Imported on first use: the command line must not wait for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "core.energetics": ["GasProfile", "read_profile"],
+        "data.observation": ["Observation", "load_observation"],
+        "inference.merge": ["Candidate"],
+        "predict": ["CavityPredictor"],
+        "results.result": ["CavityResult", "Recovery"],
+        "settings": ["CavitiesSettings"],
+    },
+)
+__all__ += ["pipeline"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physml.cli.messages import adjust_logging
-from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads
+from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads, need, need_place
 
 if TYPE_CHECKING:
     from .results.result import CavityResult
@@ -41,16 +41,16 @@ def _commands() -> None:
 def predict(
     ctx: typer.Context,
     image: Annotated[
-        Path, typer.Argument(help="FITS image of counts (or a flux), or a folder of images.")
+        Path, typer.Argument(help="FITS image of counts (or of a flux), or a folder of images.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Output folder, written as a whole.")
+        Path, typer.Option("--output", "-o", help="Folder of the result, written as a whole.")
     ],
     exposure: Annotated[
-        Path | None, typer.Option(help="Exposure map on the image's pixels, any unit.")
+        Path | None, typer.Option(help="Exposure map on the image's pixels, in any unit.")
     ] = None,
     background: Annotated[
-        Path | None, typer.Option(help="Expected background counts per pixel.")
+        Path | None, typer.Option(help="Map of the expected background counts per pixel.")
     ] = None,
     mask: Annotated[
         Path | None,
@@ -59,13 +59,18 @@ def predict(
         ),
     ] = None,
     units: Annotated[
-        str, typer.Option(help="What the pixels hold: auto, counts or flux (needs --exposure).")
+        str, typer.Option(help="Meaning of the pixels: auto, counts or flux (needs --exposure).")
     ] = "auto",
     ra: Annotated[
-        str | None, typer.Option(help="Cluster centre: degrees, or 14:01:02.1 (hours).")
+        str | None,
+        typer.Option(help="Right ascension of the cluster: degrees, or 14:01:02.1 (hours)."),
     ] = None,
-    dec: Annotated[str | None, typer.Option(help="Cluster centre: degrees, or +02:52:43.")] = None,
-    redshift: Annotated[float | None, typer.Option(help="Adds sizes in kpc (Planck 2018).")] = None,
+    dec: Annotated[
+        str | None, typer.Option(help="Declination of the cluster: degrees, or +02:52:43.")
+    ] = None,
+    redshift: Annotated[
+        float | None, typer.Option(help="Redshift of the cluster; adds sizes in kpc (Planck 2018).")
+    ] = None,
     pressure: Annotated[
         Path | None,
         typer.Option(
@@ -94,7 +99,7 @@ def predict(
         ),
     ] = False,
     recovery_draws: Annotated[
-        int, typer.Option(help="Draws with and without cavities.", min=1)
+        int, typer.Option(help="Number of such draws, with and without cavities each.", min=1)
     ] = 40,
     weights: Annotated[
         Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
@@ -109,15 +114,9 @@ def predict(
 
     Writes probability.fits, cavities.reg (DS9), cavities.ecsv, cavities.fits and overview.png.
     """
-    from physml import provenance
-    from physml.io.atomic import atomic_directory, refuse_existing, refuse_foreign
+    from .data.inputs import check_arguments, is_several, list_images
 
     adjust_logging(ctx, verbose, quiet)
-    # Before any work: is there a place for the result?
-    if overwrite:
-        refuse_foreign(output)
-    else:
-        refuse_existing(output)
     arguments: dict[str, Any] = {
         "exposure": exposure,
         "background": background,
@@ -132,12 +131,29 @@ def predict(
         "seed": seed,
         "recovery": recovery_draws if recovery else 0,
     }
-    with provenance.run():
-        from .predict import CavityPredictor, is_several, list_images
+    # All that can be refused without torch and astropy, which take seconds to import.
+    need_place(output, overwrite)
+    check_arguments(**arguments)
+    need(image, None, "a FITS image, or a folder of images")
+    for path, what in (
+        (exposure, "an exposure map (FITS)"),
+        (background, "a background map (FITS)"),
+        (mask, "a region file"),
+        (pressure, "a table of the pressure profile"),
+        (weights, "weights in safetensors format"),
+    ):
+        if path is not None:
+            need(path, False, what)
+    names = output_names(list_images(image)) if is_several(image) else []
+    if threads is not None:
+        limit_threads(threads)
 
-        names = output_names(list_images(image)) if is_several(image) else []
-        if threads is not None:
-            limit_threads(threads)
+    from physml import provenance
+    from physml.io.atomic import atomic_directory
+
+    from .predict import CavityPredictor
+
+    with provenance.run():
         predictor = CavityPredictor.load(weights)
         found = predictor.predict(image, **arguments)
         settings = {**arguments, "image": image, "weights": weights}
@@ -153,7 +169,7 @@ def predict(
 
 
 def output_names(files: list[Path]) -> list[str]:
-    """Give a folder name for each image: its file name without endings, made unique."""
+    """Folder of each image: its file name without endings, made unique."""
     names: list[str] = []
     for file in files:
         stem = file.name.split(".")[0] or "image"
@@ -173,7 +189,7 @@ def show(result: CavityResult, folder: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = result.catalogue
     unit = '"' if result.observation.sky.wcs is not None else "px"
-    title = f"{result.observation.name}: {result.summary}"
+    title = f"{result.observation.name}: {result.summary()}"
     view = Table(title=title, title_justify="left", box=None)
     sky = "ra" in table.colnames
     columns = ["no.", *(("RA", "Dec") if sky else ("x", "y")), f"distance [{unit}]"]

@@ -1,63 +1,70 @@
 """From an image to its cavities: the Python interface.
 
->>> result = physml.Model.load("cavities").predict("image.fits")   # doctest: +SKIP
->>> result.catalogue["ra", "dec", "radius", "probability"]         # doctest: +SKIP
+>>> result = physml.load("cavities").predict("image.fits")   # doctest: +SKIP
+>>> result.catalogue["ra", "dec", "radius", "probability"]   # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Self
 
 from physml.exceptions import InputError
 from physml.progress import show_progress
+from physml.stages.predict import Predictor
 
-from .core.energetics import kpc_per_arcsec, read_profile
-from .data.observation import Observation, load_observation
+from .core.energetics import GasProfile, kpc_per_arcsec, read_profile
+from .core.halo import find_centre
+from .data.inputs import check_arguments, is_several, list_images, one_for_each
+from .data.observation import Observation, load_observation, log_remarks
 from .inference.fields import choose_scales
 from .inference.search import Detector, search
 from .results.catalogue import build_catalogue
+from .results.recovery import measure_recovery
 from .results.result import CavityResult
 
-log = logging.getLogger(__name__)
-
-SUFFIXES = (".fits", ".fit", ".fts", ".ftz", ".fits.gz", ".fit.gz", ".img", ".img.gz")
-"""Endings of image files looked for in a folder."""
-
+#: Images held and searched at a time: bounds the memory for long lists.
 TOGETHER = 8
-"""Images held and searched at a time: bounds the memory for long lists."""
+#: Remark on several results whose recovery failed.
+UNMEASURED = "whose completeness and false alarms were not measured"
 
 
-class CavityPredictor:
+class CavityPredictor(Predictor):
     """Finds X-ray cavities in images of galaxy clusters, groups and galaxies.
 
     Parameters
     ----------
     detector : Detector
-        What searches one field of the network's size.
+        Searches one field of the network's size.
     """
 
-    def __init__(self, detector: Detector):
+    def __init__(self, detector: Detector) -> None:
         self.detector = detector
 
     @classmethod
-    def load(cls, path: str | PathLike[str] | None = None) -> CavityPredictor:
-        """Predictor with trained weights.
+    def load(cls, path: str | PathLike[str] | None = None) -> Self:
+        """Predictor with trained weights, which are read and checked now.
 
         Parameters
         ----------
         path : path, optional
             Weights (safetensors); those shipped with the package by default.
+
+        Raises
+        ------
+        InputError
+            No such file, or weights of something else.
         """
         from .inference.detector import CavityDetector
 
-        detector = CavityDetector.load(None if path is None else Path(path))
-        return cls(detector)
+        return cls(CavityDetector.load(path))
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """Metadata of the weights."""
+        return dict(self.detector.card)
 
     def predict(
         self,
@@ -89,7 +96,7 @@ class CavityPredictor:
         mask : path or ndarray of bool, optional
             Point sources to fill with draws from their surroundings.
         units : {"auto", "counts", "flux"}
-            What the pixels hold.
+            Meaning of the pixels.
         centre : tuple of float, optional
             Cluster centre (x, y) in 0-based pixels; the brightest place by default.
         ra, dec : float, str or Quantity, optional
@@ -108,7 +115,8 @@ class CavityPredictor:
             Seed of the draws that fill masked sources, and of the recovery.
         recovery : int
             Number of simulated images of this very cluster that measure its completeness and
-            its rate of false alarms; 0 for none.
+            its rate of false alarms; 0 for none. Where that fails the result says so in its
+            `warnings`.
         progress : bool, optional
             Show a progress bar; by default for several images on a terminal.
 
@@ -122,37 +130,29 @@ class CavityPredictor:
         InputError
             For data or arguments that cannot be used.
         """
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise InputError(f"threshold: expected a probability from 0 to 1, found {threshold}")
-        if (ra is None) != (dec is None):
-            raise InputError("--ra and --dec: expected both or neither, found one")
-        if pressure is not None and redshift is None:
-            raise InputError("--pressure: expected together with --redshift, found without")
+        check_arguments(
+            units=units, ra=ra, dec=dec, redshift=redshift, pressure=pressure, threshold=threshold
+        )
         if redshift is not None:
             kpc_per_arcsec(redshift)  # refuses nonsense before any work
-        several = is_several(image)
-        images = list_images(image) if several else [image]
-        maps = {
-            role: _spread(role, given, len(images), several)
-            for role, given in (("exposure", exposure), ("background", background), ("mask", mask))
-        }
+        several, images = is_several(image), list_images(image)
+        given = {"exposure": exposure, "background": background, "mask": mask}
+        number = len(images) if several else None
+        maps = {role: one_for_each(role, one, number) for role, one in given.items()}
         results: list[CavityResult] = []
         with show_progress(
             "images", len(images), several if progress is None else progress
         ) as advance:
             for start in range(0, len(images), TOGETHER):
-                stop = min(start + TOGETHER, len(images))
                 observations = [
                     load_observation(
                         images[i],
-                        exposure=maps["exposure"][i],
-                        background=maps["background"][i],
-                        mask=maps["mask"][i],
+                        **{role: of_images[i] for role, of_images in maps.items()},
                         units=units,
                         seed=seed,
                         name=f"image {i + 1}" if several else None,
                     )
-                    for i in range(start, stop)
+                    for i in range(start, min(start + TOGETHER, len(images)))
                 ]
                 results += self.predict_observations(
                     observations,
@@ -164,20 +164,9 @@ class CavityPredictor:
                     threshold=threshold,
                     advance=advance,
                 )
+        log_remarks([r.observation for r in results])
         if recovery:
-            from .results.recovery import measure_recovery
-
-            for result in results:
-                try:
-                    measure_recovery(self, result, recovery, seed=seed, progress=progress)
-                except InputError:
-                    raise
-                except Exception as error:  # what was found stands, whatever its test runs into
-                    result.observation.remark(
-                        f"completeness and false alarms were not measured "
-                        f"({type(error).__name__}: {error})"
-                    )
-                    result.catalogue.meta["remarks"] = list(result.observation.remarks)
+            self._measure_recovery(results, recovery, seed, progress)
         return results if several else results[0]
 
     def predict_observations(
@@ -192,10 +181,21 @@ class CavityPredictor:
         threshold: float | None = None,
         advance: Callable[[float], None] | None = None,
     ) -> list[CavityResult]:
-        """Find the cavities of images that are loaded; see `predict`."""
-        centres = [self._centre(o, centre, position) for o in observations]
+        """Find the cavities of images that are loaded; see `predict`.
+
+        Parameters
+        ----------
+        observations : sequence of Observation
+        centre, redshift, pressure, scales, threshold
+            As for `predict`.
+        position : tuple, optional
+            RA and Dec of the cluster centre, instead of `centre`.
+        advance : callable, optional
+            Called with the number of images done since the last call.
+        """
+        centres = [_centre(o, centre, position) for o in observations]
         chosen = [choose_scales(o, scales) for o in observations]
-        profiles = [self._profile(o, redshift, pressure) for o in observations]
+        profiles = [_profile(o, redshift, pressure) for o in observations]
         fields_of_image = max(1.0, sum(map(len, chosen)) / max(1, len(observations)))
 
         def done(n: int) -> None:
@@ -219,7 +219,7 @@ class CavityPredictor:
                 counts=observation.total,
                 scales=" ".join(str(f.scale) for f in found.fields),
                 threshold="shipped" if threshold is None else threshold,
-                remarks=list(observation.remarks),
+                remarks=observation.remarks,
             )
             if observation.sky.wcs is not None:
                 place = observation.sky.coordinates(*middle)
@@ -234,81 +234,58 @@ class CavityPredictor:
                     centre=middle,
                     threshold=threshold,
                     redshift=redshift,
-                    weights=dict(getattr(self.detector, "card", {}) or {}),
+                    card=self.card,
                 )
             )
         return results
 
-    @staticmethod
-    def _centre(
-        observation: Observation,
-        centre: tuple[float, float] | None,
-        position: tuple[Any, Any] | None,
-    ) -> tuple[float, float]:
-        if position is not None:
-            return observation.position(*position)
-        if centre is not None:
-            x, y = centre
-            return observation.inside(float(x), float(y), "a centre")
-        from .core.halo import find_centre
-
-        x, y = find_centre(
-            observation.counts[None],
-            observation.relative_exposure[None],
-            (~observation.exposed)[None],
-        )[0]
-        return float(x), float(y)
-
-    @staticmethod
-    def _profile(observation: Observation, redshift: float | None, pressure: Any):
-        if redshift is not None and observation.sky.wcs is None:
-            raise InputError.expected(
-                observation.name, "a celestial WCS for sizes in kpc (--redshift)", "none"
-            )
-        if pressure is None or redshift is None:
-            return None
-        observation.files["pressure"] = Path(pressure)
-        return read_profile(pressure, kpc_per_arcsec(redshift))
+    def _measure_recovery(
+        self, results: Sequence[CavityResult], draws: int, seed: int, progress: bool | None
+    ) -> None:
+        """Measure the recovery of results; one that fails leaves its catalogue as it is."""
+        failed = []
+        for result in results:
+            try:
+                measure_recovery(self.detector, result, draws, seed=seed, progress=progress)
+            except InputError:
+                raise
+            except Exception as error:  # the search stands, whatever its test runs into
+                why = f"{type(error).__name__}: {error}"
+                text = f"completeness and false alarms were not measured ({why})"
+                result.observation.remark(UNMEASURED, text)
+                result.catalogue.meta["remarks"] = result.warnings
+                failed.append(result.observation)
+        log_remarks(failed, only=UNMEASURED)
 
 
-def is_several(image: Any) -> bool:
-    """Whether a list of images or a folder was given; an `HDUList` is one image."""
-    if isinstance(image, str | PathLike):
-        return Path(image).is_dir()
-    if isinstance(image, np.ndarray) or hasattr(image, "info"):
-        return False  # array, HDUList, CCDData
-    return isinstance(image, (list, tuple))
+def _centre(
+    observation: Observation,
+    centre: tuple[float, float] | None,
+    position: tuple[Any, Any] | None,
+) -> tuple[float, float]:
+    if position is not None:
+        return observation.position(*position)
+    if centre is not None:
+        x, y = centre
+        return observation.inside(float(x), float(y), "a centre")
+    x, y = find_centre(
+        observation.counts[None],
+        observation.relative_exposure[None],
+        (~observation.exposed)[None],
+    )[0]
+    return float(x), float(y)
 
 
-def list_images(image: Any) -> list[Any]:
-    """List the images of a list, or the image files of a folder by name.
-
-    Raises
-    ------
-    InputError
-        For an empty list, or a folder without images.
-    """
-    if isinstance(image, str | PathLike):
-        folder = Path(image)
-        files = sorted(
-            p for p in folder.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES)
+def _profile(
+    observation: Observation,
+    redshift: float | None,
+    pressure: str | PathLike[str] | None,
+) -> GasProfile | None:
+    if redshift is not None and observation.sky.wcs is None:
+        raise InputError.expected(
+            observation.name, "a celestial WCS for sizes in kpc (redshift=)", "none"
         )
-        if not files:
-            raise InputError.expected(
-                folder, f"image files ({', '.join(SUFFIXES)})", "none in this folder"
-            )
-        return list(files)
-    if not image:
-        raise InputError("predict: expected at least one image, found an empty list")
-    return list(image)
-
-
-def _spread(role: str, given: Any, number: int, several: bool) -> list[Any]:
-    """One map or mask for each image."""
-    if several and isinstance(given, (list, tuple)) and not hasattr(given, "info"):
-        if len(given) != number:
-            raise InputError(
-                f"{role}: expected one for each of {number} images, found {len(given)}"
-            )
-        return list(given)
-    return [given] * number
+    if pressure is None or redshift is None:
+        return None
+    observation.files["pressure"] = Path(pressure)
+    return read_profile(pressure, kpc_per_arcsec(redshift))

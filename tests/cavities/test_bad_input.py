@@ -161,7 +161,7 @@ def works(capsys, caplog, tmp_path, path, *more, mentions=()):
 @pytest.fixture
 def at_centre(monkeypatch):
     """The halo's centre at the place that the fake detector expects."""
-    monkeypatch.setattr(CavityPredictor, "_centre", staticmethod(lambda *_: CENTRE))
+    monkeypatch.setattr("physml.cavities.predict._centre", lambda *_: CENTRE)
 
 
 def test_few_nans_are_masked_with_a_warning(detector, at_centre, capsys, caplog, tmp_path, data):
@@ -233,9 +233,30 @@ def test_missing_or_foreign_companions(detector, capsys, tmp_path, good):
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        *([option, "none.fits"] for option in ("--exposure", "--background", "--mask")),
+        ["--redshift", "0.1", "--pressure", "none.ecsv"],
+        ["--weights", "none.safetensors"],
+        ["--pressure", "p.ecsv"],
+        ["--threshold", "2"],
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_torch_is_imported(options, tmp_path, good, root):
+    script = (
+        "import sys; from physml.cli.main import main; code = main(sys.argv[1:]); "
+        "sys.exit(3 if {'torch', 'astropy'} & sys.modules.keys() else code)"
+    )
+    command = [sys.executable, "-c", script, "cavities", "predict", good, "-o", tmp_path / "out"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert options[-2] in done.stderr or options[-1] in done.stderr
+
+
+@pytest.mark.parametrize(
     ("options", "mentions"),
     [
-        (["--ra", "10"], ["--dec"]),
+        (["--ra", "10"], ["--ra", "--dec"]),
         (["--ra", "10", "--dec", "20"], ["inside the image"]),
         (["--ra", "x", "--dec", "20"], ["sexagesimal", "'x'"]),
         (["--redshift", "-1"], ["--redshift", "-1"]),
@@ -391,11 +412,11 @@ CHILD = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from fakes.cavities import Cavity, TruthDetector
-from physml.cavities.predict import CavityPredictor
+from physml.cavities import predict
 from physml.cli.main import main
 detector = TruthDetector([Cavity(110.0, 88.0, 10.0, 8.0, 0.4, 0.95)], (85.0, 80.0), scales=(1, 2))
-CavityPredictor.load = classmethod(lambda cls, path=None: cls(detector))
-CavityPredictor._centre = staticmethod(lambda *_: (85.0, 80.0))
+predict.CavityPredictor.load = classmethod(lambda cls, path=None: cls(detector))
+predict._centre = lambda *_: (85.0, 80.0)
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))

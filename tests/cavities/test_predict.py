@@ -293,6 +293,17 @@ def test_many_images_in_one_call(image, tmp_path):
         np.testing.assert_allclose(result.catalogue["x"], one.catalogue["x"])
 
 
+def test_a_remark_on_many_images_is_told_once(image, caplog):
+    predictor().predict([image, image, image], centre=CENTRE)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        "3 images without celestial WCS: catalogues in pixels"
+    ]
+    caplog.clear()
+    result = predictor().predict([image], centre=CENTRE)[0]
+    assert result.warnings == ["no celestial WCS: the catalogue is in pixels"]
+    assert f"image 1: {result.warnings[0]}" in caplog.text
+
+
 def test_images_of_different_size_and_maps_share_a_batch():
     small, large = beta_image((140, 150)), beta_image((260, 300))
     results = CavityPredictor(CentroidDetector()).predict(

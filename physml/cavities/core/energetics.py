@@ -82,7 +82,7 @@ def kpc_per_arcsec(redshift: float) -> u.Quantity:
         For anything but 0 < z < 20.
     """
     if not (np.isfinite(redshift) and 0 < redshift < 20):
-        raise InputError(f"--redshift: expected a number between 0 and 20, found {redshift!r}")
+        raise InputError(f"redshift=: expected a number between 0 and 20, found {redshift!r}")
     return Planck18.kpc_proper_per_arcmin(redshift).to(u.kpc / u.arcsec)
 
 

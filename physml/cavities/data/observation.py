@@ -8,6 +8,7 @@ before any time is spent on them.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,10 @@ from astropy.wcs import WCS
 
 from physml.exceptions import InputError
 from physml.io.fits import open_image
+from physml.random import stream
 
+from ..core.halo import fill_sources
+from .inputs import check_arguments
 from .masks import read_mask
 from .sky import Sky
 
@@ -55,10 +59,8 @@ class Observation:
         File of the image.
     files : dict
         All input files by role, for the provenance.
-    remarks : list of str
-        What was done to the data and the user should know; also logged as warnings.
-    has_exposure : bool
-        Whether an exposure map was given.
+    notes : dict
+        What was done to the data and the user should know, see `remark`.
     """
 
     counts: np.ndarray
@@ -69,8 +71,7 @@ class Observation:
     name: str = "image"
     path: Path | None = None
     files: dict[str, Path] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-    has_exposure: bool = False
+    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def exposed(self) -> np.ndarray:
@@ -82,10 +83,21 @@ class Observation:
         """All counts."""
         return float(self.counts.sum())
 
-    def remark(self, text: str) -> None:
-        """Note something that the user should know."""
-        self.remarks.append(text)
-        log.warning("%s: %s", self.name, text)
+    @property
+    def remarks(self) -> list[str]:
+        """What was done to the data and the user should know."""
+        return list(self.notes.values())
+
+    def remark(self, of_many: str, text: str) -> None:
+        """Note something that the user should know; `log_remarks` tells it.
+
+        Parameters
+        ----------
+        of_many : str
+            The same of several images, after a text such as "12 images".
+        text : str
+        """
+        self.notes[of_many] = text
 
     def position(self, ra: Any, dec: Any) -> tuple[float, float]:
         """Input pixel (x, y) of a sky position.
@@ -103,7 +115,7 @@ class Observation:
         if self.sky.wcs is None:
             raise InputError.expected(
                 self.name,
-                "a celestial WCS for --ra and --dec",
+                "a celestial WCS for ra= and dec=",
                 "none",
                 hint="Give the centre in pixels from Python: predict(image, centre=(x, y)).",
             )
@@ -123,6 +135,27 @@ class Observation:
         return x, y
 
 
+def log_remarks(observations: Iterable[Observation], only: str | None = None) -> None:
+    """Log the remarks of observations as warnings: what many share, once with their number.
+
+    Parameters
+    ----------
+    observations : iterable of Observation
+    only : str, optional
+        Those with this text for many; all by default.
+    """
+    alike: dict[str, list[Observation]] = {}
+    for observation in observations:
+        for of_many in observation.notes:
+            if only in (None, of_many):
+                alike.setdefault(of_many, []).append(observation)
+    for of_many, same in alike.items():
+        if len(same) == 1:
+            log.warning("%s: %s", same[0].name, same[0].notes[of_many])
+        else:
+            log.warning("%d images %s", len(same), of_many)
+
+
 def parse_position(ra: Any, dec: Any) -> SkyCoord:
     """Sky position from degrees or sexagesimal text; `InputError` for anything else."""
     try:
@@ -135,7 +168,7 @@ def parse_position(ra: Any, dec: Any) -> SkyCoord:
         return SkyCoord(longitude, latitude, frame="icrs")
     except (ValueError, TypeError, u.UnitsError) as error:
         raise InputError(
-            "--ra, --dec: expected degrees (210.258) or sexagesimal (14:01:02.1 +02:52:43), "
+            "ra=, dec=: expected degrees (210.258) or sexagesimal (14:01:02.1 +02:52:43), "
             f"found {ra!r}, {dec!r} ({error})"
         ) from error
 
@@ -194,15 +227,18 @@ def load_observation(
     )
     if undefined.any():
         observation.remark(
-            f"{undefined.sum()} undefined pixels ({undefined.mean():.1%}) are masked"
+            "with undefined pixels, which are masked",
+            f"{undefined.sum()} undefined pixels ({undefined.mean():.1%}) are masked",
         )
     if wcs is None:
-        observation.remark("no celestial WCS: the catalogue is in pixels")
+        observation.remark(
+            "without celestial WCS: catalogues in pixels",
+            "no celestial WCS: the catalogue is in pixels",
+        )
     exposure_map = _read_map(exposure, observation, "exposure")
     _to_counts(observation, exposure_map, units)
     if exposure_map is not None:
         observation.relative_exposure = exposure_map / exposure_map.max()
-        observation.has_exposure = True
     observation.relative_exposure = np.where(undefined, 0.0, observation.relative_exposure)
     # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
     observation.counts = np.where(observation.exposed, observation.counts, 0.0)
@@ -212,8 +248,9 @@ def load_observation(
         _fill(observation, mask, header, seed)
     if np.any(observation.counts < 0):
         observation.remark(
+            "with negative pixels: taken as images with the background subtracted",
             f"{int((observation.counts < 0).sum())} negative pixels: taken as an image with the "
-            "background subtracted, whose noise is larger than its counts say"
+            "background subtracted, whose noise is larger than its counts say",
         )
     return observation
 
@@ -274,7 +311,10 @@ def _read_map(given: Any, observation: Observation, role: str) -> np.ndarray | N
         )
     bad = ~np.isfinite(data) | (data < 0)
     if bad.any():
-        observation.remark(f"{role} map: {bad.sum()} undefined or negative pixels are set to 0")
+        observation.remark(
+            f"with undefined or negative pixels in their {role} maps, set to 0",
+            f"{role} map: {bad.sum()} undefined or negative pixels are set to 0",
+        )
         data[bad] = 0.0
     if data.max() <= 0:
         raise InputError.expected(label, f"a positive {role} somewhere", "zeros only")
@@ -289,8 +329,7 @@ def _size(data: np.ndarray) -> str:
 
 def _to_counts(observation: Observation, exposure: np.ndarray | None, units: str) -> None:
     """Turn a flux image back into counts: the noise, and with it the search, lives in counts."""
-    if units not in ("auto", "counts", "flux"):
-        raise InputError(f"units: expected auto, counts or flux, found {units!r}")
+    check_arguments(units=units)
     flux = units == "flux" or (units == "auto" and observation.total < 50)
     if not flux:
         return
@@ -299,11 +338,12 @@ def _to_counts(observation: Observation, exposure: np.ndarray | None, units: str
             observation.name,
             "counts, or a flux image together with its exposure map",
             f"pixels that sum to {observation.total:.4g} and no exposure map",
-            hint="Give --exposure; --units counts forces them to be taken as counts.",
+            hint="Give exposure=; units='counts' forces them to be taken as counts.",
         )
     observation.counts = observation.counts * exposure
     observation.remark(
-        f"taken as a flux and multiplied by the exposure map: {observation.total:.0f} counts"
+        "taken as fluxes and multiplied by their exposure maps",
+        f"taken as a flux and multiplied by the exposure map: {observation.total:.0f} counts",
     )
 
 
@@ -321,10 +361,6 @@ def _check_background(observation: Observation) -> None:
 
 def _fill(observation: Observation, mask: Any, header: Any, seed: int) -> None:
     """Replace masked sources by Poisson draws from around them."""
-    from physml.random import stream
-
-    from ..core.halo import fill_sources
-
     shape = observation.counts.shape
     if isinstance(mask, str | PathLike):
         observation.files["mask"] = Path(mask)
@@ -347,7 +383,9 @@ def _fill(observation: Observation, mask: Any, header: Any, seed: int) -> None:
             f"{share:.0%} of it",
         )
     if not pixels.any():
-        observation.remark("mask: no pixel of the image lies in it")
+        observation.remark(
+            "of which no pixel lies in the mask", "mask: no pixel of the image lies in it"
+        )
         return
     counts = np.asarray(
         fill_sources(observation.counts, pixels, stream(seed, "predict", 0)), dtype=float

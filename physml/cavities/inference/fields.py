@@ -175,7 +175,7 @@ def choose_scales(
     largest = max(1, int(extent) // 16)
     if not numbers or numbers[0] < 1 or numbers[-1] > largest:
         raise InputError(
-            f"scales: expected 'auto' or whole numbers from 1 to {largest} such as 1,2,4; "
+            f"scales=: expected 'auto' or whole numbers from 1 to {largest} such as 1,2,4; "
             f"found {scales!r}"
         )
     return tuple(numbers)

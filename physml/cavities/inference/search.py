@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.matching import COMPANION
 from ..data.observation import Observation
@@ -20,10 +21,23 @@ BATCH = 16
 
 
 class Detector(Protocol):
-    """What the search needs of a detector; `CavityDetector` has it."""
+    """Search of one field; `CavityDetector` is one.
+
+    Attributes
+    ----------
+    card : dict
+        Metadata of its weights.
+    """
+
+    card: dict[str, Any]
 
     def detect(
-        self, counts, exposure=None, background=None, invalid=None, centre=None, progress=None
+        self,
+        counts: NDArray[Any],
+        exposure: NDArray[Any] | None = None,
+        background: NDArray[Any] | None = None,
+        invalid: NDArray[Any] | None = None,
+        centre: NDArray[Any] | None = None,
     ) -> Sequence[Any]:
         """Search fields, shape (B, S, S); one `Detection` each."""
         ...

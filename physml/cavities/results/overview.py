@@ -6,90 +6,100 @@ the view of the large ones, a second row shows the inner part.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Ellipse
+from matplotlib.image import AxesImage
+from matplotlib.patches import Ellipse, Rectangle
 from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from physml import provenance as prov
-from physml.io.atomic import atomic_path
+from physml.evaluation.figures import colour_bar
 
-if TYPE_CHECKING:
-    from .result import CavityResult
+from .result import CavityResult
 
 STYLE: dict[Any, Any] = {
     "font.size": 11,
-    "font.family": "sans-serif",
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "savefig.dpi": 150,
-    "figure.facecolor": "white",
 }
+#: Lengths of scale bars [arcsec].
 NICE = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
+#: The view is shown twice when it is this many times wider than the smallest cavity's axis.
 WORTH_A_ZOOM = 12.0
-"""The view is shown twice when it is this many times wider than the smallest cavity's axis."""
+#: Rows of the catalogue that are written below the panels.
+LISTED_ROWS = 8
 
 
 @dataclass(frozen=True)
 class View:
-    """Square part of the image that is shown: centre and half of its side [pixel]."""
+    """Square part of the image that is shown.
+
+    Attributes
+    ----------
+    x, y, half : float
+        Centre, and half of its side [pixel].
+    """
 
     x: float
     y: float
     half: float
 
-    def slices(self, shape: tuple[int, int]) -> tuple[slice, slice]:
+    def slices(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
         """Rows and columns of the image in view."""
         low_y, high_y = max(0, int(self.y - self.half)), int(self.y + self.half) + 2
         low_x, high_x = max(0, int(self.x - self.half)), int(self.x + self.half) + 2
         return slice(low_y, min(shape[0], high_y)), slice(low_x, min(shape[1], high_x))
 
-    def extent(self, shape: tuple[int, int]) -> tuple[float, float, float, float]:
-        """Borders of those slices for `imshow`."""
-        rows, columns = self.slices(shape)
-        return columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5
+    def show(self, ax: Axes, image: NDArray[Any], **look: Any) -> AxesImage:
+        """Draw what is in view of an image, with arguments of `Axes.imshow`."""
+        rows, columns = self.slices(image.shape)
+        extent = (columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5)
+        look = {"origin": "lower", "interpolation": "nearest", **look}
+        return ax.imshow(image[rows, columns], extent=extent, **look)
 
-    def apply(self, ax: Axes) -> None:
-        """Set the limits of an axes to the view."""
+    def finish(self, ax: Axes) -> None:
+        """Set the limits of an axes to the view, without ticks."""
         ax.set_xlim(self.x - self.half, self.x + self.half)
         ax.set_ylim(self.y - self.half, self.y + self.half)
+        ax.set_xticks([])
+        ax.set_yticks([])
 
 
 def plot_overview(result: CavityResult) -> Figure:
     """Image, residual and probability of a result, and a short table."""
     views = choose_views(result)
+    panels = {"Counts": plot_counts, "Residual": plot_residual, "Probability": plot_probability}
     with mpl.rc_context(STYLE):
-        lines = min(len(result.cavities), 8) + 1 if result.cavities else 1
+        lines = min(len(result.cavities), LISTED_ROWS) + 1 if result.cavities else 1
         table_height = 0.35 + 0.24 * lines
         height = 0.72 + 4.62 * len(views) + table_height
         figure = Figure(figsize=(15.6, height))
-        bottom = table_height / height
-        top = 1 - 0.62 / height
         grid = figure.add_gridspec(
-            len(views), 3, left=0.012, right=0.945, bottom=bottom, top=top, wspace=0.2, hspace=0.04
+            len(views),
+            len(panels),
+            left=0.012,
+            right=0.945,
+            bottom=table_height / height,
+            top=1 - 0.62 / height,
+            wspace=0.2,
+            hspace=0.04,
         )
         for i, view in enumerate(views):
-            axes = [figure.add_subplot(grid[i, j]) for j in range(3)]
-            plot_counts(result, view, axes[0])
-            plot_residual(result, view, axes[1])
-            plot_probability(result, view, axes[2])
-            if i == 0:
-                for ax, title in zip(axes, ("Counts", "Residual", "Probability"), strict=True):
+            for j, (title, plot) in enumerate(panels.items()):
+                ax = plot(result, view, figure.add_subplot(grid[i, j]))
+                if i == 0:
                     ax.set_title(title)
-                if len(views) > 1:
-                    for ax in axes:
-                        _mark_view(ax, views[1])
+                    for other in views[1:]:
+                        _mark_view(ax, other)
         figure.text(0.015, 1 - 0.12 / height, _title(result), size=14, weight="bold", va="top")
         _table(result, figure, 0.015, (table_height - 0.14) / height, 0.24 / height)
     return figure
@@ -102,10 +112,8 @@ def choose_views(result: CavityResult) -> list[View]:
     largest = 0.5 * max(height, width)
     if not result.cavities:
         return [View(x, y, min(largest, max(64.0, 0.3 * largest + 32)))]
-    reach = [
-        np.hypot(c.x - x, c.y - y) + c.semi_major if np.hypot(c.x - x, c.y - y) > 0 else 0.0
-        for c in result.cavities
-    ]
+    away = [np.hypot(c.x - x, c.y - y) for c in result.cavities]
+    reach = [d + c.semi_major if d > 0 else 0.0 for d, c in zip(away, result.cavities, strict=True)]
     half = float(np.clip(1.3 * max(reach), 40, largest * 1.05))
     views = [View(x, y, half)]
     inner = [
@@ -128,17 +136,10 @@ def plot_counts(result: CavityResult, view: View, ax: Axes) -> Axes:
     low, high = (np.percentile(good, 20), good.max()) if good.size else (0.1, 1.0)
     low = max(low, high / 3000)
     # asinh is the logarithm that also knows what to do at and below zero.
-    stretched = np.arcsinh(shown / low) if low > 0 else shown
+    stretched = np.arcsinh(rate / low) if low > 0 else rate
     scale = Normalize(np.arcsinh(0.3), np.arcsinh(high / low))
-    image = ax.imshow(
-        stretched,
-        origin="lower",
-        extent=view.extent(rate.shape),
-        cmap=_with_grey("inferno"),
-        norm=scale,
-        interpolation="nearest",
-    )
-    bar = _colour_bar(ax, image, "counts per pixel")
+    image = view.show(ax, stretched, cmap=_with_grey("inferno"), norm=scale)
+    bar = colour_bar(ax, image, "counts per pixel")
     ticks = [v for v in 10.0 ** np.arange(-4, 6) if low * 0.3 <= v <= high]
     bar.set_ticks([float(np.arcsinh(v / low)) for v in ticks], labels=[f"{v:g}" for v in ticks])
     _finish(result, view, ax, "white")
@@ -161,34 +162,17 @@ def plot_residual(result: CavityResult, view: View, ax: Axes) -> Axes:
     shown = significance[view.slices(significance.shape)]
     finite = np.abs(shown[np.isfinite(shown)])
     limit = float(np.clip(np.percentile(finite, 99) if finite.size else 5, 4, 25))
-    image = ax.imshow(
-        shown,
-        origin="lower",
-        extent=view.extent(significance.shape),
-        cmap=_with_grey("RdBu_r"),
-        vmin=-limit,
-        vmax=limit,
-        interpolation="nearest",
-    )
-    _colour_bar(ax, image, "(data - smooth model) / noise")
-    _contours(result, view, ax, "black")
-    _finish(result, view, ax, None)
+    image = view.show(ax, significance, cmap=_with_grey("RdBu_r"), vmin=-limit, vmax=limit)
+    colour_bar(ax, image, "(data - smooth model) / noise")
+    _contours(result, view, ax)
+    _finish(result, view, ax, "black")
     return ax
 
 
 def plot_probability(result: CavityResult, view: View, ax: Axes) -> Axes:
     """Probability that a pixel lies in a cavity, with the labelled ellipses."""
-    shape = result.probability.shape
-    image = ax.imshow(
-        result.probability[view.slices(shape)],
-        origin="lower",
-        extent=view.extent(shape),
-        cmap="cividis",
-        vmin=0,
-        vmax=1,
-        interpolation="nearest",
-    )
-    _colour_bar(ax, image, "probability of a cavity")
+    image = view.show(ax, result.probability, cmap="cividis", vmin=0, vmax=1)
+    colour_bar(ax, image, "probability of a cavity")
     _finish(result, view, ax, "white")
     return ax
 
@@ -201,18 +185,7 @@ def smoothing(result: CavityResult, view: View) -> float:
     return float(np.clip(wanted, 0.6, max(0.6, 2 * view.half / 45)))
 
 
-def save_figure(
-    figure: Figure, path: Path, provenance: Mapping[str, Any] | None = None, overwrite: bool = False
-) -> None:
-    """Write a figure as PNG, atomically, with its run record inside."""
-    metadata = {"Software": "physml"}
-    if provenance is not None:
-        metadata[prov.KEY] = json.dumps(prov.jsonable(provenance))
-    with atomic_path(path, overwrite) as temporary:
-        figure.savefig(temporary, format="png", metadata=metadata, dpi=STYLE["savefig.dpi"])
-
-
-def _smooth_rate(counts: np.ndarray, exposure: np.ndarray, sigma: float) -> np.ndarray:
+def _smooth_rate(counts: NDArray[Any], exposure: NDArray[Any], sigma: float) -> NDArray[np.float64]:
     """Smoothed counts over smoothed exposure: gaps are bridged, unobserved places undefined."""
     seen = gaussian_filter(exposure, sigma)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -221,23 +194,20 @@ def _smooth_rate(counts: np.ndarray, exposure: np.ndarray, sigma: float) -> np.n
     return rate
 
 
-def _with_grey(name: str):
+def _with_grey(name: str) -> Colormap:
     # Places without data are neither dark nor bright.
     return mpl.colormaps[name].with_extremes(bad="0.6")
 
 
-def _colour_bar(ax: Axes, image, label: str):
-    inset = ax.inset_axes((1.02, 0.0, 0.035, 1.0))
-    bar = ax.figure.colorbar(image, cax=inset)
-    bar.set_label(label, size=10, labelpad=3)
-    bar.ax.tick_params(labelsize=9)
-    return bar
+def _outlined(colour: str, width: float) -> list[withStroke]:
+    """Edge that keeps a mark of a colour visible on any ground."""
+    return [withStroke(linewidth=width, foreground="white" if colour == "black" else "black")]
 
 
-def _finish(result: CavityResult, view: View, ax: Axes, colour: str | None) -> None:
+def _finish(result: CavityResult, view: View, ax: Axes, colour: str) -> None:
     """Cavities, centre, limits; no ticks."""
     ax.set_facecolor("0.6")
-    for number, c in enumerate(result.cavities, start=1):
+    for number, c in enumerate(result.cavities):
         ax.add_patch(
             Ellipse(
                 (c.x, c.y),
@@ -245,56 +215,46 @@ def _finish(result: CavityResult, view: View, ax: Axes, colour: str | None) -> N
                 2 * c.semi_minor,
                 angle=np.degrees(c.theta),
                 fill=False,
-                color=colour or "black",
+                color=colour,
                 linewidth=1.8,
-                linestyle=(0, (3, 2)) if _doubtful(result, number) else "-",
-                path_effects=[withStroke(linewidth=3.2, foreground="black" if colour else "white")],
+                linestyle=(0, (3, 2)) if result.is_candidate(number) else "-",
+                path_effects=_outlined(colour, 3.2),
             )
         )
-        _label(result, number, view, ax, colour or "black")
+        _label(result, number, view, ax, colour)
     ax.plot(
         *result.centre,
         marker="+",
-        color=colour or "black",
+        color=colour,
         markersize=9,
         markeredgewidth=1.4,
-        path_effects=[withStroke(linewidth=2.6, foreground="black" if colour else "white")],
+        path_effects=_outlined(colour, 2.6),
     )
-    view.apply(ax)
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
-def _doubtful(result: CavityResult, number: int) -> bool:
-    return "candidate" in str(result.catalogue["flags"][number - 1]).split()
+    view.finish(ax)
 
 
 def _label(result: CavityResult, number: int, view: View, ax: Axes, colour: str) -> None:
     """Write the number of a cavity beside its ellipse, on the side away from the centre."""
-    c = result.cavities[number - 1]
-    if max(abs(c.x - view.x), abs(c.y - view.y)) > view.half:
+    c = result.cavities[number]
+    outside = max(abs(c.x - view.x), abs(c.y - view.y)) > view.half
+    if outside or c.semi_major < view.half / 22:  # then its number is in the closer view
         return
-    if c.semi_major < view.half / 22:
-        return  # its number is in the closer view
-    x, y = _label_place(result, number, view)
     ax.annotate(
-        str(number),
-        (x, y),
+        str(number + 1),
+        _label_place(result, number, view),
         color=colour,
         size=13,
         weight="bold",
         ha="center",
         va="center",
         annotation_clip=True,
-        path_effects=[
-            withStroke(linewidth=2.6, foreground="white" if colour == "black" else "black")
-        ],
+        path_effects=_outlined(colour, 2.6),
     )
 
 
 def _label_place(result: CavityResult, number: int, view: View) -> tuple[float, float]:
     """Choose a place beside the ellipse: outwards if that is free, else around it."""
-    c = result.cavities[number - 1]
+    c = result.cavities[number]
     outwards = np.arctan2(c.y - result.centre[1], c.x - result.centre[0])
     places = []
     for turn in (0, 40, -40, 80, -80, 180):
@@ -312,24 +272,18 @@ def _label_place(result: CavityResult, number: int, view: View) -> tuple[float, 
     return places[0]
 
 
-def _contours(result: CavityResult, view: View, ax: Axes, colour: str) -> None:
+def _contours(result: CavityResult, view: View, ax: Axes) -> None:
     rows, columns = view.slices(result.probability.shape)
     shown = result.probability[rows, columns]
     if shown.max() < 0.5 or min(shown.shape) < 2:
         return
     x, y = np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)
-    ax.contour(x, y, shown, levels=[0.5], colors=colour, linewidths=1.0, linestyles=":")
+    ax.contour(x, y, shown, levels=[0.5], colors="black", linewidths=1.0, linestyles=":")
 
 
 def _mark_view(ax: Axes, view: View) -> None:
-    from matplotlib.patches import Rectangle
-
-    corner = (view.x - view.half, view.y - view.half)
-    ax.add_patch(
-        Rectangle(
-            corner, 2 * view.half, 2 * view.half, fill=False, color="0.85", lw=1.0, ls=(0, (4, 3))
-        )
-    )
+    corner, side = (view.x - view.half, view.y - view.half), 2 * view.half
+    ax.add_patch(Rectangle(corner, side, side, fill=False, color="0.85", lw=1.0, ls=(0, (4, 3))))
 
 
 def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
@@ -347,12 +301,14 @@ def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
         if kpc:
             size = length * kpc
             text += f" = {size:.3g} kpc" if size < 1000 else f" = {size / 1000:.3g} Mpc"
-    pixels = length / pixel
-    x = view.x - 0.92 * view.half
-    y = view.y - 0.90 * view.half
-    outline = [withStroke(linewidth=4, foreground="black")]
+    x, y = view.x - 0.92 * view.half, view.y - 0.90 * view.half
     ax.plot(
-        [x, x + pixels], [y, y], color="white", lw=2.5, solid_capstyle="butt", path_effects=outline
+        [x, x + length / pixel],
+        [y, y],
+        color="white",
+        lw=2.5,
+        solid_capstyle="butt",
+        path_effects=_outlined("white", 4),
     )
     ax.annotate(
         text,
@@ -361,7 +317,7 @@ def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
         ha="left",
         va="bottom",
         size=11,
-        path_effects=[withStroke(linewidth=2.5, foreground="black")],
+        path_effects=_outlined("white", 2.5),
     )
 
 
@@ -371,13 +327,13 @@ def _compass(result: CavityResult, view: View, ax: Axes) -> None:
     if sky.wcs is None:
         return
     steps = np.linalg.inv(sky.jacobian(view.x, view.y))
-    x, y = view.x + 0.78 * view.half, view.y - 0.80 * view.half
-    outline = [withStroke(linewidth=2.8, foreground="black")]
-    directions = {"E": steps[:, 0], "N": steps[:, 1]}
-    unit = {k: v / np.hypot(*v) for k, v in directions.items()}
+    unit = {name: steps[:, k] / np.hypot(*steps[:, k]) for k, name in enumerate("EN")}
     # Keep both arrows inside: start from the corner that they point away from.
-    x = view.x + 0.80 * view.half - 0.08 * view.half * (unit["E"][0] + unit["N"][0])
-    y = view.y - 0.80 * view.half - 0.08 * view.half * (unit["E"][1] + unit["N"][1])
+    x, y = (
+        middle + view.half * (sign * 0.80 - 0.08 * (unit["E"][k] + unit["N"][k]))
+        for k, (middle, sign) in enumerate(((view.x, 1), (view.y, -1)))
+    )
+    outline = _outlined("white", 2.8)
     for name, (dx, dy) in unit.items():
         ax.annotate(
             "",
@@ -407,8 +363,41 @@ def _compass(result: CavityResult, view: View, ax: Axes) -> None:
 def _title(result: CavityResult) -> str:
     header = result.observation.sky.header
     target = str(header.get("OBJECT", "")).strip() if header is not None else ""
-    name = result.observation.name
-    return f"{target + '  |  ' if target else ''}{name}  |  {result.summary}"
+    return f"{target + '  |  ' if target else ''}{result.name}  |  {result.summary()}"
+
+
+def _columns(result: CavityResult) -> dict[str, tuple[float, Callable[[Any], str]]]:
+    """Columns of the short table: width as a share of the figure, and the text of a row."""
+    unit = '"' if result.observation.sky.wcs is not None else " px"
+    optional: dict[str, tuple[str, float, Callable[[Any], str]]] = {
+        "d [kpc]": ("distance_kpc", 0.065, lambda r: f"{r['distance_kpc'].value:.2f}"),
+        "R [kpc]": ("radius_kpc", 0.065, lambda r: f"{r['radius_kpc'].value:.2f}"),
+        "4pV [erg]": ("enthalpy", 0.065, lambda r: f"{r['enthalpy'].value:.2g}"),
+        "t_buoy [Myr]": ("t_buoy", 0.08, lambda r: f"{r['t_buoy'].value:.3g}"),
+        "P_buoy [erg/s]": ("power_buoy", 0.09, lambda r: f"{r['power_buoy'].value:.2g}"),
+    }
+    return {
+        "no.": (0.03, lambda r: f"{r['id']}"),
+        "probability": (0.075, lambda r: f"{r['probability']:.2f}"),
+        "S/N": (0.04, lambda r: f"{r['snr']:.1f}"),
+        "distance": (0.065, lambda r: f"{r['distance'].value:.1f}{unit}"),
+        "azimuth": (0.055, lambda r: f"{r['azimuth'].value:.0f} deg"),
+        "radius": (
+            0.085,
+            lambda r: f"{r['radius'].value:.1f} ± {r['radius_err'].value:.1f}{unit}",
+        ),
+        "a x b": (
+            0.085,
+            lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}{unit}",
+        ),
+        "decrement": (0.065, lambda r: f"{r['decrement']:.0%}"),
+        **{
+            name: (width, text)
+            for name, (column, width, text) in optional.items()
+            if column in result.catalogue.colnames
+        },
+        "flags": (0.065, lambda r: str(r["flags"]).replace(" ", ", ")),
+    }
 
 
 def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float) -> None:
@@ -416,41 +405,8 @@ def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float
     if not result.cavities:
         figure.text(x, y, "No candidate reaches the threshold.", va="top", size=11)
         return
-    unit = '"' if result.observation.sky.wcs is not None else " px"
-    kpc = "distance_kpc" in result.catalogue.colnames
-    energy = "enthalpy" in result.catalogue.colnames
-    columns = ["no.", "probability", "S/N", "distance", "azimuth", "radius", "a x b", "decrement"]
-    columns += ["d [kpc]", "R [kpc]"] * kpc + [
-        "4pV [erg]",
-        "t_buoy [Myr]",
-        "P_buoy [erg/s]",
-    ] * energy
-    columns += ["flags"]
-    narrow = {"no.": 0.03, "S/N": 0.04, "azimuth": 0.055, "probability": 0.075}
-    wide = {"t_buoy [Myr]": 0.08, "P_buoy [erg/s]": 0.09, "a x b": 0.085, "radius": 0.085}
-    widths = [{**narrow, **wide}.get(name, 0.065) for name in columns]
-    left = x + np.cumsum([0.0, *widths[:-1]])
-    for place, name in zip(left, columns, strict=True):
-        figure.text(place, y, name, va="top", size=10, weight="bold")
-    for i, row in enumerate(result.catalogue[:8], start=1):
-        cells = [
-            f"{row['id']}",
-            f"{row['probability']:.2f}",
-            f"{row['snr']:.1f}",
-            f"{row['distance'].value:.1f}{unit}",
-            f"{row['azimuth'].value:.0f} deg",
-            f"{row['radius'].value:.1f} ± {row['radius_err'].value:.1f}{unit}",
-            f"{row['semi_major'].value:.1f} x {row['semi_minor'].value:.1f}{unit}",
-            f"{row['decrement']:.0%}",
-        ]
-        if kpc:
-            cells += [f"{row['distance_kpc'].value:.2f}", f"{row['radius_kpc'].value:.2f}"]
-        if energy:
-            cells += [
-                f"{row['enthalpy'].value:.2g}",
-                f"{row['t_buoy'].value:.3g}" if "t_buoy" in result.catalogue.colnames else "",
-                f"{row['power_buoy'].value:.2g}" if "t_buoy" in result.catalogue.colnames else "",
-            ]
-        cells += [str(row["flags"]).replace(" ", ", ")]
-        for place, cell in zip(left, cells, strict=True):
-            figure.text(place, y - i * step, cell, va="top", size=10)
+    for name, (width, text) in _columns(result).items():
+        figure.text(x, y, name, va="top", size=10, weight="bold")
+        for i, row in enumerate(result.catalogue[:LISTED_ROWS], start=1):
+            figure.text(x, y - i * step, text(row), va="top", size=10)
+        x += width

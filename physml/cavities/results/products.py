@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
+from regions import EllipsePixelRegion, EllipseSkyRegion, PixCoord
 
+from physml.evaluation.figures import save_figure
 from physml.io.catalogues import write_catalogue, write_regions
 from physml.io.fits import write_image
 
-if TYPE_CHECKING:
-    from .result import CavityResult
+from .overview import plot_overview
+from .recovery_plot import plot_completeness
+from .result import CavityResult
 
 KEPT_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "OBS_ID", "DATE-OBS", "EXPOSURE")
 COLOUR, COLOUR_DOUBTFUL = "cyan", "yellow"
@@ -34,8 +38,6 @@ def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, 
     provenance : mapping
         Run record that each file carries.
     """
-    from .overview import plot_overview, save_figure
-
     header = result.observation.sky.header
     kept = {k: header[k] for k in KEPT_CARDS if header is not None and k in header}
     write_image(
@@ -48,25 +50,20 @@ def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, 
     write_regions(folder / "cavities.reg", regions(result))
     write_catalogue(folder / "cavities.ecsv", result.catalogue, provenance)
     write_catalogue(folder / "cavities.fits", result.catalogue, provenance)
-    save_figure(plot_overview(result), folder / "overview.png", provenance)
+    save_figure(plot_overview(result), folder / "overview.png", provenance=provenance)
     if result.recovery is not None:
-        from .recovery_plot import plot_completeness
-
         write_catalogue(folder / "completeness.ecsv", result.recovery.completeness, provenance)
         write_catalogue(folder / "injections.ecsv", result.recovery.injections, provenance)
-        save_figure(plot_completeness(result.recovery), folder / "completeness.png", provenance)
+        picture = plot_completeness(result.recovery)
+        save_figure(picture, folder / "completeness.png", provenance=provenance)
 
 
 def regions(result: CavityResult) -> list[Any]:
     """DS9 ellipses of the catalogue: on the sky, or on pixels where there is no WCS."""
-    from astropy.coordinates import SkyCoord
-    from regions import EllipsePixelRegion, EllipseSkyRegion, PixCoord
-
     out: list[Any] = []
-    for row in result.catalogue:
+    for number, row in enumerate(result.catalogue):
         text = f"{row['id']} p={row['probability']:.2f}"
-        sure = "candidate" not in str(row["flags"]).split()
-        colour = COLOUR if sure else COLOUR_DOUBTFUL
+        colour = COLOUR_DOUBTFUL if result.is_candidate(number) else COLOUR
         style = {"meta": {"text": text}, "visual": {"color": colour, "linewidth": 2}}
         size = {"width": 2 * row["semi_major"], "height": 2 * row["semi_minor"]}
         if result.observation.sky.wcs is None:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import NDArray
+from scipy.optimize import nnls
 from scipy.special import erf
 
 from physml.exceptions import InputError
@@ -26,85 +28,21 @@ from physml.progress import show_progress
 from physml.random import stream
 
 from ..core.ellipse import Ellipse, overlap
+from ..core.halo import fit_halo
 from ..data.observation import Observation
 from ..inference.fields import cut_field
 from ..inference.merge import Candidate
-from ..inference.search import fill_undefined, search
+from ..inference.search import Detector, fill_undefined, search
+from .result import CavityResult, Recovery, share
 
-if TYPE_CHECKING:
-    from ..predict import CavityPredictor
-    from .result import CavityResult
-
+#: Draws searched together.
 TOGETHER = 8
+#: Side of the image to which the smooth model is fitted; larger ones are binned [pixel].
 LARGEST_FIT = 512
-"""Side of the image to which the smooth model is fitted; larger ones are binned [pixel]."""
+#: Intersection over union from which an injection counts as found.
 MATCH_IOU = 0.3
+#: Cavities cut into each draw: apart from each other, so that they do not disturb one another.
 CAVITIES = 2
-"""Cavities cut into each draw: apart from each other, so that they do not disturb one another."""
-KERNEL = 0.35
-"""Width in ln(radius) and ln(distance) over which completeness is averaged at a cavity."""
-
-
-@dataclass
-class Recovery:
-    """Completeness and false alarms of one image.
-
-    Attributes
-    ----------
-    injections : QTable
-        One row a cavity that was cut in: place, size, S/N, whether it was found.
-    completeness : QTable
-        Share found in bins of radius and distance, with 68 % intervals.
-    draws : int
-        Draws without cavities (and as many with).
-    alarmed : int
-        Those of them with at least one false cavity.
-    false_probabilities : ndarray
-        Probability of each confident false cavity.
-    """
-
-    injections: QTable
-    completeness: QTable
-    draws: int
-    alarmed: int
-    false_probabilities: np.ndarray
-
-    @property
-    def false_alarm_rate(self) -> float:
-        """Share of images without cavities in which one is found."""
-        return self.alarmed / self.draws
-
-    @property
-    def false_alarm_interval(self) -> tuple[float, float]:
-        """68 % interval of that share (Wilson)."""
-        low, high = wilson(self.alarmed, self.draws)
-        return float(low), float(high)
-
-    def at(self, radius: float, distance: float) -> float:
-        """Completeness for a cavity of a radius at a distance, both in the units of the table.
-
-        Mean over injections alike, weighted by a Gaussian in the logarithms.
-        """
-        ratio_r = np.log(self.injections["radius"].value / radius)
-        ratio_d = np.log(self.injections["distance"].value / max(distance, 1e-9))
-        weight = np.exp(-0.5 * (ratio_r**2 + ratio_d**2) / KERNEL**2)
-        if weight.sum() < 0.5:
-            return float("nan")  # nothing like it was injected
-        return float((weight * self.injections["found"]).sum() / weight.sum())
-
-
-def wilson(successes, trials, sigmas: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a share; (0, 1) without trials."""
-    k, n = np.asarray(successes, float), np.asarray(trials, float)
-    share = np.divide(k, n, out=np.full_like(n, 0.5), where=n > 0)
-    z2 = sigmas**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = sigmas / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    # At 0 and 1 the interval ends on the share itself, but for rounding.
-    low = np.where(n > 0, np.clip(middle - half, 0, share), 0.0)
-    high = np.where(n > 0, np.clip(middle + half, share, 1), 1.0)
-    return low, high
 
 
 class GaussianHalo:
@@ -120,9 +58,9 @@ class GaussianHalo:
         Its centre (x, y) [pixel].
     """
 
-    def __init__(self, rate: np.ndarray, valid: np.ndarray, centre: tuple[float, float]):
-        from scipy.optimize import nnls
-
+    def __init__(
+        self, rate: NDArray[Any], valid: NDArray[Any], centre: tuple[float, float]
+    ) -> None:
         y, x = np.nonzero(valid & (rate > 0))
         dx, dy = x - centre[0], y - centre[1]
         value = rate[y, x]
@@ -147,7 +85,7 @@ class GaussianHalo:
         self.amplitude, self.constant = amplitudes[:-1], amplitudes[-1]
 
     @staticmethod
-    def _shape(dx: np.ndarray, dy: np.ndarray, value: np.ndarray) -> tuple[float, float]:
+    def _shape(dx: NDArray[Any], dy: NDArray[Any], value: NDArray[Any]) -> tuple[float, float]:
         """Axis ratio and angle from second moments within the radius that holds half the light."""
         r2 = dx * dx + dy * dy
         order = np.argsort(r2)
@@ -164,11 +102,11 @@ class GaussianHalo:
         ratio = float(np.sqrt((mean - spread) / (mean + spread))) if mean + spread > 0 else 1.0
         return float(np.clip(1 - 2 * (1 - ratio), 0.5, 1.0)), float(theta)
 
-    def _radius2(self, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    def _radius2(self, dx: NDArray[Any], dy: NDArray[Any]) -> NDArray[Any]:
         c, s = np.cos(self.theta), np.sin(self.theta)
         return (dx * c + dy * s) ** 2 + ((dy * c - dx * s) / self.axis_ratio) ** 2
 
-    def removed(self, x: np.ndarray, y: np.ndarray, half_chord: np.ndarray) -> np.ndarray:
+    def removed(self, x: NDArray[Any], y: NDArray[Any], half_chord: NDArray[Any]) -> NDArray[Any]:
         """Share of the surface brightness that comes from ``|z|`` < half_chord [pixel]."""
         r2 = self._radius2(x - self.centre[0], y - self.centre[1])[..., None]
         surface = self.amplitude * np.exp(-0.5 * r2 / self.sigma**2)
@@ -177,7 +115,7 @@ class GaussianHalo:
 
 
 def measure_recovery(
-    predictor: CavityPredictor,
+    detector: Detector,
     result: CavityResult,
     draws: int,
     *,
@@ -188,8 +126,8 @@ def measure_recovery(
 
     Parameters
     ----------
-    predictor : CavityPredictor
-        What made the result.
+    detector : Detector
+        Detector that made the result.
     result : CavityResult
         Gets `.recovery`; its catalogue gets the columns `completeness` (for a cavity of that
         radius at that distance) and `false_alarms` (false cavities of at least that probability
@@ -207,27 +145,27 @@ def measure_recovery(
         For fewer than one draw.
     """
     if draws < 1:
-        raise InputError(f"recovery: expected at least 1 draw, found {draws}")
+        raise InputError(f"recovery=: expected at least 1 draw, found {draws}")
     observation = result.observation
     model = smooth_model(observation, result.centre)
     halo = _halo(result, model)
     # Neighbouring draws: 2 i without, 2 i + 1 with cavities.
     found: list[list[Candidate]] = []
-    planted: list[list[dict]] = []
+    planted: list[list[Injection]] = []
     with show_progress("recovery", 2 * draws, progress is not False) as advance:
         for start in range(0, 2 * draws, TOGETHER):
             observations = []
             for number in range(start, min(start + TOGETHER, 2 * draws)):
                 rng = stream(seed, "predict", 1 + number)
-                expected, cavities = model, list[dict]()
+                expected, cavities = model, list[Injection]()
                 if number % 2:
                     expected, cavities = _plant(result, model, halo, rng)
                 planted.append(cavities)
                 observations.append(_draw(observation, expected, rng))
             n = len(observations)
             scales = [f.scale for f in result.search.fields]
-            searches = search(predictor.detector, observations, [result.centre] * n, [scales] * n)
-            found += [s.found(predictor.detector, result.threshold) for s in searches]
+            searches = search(detector, observations, [result.centre] * n, [scales] * n)
+            found += [s.found(detector, result.threshold) for s in searches]
             advance(n)
     recovery = _summarise(result, planted, found, draws)
     result.recovery = recovery
@@ -235,15 +173,13 @@ def measure_recovery(
     return recovery
 
 
-def smooth_model(observation: Observation, centre: tuple[float, float]) -> np.ndarray:
+def smooth_model(observation: Observation, centre: tuple[float, float]) -> NDArray[Any]:
     """One double beta model of the whole image, on input pixels [expected counts].
 
     The model beside the result joins the fits of several binnings. Where these differ, as they do
     around real structure, the joint has dips that a search rightly takes for cavities; the truth
     of a test has to be one smooth halo.
     """
-    from ..core.halo import fit_halo
-
     height, width = observation.counts.shape
     side = max(height, width)
     scale = -(-side // LARGEST_FIT)
@@ -266,7 +202,7 @@ def smooth_model(observation: Observation, centre: tuple[float, float]) -> np.nd
     return np.clip(fine * observation.relative_exposure + background, 0, None)
 
 
-def _halo(result: CavityResult, model: np.ndarray) -> GaussianHalo:
+def _halo(result: CavityResult, model: NDArray[Any]) -> GaussianHalo:
     observation = result.observation
     gas = model if observation.background is None else model - observation.background
     exposure = observation.relative_exposure
@@ -275,7 +211,9 @@ def _halo(result: CavityResult, model: np.ndarray) -> GaussianHalo:
     return GaussianHalo(rate, valid, result.centre)
 
 
-def _draw(observation: Observation, expected: np.ndarray, rng: np.random.Generator) -> Observation:
+def _draw(
+    observation: Observation, expected: NDArray[Any], rng: np.random.Generator
+) -> Observation:
     """Replace the counts of the observation by a Poisson draw."""
     return Observation(
         counts=rng.poisson(np.where(observation.exposed, expected, 0.0)).astype(float),
@@ -287,65 +225,89 @@ def _draw(observation: Observation, expected: np.ndarray, rng: np.random.Generat
     )
 
 
+@dataclass(frozen=True)
+class Injection:
+    """Cavity that was cut into the model.
+
+    Attributes
+    ----------
+    shape : Ellipse
+    distance : float
+        From the cluster centre [pixel].
+    decrement, snr : float
+        Share of the counts that is missing, and its signal to noise.
+    """
+
+    shape: Ellipse
+    distance: float
+    decrement: float
+    snr: float
+
+
 def _plant(
-    result: CavityResult, model: np.ndarray, halo: GaussianHalo, rng: np.random.Generator
-) -> tuple[np.ndarray, list[dict]]:
-    """Cut emptied ellipsoids, in the plane of the sky, into the model; say which."""
-    observation = result.observation
-    background = observation.background
+    result: CavityResult, model: NDArray[Any], halo: GaussianHalo, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], list[Injection]]:
+    """Model with emptied ellipsoids, in the plane of the sky, cut into it; and which they are."""
+    background = result.observation.background
     gas = model if background is None else np.clip(model - background, 0, None)
-    height, width = model.shape
-    finest, coarsest = result.search.fields[0].scale, result.search.fields[-1].scale
-    x0, y0 = result.centre
-    reach = min(0.5 * max(height, width), 62.0 * coarsest)
     left = np.ones_like(model)
-    cavities: list[dict] = []
+    cavities: list[Injection] = []
     start = rng.uniform(0, 2 * np.pi)
     for number in range(CAVITIES):
         for _ in range(40):
-            radius = float(np.exp(rng.uniform(np.log(3.0 * finest), np.log(30.0 * coarsest))))
-            distance = float(np.exp(rng.uniform(np.log(0.8 * radius), np.log(4.0 * radius))))
-            angle = start + number * np.pi + rng.normal(0, 0.3)
-            x, y = x0 + distance * np.cos(angle), y0 + distance * np.sin(angle)
-            elongation = rng.uniform(0, 0.4)
-            major, minor = radius / np.sqrt(1 - elongation), radius * np.sqrt(1 - elongation)
-            theta = (angle + (np.pi / 2) * rng.integers(2)) % np.pi
-            depth = rng.uniform(minor, major)
-            shape = Ellipse(x, y, major, minor, theta)
-            ix, iy = round(x), round(y)
-            fits = distance + major < reach and 0 <= ix < width and 0 <= iy < height
-            if fits and observation.exposed[iy, ix] and not _touches(shape, cavities):
+            shape, distance, depth = _draw_shape(result, start + number * np.pi, rng)
+            if _fits(result, shape, distance) and not any(
+                overlap(shape, other.shape)[1] > 0 for other in cavities
+            ):
                 break
         else:
             continue
         w, h = shape.half_extent()
-        rows = slice(max(0, int(y - h)), min(height, int(y + h) + 2))
-        columns = slice(max(0, int(x - w)), min(width, int(x + w) + 2))
+        rows = slice(max(0, int(shape.y - h)), min(model.shape[0], int(shape.y + h) + 2))
+        columns = slice(max(0, int(shape.x - w)), min(model.shape[1], int(shape.x + w) + 2))
         Y, X = np.mgrid[rows, columns]
         chord = depth * np.sqrt(np.clip(1 - shape.squared_radius(X, Y), 0, None))
-        share = halo.removed(X, Y, chord)
-        left[rows, columns] *= 1 - share
+        removed = halo.removed(X, Y, chord)
+        left[rows, columns] *= 1 - removed
         inside = chord > 0
         counts = model[rows, columns][inside].sum()
-        missing = (gas[rows, columns] * share)[inside].sum()
-        cavities.append(
-            {
-                "shape": shape,
-                "distance": distance,
-                "decrement": float(missing / counts) if counts > 0 else 0.0,
-                "snr": float(missing / np.sqrt(counts)) if counts > 0 else 0.0,
-            }
-        )
+        missing = (gas[rows, columns] * removed)[inside].sum()
+        decrement = float(missing / counts) if counts > 0 else 0.0
+        snr = float(missing / np.sqrt(counts)) if counts > 0 else 0.0
+        cavities.append(Injection(shape, distance, decrement, snr))
     return model - gas * (1 - left), cavities
 
 
-def _touches(shape: Ellipse, cavities: list[dict]) -> bool:
-    return any(overlap(shape, other["shape"])[1] > 0 for other in cavities)
+def _draw_shape(
+    result: CavityResult, direction: float, rng: np.random.Generator
+) -> tuple[Ellipse, float, float]:
+    """Ellipse in about a direction, its distance from the centre, and its depth [pixel]."""
+    finest, coarsest = result.search.fields[0].scale, result.search.fields[-1].scale
+    radius = float(np.exp(rng.uniform(np.log(3.0 * finest), np.log(30.0 * coarsest))))
+    distance = float(np.exp(rng.uniform(np.log(0.8 * radius), np.log(4.0 * radius))))
+    angle = direction + rng.normal(0, 0.3)
+    x, y = result.centre
+    x, y = x + distance * np.cos(angle), y + distance * np.sin(angle)
+    elongation = rng.uniform(0, 0.4)
+    major, minor = radius / np.sqrt(1 - elongation), radius * np.sqrt(1 - elongation)
+    theta = (angle + (np.pi / 2) * rng.integers(2)) % np.pi
+    return Ellipse(x, y, major, minor, theta), distance, rng.uniform(minor, major)
+
+
+def _fits(result: CavityResult, shape: Ellipse, distance: float) -> bool:
+    """Whether an ellipse lies in what was observed and searched."""
+    height, width = result.observation.counts.shape
+    reach = min(0.5 * max(height, width), 62.0 * result.search.fields[-1].scale)
+    ix, iy = round(shape.x), round(shape.y)
+    inside = 0 <= ix < width and 0 <= iy < height
+    return bool(
+        distance + shape.semi_major < reach and inside and result.observation.exposed[iy, ix]
+    )
 
 
 def _summarise(
     result: CavityResult,
-    planted: list[list[dict]],
+    planted: list[list[Injection]],
     found: list[list[Candidate]],
     draws: int,
 ) -> Recovery:
@@ -354,10 +316,10 @@ def _summarise(
     rows = []
     for cavities, detections in zip(planted[1::2], found[1::2], strict=True):
         for cavity in cavities:
-            shape = cavity["shape"]
-            overlaps = [overlap(shape, d)[0] for d in detections]
-            best = int(np.argmax(overlaps)) if overlaps else -1
-            hit = bool(overlaps) and overlaps[best] >= MATCH_IOU
+            shape = cavity.shape
+            shared = [overlap(shape, d)[0] for d in detections]
+            hit = bool(shared) and max(shared) >= MATCH_IOU
+            best = detections[int(np.argmax(shared))] if hit else None
             scale = np.sqrt(sky.pixel_area(shape.x, shape.y))
             distance, azimuth = sky.offset(*result.centre, shape.x, shape.y)
             rows.append(
@@ -368,37 +330,24 @@ def _summarise(
                     distance,
                     azimuth,
                     1 - shape.semi_minor / shape.semi_major,
-                    cavity["decrement"],
-                    cavity["snr"],
+                    cavity.decrement,
+                    cavity.snr,
                     hit,
-                    detections[best].probability if hit else np.nan,
-                    detections[best].radius * scale if hit else np.nan,
+                    best.probability if best else np.nan,
+                    best.radius * scale if best else np.nan,
                 )
             )
     unit = sky.unit
     table = QTable(
         rows=rows or None,
         names=[
-            "x",
-            "y",
-            "radius",
-            "distance",
-            "azimuth",
-            "ellipticity",
-            "decrement",
-            "snr",
-            "found",
-            "probability",
-            "radius_found",
+            *("x", "y", "radius", "distance", "azimuth", "ellipticity", "decrement", "snr"),
+            *("found", "probability", "radius_found"),
         ],
         dtype=[float] * 8 + [bool] + [float] * 2,
         units={
-            "x": u.pix,
-            "y": u.pix,
-            "radius": unit,
-            "distance": unit,
-            "azimuth": u.deg,
-            "radius_found": unit,
+            **{"x": u.pix, "y": u.pix, "azimuth": u.deg},
+            **dict.fromkeys(("radius", "distance", "radius_found"), unit),
         },
     )
     return Recovery(
@@ -423,49 +372,43 @@ def _bins(table: QTable, unit: u.UnitBase) -> QTable:
             for low, high in pairwise(edges):
                 here = (radius >= low) & (radius <= high) & (distance >= near) & (distance <= far)
                 k, n = int(found[here].sum()), int(here.sum())
-                lower, upper = wilson(k, n)
-                share = k / n if n else np.nan
-                rows.append((low, high, near, far, n, k, share, float(lower), float(upper)))
+                rows.append((low, high, near, far, n, k, *share(k, n)))
+    limits = ("radius_low", "radius_high", "distance_low", "distance_high")
     return QTable(
         rows=rows or None,
         names=[
-            "radius_low",
-            "radius_high",
-            "distance_low",
-            "distance_high",
-            "injected",
-            "found",
-            "completeness",
-            "completeness_low",
-            "completeness_high",
+            *limits,
+            *("injected", "found", "completeness", "completeness_low", "completeness_high"),
         ],
         dtype=[float] * 4 + [int] * 2 + [float] * 3,
-        units=dict.fromkeys(["radius_low", "radius_high", "distance_low", "distance_high"], unit),
+        units=dict.fromkeys(limits, unit),
     )
 
 
 def _annotate(result: CavityResult, recovery: Recovery) -> None:
     table = result.catalogue
-    table["completeness"] = np.array(
-        [recovery.at(r["radius"].value, r["distance"].value) for r in table], dtype=float
-    )
-    table["false_alarms"] = (
-        np.array([float((recovery.false_probabilities >= r["probability"]).sum()) for r in table])
-        / recovery.draws
-    )
-    table[
-        "completeness"
-    ].info.description = (
-        "share of fully emptied cavities of this radius and distance that would be found here"
-    )
-    table[
-        "false_alarms"
-    ].info.description = "false cavities of at least this probability expected in such an image"
+    columns = {
+        "completeness": (
+            [recovery.at(r["radius"].value, r["distance"].value) for r in table],
+            "share of fully emptied cavities of this radius and distance that would be found here",
+        ),
+        "false_alarms": (
+            [
+                (recovery.false_probabilities >= p).sum() / recovery.draws
+                for p in table["probability"]
+            ],
+            "false cavities of at least this probability expected in such an image",
+        ),
+    }
+    for name, (values, description) in columns.items():
+        table[name] = np.array(values, dtype=float)
+        table[name].info.description = description
     low, high = recovery.false_alarm_interval
-    table.meta["recovery_draws"] = recovery.draws
-    table.meta["false_alarm_rate"] = recovery.false_alarm_rate
-    table.meta["false_alarm_rate_low"] = low
-    table.meta["false_alarm_rate_high"] = high
-    table.meta["completeness"] = (
-        float(np.mean(recovery.injections["found"])) if len(recovery.injections) else float("nan")
+    found = recovery.injections["found"]
+    table.meta.update(
+        recovery_draws=recovery.draws,
+        false_alarm_rate=recovery.false_alarm_rate,
+        false_alarm_rate_low=low,
+        false_alarm_rate_high=high,
+        completeness=float(np.mean(found)) if len(found) else float("nan"),
     )

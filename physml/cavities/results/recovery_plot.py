@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from astropy import units as u
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .overview import STYLE
-from .recovery import wilson
+from physml.evaluation.figures import interval_plot, new_figure, style
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from .result import Recovery, share
 
-    from .recovery import Recovery
+#: Colour, marker and line width of all distances, and of the thirds of them.
+LOOKS = (("black", "o", 2.4), ("blue", "^", 1.2), ("orange", "s", 1.2), ("purple", "v", 1.2))
 
 
 def plot_completeness(recovery: Recovery) -> Figure:
     """Completeness against radius, distance and S/N, and the false alarms in words."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(14.5, 4.9))
-        axes = figure.subplots(1, 3, gridspec_kw={"wspace": 0.28})
-        figure.subplots_adjust(left=0.055, right=0.985, bottom=0.14, top=0.83)
-        plot_completeness_radius(recovery, axes[0])
-        plot_completeness_plane(recovery, axes[1])
-        plot_completeness_snr(recovery, axes[2])
-        low, high = recovery.false_alarm_interval
+    low, high = recovery.false_alarm_interval
+    with style():
+        figure, axes = new_figure(1, 3, size=(4.85, 4.9))
+        plot_completeness_radius(recovery, axes[0, 0])
+        plot_completeness_plane(recovery, axes[0, 1])
+        plot_completeness_snr(recovery, axes[0, 2])
         figure.suptitle(
             f"Injection and recovery in the smooth model of this image: {recovery.draws} draws "
             f"without cavities, {recovery.alarmed} with a false one "
-            f"({recovery.false_alarm_rate:.0%}, 68 % interval {low:.0%} - {high:.0%})",
-            x=0.055,
-            ha="left",
-            size=12,
+            f"({recovery.false_alarm_rate:.0%}, 68 % interval {low:.0%} - {high:.0%})"
         )
     return figure
 
@@ -44,43 +36,28 @@ def plot_completeness(recovery: Recovery) -> Figure:
 def plot_completeness_radius(recovery: Recovery, ax: Axes) -> Axes:
     """Completeness against radius, for all distances and for thirds of them."""
     table = recovery.completeness
-    if not len(table):
-        return ax
-    unit = _unit(table["radius_low"].unit)
-    spans = list(
-        dict.fromkeys(zip(table["distance_low"].value, table["distance_high"].value, strict=True))
-    )
-    styles = [
-        ("black", "o", 2.4),
-        ("#0072B2", "^", 1.2),
-        ("#E69F00", "s", 1.2),
-        ("#CC79A7", "v", 1.2),
-    ]
-    for (near, far), (colour, marker, width) in zip(spans, styles, strict=False):
-        rows = table[
-            (table["distance_low"].value == near)
-            & (table["distance_high"].value == far)
-            & (table["injected"] > 0)
-        ]
-        middle = np.sqrt(rows["radius_low"].value * rows["radius_high"].value)
-        share = rows["completeness"]
-        everything = colour == "black"
-        ax.errorbar(
-            middle,
-            share,
-            [share - rows["completeness_low"], rows["completeness_high"] - share],
-            color=colour,
-            marker=marker,
-            lw=width,
-            capsize=3 if everything else 0,
-            elinewidth=1.0,
-            alpha=1.0 if everything else 0.8,
-            label="all distances" if everything else f"{near:.0f} - {far:.0f}{unit}",
-        )
-    ax.set_xscale("log")
-    _plain_ticks(ax)
-    ax.set_xlabel(f"radius [{table['radius_low'].unit}]")
-    return _completeness_axis(ax, "Completeness against radius", legend=True)
+    ax.set(title="Completeness against radius", xlabel=f"radius [{table['radius_low'].unit}]")
+    if len(table):
+        unit = table["distance_low"].unit
+        near, far = table["distance_low"].value, table["distance_high"].value
+        spans = dict.fromkeys(zip(near, far, strict=True))
+        for (low, high), (colour, marker, width) in zip(spans, LOOKS, strict=False):
+            rows = table[(near == low) & (far == high) & (table["injected"] > 0)]
+            names = ("completeness", "completeness_low", "completeness_high")
+            interval_plot(
+                ax,
+                np.sqrt(rows["radius_low"].value * rows["radius_high"].value),
+                np.array([rows[name] for name in names]),
+                label="all distances" if colour == "black" else f"{low:.0f} - {high:.0f} {unit}",
+                colour=colour,
+                marker=marker,
+                line="-",
+                linewidth=width,
+                elinewidth=1.0,
+            )
+        ax.legend()
+        _logarithmic(ax, "x")
+    return _completeness_axis(ax)
 
 
 def plot_completeness_plane(recovery: Recovery, ax: Axes) -> Axes:
@@ -91,22 +68,15 @@ def plot_completeness_plane(recovery: Recovery, ax: Axes) -> Axes:
         (found, "#0072B2", "o", "found"),
         (~found, "#D55E00", "x", "missed"),
     ):
-        ax.plot(
-            table["distance"].value[which],
-            table["radius"].value[which],
-            ls="",
-            marker=marker,
-            color=colour,
-            alpha=0.8,
-            label=label,
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    _plain_ticks(ax)
-    ax.set_xlabel(f"distance from the centre [{table['distance'].unit}]")
-    ax.set_ylabel(f"radius [{table['radius'].unit}]")
-    ax.set_title("Injected cavities")
-    ax.legend(frameon=False)
+        places = table["distance"].value[which], table["radius"].value[which]
+        ax.plot(*places, ls="", marker=marker, color=colour, alpha=0.8, label=label)
+    _logarithmic(ax, "xy")
+    ax.set(
+        title="Injected cavities",
+        xlabel=f"distance from the centre [{table['distance'].unit}]",
+        ylabel=f"radius [{table['radius'].unit}]",
+    )
+    ax.legend()
     return ax
 
 
@@ -116,40 +86,25 @@ def plot_completeness_snr(recovery: Recovery, ax: Axes) -> Axes:
     found = np.asarray(recovery.injections["found"], bool)
     if len(snr):
         edges = np.quantile(snr, np.linspace(0, 1, max(2, min(8, len(snr) // 8 + 1)) + 1))
-        number, k, middle = [], [], []
-        for low, high in pairwise(edges):
-            here = (snr >= low) & (snr <= high)
-            number.append(here.sum())
-            k.append(found[here].sum())
-            middle.append(np.median(snr[here]))
-        share = np.array(k) / np.array(number)
-        low, high = wilson(k, number)
-        ax.errorbar(
-            middle, share, [share - low, high - share], color="black", marker="o", capsize=3
-        )
-        ax.set_xscale("log")
-        _plain_ticks(ax)
-    ax.set_xlabel("expected signal to noise")
-    return _completeness_axis(ax, "Completeness against signal to noise", legend=False)
+        bins = [(snr >= low) & (snr <= high) for low, high in pairwise(edges)]
+        shares = share([found[here].sum() for here in bins], [here.sum() for here in bins])
+        middle = [np.median(snr[here]) for here in bins]
+        interval_plot(ax, middle, shares, colour="black", line="-")
+        _logarithmic(ax, "x")
+    ax.set(title="Completeness against signal to noise", xlabel="expected signal to noise")
+    return _completeness_axis(ax)
 
 
-def _plain_ticks(ax: Axes) -> None:
-    for axis, scale in ((ax.xaxis, ax.get_xscale()), (ax.yaxis, ax.get_yscale())):
-        if scale == "log":
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            axis.set_minor_formatter(NullFormatter())
+def _logarithmic(ax: Axes, axes: str) -> None:
+    """Make axes logarithmic, their numbers written plainly."""
+    for name in axes:
+        ax.set(**{f"{name}scale": "log"})
+        axis = ax.xaxis if name == "x" else ax.yaxis
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
-def _completeness_axis(ax: Axes, title: str, legend: bool) -> Axes:
-    ax.set_ylim(-0.03, 1.05)
-    ax.set_ylabel("share found")
-    ax.set_title(title)
-    ax.grid(alpha=0.3)
-    if legend:
-        ax.legend(frameon=False, fontsize=9)
+def _completeness_axis(ax: Axes) -> Axes:
+    ax.set(ylim=(-0.03, 1.05), ylabel="share found")
     return ax
-
-
-def _unit(unit: u.UnitBase) -> str:
-    return '"' if unit == u.arcsec else f" {unit}"

@@ -1,49 +1,54 @@
-"""What the search of one image gives, and how it is written."""
+"""Result of a search of one image, and of its test by injection and recovery."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from astropy.table import QTable
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import erf
+
+from physml.evaluation.calibration import wilson
+from physml.stages.predict import Result
 
 from ..data.observation import Observation
 from ..inference.merge import Candidate
 from ..inference.search import Search
 
-if TYPE_CHECKING:
-    from .recovery import Recovery
+#: Width in ln(radius) and ln(distance) over which completeness is averaged at a cavity.
+KERNEL = 0.35
 
 
-@dataclass
-class CavityResult:
+@dataclass(repr=False)
+class CavityResult(Result):
     """Cavities of one image.
 
     Attributes
     ----------
-    catalogue : QTable
-        One row a cavity; each column carries its description.
-    probability : ndarray of float32, shape (H, W)
-        Probability that a pixel of the input lies in a cavity.
-    labels : ndarray of int32, shape (H, W)
-        0 outside, k for row k of the catalogue (counted from 1).
-    model : ndarray, shape (H, W)
-        Smooth model without cavities [expected counts].
     observation : Observation
         The image as it was searched: masked sources filled.
     search : Search
         All candidates, also those under the threshold, and the fields they come from.
     cavities : list of Candidate
         The listed ones, in pixels.
+    catalogue : QTable
+        One row a cavity; each column carries its description.
     centre : tuple of float
         Cluster centre (x, y) [pixel].
+    threshold : float or None
+        Smallest probability, where one was chosen.
+    redshift : float or None
+    card : dict
+        Metadata of the weights.
     recovery : Recovery or None
         Completeness and false alarms of this image, where asked for.
     """
+
+    writer: ClassVar[str] = "physml.cavities.results.products:write_products"
 
     observation: Observation
     search: Search
@@ -52,75 +57,111 @@ class CavityResult:
     centre: tuple[float, float]
     threshold: float | None = None
     redshift: float | None = None
-    weights: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
     recovery: Recovery | None = None
 
     @cached_property
-    def probability(self) -> np.ndarray:
-        """Probability that a pixel lies in a cavity."""
+    def probability(self) -> NDArray[np.float32]:
+        """Probability that a pixel of the input lies in a cavity, shape (H, W)."""
         return self.search.probability()
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """Number of the cavity that a pixel belongs to."""
+    def labels(self) -> NDArray[np.int32]:
+        """0 outside, k for row k of the catalogue (counted from 1), shape (H, W)."""
         return self.search.labels(self.cavities)
 
     @cached_property
-    def model(self) -> np.ndarray:
-        """Smooth model without cavities."""
+    def model(self) -> NDArray[np.float64]:
+        """Smooth model without cavities, shape (H, W) [expected counts]."""
         return self.search.model(self.observation)
 
     @property
-    def summary(self) -> str:
-        """What was found, in words: sure detections and candidates apart."""
-        doubtful = sum("candidate" in str(f).split() for f in self.catalogue["flags"])
+    def name(self) -> str:
+        """Name of the image."""
+        return self.observation.name
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was done to the data, and what could not be measured."""
+        return self.observation.remarks
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """Alias of `card`."""
+        return self.card
+
+    def is_candidate(self, number: int) -> bool:
+        """Whether a row of the catalogue, counted from 0, is no sure detection."""
+        return "candidate" in str(self.catalogue["flags"][number]).split()
+
+    def _words(self) -> str:
+        doubtful = sum(map(self.is_candidate, range(len(self.catalogue))))
         sure = len(self.catalogue) - doubtful
         words = {0: "no cavity", 1: "1 cavity"}.get(sure, f"{sure} cavities")
         if doubtful:
             words += f", {doubtful} candidate" + "s" * (doubtful > 1)
         return words
 
-    def __repr__(self) -> str:
-        return f"<CavityResult {self.observation.name}: {self.summary}>"
-
-    def write(
-        self,
-        folder: str | PathLike[str],
-        overwrite: bool = False,
-        settings: dict[str, Any] | None = None,
-    ) -> Path:
-        """Write all products into a folder, as a whole or not at all.
-
-        Parameters
-        ----------
-        folder : path
-            Output folder; its name is free, or `overwrite` is set.
-        overwrite : bool
-            Replace a folder that was written like this before.
-        settings : dict, optional
-            How the search was asked for; kept in the provenance.
-
-        Returns
-        -------
-        Path
-            The folder.
-        """
-        from physml.io.atomic import atomic_directory
-
-        with atomic_directory(folder, overwrite=overwrite) as temporary:
-            self.write_into(temporary, settings)
-        return Path(folder)
-
-    def write_into(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
-        """Write all products into a folder that exists; `write` does it safely."""
-        from physml import provenance
-
-        from .products import write_products
-
-        record = provenance.record(
-            "predict",
-            settings or {},
-            inputs=dict(self.observation.files),
-            extra={"weights": self.weights, "remarks": self.observation.remarks},
+    def _origin(self) -> tuple[dict[str, Any], dict[str, Path], dict[str, Any]]:
+        return (
+            {},
+            dict(self.observation.files),
+            {"weights": self.card, "remarks": self.observation.remarks},
         )
-        write_products(self, folder, record)
+
+
+@dataclass
+class Recovery:
+    """Completeness and false alarms of one image.
+
+    Attributes
+    ----------
+    injections : QTable
+        One row a cavity that was cut in: place, size, S/N, whether it was found.
+    completeness : QTable
+        Share found in bins of radius and distance, with 68 % intervals.
+    draws : int
+        Draws without cavities (and as many with).
+    alarmed : int
+        Those of them with at least one false cavity.
+    false_probabilities : ndarray
+        Probability of each confident false cavity.
+    """
+
+    injections: QTable
+    completeness: QTable
+    draws: int
+    alarmed: int
+    false_probabilities: NDArray[np.float64]
+
+    @property
+    def false_alarm_rate(self) -> float:
+        """Share of images without cavities in which one is found."""
+        return self.alarmed / self.draws
+
+    @property
+    def false_alarm_interval(self) -> tuple[float, float]:
+        """68 % interval of that share (Wilson)."""
+        _, low, high = share(self.alarmed, self.draws)
+        return float(low), float(high)
+
+    def at(self, radius: float, distance: float) -> float:
+        """Completeness for a cavity of a radius at a distance, both in the units of the table.
+
+        Mean over injections alike, weighted by a Gaussian in the logarithms.
+        """
+        ratio_r = np.log(self.injections["radius"].value / radius)
+        ratio_d = np.log(self.injections["distance"].value / max(distance, 1e-9))
+        weight = np.exp(-0.5 * (ratio_r**2 + ratio_d**2) / KERNEL**2)
+        if weight.sum() < 0.5:
+            return float("nan")  # nothing like it was injected
+        return float((weight * self.injections["found"]).sum() / weight.sum())
+
+
+def share(found: ArrayLike, trials: ArrayLike) -> NDArray[np.float64]:
+    """Share found and its 1-sigma interval (Wilson), shape (3, ...); NaN, 0, 1 without trials."""
+    k, n = np.asarray(found, float), np.asarray(trials, float)
+    with np.errstate(invalid="ignore"):
+        value = k / n
+    low, high = np.moveaxis(wilson(k, n, level=erf(np.sqrt(0.5))), -1, 0)
+    return np.stack([value, np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0)])

@@ -17,8 +17,8 @@ from physml.cavities.results.recovery import (
     _plant,
     measure_recovery,
     smooth_model,
-    wilson,
 )
+from physml.cavities.results.result import share
 from physml.exceptions import InputError
 from physml.random import stream
 
@@ -80,12 +80,12 @@ def test_a_result_survives_its_recovery(smooth, tmp_path, monkeypatch, caplog):
     assert not (out / "completeness.ecsv").exists()
 
 
-def test_wilson_interval():
-    low, high = wilson([0, 5, 10], [10, 10, 10])
+def test_a_share_and_its_interval():
+    value, low, high = share([0, 5, 10, 0], [10, 10, 10, 0])
     # (k/n + 1/2n -+ sqrt(p(1-p)/n + 1/4n^2)) / (1 + 1/n)
-    assert low == pytest.approx([0, 0.3493, 0.9091], abs=1e-4)
-    assert high == pytest.approx([0.0909, 0.6507, 1], abs=1e-4)
-    assert [float(v) for v in wilson(0, 0)] == [0, 1]
+    assert value[:3].tolist() == [0, 0.5, 1]
+    assert low == pytest.approx([0, 0.3493, 0.9091, 0], abs=1e-4)
+    assert high == pytest.approx([0.0909, 0.6507, 1, 1], abs=1e-4)
 
 
 class Deep:
@@ -149,14 +149,14 @@ def test_planted_cavities_are_where_and_what_the_table_says(smooth):
         Y, X = np.indices(model.shape)
         touched = np.zeros(model.shape, bool)
         for cavity in cavities:
-            inside = cavity["shape"].inside(X, Y)
+            inside = cavity.shape.inside(X, Y)
             touched |= inside
             missing, undisturbed = (model - expected)[inside].sum(), model[inside].sum()
-            assert cavity["decrement"] == pytest.approx(missing / undisturbed, rel=1e-6)
-            assert cavity["snr"] == pytest.approx(missing / np.sqrt(undisturbed), rel=1e-6)
+            assert cavity.decrement == pytest.approx(missing / undisturbed, rel=1e-6)
+            assert cavity.snr == pytest.approx(missing / np.sqrt(undisturbed), rel=1e-6)
         np.testing.assert_allclose(ratio[~touched], 1)
         if len(cavities) == 2:
-            assert overlap(cavities[0]["shape"], cavities[1]["shape"])[0] == 0
+            assert overlap(cavities[0].shape, cavities[1].shape)[0] == 0
 
 
 def test_a_good_detector_recovers_deep_cavities_and_alarms_nowhere(smooth):
@@ -200,9 +200,9 @@ def test_the_false_alarm_rate_is_the_one_of_the_detector(smooth):
 def test_the_same_seed_gives_the_same_answer_and_more_draws_extend_it(smooth):
     predictor = CavityPredictor(Deep(0.12))
     result = predictor.predict(smooth, scales=1)
-    few = measure_recovery(predictor, result, 3, seed=7).injections
-    many = measure_recovery(predictor, result, 6, seed=7).injections
-    other = measure_recovery(predictor, result, 3, seed=8).injections
+    few = measure_recovery(predictor.detector, result, 3, seed=7).injections
+    many = measure_recovery(predictor.detector, result, 6, seed=7).injections
+    other = measure_recovery(predictor.detector, result, 3, seed=8).injections
     for name in ("x", "y", "found", "snr"):
         np.testing.assert_array_equal(few[name], many[name][: len(few)])
     assert len(other) != len(few) or not np.array_equal(few["x"], other["x"])
@@ -234,7 +234,7 @@ def test_recovery_is_written(smooth, tmp_path):
 def test_no_draw_is_refused(smooth):
     predictor = CavityPredictor(Deep(0.1))
     with pytest.raises(InputError, match="at least 1"):
-        measure_recovery(predictor, predictor.predict(smooth, scales=1), 0)
+        measure_recovery(predictor.detector, predictor.predict(smooth, scales=1), 0)
 
 
 def test_completeness_near_a_cavity_is_a_local_mean(smooth):
