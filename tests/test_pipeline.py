@@ -185,5 +185,5 @@ def test_model_load(install, tmp_path: Path) -> None:
         Model.load(path)
     with pytest.raises(InputError, match=r"a pipeline \(.*\) or a file of weights, found 'fith'"):
         Model.load("fith")
-    with pytest.raises(TypeError, match=r"Model\.load"):
+    with pytest.raises(TypeError, match=r"physml\.load"):
         Model()

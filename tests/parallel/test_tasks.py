@@ -5,16 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
+from distributed import get_client
 
 from physml.exceptions import PhysmlError, SettingsError
 from physml.parallel.settings import DaskSettings
 from physml.parallel.slurm import slurm_client
 from physml.parallel.tasks import AHEAD, MIN_WORKER_MB, client, in_order
 from physml.random import stream
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked() -> Iterator[None]:
+    """Worker processes forked from a server, which saves the import of Dask at each start."""
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield
+    # There is one for the whole process, and others want it with other modules loaded.
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def draw(index: int) -> float:
@@ -74,26 +87,24 @@ def children(process: int) -> list[int]:
 
 def test_threads_work_in_a_process_that_is_larger_than_their_memory() -> None:
     ballast = np.ones(50_000_000)  # 400 MB
-    with client(2, MIN_WORKER_MB) as dask:
+    with client(2, MIN_WORKER_MB) as started:
         assert ballast.nbytes > 1e6 * MIN_WORKER_MB
         time.sleep(0.5)  # the worker looks at its memory five times a second
-        assert dask.gather(dask.map(draw, range(6))) == [draw(i) for i in range(6)]
+        assert started.gather(started.map(draw, range(6))) == [draw(i) for i in range(6)]
 
 
 def test_threads(caplog) -> None:
     caplog.set_level("INFO")
-    with client(2, 500) as dask:
-        info = dask.scheduler_info()["workers"]
+    with client(2, 500) as started:
+        info = started.scheduler_info()["workers"]
         assert [w["nthreads"] for w in info.values()] == [2]
         assert [w["memory_limit"] for w in info.values()] == [500_000_000]
-        assert set(dask.gather(dask.map(who, range(4)))) == {os.getpid()}
-        assert dask.gather(dask.map(draw, range(6))) == [draw(i) for i in range(6)]
+        assert set(started.gather(started.map(who, range(4)))) == {os.getpid()}
+        assert started.gather(started.map(draw, range(6))) == [draw(i) for i in range(6)]
         array = np.arange(5)
-        assert dask.submit(np.sum, array).result() == 10
+        assert started.submit(np.sum, array).result() == 10
     assert caplog.text == ""  # no account of connections in the log of a stage
     # The client is closed, and none is left as the default for the code that follows.
-    from distributed import get_client
-
     with pytest.raises(ValueError, match="No global client"):
         get_client()
 
@@ -109,12 +120,12 @@ def test_threads_listen_on_the_loopback_interface_only() -> None:
 
 @needs_proc
 def test_processes_and_nothing_listens_beyond_the_machine() -> None:
-    with client(2, 1000, "processes") as dask:
-        info = dask.scheduler_info()["workers"]
+    with client(2, 1000, "processes") as started:
+        info = started.scheduler_info()["workers"]
         assert [w["nthreads"] for w in info.values()] == [1, 1]
         assert [w["memory_limit"] for w in info.values()] == [500_000_000] * 2
-        assert os.getpid() not in dask.gather(dask.map(who, range(4), pure=False))
-        assert dask.gather(dask.map(draw, range(6))) == [draw(i) for i in range(6)]
+        assert os.getpid() not in started.gather(started.map(who, range(4), pure=False))
+        assert started.gather(started.map(draw, range(6))) == [draw(i) for i in range(6)]
         addresses = listening()
         assert addresses
         assert set(addresses) == {"0100007F"}  # 127.0.0.1
@@ -122,15 +133,15 @@ def test_processes_and_nothing_listens_beyond_the_machine() -> None:
 
 def test_scratch_is_removed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with client(1, 500) as dask:
-        assert dask.submit(draw, 1).result() == draw(1)
+    with client(1, 500) as started:
+        assert started.submit(draw, 1).result() == draw(1)
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_error_in_a_task_is_the_callers() -> None:
-    with client(1, 500) as dask, pytest.raises(ZeroDivisionError):
-        dask.submit(lambda: 1 / 0).result()
+    with client(1, 500) as started, pytest.raises(ZeroDivisionError):
+        started.submit(lambda: 1 / 0).result()
 
 
 @pytest.mark.parametrize(
