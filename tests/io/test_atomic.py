@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import os
 import resource
 import signal
@@ -9,10 +11,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import QTable
 
 from physml.exceptions import InputError, OutputError
 from physml.io.atomic import (
@@ -25,6 +30,9 @@ from physml.io.atomic import (
     write_json,
     write_text,
 )
+from physml.io.catalogues import write_catalogue
+from physml.io.fits import write_image
+from physml.io.shards import Spec, read_shard, write_shard
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -238,56 +246,41 @@ def test_json_is_strict_and_guarded(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------- full disks and kills
 
 
-def _limit_file_size() -> None:
-    # A file may not grow beyond this: what a full disk does, without one.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A file may not grow beyond a limit: what a full disk does, without one."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
 
 
+def write_folder(path: Path) -> None:
+    with atomic_directory(path) as folder:
+        (folder / "small").write_text("fits")
+        (folder / "large").write_bytes(bytes(100_000))
+
+
+NOISE = np.random.default_rng(0).random((4, 100, 100))
 WRITERS = {
-    "text": "atomic.write_text(path, 'x' * 100_000)",
-    "shard": "shards.write_shard(path, {'x': noise}, provenance={})",
-    "fits": "fits.write_image(path, noise[0], provenance={'stage': 'x'})",
-    "table": "catalogues.write_catalogue(path, QTable({'x': noise.ravel()}))",
-    "folder": "write_folder(path)",
+    "text": lambda path: write_text(path, "x" * 100_000),
+    "shard.h5": lambda path: write_shard(path, {"x": NOISE}, provenance={}),
+    "image.fits": lambda path: write_image(path, NOISE[0], provenance={"stage": "x"}),
+    "table.ecsv": lambda path: write_catalogue(path, QTable({"x": NOISE.ravel()})),
+    "folder": write_folder,
 }
 
 
-@pytest.mark.parametrize("kind", sorted(WRITERS))
-def test_full_disk_leaves_nothing(tmp_path: Path, kind: str) -> None:
-    suffix = {"fits": ".fits", "table": ".ecsv", "shard": ".h5"}.get(kind, "")
-    program = f"""
-    import sys
-    from pathlib import Path
-    import numpy as np
-    from astropy.table import QTable
-    from physml.exceptions import OutputError
-    from physml.io import atomic, catalogues, fits, shards
-
-    def write_folder(path):
-        with atomic.atomic_directory(path) as folder:
-            (folder / 'small').write_text('fits')
-            (folder / 'large').write_bytes(bytes(100_000))
-
-    noise = np.random.default_rng(0).random((4, 100, 100))
-    path = Path(sys.argv[1])
-    try:
-        {WRITERS[kind]}
-    except OutputError as error:
-        print(error)
-        sys.exit(error.exit_code)
-    """
-    target = tmp_path / f"target{suffix}"
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(target)],
-        preexec_fn=_limit_file_size,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert f"{target}: expected room for the output, found file too large" in done.stdout
-    assert left_behind(tmp_path) == []
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("name", WRITERS)
+def test_full_disk_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OutputError) as caught:
+        WRITERS[name](tmp_path / name)
+    wanted = f"{tmp_path / name}: expected room for the output, found file too large"
+    assert wanted in str(caught.value)
+    assert caught.value.exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 
@@ -296,14 +289,11 @@ def test_really_full_disk(tmp_path: Path) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("mounting is not allowed here")
-    from physml.io.shards import write_shard
-
     try:
-        noise = np.random.default_rng(0).random((4, 100, 100))
         with pytest.raises(OutputError, match="no space left on device"):
-            write_shard(tmp_path / "a.h5", {"x": noise}, provenance={})
+            write_shard(tmp_path / "a.h5", {"x": NOISE}, provenance={})
         assert list(tmp_path.iterdir()) == []
-        write_shard(tmp_path / "b.h5", {"x": noise[:, :20, :20]}, provenance={})
+        write_shard(tmp_path / "b.h5", {"x": NOISE[:, :20, :20]}, provenance={})
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -328,35 +318,27 @@ def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
         open(tmp_path / "none")  # noqa: SIM115
 
 
+def write_for_ever(path: Path, ready: Event) -> None:
+    noise = np.random.default_rng(0).integers(0, 1000, (60, 64, 64), dtype=np.uint32)
+    ready.set()
+    for n in itertools.count():
+        write_shard(path, {"x": noise + n}, provenance={"n": n}, overwrite=True)
+
+
 def test_killed_writer_leaves_no_half_file(tmp_path: Path) -> None:
     """SIGKILL at random moments: the name holds a complete shard, or nothing."""
-    program = """
-    import sys
-    from pathlib import Path
-    import numpy as np
-    from physml.io.shards import write_shard
-    noise = np.random.default_rng(0).integers(0, 1000, (60, 64, 64), dtype=np.uint32)
-    print("ready", flush=True)
-    n = 0
-    while True:
-        write_shard(Path(sys.argv[1]), {"x": noise + n}, provenance={"n": n}, overwrite=True)
-        n += 1
-    """
-    from physml.io.shards import Spec, read_shard
-
     target = tmp_path / "a.h5"
     rng = np.random.default_rng(3)
+    context = multiprocessing.get_context("fork")
     seen = 0
     for _ in range(4):
-        process = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(program), str(target)], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
+        ready = context.Event()
+        process = context.Process(target=write_for_ever, args=(target, ready))
+        process.start()
+        assert ready.wait(60)
         time.sleep(rng.uniform(0.0, 0.4))
         process.kill()
-        process.wait()
-        process.stdout.close()
+        process.join()
         if target.exists():
             seen += 1
             shard = read_shard(target, {"x": Spec("uint32", (60, 64, 64))})  # checks the hash
