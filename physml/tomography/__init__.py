@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 from physml.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from .core.measurements import Setting as Setting
+    from .core.measurements import pauli_settings as pauli_settings
+    from .core.readout import Readout as Readout
+    from .core.readout import estimate_confusion as estimate_confusion
+    from .data.laboratory import FolderLaboratory as FolderLaboratory
+    from .data.laboratory import Laboratory as Laboratory
+    from .data.laboratory import SimulatedLaboratory as SimulatedLaboratory
+    from .data.laboratory import SocketLaboratory as SocketLaboratory
+    from .data.records import Measurement as Measurement
     from .data.records import Records as Records
+    from .data.records_file import load_records as load_records
+    from .data.records_file import save_records as save_records
+    from .inference.steering import Stop as Stop
+    from .inference.steering import steer as steer
     from .inference.tomographer import Tomographer as Tomographer
+    from .predict import TomographyPredictor as TomographyPredictor
+    from .results.result import TomographyResult as TomographyResult
+    from .settings import TomographySettings as TomographySettings
 
 pipeline = Pipeline(
     name="tomography",
@@ -25,17 +42,25 @@ pipeline = Pipeline(
     versions={"simulate": 1, "preprocess": 1, "train": 2, "evaluate": 2, "report": 1},
 )
 
-_PUBLIC = {
-    "Tomographer": "physml.tomography.inference.tomographer:Tomographer",
-    "Setting": "physml.tomography.core.measurements:Setting",
-    "Records": "physml.tomography.data.records:Records",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the public classes when they are asked for: they bring torch."""
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from physml.pipeline import load_object
-
-    return load_object(_PUBLIC[name])
+# Imported on first use: the command line must not wait for torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "core.measurements": ["Setting", "pauli_settings"],
+        "core.readout": ["Readout", "estimate_confusion"],
+        "data.laboratory": [
+            "FolderLaboratory",
+            "Laboratory",
+            "SimulatedLaboratory",
+            "SocketLaboratory",
+        ],
+        "data.records": ["Measurement", "Records"],
+        "data.records_file": ["load_records", "save_records"],
+        "inference.steering": ["Stop", "steer"],
+        "inference.tomographer": ["Tomographer"],
+        "predict": ["TomographyPredictor"],
+        "results.result": ["TomographyResult"],
+        "settings": ["TomographySettings"],
+    },
+)
+__all__ += ["pipeline"]

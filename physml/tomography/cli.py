@@ -1,4 +1,4 @@
-"""`physml tomography run | next | estimate | benchmark`: from a laboratory's counts to a state."""
+"""`physml tomography run | next | predict | benchmark`: from a laboratory's counts to a state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physml.cli.messages import adjust_logging
-from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads
+from physml.cli.options import Overwrite, Quiet, Verbose, limit_threads, need, need_place
 
 if TYPE_CHECKING:
     from .results.result import TomographyResult
@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 Qubits = Annotated[
-    int | None, typer.Option("--qubits", "-n", min=1, help="Of a new session; by default 2.")
+    int | None,
+    typer.Option("--qubits", "-n", min=1, help="Number of qubits of a new session; by default 2."),
 ]
 DesignName = Annotated[
     str | None,
     typer.Option(
-        help="Of a new session: global (default) or product, which adapt; pauli, mub, sic, "
+        help="Design of a new session: global (default) or product, which adapt; pauli, mub, sic, "
         "pairwise; or a JSON file with a list of settings."
     ),
 ]
 EstimatorName = Annotated[
     str | None,
     typer.Option(
-        help="neural (default), particle_filter, maximum_likelihood, two_stage, linear, "
-        "particle_cell."
+        help="Estimator of the state: neural (default), particle_filter, maximum_likelihood, "
+        "two_stage, linear or particle_cell."
     ),
 ]
 ReadoutFile = Annotated[
@@ -42,14 +43,18 @@ ReadoutFile = Annotated[
     ),
 ]
 Shots = Annotated[
-    int | None, typer.Option(min=1, help="Copies; by default a tenth of those so far.")
+    int | None,
+    typer.Option(min=1, help="Shots of a setting; by default a tenth of the copies so far."),
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of a new session; by default 0.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, help="CPU threads; more make small matrices slower.")
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of a new session; by default 0.")]
 Answers = Annotated[
     list[Path] | None,
     typer.Option(
         "--add",
-        help='Counts to record first: JSON {"id": ..., "counts": [...]}, or a list of such.',
+        help='File of counts to record first: JSON {"id": ..., "counts": [...]}, or a list.',
     ),
 ]
 
@@ -69,16 +74,16 @@ Examples: begin; then hand in the counts of a setting and get the next one:
 
   physml tomography next bell.jsonl --add counts.json > setting.json
 """
-ESTIMATE_EPILOG = """
+PREDICT_EPILOG = """
 Examples: a session; a spreadsheet; qiskit's counts; means of 50 runs:
 
-  physml tomography estimate bell.jsonl --target phi+ -o out
+  physml tomography predict bell.jsonl --target phi+ -o out
 
-  physml tomography estimate counts.csv --estimator maximum_likelihood
+  physml tomography predict counts.csv --estimator maximum_likelihood
 
-  physml tomography estimate counts.json --readout 0.02
+  physml tomography predict counts.json --readout 0.02
 
-  physml tomography estimate table.csv --kind photonic --repeats 50
+  physml tomography predict table.csv --kind photonic --repeats 50
 """
 BENCHMARK_EPILOG = """
 Examples:
@@ -102,43 +107,48 @@ def run(
     session: Annotated[Path, typer.Argument(help="Session file; made where it is missing.")],
     simulate: Annotated[
         str | None,
-        typer.Option(help="Measure a simulated state: phi+, psi-, ghz, w, 0, +, ..."),
+        typer.Option(help="State of a simulated laboratory: phi+, psi-, ghz, w, 0, +, ..."),
     ] = None,
     noise: Annotated[
-        float, typer.Option(help="White noise of the simulated state.", min=0, max=1)
+        float, typer.Option(help="Share of white noise in the simulated state.", min=0, max=1)
     ] = 0.0,
     connect: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="A laboratory that listens there.")
+        str | None, typer.Option(metavar="HOST:PORT", help="Address where a laboratory listens.")
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="A laboratory that reads and writes files there.")
+        Path | None, typer.Option(help="Folder in which a laboratory reads and writes files.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0, help="Seconds to wait for counts; then exit code 75.")
+        float, typer.Option(min=0, help="Longest wait for counts, s; after it exit code 75.")
     ] = 3600.0,
-    copies: Annotated[int | None, typer.Option(min=1, help="Stop after so many.")] = None,
-    infidelity: Annotated[
-        float | None, typer.Option(help="Stop when the state is known so well.")
+    copies: Annotated[
+        int | None, typer.Option(min=1, help="Copies in all after which to stop.")
     ] = None,
-    confidence: Annotated[float, typer.Option(help="With this confidence.")] = 0.9,
+    infidelity: Annotated[
+        float | None, typer.Option(help="Infidelity to which the state has to be known to stop.")
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="Confidence with which it has to be known.")
+    ] = 0.9,
     shots: Shots = None,
-    qubits: Qubits = None,
+    n_qubits: Qubits = None,
     design: DesignName = None,
     estimator: EstimatorName = None,
     readout: ReadoutFile = None,
     seed: Seed = None,
-    threads: Threads = None,
+    threads: Threads = 1,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
     """Steer a laboratory until enough is known; everything is in the session file at once."""
     adjust_logging(ctx, verbose, quiet)
+    _need_files(design, readout)
     from .cli_inputs import open_session, reach_laboratory
     from .inference.steering import Stop, steer
 
     _threads(threads)
     stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
-    given = {"n_qubits": qubits, "design": design, "estimator": estimator, "seed": seed}
+    given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
     with open_session(session, given, readout) as tomographer:
         laboratory = reach_laboratory(tomographer, simulate, noise, connect, folder, timeout)
         why = steer(tomographer, laboratory, stop, shots)
@@ -156,14 +166,14 @@ def next_(
     shots: Shots = None,
     add: Answers = None,
     new: Annotated[
-        bool, typer.Option("--new", help="Even if a setting waits for its counts.")
+        bool, typer.Option("--new", help="Ask for a new setting even if one waits for its counts.")
     ] = False,
-    qubits: Qubits = None,
+    n_qubits: Qubits = None,
     design: DesignName = None,
     estimator: EstimatorName = None,
     readout: ReadoutFile = None,
     seed: Seed = None,
-    threads: Threads = None,
+    threads: Threads = 1,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -171,11 +181,12 @@ def next_(
     import json
 
     adjust_logging(ctx, verbose, quiet)
+    _need_files(design, readout, *(add or []))
     from .cli_inputs import add_answers, open_session, read_answers
 
     _threads(threads)
     answers = [answer for path in add or [] for answer in read_answers(path)]
-    given = {"n_qubits": qubits, "design": design, "estimator": estimator, "seed": seed}
+    given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
     with open_session(session, given, readout) as tomographer:
         add_answers(tomographer, answers)
         waiting = [] if new else tomographer.pending
@@ -183,41 +194,46 @@ def next_(
         typer.echo(json.dumps(setting.to_dict()))
 
 
-@app.command(epilog=ESTIMATE_EPILOG)
-def estimate(
+@app.command(epilog=PREDICT_EPILOG)
+def predict(
     ctx: typer.Context,
     records: Annotated[
         Path,
-        typer.Argument(help="Counts: JSON, CSV, HDF5, a session, of qiskit, or coincidences."),
+        typer.Argument(
+            help="File of counts: JSON, CSV, HDF5, a session, of qiskit, or coincidences."
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Output folder, written as a whole.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the result, written as a whole."),
     ] = None,
     estimator: EstimatorName = None,
-    level: Annotated[float, typer.Option(help="Of the region and of the intervals.")] = 0.9,
+    level: Annotated[
+        float, typer.Option(help="Credibility of the region and of the intervals.")
+    ] = 0.9,
     target: Annotated[
         str | None,
-        typer.Option(help="For the fidelity: phi+, ghz, ...; or a JSON or CSV file of a state."),
+        typer.Option(help="State to which the fidelity is given: phi+, ghz, ..., or a JSON file."),
     ] = None,
     readout: ReadoutFile = None,
     kind: Annotated[
-        str, typer.Option(help="Of the file: auto, records, qiskit or photonic.")
+        str, typer.Option(help="Kind of the file: auto, records, qiskit or photonic.")
     ] = "auto",
     repeats: Annotated[
-        int, typer.Option(min=1, help="Counts of a coincidence table are means of so many runs.")
+        int, typer.Option(min=1, help="Runs of which the counts of a coincidence table are means.")
     ] = 1,
     rounded: Annotated[
         bool, typer.Option("--rounded", help="Round the means of a coincidence table.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Without goodness of fit and history.")
+        bool, typer.Option("--quick", help="Leave out goodness of fit and history.")
     ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is sampled.")] = 0,
-    threads: Threads = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    threads: Threads = 1,
     overwrite: Overwrite = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -227,11 +243,12 @@ def estimate(
     Writes estimate.json, density_matrix.csv, records.h5 and overview.png.
     """
     from physml import provenance
-    from physml.io.atomic import refuse_existing, refuse_foreign
 
     adjust_logging(ctx, verbose, quiet)
     if output is not None:  # before any work: is there a place for the result?
-        (refuse_foreign if overwrite else refuse_existing)(output)
+        need_place(output, overwrite)
+    need(records, False, "a file of measurements")
+    _need_files(weights, target, readout)
     with provenance.run():
         from .cli_inputs import estimator_of, read_readout, read_target
         from .data.records_file import load_records
@@ -259,22 +276,28 @@ def estimate(
     show(result, output, as_json)
 
 
+#: Name of `predict` up to version 0.1.
+app.command("estimate", hidden=True, epilog=PREDICT_EPILOG)(predict)
+
+
 @app.command(epilog=BENCHMARK_EPILOG)
 def benchmark(
     ctx: typer.Context,
-    ensemble: Annotated[str, typer.Option(help="hs, pure, pure_white_5, bures, ghz, ...")] = "hs",
-    qubits: Annotated[int, typer.Option("--qubits", "-n", min=1)] = 2,
+    ensemble: Annotated[
+        str, typer.Option(help="Ensemble of the states: hs, pure, pure_white_5, bures, ghz, ...")
+    ] = "hs",
+    n_qubits: Annotated[int, typer.Option("--qubits", "-n", min=1, help="Number of qubits.")] = 2,
     design: Annotated[
-        str, typer.Option(help="global, product, pauli, mub, sic or pairwise.")
+        str, typer.Option(help="Design: global, product, pauli, mub, sic or pairwise.")
     ] = "global",
-    copies: Annotated[int, typer.Option(min=1, help="Of each state.")] = 10_000,
-    states: Annotated[int, typer.Option(min=1, max=160, help="Of the frozen list.")] = 20,
+    copies: Annotated[int, typer.Option(min=1, help="Copies of each state.")] = 10_000,
+    states: Annotated[int, typer.Option(min=1, max=160, help="States of the frozen list.")] = 20,
     estimators: Annotated[
-        str, typer.Option(help="Separated by commas.")
+        str, typer.Option(help="Estimators, separated by commas.")
     ] = "neural,particle_filter,maximum_likelihood,linear",
-    seed: Annotated[int, typer.Option(min=0, help="Of the counts.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    threads: Threads = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the counts.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    threads: Threads = 1,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -284,16 +307,23 @@ def benchmark(
 
     _threads(threads)
     names = [name.strip() for name in estimators.split(",") if name.strip()]
-    rows = compare_estimators(names, ensemble, qubits, design, copies, states, seed)
-    show_comparison(rows, f"{ensemble}, {qubits} qubits, {design}, {states} states", as_json)
+    rows = compare_estimators(names, ensemble, n_qubits, design, copies, states, seed)
+    show_comparison(rows, f"{ensemble}, {n_qubits} qubits, {design}, {states} states", as_json)
 
 
-def _threads(threads: int | None) -> None:
-    """One thread by default: more make small matrices slower."""
+def _need_files(*given: str | Path | None) -> None:
+    """Refuse files that are not there, before torch is imported; names and numbers are no files."""
+    for value in given:
+        if isinstance(value, Path) or (value is not None and value.endswith(".json")):
+            need(Path(value), False, "a file")
+
+
+def _threads(threads: int) -> None:
+    """Set the threads of the numerical libraries, torch among them."""
     import torch
 
-    limit_threads(threads or 1)
-    torch.set_num_threads(threads or 1)
+    limit_threads(threads)
+    torch.set_num_threads(threads)
 
 
 def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
@@ -317,7 +347,15 @@ def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -
 
 
 def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
-    """Print the result in short."""
+    """Print a result in short.
+
+    Parameters
+    ----------
+    result : TomographyResult
+    folder : Path, optional
+        Where it was written.
+    as_json : bool
+    """
     import json
     import sys
 

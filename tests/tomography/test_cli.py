@@ -56,7 +56,7 @@ def test_by_hand_from_the_first_setting_to_the_estimate(tmp_path, capsys, monkey
         setting = Setting.from_dict(json.loads(text))
         # Asked again before the answer: the same setting.
         assert run(capsys, "next", session)[0] == text
-        counts = laboratory.measure(setting).counts
+        counts = laboratory.measure(setting)
         answer.write_text(json.dumps({"id": setting.id, "counts": counts, "time": 1.5}))
         text, _ = run(capsys, "next", session, "--add", answer, "--shots", 1000)
     events = read_session(session)
@@ -111,7 +111,7 @@ def test_a_laboratory_that_reads_and_writes_files(tmp_path, capsys):
                 setting = Setting.from_dict(json.loads(asked.read_text()))
                 answered = folder / f"{setting.id}.counts.json"
                 if not answered.exists():
-                    body = {"id": setting.id, "counts": laboratory.measure(setting).counts}
+                    body = {"id": setting.id, "counts": laboratory.measure(setting)}
                     temporary = folder / "answer.tmp"
                     temporary.write_text(json.dumps(body))
                     temporary.replace(answered)
@@ -161,7 +161,7 @@ def test_readout_errors_from_the_command_line(tmp_path, capsys):
 
     readout = Readout(flips([0.1, 0.1]))
     laboratory = SimulatedLaboratory(RHO, readout, seed=2)
-    data = [(s, np.array(laboratory.measure(s).counts)) for s, _ in pauli_data(RHO, 4000)]
+    data = [(s, np.array(laboratory.measure(s))) for s, _ in pauli_data(RHO, 4000)]
     path = write_csv(tmp_path / "counts.csv", data)
     calibration = tmp_path / "calibration.json"
     shots = np.round(1e6 * np.kron(readout.confusion[0], readout.confusion[1]).T).astype(int)

@@ -112,17 +112,11 @@ def in_one_process(lab_folder: Path, tmp_path: Path, estimator: str) -> Tomograp
     """The undisturbed loop, with the laboratory's own source in this process."""
     import runpy
 
-    from physml.tomography.data.laboratory import Answer
     from physml.tomography.inference.steering import Stop, steer
 
     source = runpy.run_path(str(EXAMPLE / "laboratory.py"))["Source"]("ghz", 0.02, 0)
-
-    class Direct:
-        def measure(self, setting):
-            return Answer(source.measure(setting.to_dict()))
-
     made = Tomographer(2, "product", estimator, session=tmp_path / "undisturbed.jsonl")
-    steer(made, Direct(), Stop(copies=COPIES))
+    steer(made, lambda setting: source.measure(setting.to_dict()), Stop(copies=COPIES))
     return made
 
 

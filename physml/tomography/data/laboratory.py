@@ -19,15 +19,16 @@ import re
 import socket
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from physml.exceptions import InputError, PhysmlError
+from physml.io.files import require_file
 from physml.random import stream
 
-from ..core.checks import check_time
+from ..core.checks import check_counts, check_time
 from ..core.measurements import Setting
 
 if TYPE_CHECKING:
@@ -37,40 +38,49 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Longest answer, bytes.
 MAX_ANSWER = 1 << 20
-"""Longest answer, bytes."""
+#: Time between two looks for a file, s.
 POLL_S = 0.02
-"""Time between two looks for a file."""
+#: Time between two attempts to reach a laboratory that is away, s.
 RETRY_S = 0.2
-"""Time between two attempts to reach a laboratory that is away."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a laboratory counted.
+class Counts(list[int]):
+    """Counts of the outcomes in their order, and when they were taken.
 
-    Attributes
+    Parameters
     ----------
-    counts : list, or dict by outcome
-        Not checked yet.
+    values : iterable of int
     time : float, optional
         Seconds since any moment.
     """
 
-    counts: Any
-    time: float | None = None
+    def __init__(self, values: Iterable[int], time: float | None = None) -> None:
+        super().__init__(values)
+        self.time = time
 
 
 class Laboratory(Protocol):
-    """Whoever measures."""
+    """Anything that measures: simulated, behind a socket or a folder, or of the user's own."""
 
-    def measure(self, setting: Setting) -> Answer:
-        """Measure a setting; of one that was measured before, the counts of then."""
+    def measure(self, setting: Setting) -> Any:
+        """Measure a setting; of one that was measured before, the counts of then.
+
+        Parameters
+        ----------
+        setting : Setting
+
+        Returns
+        -------
+        sequence of int, mapping of outcome to int, or Counts
+            One number for each outcome.
+        """
         ...
 
 
 class Unreachable(PhysmlError):
-    """The laboratory did not answer in time; the session goes on when it is back."""
+    """No answer in time; the session goes on when the laboratory is back."""
 
     exit_code = 75
 
@@ -90,8 +100,8 @@ class SimulatedLaboratory:
     def __init__(self, state: Tensor, readout: Readout | None = None, seed: int = 0):
         self.state, self.readout, self.seed = state, readout, seed
 
-    def measure(self, setting: Setting) -> Answer:
-        """Draw counts."""
+    def measure(self, setting: Setting) -> Counts:
+        """Draw counts; see `Laboratory.measure`."""
         import torch
 
         from ..core.born import probabilities, sample_counts
@@ -99,7 +109,7 @@ class SimulatedLaboratory:
         real = setting if self.readout is None else self.readout.apply(setting)
         p = probabilities(torch.from_numpy(real.effects), self.state[None])
         rng = stream(self.seed, "simulate", zlib.crc32(setting.id.encode("utf-8")))
-        return Answer([int(c) for c in sample_counts(p, setting.shots, rng)[0]])
+        return Counts(int(c) for c in sample_counts(p, setting.shots, rng)[0])
 
 
 class FolderLaboratory:
@@ -117,8 +127,8 @@ class FolderLaboratory:
         self.folder, self.timeout = Path(folder), timeout
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def measure(self, setting: Setting) -> Answer:
-        """Ask, wait, and read."""
+    def measure(self, setting: Setting) -> Counts:
+        """Ask, wait, and read; see `Laboratory.measure`."""
         from physml.io.atomic import write_json
 
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", setting.id):
@@ -131,8 +141,7 @@ class FolderLaboratory:
             if time.monotonic() > until:
                 raise Unreachable(f"{answered}: no counts came within {self.timeout:g} s")
             time.sleep(POLL_S)
-        if (size := answered.stat().st_size) > MAX_ANSWER:
-            raise InputError.expected(answered, f"at most {MAX_ANSWER} bytes", str(size))
+        require_file(answered, "counts", MAX_ANSWER)
         return parse_answer(answered.read_bytes(), setting, str(answered))
 
 
@@ -154,11 +163,11 @@ class SocketLaboratory:
 
     @property
     def name(self) -> str:
-        """As in messages."""
+        """Name in messages."""
         return f"{self.host}:{self.port}"
 
-    def measure(self, setting: Setting) -> Answer:
-        """Ask and wait; if the laboratory goes away, ask again when it is back."""
+    def measure(self, setting: Setting) -> Counts:
+        """Ask and wait, again when a laboratory that was away is back; see `Laboratory.measure`."""
         line = json.dumps(setting.to_dict(), allow_nan=False).encode("utf-8") + b"\n"
         until = time.monotonic() + self.timeout
         while True:
@@ -197,13 +206,23 @@ class SocketLaboratory:
             self._connection = None
 
 
-def parse_answer(text: bytes, setting: Setting, place: str) -> Answer:
-    """Answer of a laboratory.
+def parse_answer(text: bytes, setting: Setting, place: str) -> Counts:
+    """Counts in the answer of a laboratory.
+
+    Parameters
+    ----------
+    text : bytes
+        JSON.
+    setting : Setting
+        That was asked for.
+    place : str
+        Name of the laboratory in messages.
 
     Raises
     ------
     InputError
-        It is no answer to this setting, or an error that the laboratory reports.
+        It is no answer to this setting, or an error that the laboratory reports; or the counts
+        cannot be.
     """
     try:
         data = json.loads(text)
@@ -219,4 +238,5 @@ def parse_answer(text: bytes, setting: Setting, place: str) -> Answer:
             f"counts of {setting.id!r}",
             f"{', '.join(map(str, data))[:80]} of {data.get('id')!r:.40}",
         )
-    return Answer(data["counts"], check_time(data.get("time"), f"{place}, time"))
+    counts = check_counts(data["counts"], setting, f"{place}, counts of {setting.id!r}")
+    return Counts(counts.tolist(), check_time(data.get("time"), f"{place}, time"))

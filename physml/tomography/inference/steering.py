@@ -5,20 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from physml.exceptions import InputError
 
 from ..core.checks import check_probability, check_shots
+from .designs import next_shots
 
 if TYPE_CHECKING:
+    from ..core.measurements import Setting
     from ..data.laboratory import Laboratory
     from .tomographer import Tomographer
 
 log = logging.getLogger(__name__)
 
+#: Copies after which the region is looked at again, as a multiple of those at the last look.
 LOOK = 1.25
-"""Copies after which the region is looked at again, as a multiple of those at the last look."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Stop:
 
 def steer(
     tomographer: Tomographer,
-    laboratory: Laboratory,
+    laboratory: Laboratory | Callable[[Setting], Any],
     stop: Stop,
     shots: int | None = None,
     report: Callable[[Tomographer], None] = lambda _: None,
@@ -70,7 +72,8 @@ def steer(
     Parameters
     ----------
     tomographer : Tomographer
-    laboratory : Laboratory
+    laboratory : Laboratory or callable
+        Its ``measure(setting)``, or it itself, gives the counts of a setting.
     stop : Stop
     shots : int, optional
         Copies of each measurement; by default they grow with what is known.
@@ -89,6 +92,8 @@ def steer(
     """
     if shots is not None:
         check_shots(shots)
+    given: Any = laboratory
+    measure = getattr(given, "measure", given)
     pending = tomographer.pending
     looked = 0
     while True:
@@ -106,8 +111,7 @@ def steer(
             setting = pending.pop(0)
         else:
             setting = tomographer.next_measurement(_limited(tomographer, stop, shots))
-        answer = laboratory.measure(setting)
-        tomographer.update(setting, answer.counts, answer.time)
+        tomographer.update(setting, measure(setting))
         report(tomographer)
 
 
@@ -121,8 +125,6 @@ def _enough(tomographer: Tomographer, stop: Stop) -> str | None:
 
 def _limited(tomographer: Tomographer, stop: Stop, shots: int | None) -> int | None:
     """Shots of the next measurement, no more than are left."""
-    from .designs import next_shots
-
     if stop.copies is None:
         return shots
     wanted = next_shots(tomographer.copies) if shots is None else shots

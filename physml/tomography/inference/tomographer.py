@@ -3,7 +3,7 @@
 >>> tomographer = Tomographer(2, design="product", session="bell.jsonl")      # doctest: +SKIP
 >>> while not tomographer.should_stop(infidelity=1e-3):                       # doctest: +SKIP
 ...     setting = tomographer.next_measurement(shots=500)
-...     tomographer.update(setting, laboratory(setting.local, setting.shots))
+...     tomographer.update(setting, laboratory.measure(setting))
 >>> tomographer.estimate(), tomographer.credible_region(0.9)                  # doctest: +SKIP
 """
 
@@ -187,8 +187,9 @@ class Tomographer(Knowledge):
         setting : Setting or str
             What was measured; of one that was asked for, its id is enough.
         counts : sequence of k integers, or mapping of outcome to integer
+            As of the ``measure`` of any laboratory.
         time : float, optional
-            Seconds since any moment.
+            Seconds since any moment; by default that of the counts, if they have one.
 
         Returns
         -------
@@ -202,7 +203,8 @@ class Tomographer(Knowledge):
         """
         asked = self._find(setting)
         values = check_counts(counts, asked)
-        moment = check_time(time, f"time of setting {asked.id!r}")
+        when = getattr(counts, "time", None) if time is None else time
+        moment = check_time(when, f"time of setting {asked.id!r}")
         known = self._measured.get(asked.id)
         if known is not None:
             if not np.array_equal(known.counts, values):

@@ -43,7 +43,7 @@ def test_any_settings_survive(design, ending, tmp_path):
     made = Tomographer(2, design, "linear", session=tmp_path / "s.jsonl")
     steer(made, SimulatedLaboratory(BELL), Stop(measurements=5))
     setting = made.next_measurement(10)
-    made.update(setting, SimulatedLaboratory(BELL).measure(setting).counts, time=17.25)
+    made.update(setting, SimulatedLaboratory(BELL).measure(setting), time=17.25)
     records = made.records
     readout = None if design == "sic" else Readout(flips([0.1, 0.2]), known=False)
     written = Records(2, records.measurements, readout)

@@ -71,11 +71,11 @@ def test_resumed_is_as_never_stopped(design, estimator, tmp_path):
         assert second.density_matrix.tobytes() == rho.tobytes()
         assert second.credible_region(0.9) == region
         assert [s.to_dict() for s in second.pending] == [asked.to_dict()]
-        second.update(asked.id, laboratory.measure(asked).counts)
+        second.update(asked.id, laboratory.measure(asked))
         following = second.next_measurement(7)
     whole = measured(Tomographer(2, design, estimator, seed=5), BELL, 150)
     again = whole.next_measurement(40)
-    whole.update(again, laboratory.measure(again).counts)
+    whole.update(again, laboratory.measure(again))
     assert whole.next_measurement(7).to_dict() == following.to_dict()
 
 
@@ -104,8 +104,8 @@ def test_late_and_repeated_and_foreign_answers(tmp_path):
     with Tomographer(2, "pauli", "linear", session=path) as made:
         asked = [made.next_measurement(100) for _ in range(9)]
         for setting in reversed(asked):
-            assert made.update(setting, laboratory.measure(setting).counts, time=1.0)
-            assert not made.update(setting.id, laboratory.measure(setting).counts)
+            assert made.update(setting, laboratory.measure(setting), time=1.0)
+            assert not made.update(setting.id, laboratory.measure(setting))
         foreign, counts = pauli_data(BELL)[3]
         assert made.update(foreign, dict(zip(foreign.outcomes, counts.tolist(), strict=True)))
         rho = made.density_matrix
