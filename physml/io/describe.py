@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -100,16 +101,10 @@ def _safetensors(path: Path) -> dict[str, Any]:
     from physml.io.weights import read_metadata, read_shapes
 
     shapes = read_shapes(path)
-    numbers = 0
-    for _, shape in shapes.values():
-        product = 1
-        for length in shape:
-            product *= length
-        numbers += product
     metadata = {key: value for key, value in read_metadata(path).items() if key != prov.KEY}
     return {
         "tensors": len(shapes),
-        "parameters": numbers,
+        "parameters": sum(math.prod(shape) for _, shape in shapes.values()),
         "types": sorted({kind for kind, _ in shapes.values()}),
         "metadata": metadata,
     }

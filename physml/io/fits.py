@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import logging
+import math
 import re
 import warnings
 import zlib
@@ -29,8 +29,6 @@ from physml.io.files import require_file
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
     from astropy.wcs import WCS
-
-log = logging.getLogger(__name__)
 
 #: Largest file, unpacked.
 MAX_BYTES = 2 << 30
@@ -129,13 +127,10 @@ def claimed_bytes(header: Header) -> int:
         raise ValueError(f"a negative axis among {lengths}")
     if lengths[0] == 0 and header.get("GROUPS", False):
         lengths = lengths[1:]  # random groups
-    pixels = 1
-    for length in lengths:
-        pixels *= length
     groups, parameters = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
     if groups < 0 or parameters < 0:
         raise ValueError(f"GCOUNT {groups} and PCOUNT {parameters}")
-    return abs(bits) // 8 * groups * (parameters + pixels)
+    return abs(bits) // 8 * groups * (parameters + math.prod(lengths))
 
 
 def _check_cards(header: Header) -> None:
@@ -346,9 +341,7 @@ def _from_hdu(name: Path | str, hdu: Any, max_pixels: int) -> ImageData:
 
 
 def _check_pixels(name: Path | str, shape: tuple[int, ...], max_pixels: int) -> None:
-    pixels = 1
-    for length in shape:
-        pixels *= length
+    pixels = math.prod(shape)
     if pixels == 0:
         raise InputError.expected(name, "an image with pixels", f"shape {shape}")
     if pixels > max_pixels:
@@ -416,31 +409,15 @@ def _celestial(name: Path | str, source: Any) -> WCS | None:
 # ---------------------------------------------------------------------------------------- writing
 
 #: Cards that describe the bytes of the source's array, not the sky.
-_STRUCTURAL = (
-    "SIMPLE",
-    "XTENSION",
-    "BITPIX",
-    "NAXIS",
-    "NAXIS1",
-    "NAXIS2",
-    "NAXIS3",
-    "NAXIS4",
-    "EXTEND",
-    "PCOUNT",
-    "GCOUNT",
-    "GROUPS",
-    "BSCALE",
-    "BZERO",
-    "BLANK",
-    "BUNIT",
-    "DATAMIN",
-    "DATAMAX",
-    "CHECKSUM",
-    "DATASUM",
-    "EXTNAME",
-    "EXTVER",
-    "HDUNAME",
-    "INHERIT",
+_STRUCTURAL = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|[PG]COUNT|GROUPS|BSCALE|BZERO|BLANK|BUNIT|DATAM(IN|AX)"
+    r"|(CHECK|DATA)SUM|EXTNAME|EXTVER|HDUNAME|INHERIT"
+)
+#: Cards of all world coordinates: a mixture of two (CD and PC, say) is no system at all.
+_WORLD = re.compile(
+    r"WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CROTA\d|CTYPE\d|CUNIT\d|CD\d_\d|PC\d_\d"
+    r"|PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)"
+    r"|WCSTY\d?[A-Z]|(CRPIX|CRVAL|CDELT|CTYPE|CUNIT)\d[A-Z]|(LTM|LTV)\d(_\d)?"
 )
 
 
@@ -489,10 +466,9 @@ def write_image(
     if header is not None:
         source = header if isinstance(header, fits.Header) else fits.Header(dict(header))
         cards.extend(source.copy(strip=True), bottom=True)
-        for name in _STRUCTURAL:
-            cards.remove(name, ignore_missing=True, remove_all=True)
+        _drop(cards, _STRUCTURAL)
     if wcs is not None:
-        _drop_wcs(cards)
+        _drop(cards, _WORLD)
         cards.update(wcs.to_header(relax=True))
     if unit is not None:
         cards["BUNIT"] = unit
@@ -525,13 +501,6 @@ def write_hdus(path: str | PathLike[str], hdus: HDUList, overwrite: bool = False
         temporary.write_bytes(content)
 
 
-def _drop_wcs(header: Header) -> None:
-    """Remove all world coordinates: a mixture of two (CD and PC, say) is no system at all."""
-    pattern = re.compile(
-        r"(WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CROTA\d|CTYPE\d|CUNIT\d|CD\d_\d|PC\d_\d|"
-        r"PV\d_\d+|PS\d_\d+|LONPOLE|LATPOLE|RADESYS|RADECSYS|EQUINOX|"
-        r"(A|B|AP|BP)_(ORDER|DMAX|\d_\d)|"
-        r"WCSTY\d?[A-Z]|(CRPIX|CRVAL|CDELT|CTYPE|CUNIT)\d[A-Z]|(LTM|LTV)\d(_\d)?)"
-    )
-    for name in [card.keyword for card in header.cards if pattern.fullmatch(card.keyword)]:
+def _drop(header: Header, keywords: re.Pattern[str]) -> None:
+    for name in {card.keyword for card in header.cards if keywords.fullmatch(card.keyword)}:
         header.remove(name, ignore_missing=True, remove_all=True)

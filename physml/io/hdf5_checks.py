@@ -7,6 +7,7 @@ Numbers of odd bits go through conversions that few ever use.
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections import defaultdict
@@ -208,9 +209,7 @@ class Chunks:
         if dataset.chunks is None:
             return
         self.rows = int(dataset.chunks[0])
-        self._bytes = int(dataset.dtype.itemsize)
-        for length in dataset.chunks:
-            self._bytes *= int(length)
+        self._bytes = math.prod(map(int, (dataset.dtype.itemsize, *dataset.chunks)))
         # A chunk of one sample may be larger than the data only for short datasets.
         if self._bytes > MAX_CHUNK_BYTES:
             raise InputError.expected(

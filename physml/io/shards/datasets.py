@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,10 +118,7 @@ def _agrees(found: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
 def declared_bytes(dataset: h5py.Dataset) -> int:
     """Bytes that a dataset would take in memory."""
     # Python integers: numpy's would wrap around on a hostile shape.
-    total = int(dataset.dtype.itemsize)
-    for length in dataset.shape:
-        total *= int(length)
-    return total
+    return math.prod(map(int, (dataset.dtype.itemsize, *dataset.shape)))
 
 
 def check_size(path: Path, name: str, dataset: h5py.Dataset, budget: int) -> int:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -58,9 +58,7 @@ def write_shard(
     """
     target = Path(path)
     everything = {name: np.asarray(values) for name, values in arrays.items()}
-    lengths = {name: len(values) if values.ndim else None for name, values in everything.items()}
-    if len(set(lengths.values())) > 1 or None in lengths.values():
-        raise InputError.expected(target, "arrays of one length along the first axis", str(lengths))
+    _common_length(target, everything)
     for name, values in tables.items():
         if name in everything:
             raise InputError.expected(target, "each name once", f"an array and a table {name!r}")
@@ -74,12 +72,9 @@ def write_shard(
         refuse_non_finite(target, name, values, everything)
 
     with atomic_path(target, overwrite) as temporary, create_hdf5(temporary) as file:
-        digests = {}
         for name in sorted(everything):
-            values = everything[name]
-            dataset = file.create_dataset(name, data=values, **_layout(values))
-            dataset.attrs["sha256"] = digests[name] = digest_of(values)
-        _finish(file, digests, provenance)
+            file.create_dataset(name, data=everything[name], **_layout(everything[name]))
+        _finish(file, everything, provenance)
 
 
 class ShardWriter:
@@ -147,11 +142,7 @@ class ShardWriter:
             raise InputError.expected(
                 self.path, f"the datasets {sorted(self._datasets)}", f"{sorted(values)}"
             )
-        lengths = {name: len(v) if v.ndim else None for name, v in values.items()}
-        if len(set(lengths.values())) > 1 or None in lengths.values():
-            raise InputError.expected(
-                self.path, "arrays of one length along the first axis", str(lengths)
-            )
+        rows = _common_length(self.path, values)
         for name, v in values.items():
             self._check(name, v)
             refuse_non_finite(self.path, name, v, values)
@@ -162,9 +153,9 @@ class ShardWriter:
                     **_layout(np.empty((_ROWS_PER_CHUNK, *v.shape[1:]), v.dtype)),
                 )  # fmt: skip
             dataset = self._datasets[name]
-            dataset.resize(self._rows + len(v), axis=0)
+            dataset.resize(self._rows + rows, axis=0)
             dataset[self._rows :] = v
-        self._rows += next(iter(lengths.values()), None) or 0
+        self._rows += rows
 
     def _check(self, name: str, values: NDArray[Any]) -> None:
         check_name(self.path, name)
@@ -179,24 +170,12 @@ class ShardWriter:
                 f"{values.dtype} of shape {values.shape}",
             )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)  # the temporary file goes
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if kind is not None:
+            self._stack.__exit__(kind, *error)  # the temporary file goes
             return
         with self._stack:
-            self._finish()
-
-    def _finish(self) -> None:
-        digests = {}
-        for name in sorted(self._datasets):
-            dataset = self._datasets[name]
-            dataset.attrs["sha256"] = digests[name] = digest_of(dataset)
-        _finish(self._file, digests, self._record)
+            _finish(self._file, self._datasets, self._record)
 
 
 def refuse_non_finite(
@@ -214,6 +193,13 @@ def refuse_non_finite(
     raise InputError.expected(path, f"finite values in {name!r}", place)
 
 
+def _common_length(path: Path, arrays: Mapping[str, NDArray[Any]]) -> int:
+    lengths = {name: len(v) if v.ndim else None for name, v in arrays.items()}
+    if len(set(lengths.values())) > 1 or None in lengths.values():
+        raise InputError.expected(path, "arrays of one length along the first axis", str(lengths))
+    return next(iter(lengths.values()), None) or 0
+
+
 def _layout(values: NDArray[Any]) -> dict[str, Any]:
     if values.size == 0 or values.ndim == 0:
         return {}
@@ -223,8 +209,15 @@ def _layout(values: NDArray[Any]) -> dict[str, Any]:
     return {"chunks": (rows, *values.shape[1:]), "compression": 1, "shuffle": True}
 
 
-def _finish(file: h5py.File, digests: Mapping[str, str], provenance: Mapping[str, Any]) -> None:
-    """Write what belongs to the file as a whole."""
+def _finish(
+    file: h5py.File,
+    values: Mapping[str, NDArray[Any] | h5py.Dataset],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write digests, and what belongs to the file as a whole."""
+    digests = {}
+    for name in sorted(values):
+        file[name].attrs["sha256"] = digests[name] = digest_of(values[name])
     record = prov.dumps(provenance)
     file.attrs["sha256"] = total_digest(digests)
     file.attrs["format"] = "physml shard 1"
