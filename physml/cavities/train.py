@@ -1,103 +1,29 @@
-"""Train the U-Net, then the decoder on clusters the U-Net never saw, then calibrate both."""
+"""Stage of the chain: the U-Net, then the decoder on clusters it never saw, then calibration."""
 
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import nn
 
-from physml.random import stream
+from physml.io.weights import version_of
+from physml.stages.train import Training, loop_settings, training, write_weights
+from physml.training.data import TrainData
+from physml.training.failure import Loss
+from physml.training.initialise import initialise
+from physml.training.loop import FitResult, fit
+from physml.training.settings import TrainBase
 
-if TYPE_CHECKING:
-    from physml.training.loop import FitResult
-    from physml.training.settings import TrainBase
-
-    from .learning.crop_sets import CandidateCrops
-    from .learning.image_sets import CavityImages
-    from .settings import CavitiesSettings, TrainSettings
+from .inference.detector import CavityDetector
+from .inference.networks import CavityNet, DecoderNet
+from .learning.calibrate import calibrate
+from .learning.crop_sets import DecoderLoss, collect
+from .learning.image_sets import CavityImages, CavityLoss, for_decoder
+from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
-
-
-def decoder_rows(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
-    """Which training images are kept for the decoder, by cluster."""
-    draws = [stream(seed, "split", int(c)).random(2)[1] for c in clusters]
-    return np.asarray(draws) < share
-
-
-def loop_settings(settings: TrainBase, init: str | None) -> TrainBase:
-    """Only what the training loop itself needs, so that nothing else invalidates its state."""
-    from physml.training.settings import TrainBase
-
-    values = {name: getattr(settings, name) for name in TrainBase.model_fields}
-    return TrainBase(**values | {"init": init})
-
-
-def train_unet(
-    settings: TrainSettings,
-    images: CavityImages,
-    valid: CavityImages,
-    state: Path,
-    seed: int,
-    threads: int,
-    time_limit_s: float | None,
-) -> FitResult:
-    """Train the first stage; the arguments are those of `run` and `physml.training.loop.fit`."""
-    from physml.training.initialise import initialise
-    from physml.training.loop import fit
-
-    from .inference.networks import CavityNet
-    from .learning.image_sets import CavityLoss
-
-    network = initialise(lambda: CavityNet(settings.network), seed)
-    images.rethin, images.flatten = settings.rethin, settings.flatten
-    how = {"rethin": settings.rethin, "flatten": settings.flatten, **settings.loss.model_dump()}
-    images.fingerprint += f" {how}"
-    return fit(
-        network,
-        CavityLoss(settings.loss),
-        images,
-        valid,
-        loop_settings(settings, settings.init),
-        state=state,
-        seed=seed,
-        threads=threads,
-        time_limit_s=time_limit_s,
-    )
-
-
-def train_decoder(
-    settings: TrainSettings,
-    crops: CandidateCrops,
-    valid: CandidateCrops,
-    state: Path,
-    seed: int,
-    threads: int,
-    time_limit_s: float | None,
-) -> FitResult:
-    """Train the second stage."""
-    from physml.training.initialise import initialise
-    from physml.training.loop import fit
-
-    from .inference.networks import DecoderNet
-    from .learning.crop_sets import DecoderLoss
-
-    network = initialise(lambda: DecoderNet(settings.network), seed, replica=1)
-    return fit(
-        network,
-        DecoderLoss(),
-        crops,
-        valid,
-        loop_settings(settings.decoder, settings.decoder.init or settings.init),
-        state=state,
-        seed=seed,
-        threads=threads,
-        time_limit_s=time_limit_s,
-    )
 
 
 def run(
@@ -108,9 +34,9 @@ def run(
     threads: int = 1,
     time_limit_s: float | None = None,
 ) -> None:
-    """Train both stages, calibrate them and write one weights file with its card.
+    """Train both networks, calibrate them and write one weights file with its card.
 
-    A call that was stopped is continued by the same call: each stage keeps its state beside the
+    A call that was stopped is continued by the same call: each part keeps its state beside the
     weights, in ``<out>.state``.
 
     Parameters
@@ -130,44 +56,43 @@ def run(
     Checkpointed
         The time limit came near; call again.
     """
-    from physml.training.distributed import process_group
-
-    with process_group():  # both stages, where several processes share the work
-        _run(settings, data, out, threads, time_limit_s)
+    with training(out, threads, time_limit_s) as call:
+        _train(settings, data, out, threads, call)
 
 
-def _run(
-    settings: CavitiesSettings, data: Path, out: Path, threads: int, time_limit_s: float | None
-) -> None:
-    import torch
+def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call: Training) -> None:
+    s, seed = settings.train, settings.seed
 
-    from physml import provenance
-    from physml.config import upstream
-    from physml.io.atomic import write_text
-    from physml.io.weights import save_weights, version_of
+    def trained(
+        name: str,
+        network: nn.Module,
+        loss: Loss,
+        train: TrainData,
+        valid: TrainData,
+        loop: TrainBase,
+    ) -> FitResult:
+        return fit(
+            network,
+            loss,
+            train,
+            valid,
+            loop,
+            state=call.state / name,
+            seed=seed,
+            threads=threads,
+            time_limit_s=call.left(),
+        )
 
-    from .inference.detector import CavityDetector
-    from .inference.networks import CavityNet, DecoderNet
-    from .learning.calibrate import calibrate
-    from .learning.card import describe
-    from .learning.crop_sets import collect
-    from .learning.image_sets import CavityImages
-
-    started = time.monotonic()
-
-    def left() -> float | None:
-        return None if time_limit_s is None else time_limit_s - (time.monotonic() - started)
-
-    s = settings.train
-    state = out.with_name(out.name + ".state")
-    torch.set_num_threads(threads)
     images, valid = CavityImages.read(data / "train.h5"), CavityImages.read(data / "valid.h5")
-    for_decoder = decoder_rows(images.arrays["cluster"], settings.seed, s.decoder.share)
-    log.info("U-Net: %d images, validation: %d", (~for_decoder).sum(), len(valid))
-    first = train_unet(
-        s, images.view(~for_decoder), valid, state / "unet", settings.seed, threads, left()
-    )
-    apart = images.subset(for_decoder)
+    kept = for_decoder(images.arrays["cluster"], seed, s.decoder.share)
+    log.info("U-Net: %d images, validation: %d", (~kept).sum(), len(valid))
+    seen = images.view(~kept)
+    seen.rethin, seen.flatten = s.rethin, s.flatten
+    how = {"rethin": s.rethin, "flatten": s.flatten, **s.loss.model_dump()}
+    seen.fingerprint += f" {how}"
+    network = initialise(lambda: CavityNet(s.network), seed)
+    first = trained("unet", network, CavityLoss(s.loss), seen, valid, loop_settings(s))
+    apart = images.subset(kept)
     images.arrays.clear()  # gigabytes, which the loop's engine may still refer to
 
     card: dict[str, Any] = {
@@ -178,36 +103,29 @@ def _run(
     network, decoder = CavityNet(s.network), DecoderNet(s.network)
     network.load_state_dict(first.weights)
     detector = CavityDetector(network, decoder, card)
-    side = s.network.decoder_crop
-    crops = collect(detector, apart, side)
-    checks = collect(detector, valid, side)
-    # The crops follow from the images and the first stage.
-    for c in (crops, checks):
+    crops, checks = collect(detector, apart), collect(detector, valid)
+    for c in (crops, checks):  # they follow from the images and the first network
         c.fingerprint += f" {card['version']}"
-    log.info(
-        "decoder: %d candidates of %d images, %d of them true",
-        len(crops),
-        len(apart),
-        int(crops.truth[:, 6].sum()),
-    )
-    second = train_decoder(s, crops, checks, state / "decoder", settings.seed, threads, left())
-    del crops, checks
+    true = int(crops.truth[:, 6].sum())
+    log.info("decoder: %d candidates of %d images, %d of them true", len(crops), len(apart), true)
+    decoder = initialise(lambda: DecoderNet(s.network), seed, replica=1)
+    loop = loop_settings(s.decoder, init=s.decoder.init or s.init)
+    second = trained("decoder", decoder, DecoderLoss(), crops, checks, loop)
+    del crops, checks, c
     detector.decoder.load_state_dict(second.weights)
     card |= calibrate(detector, valid, settings)
     card |= {
         "training": {
-            "images": int((~for_decoder).sum()),
-            "decoder_images": int(for_decoder.sum()),
+            "images": int((~kept).sum()),
+            "decoder_images": int(kept.sum()),
             "unet": {"best_epoch": first.best_epoch, "valid_loss": first.best_value},
             "decoder": {"best_epoch": second.best_epoch, "valid_loss": second.best_value},
             "history": first.history,
         },
         "lineage": first.lineage,
-        "provenance": provenance.record("train", upstream(settings, "train"), {"data": data}),
     }
-    if not second.is_main:
-        return
-    weights = {CavityNet.part + k: v for k, v in first.weights.items()}
-    weights |= {DecoderNet.part + k: v for k, v in second.weights.items()}
-    save_weights(out, weights, card, dtype="float32")
-    write_text(out.with_suffix(".md"), describe(card), overwrite=True)
+    if second.is_main:
+        weights = {CavityNet.part + k: v for k, v in first.weights.items()}
+        weights |= {DecoderNet.part + k: v for k, v in second.weights.items()}
+        template = "cavities/learning/card.md.jinja"
+        write_weights(out, weights, card, settings=settings, data=data, template=template)

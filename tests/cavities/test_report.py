@@ -10,13 +10,13 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from physml import models
 from physml.cavities import report
 from physml.cavities.core.ellipse import draw_labels
 from physml.cavities.inference.detector import COLUMNS, Detection
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
 from physml.exceptions import InputError, PhysmlError
+from physml.templates import render
 
 
 class TwoCavities:
@@ -65,8 +65,7 @@ def stage(tmp_path, monkeypatch):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"not read")
     monkeypatch.setattr(
-        models,
-        "load_for_report",
+        "physml.stages.report.load_for_report",
         lambda pipeline, own: (CavityPredictor(TwoCavities()), "of a test"),
     )
 
@@ -144,7 +143,13 @@ def test_names_from_files_cannot_inject_markup(tmp_path):
         "cavities": [{"id": 1, "radius": 2.0, "flags": "<i>edge</i>"}],
         "evaluation": {},
     }
-    text = report.page(summary, {}, picture, {})
+    text = render(
+        "cavities/evaluation/page.html.jinja",
+        summary=summary,
+        overview=picture,
+        pictures={},
+        seconds=None,
+    )
     assert "<script>" not in text
     assert "<i>" not in text
     assert "&lt;i&gt;edge" in text

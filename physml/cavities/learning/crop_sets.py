@@ -107,7 +107,7 @@ class CandidateCrops:
         }
 
 
-def collect(detector: CavityDetector, images: CavityImages, side: int) -> CandidateCrops:
+def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
     """Run the U-Net over images and gather its candidates with their truth.
 
     Parameters
@@ -115,9 +115,8 @@ def collect(detector: CavityDetector, images: CavityImages, side: int) -> Candid
     detector : CavityDetector
         Its decoder is not used.
     images : CavityImages
-    side : int
-        Side of the crops.
     """
+    side = int(detector.card["network"]["decoder_crop"])
     candidates, scalars, truths = [], [], []
     stacks: Tensor | None = None
     a = images.arrays

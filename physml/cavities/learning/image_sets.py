@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.io.shards import read_shard
 from physml.nn.sharing import divisor
+from physml.provenance import sha256
+from physml.random import stream
 
 from ..inference.channels import channels
 from ..inference.networks import SIZE_SCALE
@@ -49,9 +52,6 @@ class CavityImages:
     @classmethod
     def read(cls, path: Path) -> CavityImages:
         """Read a file of `preprocess.run` into memory."""
-        from physml.io.shards import read_shard
-        from physml.provenance import sha256
-
         shard = read_shard(path, PREPARED, max_bytes=64 << 30)
         return cls({n: shard[n] for n in PREPARED}, fingerprint=sha256(path))
 
@@ -107,6 +107,21 @@ class CavityImages:
         batch["weight"] = torch.from_numpy((~invalid).astype(np.float32))
         batch["id"] = torch.from_numpy(a["index"][indices])
         return batch
+
+
+def for_decoder(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
+    """Whether training images are kept for the decoder: the same for all of a cluster.
+
+    Parameters
+    ----------
+    clusters : ndarray of int, shape (n,)
+        Cluster of each image.
+    seed : int
+    share : float
+        Share of the clusters that are kept.
+    """
+    draws = [stream(seed, "split", int(c)).random(2)[1] for c in clusters]
+    return np.asarray(draws) < share
 
 
 def flat_field(counts: NDArray, model: NDArray, exposure: NDArray, invalid: NDArray) -> None:
