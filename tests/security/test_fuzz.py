@@ -92,7 +92,7 @@ def test_all_readers_are_there() -> None:
         "archives": 2,
         "safetensors": 4,
         "settings": 3,
-        "regions": 3,
+        "regions": 2,
         "records": 2,
         "sessions": 3,
         "texts": 7,
