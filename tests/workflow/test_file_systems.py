@@ -13,6 +13,8 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
+from physml.provenance import sha256
+
 from .conftest import Run, planned
 
 SLURM = Path("workflows") / "profiles" / "slurm" / "config.yaml"
@@ -46,25 +48,10 @@ def test_a_file_that_shows_up_late_is_waited_for(
     assert load_file(prepared / weights)["rate"] == load_file(done / weights)["rate"]
 
 
-SETTINGS = [
-    "simulate={n_samples: 60, shard_size: 30, n_qubits: [1]}",
-    "preprocess={valid: 0.2, test: 0.2, batch: 20}",
-]
-
-
-def checksums(data: Path) -> dict[str, str]:
-    """Of the content of each file, as its writer noted them."""
-    found = {}
-    for path in data.glob("*.h5"):
-        with h5py.File(path) as file:
-            found[path.name] = str(file.attrs["sha256"])
-    return found
-
-
 def flip(path: Path) -> None:
     """Flip one bit of the data of a shard."""
     with h5py.File(path) as file:
-        chunk = file["state"].id.get_chunk_info(0)
+        chunk = file["counts"].id.get_chunk_info(0)
         place = chunk.byte_offset + chunk.size // 4
     content = bytearray(path.read_bytes())
     content[place] ^= 4
@@ -75,22 +62,20 @@ def flip(path: Path) -> None:
     ("damaged", "reader"), [("raw/1.h5", "preprocess"), ("data/train.h5", "train")]
 )
 def test_a_damaged_file_is_named_and_made_anew(
-    snakemake: Run, root: Path, tmp_path: Path, damaged: str, reader: str
+    snakemake: Run, toy: Path, prepared: Path, damaged: str, reader: str
 ) -> None:
     """The message holds the one command that mends it; the data are then the same."""
-    command = ["-s", root / "pipelines" / "tomography" / "Snakefile", "--notemp"]
-    settings = ["--config", *SETTINGS]
-    results = tmp_path / "results" / "tomography"
-    snakemake(*command, "--until", "preprocess", *settings, cwd=tmp_path)
-    expected = checksums(results / "data")
+    command = ["-s", toy, "--notemp"]
+    results = prepared / "results" / "toy"
+    expected = {path.name: sha256(path) for path in (results / "data").glob("*.h5")}
+    assert set(expected) == {"train.h5", "test.h5"}
     flip(results / damaged)
     if reader == "preprocess":
         shutil.rmtree(results / "data")
-    snakemake(*command, "--until", reader, *settings, cwd=tmp_path, rc=1)
-    log = (tmp_path / "logs" / "tomography" / f"{reader}.log").read_text()
-    assert str(Path("results") / "tomography" / damaged) in log
+    snakemake(*command, "--until", reader, cwd=prepared, rc=1)
+    log = (prepared / "logs" / "toy" / f"{reader}.log").read_text()
+    assert str(Path("results") / "toy" / damaged) in log
     assert "SHA-256" in log or "damaged" in log
     (advice,) = re.findall(r"`--forcerun (\S+)`", log)
-    anew = ["--forcerun", advice, "--until", "preprocess"]
-    snakemake(*command, *anew, *settings, cwd=tmp_path)
-    assert checksums(results / "data") == expected
+    snakemake(*command, "--forcerun", advice, "--until", "preprocess", cwd=prepared)
+    assert {path.name: sha256(path) for path in (results / "data").glob("*.h5")} == expected

@@ -11,17 +11,18 @@ import time
 import zlib
 from pathlib import Path
 
-import h5py
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from physml.io.atomic import atomic_directory, atomic_path, read_json, write_json
+from physml.io.shards import Spec, read_shard, write_shard
 from physml.provenance import record
 from physml.random import stream
 
 # Below "physml": the command line shows the progress of these loggers.
 log = logging.getLogger(f"physml.{__name__}")
 TIMES = np.arange(8.0)
+SERIES = {"counts": Spec("i8", (None, len(TIMES))), "index": Spec("i8", (None,))}
 
 
 def simulate(*, settings, shard, out):
@@ -31,19 +32,21 @@ def simulate(*, settings, shard, out):
     index = np.arange(first, min(first + sim.shard_size, sim.n_samples))
     expected = sim.counts * np.exp(-sim.rate * TIMES)
     counts = np.stack([stream(settings.seed, "simulate", int(i)).poisson(expected) for i in index])
-    _save(out, counts=counts, index=index)
+    write_shard(out, {"counts": counts, "index": index}, provenance={})
 
 
 def preprocess(*, settings, raw, out, threads, mem_mb):
     """Sort the series and split them."""
     log.info("%d shards, %d thread(s), %d MB", len(raw), threads, mem_mb)
-    shards = [_load(path) for path in raw]
+    shards = [read_shard(path, SERIES) for path in raw]
     index = np.concatenate([shard["index"] for shard in shards])
-    counts = np.concatenate([shard["counts"] for shard in shards])[np.argsort(index)]
+    order = np.argsort(index)
+    counts = np.concatenate([shard["counts"] for shard in shards])
     n_test = max(1, round(settings.preprocess.test * len(counts)))
     with atomic_directory(out) as folder:
-        _save(folder / "test.h5", counts=counts[:n_test])
-        _save(folder / "train.h5", counts=counts[n_test:])
+        for name, rows in (("test", order[:n_test]), ("train", order[n_test:])):
+            part = {"counts": counts[rows], "index": index[rows]}
+            write_shard(folder / f"{name}.h5", part, provenance={})
 
 
 def train(*, settings, data, out, threads, time_limit_s):
@@ -53,7 +56,7 @@ def train(*, settings, data, out, threads, time_limit_s):
     now = read_json(state) if state.exists() else {"step": 0, "rate": settings.train.start}
     began = now["step"]
     log.info("begins at step %d, time limit %s s", began, time_limit_s)
-    mean = _load(data / "train.h5")["counts"].mean(axis=0)
+    mean = read_shard(data / "train.h5", SERIES)["counts"].mean(axis=0)
     if settings.train.hog_mb:
         held = np.ones((settings.train.hog_mb, 1 << 17))  # in use, page by page
         time.sleep(8)
@@ -87,7 +90,7 @@ def train(*, settings, data, out, threads, time_limit_s):
 def evaluate(*, settings, data, weights, out, threads):
     """Residuals on the test series."""
     rate = float(load_file(weights)["rate"][0])
-    counts = _load(data / "test.h5")["counts"]
+    counts = read_shard(data / "test.h5", SERIES)["counts"]
     shape = np.exp(-rate * TIMES)
     expected = counts.sum(axis=1, keepdims=True) * shape / shape.sum()
     pulls = (counts - expected) / np.sqrt(expected)
@@ -106,17 +109,6 @@ def report(*, settings, evaluation, weights, out, threads):
         write_json(folder / "summary.json", {**metrics, "series": settings.report.series})
         (folder / "index.html").write_text(f"<h1>Decay rate {metrics['rate']:.4f} / s</h1>\n")
         _bars(folder / "decay.png", shape)
-
-
-def _save(path, **arrays):
-    with atomic_path(path) as part, h5py.File(part, "w") as file:
-        for name, array in arrays.items():
-            file[name] = array
-
-
-def _load(path):
-    with h5py.File(path) as file:
-        return {name: file[name][:] for name in file}
 
 
 def _bars(path, heights, size=64):
