@@ -89,6 +89,16 @@ def write_catalogue(
         write_hdus(target, hdus, overwrite)
 
 
+def read_ecsv(path: str | PathLike[str]) -> QTable:
+    """Table in ECSV format, of which the text is given to astropy, not the file.
+
+    Astropy would unpack a file that begins like a packed one, whatever its name, to any size.
+    """
+    from astropy.table import QTable
+
+    return QTable.read(Path(path).read_text(encoding="utf-8").splitlines(), format="ascii.ecsv")
+
+
 def read_catalogue(path: str | PathLike[str]) -> QTable:
     """Read a table from ECSV or FITS (the first table in it).
 
@@ -117,7 +127,7 @@ def read_catalogue(path: str | PathLike[str]) -> QTable:
         raise InputError.expected(source, "a FITS table", "none in it")
     try:
         # ECSV is read by astropy's safe YAML loader: known types only.
-        table = QTable.read(source, format="ascii.ecsv")
+        table = read_ecsv(source)
     except Exception as error:  # the reader raises errors of many kinds on foreign text
         detail = " ".join(str(error).split())[:200]
         raise InputError.expected(source, "a table in ECSV format", detail) from error

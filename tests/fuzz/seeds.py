@@ -188,7 +188,7 @@ def settings() -> dict[str, bytes]:
 
 @cache
 def regions() -> dict[str, bytes]:
-    """Region files as programs of the field write them, and a plain table."""
+    """Region files as programs of the field write them."""
     sky = """# Region file format: DS9
 global color=green dashlist=8 3 width=1 font="helvetica 10 normal roman" select=1
 fk5
@@ -200,12 +200,11 @@ box(10.0,20.0,30",15",45); annulus(10.01,20.01,3",6")
     pixel = """image
 circle(6,6,3)
 ellipse(5,5,4,2,30)
--box(3,3,2,2,0)
+box(3,3,2,2,0)
 polygon(1,1,5,1,5,5,1,5)
 """
     ciao = "# Region file format: CIAO version 1.0\ncircle(6,6,3)\nrotbox(5,5,3,2,10)\n"
-    table = "# x y radius\n3 4 2\n5.5,6.5,1e0\n"
-    texts = {"sky": sky, "pixel": pixel, "ciao": ciao, "table": table}
+    texts = {"sky": sky, "pixel": pixel, "ciao": ciao}
     return {name: text.encode() for name, text in texts.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 from pathlib import Path
@@ -70,6 +71,8 @@ FINDINGS: dict[str, tuple[str, bytes]] = {
     "a table of a million million columns": ("fits", columns(1 << 40)),
     "a table of less than no columns": ("fits", columns(-1)),
     # The table of external files was read without care, since it is our own; a mirror's is not.
+    # Astropy unpacked it without a limit, into a file of its own.
+    "a packed table under the name of a plain one": ("texts", bz2.compress(b"# %ECSV 1.0\n" * 99)),
     "a manifest that is no text": ("texts", b"\x88,file,version"),
     "a manifest with a cell too many": (
         "texts",

@@ -32,6 +32,7 @@ from astropy.cosmology import Planck18
 from astropy.table import QTable, Table
 
 from physml.exceptions import InputError
+from physml.io.catalogues import read_ecsv
 from physml.io.fits import open_hdus
 
 log = logging.getLogger(__name__)
@@ -210,7 +211,7 @@ def _read_table(file: Path) -> Table:
         if fits:
             with open_hdus(file) as hdus:
                 return QTable.read(hdus, format="fits")
-        return QTable.read(file, format="ascii.ecsv")
+        return read_ecsv(file)
     except Exception as error:  # the readers raise whatever their parsers do
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError.expected(
