@@ -228,21 +228,16 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
     import pooch
     import requests
 
-    class Limited:
+    def limited(url: str, output: str | Path, _: Any) -> None:
         """pooch's download, stopped at the size that the manifest names."""
-
-        def __call__(self, url: str, output: str | Path, _: Any) -> None:
-            with (
-                requests.get(url, timeout=TIMEOUT_S, stream=True) as reply,
-                open(output, "wb") as file,
-            ):
-                reply.raise_for_status()
-                size = 0
-                for block in reply.iter_content(1 << 16):
-                    size += len(block)
-                    if size > wanted.bytes:
-                        raise ValueError(f"more than the expected {wanted.bytes} bytes")
-                    file.write(block)
+        size = 0
+        with requests.get(url, timeout=TIMEOUT_S, stream=True) as reply, open(output, "wb") as file:
+            reply.raise_for_status()
+            for block in reply.iter_content(1 << 16):
+                size += len(block)
+                if size > wanted.bytes:
+                    raise ValueError(f"more than the expected {wanted.bytes} bytes")
+                file.write(block)
 
     log.info("downloading %s (%.1f MB) from %s", wanted.name, wanted.bytes / 1e6, _shown(url))
     # pooch asks for a folder of its own and moves the file there when the hash is right.
@@ -255,7 +250,7 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
                 known_hash=f"sha256:{wanted.sha256}",
                 fname=temporary.name,
                 path=temporary.parent,
-                downloader=Limited(),
+                downloader=limited,
             )
     except (requests.ConnectionError, requests.Timeout) as error:
         raise PhysmlError(

@@ -472,41 +472,6 @@ def coverage_curve(
 
 
 @_styled
-def curve_with_band(
-    ax: Axes,
-    x: np.ndarray,
-    value: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    *,
-    label: str | None = None,
-    colour: str = "blue",
-    marker: str = "o",
-    line: str = "-",
-) -> Axes:
-    """Draw points, joined, over the band of their interval.
-
-    Parameters
-    ----------
-    ax : Axes
-    x, value, low, high : (n,) array
-        Points that are not finite are left out.
-    label : str, optional
-    colour : str
-        A name in `COLOURS`, or any colour of matplotlib.
-    marker, line : str
-    """
-    x, value, low, high = (np.asarray(a, dtype=np.float64) for a in (x, value, low, high))
-    use = np.isfinite(x) & np.isfinite(value)
-    colour = COLOURS.get(colour, colour)
-    ax.fill_between(x[use], low[use], high[use], color=colour, alpha=0.2, linewidth=0)
-    ax.plot(x[use], value[use], color=colour, marker=marker, linestyle=line, label=label)
-    if label is not None:
-        ax.legend()
-    return ax
-
-
-@_styled
 def completeness_curve(
     ax: Axes,
     edges: np.ndarray,
@@ -539,11 +504,15 @@ def completeness_curve(
     log : bool
         Logarithmic x axis.
     """
-    edges = np.asarray(edges, dtype=np.float64)
+    edges, value = np.asarray(edges, dtype=np.float64), np.asarray(value, dtype=np.float64)
     centres = np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2
-    curve_with_band(
-        ax, centres, value, low, high, label=label, colour=colour, marker=marker, line=line
-    )
+    use = np.isfinite(value)
+    colour = COLOURS.get(colour, colour)
+    low, high = np.asarray(low)[use], np.asarray(high)[use]
+    ax.fill_between(centres[use], low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.plot(centres[use], value[use], color=colour, marker=marker, linestyle=line, label=label)
+    if label is not None:
+        ax.legend()
     ax.set(xlabel=quantity, ylabel="Completeness", ylim=(0, 1.02))
     if log:
         ax.set_xscale("log")

@@ -48,7 +48,6 @@ DRAWN = {
         ax, np.arange(64.0).reshape(8, 8), [(np.eye(8), [0.5], "sky")], title="noise"
     ),
     "pulls": lambda ax: fig.pull_histogram(ax, np.random.default_rng(0).normal(size=500)),
-    "band": lambda ax: fig.curve_with_band(ax, X, Y, Y - 0.1, Y + 0.1, label="x"),
 }
 
 
