@@ -42,6 +42,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         program = path.startswith(_PROGRAM) and (not writes or "__pycache__" in path)
         if not inside and not program:
             _broken.append(f"opened {path} ({mode})")
+    elif event == "os.rename" and "__pycache__" in str(arguments[0]):
+        return  # the import of a module that was not needed until now
     elif event.startswith(_FORBIDDEN):
         # torch and pickle announce the classes that weights_only allows, by other means.
         _broken.append(f"{event} {arguments!r:.200}")
