@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 
 from physml.random import stream
+from physml.tomography.core.basis import basis_effects
 from physml.tomography.core.fixed_measurements import mub_bases
 from physml.tomography.core.limits import TWO_QUBITS, asymptotic
-from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.states import draw
 from physml.tomography.evaluation.limit_designs import best_bases
 

@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 
 from physml.random import stream
+from physml.tomography.core.basis import basis_effects
 from physml.tomography.core.born import probabilities, sample_counts
-from physml.tomography.core.measurements import basis_effects
 from physml.tomography.core.operators import fidelity, random_unitary
 from physml.tomography.core.states import ENSEMBLES
 from physml.tomography.settings import SimulateSettings

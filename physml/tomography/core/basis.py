@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
+
+from .operators import kron_all
 
 #: Which bases an adaptive design may choose from.
 BasisKind = Literal["global", "product"]
+
+
+def basis_effects(basis: Tensor) -> Tensor:
+    """Projectors onto the columns of unitaries: (..., d, d) to (..., d, d, d)."""
+    columns = basis.mT
+    return columns.unsqueeze(-1) * columns.conj().unsqueeze(-2)
 
 
 @dataclass(frozen=True)
@@ -31,15 +38,9 @@ class Basis:
     @classmethod
     def product(cls, local: Tensor) -> Basis:
         """Product basis of the local unitaries (S, n, 2, 2)."""
-        unitary = local[:, 0]
-        for qubit in range(1, local.shape[1]):
-            unitary = torch.einsum("sab,scd->sacbd", unitary, local[:, qubit])
-            side = unitary.shape[1] * unitary.shape[2]
-            unitary = unitary.reshape(-1, side, side)
-        return cls(unitary, local)
+        return cls(kron_all(local), local)
 
     @property
     def effects(self) -> Tensor:
         """Projectors on the basis vectors, (S, d, d, d): experiment, outcome, matrix."""
-        columns = self.unitary.mT
-        return columns[..., :, None] * columns[..., None, :].conj()
+        return basis_effects(self.unitary)

@@ -14,7 +14,7 @@ import torch
 
 from physml.exceptions import InputError
 
-from .basis import Basis, BasisKind
+from .basis import Basis, BasisKind, basis_effects
 from .measurements import pauli_local
 from .operators import hermitian_basis, n_qubits, partial_trace, random_unitary, to_coordinates
 
@@ -85,9 +85,7 @@ def gains(unitaries: Tensor, rho: Tensor, covariance: Tensor, shots: float) -> T
     Tensor
         (S, m).
     """
-    columns = unitaries.mT
-    effects = columns[..., :, None] * columns[..., None, :].conj()
-    g = to_coordinates(effects)
+    g = to_coordinates(basis_effects(unitaries))
     p = (g @ to_coordinates(rho)[:, None, :, None])[..., 0].clamp(min=FLOOR)
     g = g[..., 1:]
     half = g @ covariance[:, None]

@@ -65,16 +65,10 @@ def batched(effects: Tensor, counts: Tensor, n_states: int) -> tuple[Tensor, Ten
 
 
 class Estimator(ABC):
-    """A batch of experiments, their data so far, and what follows from them.
-
-    The order and the grouping of the counts do not matter, up to rounding, for estimators whose
-    `order_free` is true.
-    """
+    """Batch of experiments, their data so far, and what follows from them."""
 
     #: Name in tables and settings.
     name: ClassVar[str]
-    #: Whether the estimate depends on the sum of the data only.
-    order_free: ClassVar[bool] = True
 
     n_states: int
     d: int

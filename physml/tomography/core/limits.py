@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .basis_choice import infidelity_metric
 from .operators import hermitian_basis
 
 Floats = NDArray[np.float64]
@@ -114,30 +115,6 @@ def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
     return out
 
 
-def bures_metric(rho: Tensor) -> Tensor:
-    """G with 1 - F = x^T G x for small changes x of the coordinates, to second order.
-
-    ``1 - F = (1/2) sum_jk |<j| d rho |k>|^2 / (l_j + l_k)``;
-    Huebner, Phys. Lett. A 163, 239 (1992).
-
-    Parameters
-    ----------
-    rho : Tensor (S, d, d)
-        Full rank.
-
-    Returns
-    -------
-    Tensor (S, d^2 - 1, d^2 - 1)
-        Coordinates of `operators.hermitian_basis` without the first.
-    """
-    values, vectors = torch.linalg.eigh(rho)
-    basis = hermitian_basis(rho.shape[-1])[1:]
-    inside = torch.einsum("sji,ajk,skl->sail", vectors.conj(), basis, vectors)
-    weight = 0.5 / (values[:, :, None] + values[:, None, :])
-    flat = inside.flatten(-2)
-    return ((flat * weight.flatten(-2)[:, None]) @ flat.mH).real
-
-
 def fisher_information(effects: Tensor, rho: Tensor) -> Tensor:
     """Fisher information of one copy about the coordinates of the state.
 
@@ -182,5 +159,5 @@ def asymptotic(
     share = np.full(len(settings), 1 / len(settings)) if shares is None else np.asarray(shares)
     parts = zip(settings, share / share.sum(), strict=True)
     total = sum(float(s) * fisher_information(effects, rho) for effects, s in parts)
-    solved = torch.linalg.solve(torch.as_tensor(total), bures_metric(rho))
+    solved = torch.linalg.solve(torch.as_tensor(total), infidelity_metric(rho))
     return torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from physml.exceptions import InputError
 
+from .basis import basis_effects
 from .fixed_measurements import AXES, BASES, mub_bases, pairwise_effects, sic_effects
 from .operators import kron_all, n_qubits
 
@@ -183,17 +184,6 @@ def check_unitary(matrices: ArrayLike, place: str = "basis") -> Complex:
     return array
 
 
-def basis_effects(basis: Tensor) -> Tensor:
-    """Projectors onto the columns of unitaries: (..., d, d) to (..., d, d, d)."""
-    columns = basis.mT
-    return columns.unsqueeze(-1) * columns.conj().unsqueeze(-2)
-
-
-def product_basis(local: Tensor) -> Tensor:
-    """Joint basis of local ones: (..., n, 2, 2) to (..., d, d), in columns."""
-    return kron_all(local)
-
-
 def product_effects(local: Tensor) -> Tensor:
     """Projectors of local bases: (..., n, 2, 2) to (..., d, d, d)."""
     return basis_effects(kron_all(local))
@@ -210,7 +200,7 @@ def pauli_effects(n: int) -> Tensor:
 
 
 def local_basis(local: ArrayLike) -> Complex:
-    """As `product_basis`, for an array (n, 2, 2)."""
+    """Joint basis (d, d), in columns, of local ones (n, 2, 2)."""
     return cast("Complex", kron_all(torch.as_tensor(np.asarray(local, np.complex128))).numpy())
 
 

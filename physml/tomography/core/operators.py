@@ -30,11 +30,6 @@ def n_qubits(d: int) -> int:
     return n
 
 
-def dagger(a: Tensor) -> Tensor:
-    """Hermitian conjugate of (..., i, j)."""
-    return a.mH
-
-
 def hermitian(a: Tensor) -> Tensor:
     """Hermitian part of (..., d, d)."""
     return 0.5 * (a + a.mH)
@@ -66,35 +61,19 @@ def kron_all(factors: Tensor | Sequence[Tensor]) -> Tensor:
 def hermitian_basis(d: int) -> Tensor:
     """Orthonormal basis of Hermitian matrices, tr A_i A_j = delta_ij; do not change it in place.
 
-    Products of Pauli matrices over sqrt d where d is a power of two, in the order II, IX, IY, IZ,
-    XI, ...; else generalised Gell-Mann matrices. The first is 1 / sqrt d.
+    Products of Pauli matrices over sqrt d, in the order II, IX, IY, IZ, XI, ...; the first is
+    1 / sqrt d.
 
     Returns
     -------
     Tensor (d * d, d, d), complex128
     """
-    if d >= 2 and d & (d - 1) == 0:
-        basis = PAULI
-        for _ in range(n_qubits(d) - 1):
-            basis = torch.einsum("iab,jcd->ijacbd", basis, PAULI).reshape(
-                len(basis) * 4, basis.shape[1] * 2, basis.shape[1] * 2
-            )
-        return basis / d**0.5
-    return torch.from_numpy(_gell_mann(d))
-
-
-def _gell_mann(d: int) -> np.ndarray:
-    out = [np.eye(d, dtype=np.complex128) / d**0.5]
-    for j in range(d):
-        for k in range(j + 1, d):
-            real, imaginary = np.zeros((2, d, d), np.complex128)
-            real[j, k] = real[k, j] = 0.5**0.5
-            imaginary[j, k], imaginary[k, j] = -1j * 0.5**0.5, 1j * 0.5**0.5
-            out += [real, imaginary]
-    for m in range(1, d):
-        diagonal = np.concatenate([np.ones(m), [-m], np.zeros(d - m - 1)])
-        out.append(np.diag(diagonal / (m * (m + 1)) ** 0.5).astype(np.complex128))
-    return np.stack(out)
+    basis = PAULI
+    for _ in range(n_qubits(d) - 1):
+        basis = torch.einsum("iab,jcd->ijacbd", basis, PAULI).reshape(
+            len(basis) * 4, basis.shape[1] * 2, basis.shape[1] * 2
+        )
+    return basis / d**0.5
 
 
 def to_coordinates(h: Tensor) -> Tensor:
@@ -170,11 +149,6 @@ def fidelity(rho: Tensor, sigma: Tensor) -> Tensor:
 def infidelity(rho: Tensor, sigma: Tensor) -> Tensor:
     """1 - fidelity, in [0, 1]."""
     return 1 - fidelity(rho, sigma)
-
-
-def bures_distance_squared(rho: Tensor, sigma: Tensor) -> Tensor:
-    """2 (1 - sqrt F), in [0, 2]."""
-    return 2 * (1 - fidelity(rho, sigma).sqrt())
 
 
 def trace_distance(rho: Tensor, sigma: Tensor) -> Tensor:

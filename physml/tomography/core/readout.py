@@ -17,6 +17,7 @@ from torch import Tensor
 from physml.exceptions import InputError
 
 from .measurements import Setting
+from .operators import kron_all
 
 _TOLERANCE = 1e-8
 
@@ -126,11 +127,7 @@ def check_confusion(confusion: ArrayLike) -> NDArray[np.float64]:
 
 def joint_confusion(confusion: Tensor) -> Tensor:
     """Confusion of all qubits from that of each: (..., n, 2, 2) to (..., d, d)."""
-    out = confusion[..., 0, :, :]
-    for q in range(1, confusion.shape[-3]):
-        grid = torch.einsum("...ab,...cd->...acbd", out, confusion[..., q, :, :])
-        out = grid.flatten(-4, -3).flatten(-2, -1)
-    return out
+    return kron_all(confusion)
 
 
 def noisy_effects(effects: Tensor, confusion: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
@@ -116,27 +116,3 @@ def pauli_setting(label: str, shots: int, id: str | None = None) -> Setting:
         raise InputError.expected("setting", "a string of X, Y, Z", repr(label)[:80])
     local = BASES[torch.tensor([AXES.index(axis) for axis in label])]
     return product_setting(local, shots, label if id is None else id)
-
-
-def from_labels(
-    labels: list[str], counts: ArrayLike, place: str = "counts"
-) -> list[tuple[Setting, NDArray[np.int64]]]:
-    """Settings and counts from Pauli labels and a table of counts (settings, 2^n)."""
-    table = np.asarray(counts)
-    if table.ndim != 2 or len(table) != len(labels) or table.dtype.kind not in "iu":
-        raise InputError.expected(
-            place,
-            f"whole numbers, a row for each of {len(labels)} settings",
-            f"shape {table.shape}, type {table.dtype}",
-        )
-    if table.size and table.min() < 0:
-        raise InputError.expected(place, "counts >= 0", str(table.min()))
-    out = []
-    for label, row in zip(labels, table.astype(np.int64), strict=True):
-        setting = pauli_setting(label, int(row.sum()))
-        if len(setting.effects) != len(row):
-            raise InputError.expected(
-                f"counts of {label}", f"{len(setting.effects)} outcomes", str(len(row))
-            )
-        out.append((setting, row))
-    return cast("list[tuple[Setting, NDArray[np.int64]]]", out)

@@ -13,9 +13,10 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from ..core.limits import bures_metric, fisher_information
-from ..core.measurements import basis_effects, product_basis
-from ..core.operators import n_qubits, random_gaussian
+from ..core.basis import basis_effects
+from ..core.basis_choice import infidelity_metric
+from ..core.limits import fisher_information
+from ..core.operators import kron_all, n_qubits, random_gaussian
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def best_bases(
     steps : int
         Steps of the descent.
     """
-    metric = bures_metric(rho)
+    metric = infidelity_metric(rho)
     raw = _start(rho, kind, n_bases, rng)
     logits = torch.zeros(len(rho), n_bases, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([raw, logits], lr=0.05, betas=(0.9, 0.99))
@@ -100,7 +101,7 @@ def _start(rho: Tensor, kind: str, n_bases: int, rng: Generator) -> Tensor:
 
 def _bases(raw: Tensor, kind: str) -> Tensor:
     unitary = torch.linalg.qr(raw).Q
-    return product_basis(unitary) if kind == "product" else unitary
+    return kron_all(unitary) if kind == "product" else unitary
 
 
 def _value(

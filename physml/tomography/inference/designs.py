@@ -10,7 +10,7 @@ import numpy as np
 
 from physml.exceptions import InputError
 
-from ..core.measurements import Setting, from_effects, pauli_settings
+from ..core.measurements import Setting, from_effects, mub, pairwise, pauli_settings, sic
 
 ADAPTIVE = ("global", "product")
 FIXED = ("pauli", "mub", "sic", "pairwise")
@@ -106,17 +106,12 @@ def _settings(given: Any) -> list[Setting]:
 
 
 def _fixed(name: str, n: int) -> list[Setting]:
-    from ..core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
-    from ..core.measurements import global_setting
-
     try:
         if name == "pauli":
             return pauli_settings(n)
         if name == "mub":
-            return [global_setting(basis, 0) for basis in mub_bases(n)]
-        if name == "sic":
-            return [from_effects(sic_effects(n), 0)]
-        return [from_effects(pairwise_effects(n), 0)]
+            return mub(n)
+        return [sic(n) if name == "sic" else pairwise(n)]
     except ValueError as error:
         raise InputError(f"design {name!r}: {error}") from error
 

@@ -32,12 +32,10 @@ import torch
 from torch import Tensor
 
 from ..core.eigenframe import pairs, rotation, scales, unvec, vec
-from ..core.operators import fidelity
+from .classical.resampling import largest_power, resampled
 from .neural.information_filter import inverse, scaled_information
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .neural.estimator import NeuralEstimator
 
 PARTICLES = 256
@@ -75,38 +73,6 @@ class Particles:
     effective: Tensor
     acceptance: Tensor
 
-    def radius(self, estimate: Tensor, level: float) -> Tensor:
-        """Infidelity (S,) from the estimates (S, d, d) within which this share of them lies."""
-        return self._quantile(1 - fidelity(self.states, estimate[:, None]), level)
-
-    def interval(
-        self, functional: Callable[[Tensor], Tensor], level: float, widen: Tensor | float = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Central interval of a functional of states (..., d, d) -> (...).
-
-        Parameters
-        ----------
-        functional : callable
-        level : float
-        widen : Tensor (S,) or float
-            Factor on both sides of the median; the root of that of a calibrated radius.
-
-        Returns
-        -------
-        low, high : Tensor (S,)
-        """
-        values = functional(self.states)
-        low, middle, high = (
-            self._quantile(values, q) for q in ((1 - level) / 2, 0.5, (1 + level) / 2)
-        )
-        return middle - widen * (middle - low), middle + widen * (high - middle)
-
-    def _quantile(self, values: Tensor, level: float) -> Tensor:
-        order = values.argsort(-1)
-        x, w = values.gather(-1, order), self.weights.gather(-1, order)
-        place = (w.cumsum(-1) < level).sum(-1, keepdim=True).clamp(max=values.shape[-1] - 1)
-        return x.gather(-1, place)[..., 0]
-
 
 def sample(
     estimator: NeuralEstimator, rng: np.random.Generator, particles: int = PARTICLES
@@ -137,12 +103,12 @@ def sample(
     accepted = torch.zeros(shape[0], dtype=torch.float64)
     tried = 0
     for _ in range(POWERS):
-        step = _bearable(value, 1 - power, ENOUGH * particles)
+        step = largest_power(value, 1 - power, ENOUGH * particles)
         power = power + step
         log_weight = step[:, None] * value
         if bool((power >= 1).all()) and bool((step == 1).all()):
             break  # the proposal was good enough as it is
-        chosen = _resample(log_weight, rng)
+        chosen = resampled(log_weight, rng)
         y = y.gather(1, chosen[..., None].expand_as(y))
         states = states.gather(1, chosen[..., None].expand_as(states))
         value = value.gather(1, chosen)
@@ -151,8 +117,8 @@ def sample(
             b = size[:, None, None]
             new = (1 - b.square()).sqrt() * y + b * draw()
             new_value, new_states = target(new)
-            luck = torch.as_tensor(rng.random(value.shape)).log()
-            take = luck < power[:, None] * (new_value - value)
+            level = torch.as_tensor(rng.random(value.shape)).log()
+            take = level < power[:, None] * (new_value - value)
             y = torch.where(take[..., None], new, y)
             states = torch.where(take[..., None], new_states, states)
             value = torch.where(take, new_value, value)
@@ -282,27 +248,3 @@ def _norms(d: int) -> tuple[float, float, float]:
     scale = d * most**UNEVEN / UNEVEN / math.factorial(m - 1)
     out.append(math.log(scale * density.mean()))
     return out[0] - out[0], out[1] - out[0], out[2] - out[0]
-
-
-def _bearable(value: Tensor, left: Tensor, enough: float) -> Tensor:
-    """Largest powers (S,) <= left of the weights that leave enough effective particles."""
-    low, high = torch.zeros_like(left), left.clone()
-    full = _effective(left[:, None] * value) >= enough
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        fine = _effective(middle[:, None] * value) >= enough
-        low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
-    return torch.where(full, left, low)
-
-
-def _effective(log_weight: Tensor) -> Tensor:
-    return 1 / torch.softmax(log_weight, 1).square().sum(1)
-
-
-def _resample(log_weight: Tensor, rng: np.random.Generator) -> Tensor:
-    """Systematic resampling: indices (S, P)."""
-    weight = torch.softmax(log_weight, 1)
-    n_states, n = weight.shape
-    start = torch.as_tensor(rng.random((n_states, 1)))
-    places = (start + torch.arange(n)) / n
-    return torch.searchsorted(weight.cumsum(1).contiguous(), places.contiguous()).clamp(max=n - 1)

@@ -36,7 +36,7 @@ RANK = 1e-9
 START, SETTINGS, POSTERIOR, REPLICATES = 0, 1, 1 << 40, 1 << 41
 
 
-class Knowledge:
+class StateEstimate:
     """Data of one state and what follows from them.
 
     Parameters

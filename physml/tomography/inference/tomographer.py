@@ -27,7 +27,7 @@ from ..data.records import Measurement, Records
 from ..data.session import Session
 from .by_name import arguments_of
 from .designs import Design, make_design, next_shots, take_turns
-from .state_estimate import SETTINGS, Knowledge
+from .state_estimate import SETTINGS, StateEstimate
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ SAME = 1e-9
 """Largest difference between effects that are the same."""
 
 
-class Tomographer(Knowledge):
+class Tomographer(StateEstimate):
     """Quantum state tomography, one measurement after the other.
 
     Parameters

@@ -18,7 +18,7 @@ from physml.random import stream
 
 from ..core.operators import fidelity, root, to_coordinates
 from ..core.schedule import ends, schedule
-from ..inference.cell.cell import Bank, Cell, Outlook, square_root
+from ..inference.cell.cell import Bank, Cell, CellEstimate, square_root
 from ..inference.cell.estimator import CellEstimator, arm
 from ..simulator.experiment import experiment
 
@@ -110,14 +110,14 @@ def energy_score(rho: Tensor, bank: Bank, copies: Tensor) -> Tensor:
     return score * (4 * copies).sqrt() / rho.shape[-1]
 
 
-def loss(rho: Tensor, outlook: Outlook, bank: Bank, copies: Tensor) -> Tensor:
+def loss(rho: Tensor, estimate: CellEstimate, bank: Bank, copies: Tensor) -> Tensor:
     """Mean over experiments of the infidelity in its unit, the bank's score, the confidence's cost.
 
     The confidence s costs log s + (1 - F) / s, least where s is the mean of 1 - F.
     """
-    missed = smooth_infidelity(rho, outlook.state)
+    missed = smooth_infidelity(rho, estimate.state)
     scaled = missed / within_reach(rho, copies)
-    cost = outlook.log_infidelity + missed.detach() * (-outlook.log_infidelity).exp()
+    cost = estimate.log_infidelity + missed.detach() * (-estimate.log_infidelity).exp()
     return (scaled + SCORE * energy_score(rho, bank, copies) + CONFIDENCE * cost).mean()
 
 
@@ -291,7 +291,7 @@ def _follow(
 
     def learn(spent: int, followed: Estimator) -> None:
         assert isinstance(followed, CellEstimator)
-        cost = loss(rho, followed.outlook(), followed.bank, followed.tally.copies())
+        cost = loss(rho, followed.latest(), followed.bank, followed.tally.copies())
         progress.optimiser.zero_grad()
         cost.backward()
         torch.nn.utils.clip_grad_norm_(cell.parameters(), LONGEST)

@@ -1,4 +1,4 @@
-"""Moments of simulated experiments that the corrector learns from, and its loss."""
+"""Histories of simulated experiments that the corrector learns from, and its loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..core.schedule import schedule
 from ..inference.neural.corrector import (
     Correction,
-    Outlook,
+    CovarianceSummary,
     contributions,
     correct,
     features,
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 WORST = 50.0
 #: Share of the expectation of the parts in the loss: they steer the design only.
 PARTS = 0.5
-#: Arrays that make up an `Outlook`, in its order.
-OUTLOOK = ("values", "deviation", "binding", "parts")
+#: Arrays that make up an `CovarianceSummary`, in its order.
+SUMMARY = ("values", "deviation", "binding", "parts")
 #: Experiments followed at once.
 BATCH = 300
 
 
 @dataclass
-class Moments:
+class Histories:
     """States of knowledge after blocks of measurements, as `physml.training.TrainData`.
 
     Attributes
     ----------
     arrays : dict of ndarray
         A row for each moment: ``feature``; ``values``, ``deviation``, ``binding``, ``parts``
-        (`Outlook`); ``truth`` (d, d, 2), B with true state B B^+ in the eigenframe of the filter;
-        ``copies``.
+        (`CovarianceSummary`); ``truth`` (d, d, 2), B with true state B B^+ in the eigenframe of
+        the filter; ``copies``.
     """
 
     arrays: dict[str, NDArray]
@@ -94,17 +94,11 @@ class CorrectorLoss:
 
 def apply(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Correction, Tensor]:
     """What the network makes of moments, and roots B of the true states B B^+."""
-    outlook = Outlook(*(batch[k].double() for k in OUTLOOK))
+    summary = CovarianceSummary(*(batch[k].double() for k in SUMMARY))
     truth = torch.view_as_complex(batch["truth"].double().contiguous())
     # Rounding to float32 must not look like an infidelity.
     truth = truth / truth.abs().square().sum((-2, -1), keepdim=True).sqrt()
-    return correct(model(batch["feature"]), outlook), truth
-
-
-def judge(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Infidelity (S,) of the estimates, and the logarithm of what the network expects of it."""
-    made, truth = apply(model, batch)
-    return 1 - root_fidelity(made.root, truth).square(), made.log_infidelity
+    return correct(model(batch["feature"]), summary), truth
 
 
 def designs(n: int, settings: HistorySettings) -> dict[str, int]:
@@ -126,7 +120,7 @@ def simulate_histories(
     settings: HistorySettings,
     rng: np.random.Generator,
     marks: list[int] | None = None,
-) -> Moments:
+) -> Histories:
     """Measure states with adaptive and static designs and keep what the filter knew on the way.
 
     Parameters
@@ -168,20 +162,20 @@ def simulate_histories(
                 observe=keep,  # type: ignore[arg-type]
             )
         first += number
-    return Moments({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+    return Histories({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
 
 def _moment(estimator: NeuralEstimator, root: Tensor) -> dict[str, NDArray]:
     f = estimator.filter
     covariance = estimator.correction()[0]
-    outlook = Outlook.of(f.values, covariance)
+    summary = CovarianceSummary.of(f.values, covariance)
     truth = torch.view_as_real((f.vectors.mH @ root).contiguous())
     tensors = {
         "feature": features(f.values, covariance, f.copies),
-        "values": outlook.values,
-        "deviation": outlook.deviation,
-        "binding": outlook.binding,
-        "parts": outlook.parts,
+        "values": summary.values,
+        "deviation": summary.deviation,
+        "binding": summary.binding,
+        "parts": summary.parts,
         "truth": truth,
         "copies": f.copies,
     }

@@ -9,9 +9,10 @@ import torch
 from physml.random import stream
 from physml.tomography.core import limits, states
 from physml.tomography.core import operators as op
+from physml.tomography.core.basis import basis_effects
 from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.fixed_measurements import BASES, mub_bases
-from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.evaluation.limit_designs import best_bases
 
 
@@ -44,16 +45,6 @@ def test_static_line_is_the_mean_over_directions(r):
     found = limits.asymptotic(basis_effects(BASES), rho)
     assert float(found.mean()) == pytest.approx(limits.static_xyz(r, 1), rel=0.01)
     assert limits.static_xyz(r, 100) == pytest.approx(limits.static_xyz(r, 1) / 100)
-
-
-def test_metric_is_the_second_order_of_the_infidelity():
-    rho = states.with_white_noise(states.bures(10, 4, rng()), 0.1)
-    step = 1e-4 * rng().standard_normal((10, 15))
-    moved = rho + torch.einsum(
-        "sa,aij->sij", torch.from_numpy(step).to(rho), op.hermitian_basis(4)[1:]
-    )
-    expected = np.einsum("sa,sab,sb->s", step, limits.bures_metric(rho).numpy(), step)
-    assert np.allclose(op.infidelity(rho, moved).numpy(), expected, rtol=0.02)
 
 
 def test_asymptotic_line_is_what_an_efficient_estimate_reaches():

@@ -73,17 +73,6 @@ def test_bad_qiskit_results_are_refused(results, message):
         qiskit.from_qiskit(results)
 
 
-def test_tables_of_labels():
-    made = qiskit.from_labels(["XZ", "ZZ"], [[1, 2, 3, 4], [4, 0, 0, 0]])
-    assert [(s.id, s.shots, c.tolist()) for s, c in made] == [
-        ("XZ", 10, [1, 2, 3, 4]),
-        ("ZZ", 4, [4, 0, 0, 0]),
-    ]
-    for labels, counts in ((["X"], [[1, 2, 3]]), (["X"], [[1, -2]]), (["X"], [[1.5, 2]]), ([], 3)):
-        with pytest.raises(InputError):
-            qiskit.from_labels(labels, counts)
-
-
 # ---------------------------------------------------------------------------------------- photonic
 
 

@@ -17,10 +17,10 @@ from physml.tomography.core.eigenframe import metric
 from physml.tomography.core.operators import infidelity
 from physml.tomography.core.schedule import schedule
 from physml.tomography.inference.neural import eigenframe_choice
-from physml.tomography.inference.neural.corrector import Corrector
+from physml.tomography.inference.neural.corrector import Corrector, root_fidelity
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.weights import named
-from physml.tomography.learning.histories import CorrectorLoss, designs, judge, simulate_histories
+from physml.tomography.learning.histories import CorrectorLoss, apply, designs, simulate_histories
 from physml.tomography.settings import HistorySettings
 from physml.tomography.simulator.experiment import experiment
 
@@ -65,7 +65,8 @@ def test_moments_hold_what_the_estimator_would_say() -> None:
     torch.nn.init.normal_(network.leave.weight, std=0.1)
     moments = simulate_histories(network, rho, size, stream(0, "test", 4), marks=[100])
     batch = moments.batch(np.arange(6), np.random.default_rng(0), augment=False)
-    found, expected = judge(network, batch)
+    made, truth = apply(network, batch)
+    found, expected = 1 - root_fidelity(made.root, truth).square(), made.log_infidelity
     estimator = NeuralEstimator({d: network})
     experiment(estimator, rho, "global", schedule(100), stream(0, "test", 4), marks=[100])
     exact = infidelity(estimator.estimate(), rho)

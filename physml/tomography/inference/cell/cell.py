@@ -125,7 +125,7 @@ class Bank:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class CellEstimate:
     """What the second network says.
 
     Attributes
@@ -188,7 +188,7 @@ class Cell(nn.Module):
         log_weight, _ = self.particle(*compare(bank, around, tally, block, value))
         return Bank(bank.roots, log_weight, bank.d)
 
-    def outlook(self, bank: Bank, tally: Tally) -> Outlook:
+    def estimate(self, bank: Bank, tally: Tally) -> CellEstimate:
         """Estimate and confidence."""
         mean = bank.mean()
         hedged = from_coordinates(hedge(mean, tally))
@@ -208,7 +208,7 @@ class Cell(nn.Module):
             ratio = ratio.clamp(0, 3).to(inside.dtype)
         turned = ratio * (inside - torch.diag_embed(torch.diagonal(inside, dim1=-2, dim2=-1)))
         state = frame @ (torch.diag_embed(new.to(inside.dtype)) + turned) @ frame.mH
-        return Outlook(0.5 * (state + state.mH), expected + trust)
+        return CellEstimate(0.5 * (state + state.mH), expected + trust)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from ...core.measurements import basis_effects
 from ...core.operators import from_coordinates, random_unitary, to_coordinates
 from ..classical.tally import Tally
 from ..weights import open_weights, prefix
-from .cell import Bank, Cell, Outlook, hedge, posterior_covariance
+from .cell import Bank, Cell, CellEstimate, hedge, posterior_covariance
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -95,7 +95,6 @@ class CellEstimator(Estimator):
     """
 
     name: ClassVar[str] = "particle_cell"
-    order_free: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -146,33 +145,33 @@ class CellEstimator(Estimator):
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)
         self.bank = Bank.draw(n_states, self.n_particles, d, rng)
-        self._outlook: Outlook | None = None
+        self._latest: CellEstimate | None = None
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts. See `Estimator.update`."""
         block = self.tally.add(effects, counts)
         with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
             self.bank = self.cell(self.bank.detach(), self.tally, block, self._rng)
-        self._outlook = None
+        self._latest = None
 
     def forget(self) -> None:
         """Drop gradients, and what the networks said before they were changed."""
-        self.bank, self._outlook = self.bank.detach(), None
+        self.bank, self._latest = self.bank.detach(), None
 
-    def outlook(self) -> Outlook:
+    def latest(self) -> CellEstimate:
         """Estimate and confidence, with their gradients where it is learning."""
-        if self._outlook is None:
+        if self._latest is None:
             with torch.set_grad_enabled(self.learning and torch.is_grad_enabled()):
-                self._outlook = self.cell.outlook(self.bank, self.tally)
-        return self._outlook
+                self._latest = self.cell.estimate(self.bank, self.tally)
+        return self._latest
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""
-        return self.outlook().state.detach()
+        return self.latest().state.detach()
 
     def spread(self) -> Tensor:
         """Expected infidelity (S,)."""
-        return self.outlook().log_infidelity.detach().exp().clamp(max=1.0)
+        return self.latest().log_infidelity.detach().exp().clamp(max=1.0)
 
     def covariance(self) -> Tensor:
         """Covariance by Fisher's information, scaled to the confidence of the network."""

@@ -20,6 +20,7 @@ from ...core.basis_choice import expected_infidelity
 from ...core.estimator import Estimator
 from ...core.operators import from_coordinates
 from .particle_moves import MOVES, TAU_MAX, coordinates_of, gaussian, principal_logarithms
+from .resampling import effective_size, largest_power, resampled
 from .tally import Tally, log_likelihood
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Numbers held at once for the likelihood: what fits into the caches is fastest.
 CHUNK = 2_000_000
+#: So many halvings find parts as small as the ones that 1e12 copies at once require.
+HALVINGS = 60
 #: Moves of one round.
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"hs": ("stretch", "mix"), "rank_adaptive": ("stretch", "slide", "turn", "mix")}
@@ -55,7 +58,6 @@ class ParticleFilter(Estimator):
     """
 
     name: ClassVar[str] = "particle_filter"
-    order_free: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -87,8 +89,9 @@ class ParticleFilter(Estimator):
         g, counts = self.tally.add(effects, counts)
         value = log_likelihood(g, counts, self._x)
         done = torch.zeros(self.n_states, dtype=torch.float64)
+        enough = self.threshold * self.n_particles
         while True:
-            part = self._bearable(value, 1 - done)
+            part = largest_power(value, 1 - done, enough, self._log_weight, HALVINGS)
             self._log_weight += part[:, None] * value
             self._log_weight -= self._log_weight.amax(1, keepdim=True)
             done = done + part
@@ -121,34 +124,14 @@ class ParticleFilter(Estimator):
 
     def effective_size(self) -> Tensor:
         """Effective number of particles (S,): 1 / sum of the squared weights."""
-        return _effective(self._log_weight)
+        return effective_size(self._log_weight)
 
     def _mean(self) -> Tensor:
         return (self.weights()[:, None] @ self._x)[:, 0]
 
-    def _bearable(self, value: Tensor, left: Tensor) -> Tensor:
-        """Largest parts (S,) <= left of the new log-likelihood that leave enough particles."""
-        enough = self.threshold * self.n_particles
-        part = left.clone()
-        bad = torch.nonzero(_effective(self._log_weight + left[:, None] * value) < enough)[:, 0]
-        if len(bad):
-            weight, worth = self._log_weight[bad], value[bad]
-            low, high = torch.zeros(len(bad), dtype=torch.float64), left[bad]
-            # So many halvings find parts as small as the ones that 1e12 copies at once require.
-            for _ in range(60):
-                middle = 0.5 * (low + high)
-                fine = _effective(weight + middle[:, None] * worth) >= enough
-                low, high = torch.where(fine, middle, low), torch.where(fine, high, middle)
-            part[bad] = low
-        return part
-
     def _rejuvenate(self, which: Tensor, g: Tensor, counts: Tensor, done: Tensor) -> None:
         """Resample the experiments `which`, then move: `done` (S,) of the last block counts."""
-        weights = torch.softmax(self._log_weight[which], 1)
-        start = torch.as_tensor(self._rng.random((len(which), 1)))
-        places = (start + torch.arange(self.n_particles)) / self.n_particles
-        chosen = torch.searchsorted(weights.cumsum(1).contiguous(), places)
-        chosen = chosen.clamp(max=self.n_particles - 1)
+        chosen = resampled(self._log_weight[which], self._rng)
         rows = which[:, None]
         a, tau, x = self._a[rows, chosen], self._tau[rows, chosen], self._x[rows, chosen]
         all_g, all_counts, _ = self.tally.stacked()
@@ -167,8 +150,8 @@ class ParticleFilter(Estimator):
                 if not move.keeps_state:
                     new_x = coordinates_of(new.a, new.tau)
                     new_value = self._target(data, extra, new_x)
-                luck = torch.as_tensor(self._rng.random(value.shape)).log()
-                accept = luck < new_value - value + new.log_ratio
+                level = torch.as_tensor(self._rng.random(value.shape)).log()
+                accept = level < new_value - value + new.log_ratio
                 a = torch.where(accept[..., None, None], new.a, a)
                 tau = torch.where(accept, new.tau, tau)
                 x = torch.where(accept[..., None], new_x, x)
@@ -188,9 +171,3 @@ class ParticleFilter(Estimator):
             for i in range(0, len(x), size)
         ]
         return torch.cat(parts) - log_likelihood(*extra, x)
-
-
-def _effective(log_weight: Tensor) -> Tensor:
-    """Effective number of particles (S,) of logarithms of weights (S, P)."""
-    weight = torch.softmax(log_weight, 1)
-    return 1 / weight.square().sum(1)

@@ -86,7 +86,7 @@ def features(values: Tensor, covariance: Tensor, copies: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class CovarianceSummary:
     """What the outputs of the network act on, in the eigenframe of the filter.
 
     Attributes
@@ -112,7 +112,7 @@ class Outlook:
         return self.parts.sum(-1).log()
 
     @classmethod
-    def of(cls, values: Tensor, covariance: Tensor) -> Outlook:
+    def of(cls, values: Tensor, covariance: Tensor) -> CovarianceSummary:
         """From the arguments of `features`."""
         d = values.shape[-1]
         variance = covariance.diagonal(dim1=-2, dim2=-1)
@@ -191,24 +191,24 @@ class Corrector(nn.Module):
         return self.leave(nn.functional.silu(x))
 
 
-def correct(raw: Tensor, outlook: Outlook) -> Correction:
+def correct(raw: Tensor, summary: CovarianceSummary) -> Correction:
     """Apply the raw outputs (S, n_outputs).
 
     All changes are in units of what the data leave open, so that they fade as copies come in,
     whatever the network says about numbers of copies that it never saw.
     """
-    d = outlook.values.shape[-1]
+    d = summary.values.shape[-1]
     shift, push, level, more = raw.double().split([d, d, 1, raw.shape[-1] - 2 * d - 1], -1)
-    shift = outlook.deviation * LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
-    new = torch.softmax(outlook.values.clamp(min=FLOOR).log() + shift, -1)
+    shift = summary.deviation * LARGEST_SHIFT * torch.tanh(shift / LARGEST_SHIFT)
+    new = torch.softmax(summary.values.clamp(min=FLOOR).log() + shift, -1)
     # A push on the eigenvalues moves coherences as far as the data have bound them together.
-    turn = (outlook.binding @ push[..., None])[..., 0]
+    turn = (summary.binding @ push[..., None])[..., 0]
     turn = turn * (LARGEST_TURN / (LARGEST_TURN + turn.norm(dim=-1, keepdim=True)))
     above = unvec(torch.cat([torch.zeros_like(new), turn], -1))
     one = torch.eye(d, dtype=torch.complex128, device=raw.device)
     root = new.sqrt()[:, :, None].to(torch.complex128) * (one + 0.5 * above)
-    log_infidelity = outlook.level + level[..., 0]
-    parts = outlook.parts * more.clamp(-MOST_PART, MOST_PART).exp()
+    log_infidelity = summary.level + level[..., 0]
+    parts = summary.parts * more.clamp(-MOST_PART, MOST_PART).exp()
     return Correction(new, root, log_infidelity, parts)
 
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ...core.basis import Basis, BasisKind
+from ...core.basis import Basis, BasisKind, basis_effects
 from ...core.basis_choice import product_candidates
 from ...core.eigenframe import metric, vec
-from .corrector import Outlook
+from .corrector import CovarianceSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ FLAT = 8
 #: Eigenvalues to design for are raised by that of so many copies: an expectation close to zero is
 #: no reason not to look.
 FEWEST = 0.05
-#: Copies at which the corrector has as much of a say in what is left to gain as the covariance has.
+#: Copies at which corrector and covariance count alike in what is left to gain.
 #: A design for the likeliest kind of state alone is a poor one for the others, and early on any
 #: state may be of any kind.
 EARLY = 200.0
@@ -70,19 +70,19 @@ def choose(
     copies = posterior.copies[:, None]
     values = made.values + FEWEST / (copies + 10)
     values = values / values.sum(-1, keepdim=True)
-    alone = Outlook.of(posterior.values, covariance).parts
-    say = copies / (copies + EARLY)
-    prospect = expected_covariance(covariance, made.parts**say * alone ** (1 - say))
+    plain = CovarianceSummary.of(posterior.values, covariance).parts
+    weight = copies / (copies + EARLY)
+    prospect = expected_covariance(covariance, made.parts**weight * plain ** (1 - weight))
     unit = metric(values).rsqrt()
     if kind == "global":
         bases = torch.cat([fixed_bases(posterior.d), flat_bases(FLAT, posterior.d, rng)])
-        rows = vec(_effects(bases)).flatten(0, 1)[None]
+        rows = vec(basis_effects(bases)).flatten(0, 1)[None]
         best = gains(rows, values, unit, prospect, shots).argmax(-1)
         return Basis(posterior.vectors @ bases[best])
     local = product_candidates(posterior.matrix(), rng)
     n_states, m = local.shape[:2]
     basis = Basis.product(local.flatten(0, 1)).unitary.reshape(n_states, m, *values.shape[1:] * 2)
-    rows = vec(_effects(posterior.vectors.mH[:, None] @ basis)).flatten(1, 2)
+    rows = vec(basis_effects(posterior.vectors.mH[:, None] @ basis)).flatten(1, 2)
     best = gains(rows, values, unit, prospect, shots).argmax(-1)
     at = torch.arange(n_states)
     return Basis(basis[at, best], local[at, best])
@@ -180,8 +180,3 @@ def _pairings(rest: list[int]) -> Iterator[list[tuple[int, int]]]:
     for other in others:
         for tail in _pairings([x for x in others if x != other]):
             yield [(first, other), *tail]
-
-
-def _effects(bases: Tensor) -> Tensor:
-    columns = bases.mT
-    return columns[..., :, None] * columns[..., None, :].conj()

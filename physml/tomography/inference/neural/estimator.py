@@ -12,9 +12,8 @@ from physml.exceptions import InputError
 from ...core.basis import Basis, BasisKind
 from ...core.estimator import Estimator
 from ..weights import open_weights, prefix
-from . import eigenframe_choice as frame_design
-from . import single_corrector as alone_corrector
-from .corrector import Correction, Corrector, Outlook, correct, features
+from . import eigenframe_choice, single_corrector
+from .corrector import Correction, Corrector, CovarianceSummary, correct, features
 from .information_filter import InformationFilter
 from .moments import inputs_of, log_expected
 from .radii import Regions
@@ -98,7 +97,7 @@ class NeuralEstimator(Estimator):
         self.n_states, self.d = n_states, d
         self._network = self.networks[d]
         single = n_states == 1
-        self._small = alone_corrector.Network(self._network)
+        self._small = single_corrector.Network(self._network)
         self.filter = InformationFilter(
             n_states,
             d,
@@ -118,23 +117,21 @@ class NeuralEstimator(Estimator):
         if self._state is None:
             covariance = self.covariance_in_frame()
             now = self.filter.now
-            if now is None:
-                made = self._together(covariance)
-            else:
-                made = self._alone(now.values, covariance)
+            # Numpy for one experiment, torch for several.
+            made = self._batch(covariance) if now is None else self._single(now.values, covariance)
             self._state = covariance, made
         return self._state
 
-    def _together(self, covariance: Tensor) -> Correction:
+    def _batch(self, covariance: Tensor) -> Correction:
         f = self.filter
         with torch.no_grad():
             raw = self._network(features(f.values, covariance, f.copies))
-            return correct(raw, Outlook.of(f.values, covariance))
+            return correct(raw, CovarianceSummary.of(f.values, covariance))
 
-    def _alone(self, values: NDArray, covariance: Tensor) -> Correction:
+    def _single(self, values: NDArray, covariance: Tensor) -> Correction:
         inside = covariance.numpy()[0]
-        raw = self._small(alone_corrector.features(values, inside, float(self.filter.copies)))
-        new, root, level, parts = alone_corrector.correct(raw, values, inside)
+        raw = self._small(single_corrector.features(values, inside, float(self.filter.copies)))
+        new, root, level, parts = single_corrector.correct(raw, values, inside)
         return Correction(
             torch.from_numpy(new[None]),
             torch.from_numpy(root[None]),
@@ -182,7 +179,7 @@ class NeuralEstimator(Estimator):
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Basis to measure next. See `Estimator.next_basis`."""
         covariance, made = self.correction()
-        return frame_design.choose(kind, self.filter, covariance, made, rng, shots)
+        return eigenframe_choice.choose(kind, self.filter, covariance, made, rng, shots)
 
 
 def load(

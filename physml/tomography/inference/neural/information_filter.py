@@ -99,7 +99,7 @@ class InformationFilter:
     def add(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts (S, k) of effects (S, k, d, d) or (k, d, d), and follow the maximum."""
         if self._record is not None:
-            self._add_alone(self._record, effects, counts)
+            self._add_single(self._record, effects, counts)
         else:
             shared = effects.ndim == 3
             effects, counts = batched(effects, counts, self.n_states)
@@ -112,7 +112,7 @@ class InformationFilter:
                 self._fold()
         self.follow(self.steps)
 
-    def _add_alone(self, record: single_filter.Record, effects: Tensor, counts: Tensor) -> None:
+    def _add_single(self, record: single_filter.Record, effects: Tensor, counts: Tensor) -> None:
         """One experiment alone shares its measurements with nobody: all are kept, and merged."""
         effects, counts = single_filter.checked(effects, counts) or batched(effects, counts, 1)
         rows = single_filter.vec(effects.resolve_conj().numpy()[0])
@@ -234,7 +234,7 @@ class InformationFilter:
         if steps < 1:
             return
         if self._record is not None:
-            self._follow_alone(self._record, steps)
+            self._follow_single(self._record, steps)
             return
         active: Tensor | None = None
         for _ in range(steps):
@@ -244,7 +244,7 @@ class InformationFilter:
                 return
             active = left if len(left) < self.n_states else None
 
-    def _follow_alone(self, record: single_filter.Record, steps: int) -> None:
+    def _follow_single(self, record: single_filter.Record, steps: int) -> None:
         """All steps of one experiment."""
         data = single_filter.Data(
             record.rows,

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .corrector import FLOOR, MOST_COPIES, Correction, Outlook, features
+from .corrector import FLOOR, MOST_COPIES, Correction, CovarianceSummary, features
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def inputs_of(values: Tensor, covariance: Tensor, copies: Tensor, made: Correcti
     -------
     Tensor (S, f), float32
     """
-    outlook = Outlook.of(values, covariance)
+    summary = CovarianceSummary.of(values, covariance)
     size = torch.log1p(copies.clamp(max=MOST_COPIES))[:, None]
     logs = made.values.clamp(min=FLOOR).log()
-    shift = (logs - values.clamp(min=FLOOR).log()) / outlook.deviation
+    shift = (logs - values.clamp(min=FLOOR).log()) / summary.deviation
     one = torch.eye(values.shape[-1], dtype=made.root.dtype)
     turn = made.root / made.values.clamp(min=FLOOR).sqrt()[:, :, None] - one
     expected = log_expected(made)[:, None]
@@ -91,7 +91,7 @@ def inputs_of(values: Tensor, covariance: Tensor, copies: Tensor, made: Correcti
         0.2 * (logs + size),
         torch.asinh(shift),
         turn.abs().square().sum((-2, -1)).sqrt()[:, None],
-        expected - outlook.level[:, None],
+        expected - summary.level[:, None],
         0.25 * (expected + size),
         0.25 * (made.parts.clamp(min=FLOOR).log() + size),
     ]

@@ -75,7 +75,7 @@ class Network:
 def correct(
     raw: NDArray, values: NDArray, covariance: NDArray
 ) -> tuple[NDArray, NDArray, float, NDArray]:
-    """Apply the raw outputs; see `corrector.Outlook` and `corrector.correct`.
+    """Apply the raw outputs; see `corrector.CovarianceSummary` and `corrector.correct`.
 
     Returns
     -------

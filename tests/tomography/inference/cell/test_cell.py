@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from physml.exceptions import InputError
 from physml.random import stream
+from physml.tomography.core.basis import basis_effects
 from physml.tomography.core.basis_choice import gains
 from physml.tomography.core.born import probabilities, sample_counts
-from physml.tomography.core.measurements import basis_effects, pauli_effects
+from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import from_coordinates, random_unitary, to_coordinates
 from physml.tomography.core.schedule import schedule
 from physml.tomography.core.states import draw
@@ -119,7 +120,7 @@ def test_order_of_particles_and_of_outcomes_does_not_matter() -> None:
     for a, b in zip(plain, other, strict=True):
         torch.testing.assert_close(a[:, order], b)
     assert float(plain[1].std()) > 0.01  # the network does tell particles apart
-    first, second = cell.outlook(bank, tally), cell.outlook(turned, tally)
+    first, second = cell.estimate(bank, tally), cell.estimate(turned, tally)
     torch.testing.assert_close(first.state, second.state)
     torch.testing.assert_close(first.log_infidelity, second.log_infidelity)
 
@@ -145,7 +146,7 @@ def test_weights_and_estimate_turn_with_everything(seed: int) -> None:
         around = Midst.of(weighed(b, value), tally)
         log_weight, size = cell.particle(*compare(b, around, tally, part, value))
         made = Bank(b.roots, log_weight, 4)
-        found.append((log_weight, size, cell.outlook(made, tally)))
+        found.append((log_weight, size, cell.estimate(made, tally)))
     for a, b in zip(found[0][:2], found[1][:2], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
     plain, turned = found[0][2], found[1][2]
@@ -221,7 +222,7 @@ def test_gradients_reach_all_weights_and_are_finite(name: str) -> None:
     luck = stream(0, "test", 12)
     for effects in pauli_effects(2)[:4]:
         made.update(effects, sample_counts(probabilities(effects, rho), 50, luck))
-    loss(rho, made.outlook(), made.bank, made.tally.copies()).backward()
+    loss(rho, made.latest(), made.bank, made.tally.copies()).backward()
     for label, p in made.cell.named_parameters():
         assert p.grad is not None, label
         assert bool(torch.isfinite(p.grad).all()), label

@@ -17,7 +17,7 @@ from physml.tomography.core.operators import PAULI, fidelity, infidelity, random
 from physml.tomography.inference import posterior_particles
 from physml.tomography.inference.neural.corrector import (
     Corrector,
-    Outlook,
+    CovarianceSummary,
     correct,
     features,
     n_outputs,
@@ -193,7 +193,7 @@ def test_corrections_fade_as_copies_come_in() -> None:
     for n in (1e2, 1e4, 1e12):
         covariance = torch.eye(16, dtype=torch.float64)[None] / n
         raw[:, 0] = -1
-        made = correct(raw, Outlook.of(values, covariance))
+        made = correct(raw, CovarianceSummary.of(values, covariance))
         moved.append(float((made.values - values).abs().max()))
     assert moved[0] > 5 * moved[1] > 0
     assert moved[2] < 1e-5

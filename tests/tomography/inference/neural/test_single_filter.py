@@ -14,12 +14,17 @@ from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.eigenframe import rotation, scales, unvec, vec
 from physml.tomography.core.operators import random_unitary
 from physml.tomography.inference.neural import (
-    single_corrector as alone_corrector,
+    single_corrector as single_corrector,
 )
 from physml.tomography.inference.neural import (
-    single_filter as alone,
+    single_filter,
 )
-from physml.tomography.inference.neural.corrector import Corrector, Outlook, correct, features
+from physml.tomography.inference.neural.corrector import (
+    Corrector,
+    CovarianceSummary,
+    correct,
+    features,
+)
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.neural.information_filter import BETA, InformationFilter
 
@@ -58,9 +63,9 @@ def plain_newton(
     step = np.linalg.solve(curvature, gradient.reshape(-1))
     decrement = np.sqrt(max(np.vdot(gradient.reshape(-1), step).real, 0) / min(1, beta))
     length = np.linalg.norm(step)
-    step = step.reshape(d, d) * min(1.0, alone.LONGEST / length)
+    step = step.reshape(d, d) * min(1.0, single_filter.LONGEST / length)
     new = root @ (np.eye(d) + step) @ root.conj().T
-    size = min(1.0, alone.LONGEST / length)
+    size = min(1.0, single_filter.LONGEST / length)
     return new / np.trace(new).real, decrement * min(1.0, 1 - size + size * length)
 
 
@@ -115,12 +120,14 @@ def test_one_alone_is_estimated_as_in_a_batch(d: int, name: str) -> None:
 def test_coordinates_are_the_same_both_ways(d: int) -> None:
     u = random_unitary(3, d, stream(6, "test", 1))
     rho = states.draw("hs", 3, d, stream(6, "test", 2))
-    np.testing.assert_array_equal(alone.vec(rho.numpy()), vec(rho).numpy())
-    np.testing.assert_allclose(alone.unvec(vec(rho)[0].numpy()), unvec(vec(rho))[0], atol=1e-15)
-    np.testing.assert_allclose(alone.congruence(u[0].numpy()), rotation(u)[0], atol=1e-14)
+    np.testing.assert_array_equal(single_filter.vec(rho.numpy()), vec(rho).numpy())
+    np.testing.assert_allclose(
+        single_filter.unvec(vec(rho)[0].numpy()), unvec(vec(rho))[0], atol=1e-15
+    )
+    np.testing.assert_allclose(single_filter.congruence(u[0].numpy()), rotation(u)[0], atol=1e-14)
     # Any matrix, not only unitary ones.
     a = rho[0] @ u[0]
-    turned = alone.congruence(a.numpy()) @ alone.vec(rho.numpy())[1]
+    turned = single_filter.congruence(a.numpy()) @ single_filter.vec(rho.numpy())[1]
     np.testing.assert_allclose(turned, vec(a @ rho[1] @ a.mH), atol=1e-14)
 
 
@@ -138,14 +145,14 @@ def test_the_correction_is_the_same_both_ways(d: int) -> None:
     x = features(values, covariance, copies)
     with torch.no_grad():
         raw = network(x)
-    made = correct(raw, Outlook.of(values, covariance))
-    small = alone_corrector.Network(network)
+    made = correct(raw, CovarianceSummary.of(values, covariance))
+    small = single_corrector.Network(network)
     for i in range(5):
         v, c = values[i].numpy(), covariance[i].numpy()
-        own = alone_corrector.features(v, c, float(copies[i]))
+        own = single_corrector.features(v, c, float(copies[i]))
         np.testing.assert_allclose(own, x[i], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(small(x[i].numpy()), raw[i], rtol=1e-4, atol=1e-5)
-        new, root, level, parts = alone_corrector.correct(raw[i].numpy(), v, c)
+        new, root, level, parts = single_corrector.correct(raw[i].numpy(), v, c)
         np.testing.assert_allclose(new, made.values[i], rtol=1e-12)
         np.testing.assert_allclose(root, made.root[i], atol=1e-12)
         assert level == pytest.approx(float(made.log_infidelity[i]), rel=1e-12)
@@ -164,8 +171,8 @@ def test_the_covariance_is_an_inverse() -> None:
 
 
 def test_a_measurement_that_comes_again_is_added_up() -> None:
-    made = alone.Record(2)
-    rows = alone.vec(povm.pauli_effects(1)[0].numpy())
+    made = single_filter.Record(2)
+    rows = single_filter.vec(povm.pauli_effects(1)[0].numpy())
     for n in range(100):
         made.add(rows * (1 + n % 50), np.array([1.0, 2.0]))
     assert made.size == 100
