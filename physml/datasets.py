@@ -229,7 +229,7 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
     import requests
 
     def limited(url: str, output: str | Path, _: Any) -> None:
-        """pooch's download, stopped at the size that the manifest names."""
+        """Pooch's download, stopped at the size that the manifest names."""
         size = 0
         with requests.get(url, timeout=TIMEOUT_S, stream=True) as reply, open(output, "wb") as file:
             reply.raise_for_status()

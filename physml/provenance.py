@@ -140,9 +140,6 @@ def record(
     settings: Any,
     inputs: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
-    *,
-    started: str | None = None,
-    status: int = 0,
 ) -> dict[str, Any]:
     """Make the record of a stage that is about to write its artefact.
 
@@ -156,15 +153,11 @@ def record(
         Name of each input -> path of a file or folder, or a list of paths; they are hashed.
     extra : mapping, optional
         Anything else worth keeping, e.g. the shard or the lineage of the weights.
-    started : str, optional
-        Start in UTC; by default that of the enclosing `run`, else now.
-    status : int
-        Exit status of the run.
 
     Returns
     -------
     dict
-        Plain JSON values.
+        Plain JSON values. The run started with the enclosing `run`, or now.
     """
     plain = without_folders(jsonable(settings))
     described: dict[str, Any] = {}
@@ -180,9 +173,9 @@ def record(
         "inputs": described,
         "versions": dict(versions()),
         "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
-        "started": started or _started.get() or now(),
+        "started": _started.get() or now(),
         "ended": now(),
-        "status": status,
+        "status": 0,
         **({"extra": without_folders(jsonable(extra))} if extra else {}),
     }
 

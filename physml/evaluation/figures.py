@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import AsinhNorm, LogNorm, Normalize
+from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
@@ -584,11 +584,8 @@ def operating_curve(
     *,
     label: str | None = None,
     colour: str = "blue",
-    line: str = "-",
-    point: tuple[float, float] | None = None,
     x_label: str = "False positive rate",
     y_label: str = "True positive rate",
-    log: bool = False,
 ) -> Axes:
     """Draw a ROC-like curve: what is gained against what it costs in false alarms.
 
@@ -597,21 +594,11 @@ def operating_curve(
     ax : Axes
     false_rate, true_rate : (n,) array
     label : str, optional
-    colour, line : str
-    point : (float, float), optional
-        The operating point, marked.
+    colour : str
+        See `interval_plot`.
     x_label, y_label : str
-    log : bool
-        Logarithmic false rate; points at zero are left out.
     """
-    x, y = np.asarray(false_rate, dtype=np.float64), np.asarray(true_rate, dtype=np.float64)
-    if log:
-        x, y = x[x > 0], y[x > 0]
-        ax.set_xscale("log")
-    colour = COLOURS.get(colour, colour)
-    ax.plot(x, y, color=colour, linestyle=line, label=label)
-    if point is not None:
-        ax.plot(*point, marker="o", color=colour, markeredgecolor="black", linestyle="none")
+    ax.plot(false_rate, true_rate, color=COLOURS.get(colour, colour), label=label)
     ax.set(xlabel=x_label, ylabel=y_label, ylim=(0, 1.02))
     if label is not None:
         ax.legend(loc="lower right")
@@ -623,13 +610,11 @@ def image_with_contours(
     ax: Axes,
     image: np.ndarray,
     contours: Sequence[tuple[np.ndarray, Sequence[float], str]] = (),
-    *,
-    scale: Literal["linear", "log", "asinh"] = "asinh",
-    limits: tuple[float, float] | None = None,
-    colour_map: str = IMAGE_MAP,
-    title: str | None = None,
 ) -> Axes:
     """Draw an image, row 0 at the bottom, with contours of other images over it.
+
+    The brightness is linear at the noise and logarithmic above: that shows faint and bright
+    parts, and negative pixels.
 
     Parameters
     ----------
@@ -638,39 +623,24 @@ def image_with_contours(
         Pixels that are not finite are left blank.
     contours : sequence of (array, levels, colour)
         E.g. ``(probability, [0.5], "sky")``; arrays of shape (H, W).
-    scale : str
-        Of the brightness. ``asinh`` is linear at the noise and logarithmic above: it shows
-        faint and bright parts, and negative pixels.
-    limits : (float, float), optional
-        Lowest and highest brightness; default: the 1st and the 99.8th percentile.
-    colour_map : str
-    title : str, optional
     """
     image = np.asarray(image, dtype=np.float64)
     finite = image[np.isfinite(image)]
-    if limits is None:
-        limits = tuple(np.percentile(finite, [1, 99.8])) if finite.size else (0.0, 1.0)
-    low, high = limits
+    low, high = np.percentile(finite, [1, 99.8]) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
-    norm: Normalize
-    if scale == "log":
-        norm = LogNorm(max(low, high * 1e-4), high, clip=True)
-    elif scale == "asinh":
-        norm = AsinhNorm(linear_width=max((high - low) / 50, 1e-12), vmin=low, vmax=high)
-    else:
-        norm = Normalize(low, high)
-    ax.imshow(image, norm=norm, cmap=colour_map, origin="lower", interpolation="nearest")
+    norm = AsinhNorm(linear_width=max((high - low) / 50, 1e-12), vmin=low, vmax=high)
+    ax.imshow(image, norm=norm, cmap=IMAGE_MAP, origin="lower", interpolation="nearest")
     for array, levels, colour in contours:
         inside = [v for v in levels if np.nanmin(array) < v < np.nanmax(array)]
         if inside:  # matplotlib warns about levels that are nowhere reached
             ax.contour(array, levels=inside, colors=COLOURS.get(colour, colour), linewidths=1.2)
     ax.grid(visible=False)
-    ax.set(xticks=[], yticks=[], title=title or "")
+    ax.set(xticks=[], yticks=[])
     return ax
 
 
 @_styled
-def pull_histogram(ax: Axes, pulls: np.ndarray, *, label: str | None = None) -> Axes:
+def pull_histogram(ax: Axes, pulls: np.ndarray) -> Axes:
     """Draw a histogram of (predicted - true) / error over the normal distribution it should be.
 
     Parameters
@@ -678,11 +648,10 @@ def pull_histogram(ax: Axes, pulls: np.ndarray, *, label: str | None = None) -> 
     ax : Axes
     pulls : (n,) array
         Those beyond 5 are drawn in the end bins.
-    label : str, optional
     """
     edges = np.linspace(-5, 5, 41)
     clipped = np.clip(np.asarray(pulls, dtype=np.float64), edges[0], edges[-1])
-    ax.hist(clipped, list(edges), density=True, color=COLOURS["sky"], alpha=0.7, label=label)
+    ax.hist(clipped, list(edges), density=True, color=COLOURS["sky"], alpha=0.7)
     x = np.linspace(-5, 5, 201)
     normal = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     ax.plot(x, normal, color=COLOURS["black"], linestyle="--", label="unit normal")
