@@ -39,7 +39,7 @@ from physml.background.core.frames import Frames
 from physml.background.inference import export
 from physml.background.inference.detector import BackgroundDetector, Classified
 from physml.background.inference.network import EventNet
-from physml.background.learning_settings import NetworkSettings
+from physml.background.settings import NetworkSettings
 from physml.exceptions import InputError
 from physml.training.initialise import initialise
 

@@ -33,14 +33,15 @@ from typing import Any
 import numpy as np
 
 from physml.background import evaluate
+from physml.background.core.events import find_in_exposures
 from physml.background.evaluate import GEANT4
 from physml.background.evaluation import metrics
 from physml.background.evaluation.methods import MODEL, MODEL_BAND
 from physml.background.evaluation.metrics import WIDE
-from physml.background.evaluation.scored_set import Judged, find
+from physml.background.evaluation.scored_set import Judged
 from physml.background.evaluation.stress import NOMINAL
-from physml.background.evaluation_settings import EvaluateSettings
 from physml.background.inference.inputs import particle_rate
+from physml.background.settings import EvaluateSettings
 from physml.io.atomic import write_json, write_text
 
 log = logging.getLogger("background_vs_rivals")
@@ -78,7 +79,7 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
     best = {"events": np.inf, "network": np.inf}
     for _ in range(repeats):
         began = time.process_time()
-        found = find(frames)
+        found = find_in_exposures(frames)
         between = time.process_time()
         detector.classify(frames, found)
         ended = time.process_time()
@@ -612,7 +613,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from physml import provenance
     from physml.background import pipeline
-    from physml.background.inference.detector import SHIPPED, BackgroundDetector
+    from physml.background.inference.detector import BackgroundDetector
+    from physml.models import shipped_weights
 
     a = arguments_of(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -621,7 +623,7 @@ def main(argv: list[str] | None = None) -> int:
     if specialists and set(specialists) != {"close", "far"}:
         log.error("--specialist: expected one for close and one for far")
         return 2
-    source = a.weights or Path(evaluate.__file__).parents[1] / SHIPPED
+    source = a.weights or shipped_weights("background")
     detector = BackgroundDetector.load(source)
     settings = EvaluateSettings(
         exposures=a.exposures,

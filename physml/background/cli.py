@@ -158,7 +158,7 @@ def show(result: BackgroundResult, folder: Path) -> None:
     # In a pipe there is no terminal whose width would have to be kept.
     console = Console(width=None if sys.stdout.isatty() else 200)
     summary = summarise(result)
-    view = Table(title=f"{result.name}: {result.summary}", title_justify="left", box=None)
+    view = Table(title=f"{result.name}: {result.summary()}", title_justify="left", box=None)
     for name in ("band [keV]", "kept", "rejected", "mean P(background)", "X-rays kept"):
         view.add_column(name, justify="right", no_wrap=True)
     measured = {(b["low_keV"], b["high_keV"]): b for b in summary["promise"]["bands"]}

@@ -17,11 +17,12 @@ import numpy as np
 
 from physml.random import stream
 
+from .core.events import find_in_exposures
 from .evaluation import methods as judges
 from .evaluation import metrics
 from .evaluation.methods import KNOWN, MODEL, OTHER, TREES, Trained
 from .evaluation.metrics import BANDS, WIDE, Events, Resampling
-from .evaluation.scored_set import Judged, add_ablations, find, judge, with_strangers
+from .evaluation.scored_set import Judged, add_ablations, judge, with_strangers
 from .evaluation.set_metrics import (
     KEPT_AT,
     cross_geometry,
@@ -48,14 +49,14 @@ def test_metrics(
 ) -> dict[str, Any]:
     """Calibration and promises on the test split of the training data: all conditions mixed."""
     from .inference.cuts import nearest
-    from .inference.inputs import FEATURES, STANDOFF
+    from .inference.inputs import LOG_STANDOFF, RATE, STANDOFF
     from .learning.calibrate import as_members
     from .learning.event_sets import EventSets
 
     sets = EventSets.read(Path(data) / "test.h5")
     m = as_members(sets)
     # The stand-off of each exposure is taken as known, as far as there are cuts for it.
-    column = FEATURES.index("log_standoff")
+    column = LOG_STANDOFF
     true = STANDOFF * 10.0 ** m.feature[:, column].astype(np.float64)
     taken = np.array([nearest(detector.standoffs, s) for s in np.unique(true)])
     taken = taken[np.unique(true, return_inverse=True)[1]]
@@ -74,7 +75,7 @@ def test_metrics(
         row=np.flatnonzero(use),
     )
     p = 1 / (1 + np.exp(-detector.calibrated(logit[use])))
-    rate = 10.0 ** a["feature"][use, FEATURES.index("log_rate")].astype(np.float64)
+    rate = 10.0 ** a["feature"][use, RATE].astype(np.float64)
     resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
     fixed = {}
     for r in retention:
@@ -189,7 +190,7 @@ def train_rivals(
             BoostedTrees("context", seed=seed),
             BoostedTrees("both", seed=seed),
         ]
-        out[name] = judges.train(rivals, frames, find(frames), retention)
+        out[name] = judges.train(rivals, frames, find_in_exposures(frames), retention)
     return out
 
 

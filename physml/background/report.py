@@ -73,12 +73,12 @@ def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
         ``xrays``, ``xrays_kept``, ``background``, ``background_removed``: numbers of events in
         0.3-10 keV; and ``promised``.
     """
+    from .core.events import find_in_exposures
     from .evaluation.metrics import BANDS, WIDE, valid_events
-    from .evaluation.scored_set import find
     from .results.event_rows import REJECTED
 
     assert frames.exposures is not None
-    found = find(frames)
+    found = find_in_exposures(frames)
     events = valid_events(found, frames)
     peak = found.events[events.row]
     first = int(frames.exposures["first_frame"][0])

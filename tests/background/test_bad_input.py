@@ -37,7 +37,7 @@ from physml.exceptions import InputError
 @pytest.fixture
 def detector(monkeypatch):
     made = RuleDetector()
-    load = classmethod(lambda cls, path=None: cls(made, "ef" * 32))
+    load = classmethod(lambda cls, path=None: cls(made))
     monkeypatch.setattr(BackgroundPredictor, "load", load)
     return made
 
@@ -573,7 +573,7 @@ def test_options_for_frames_with_a_list(refused, tmp_path):
         (["--retention", "1.2"], ["retention", "found 1.2"]),
         (["--retention", "nan"], ["retention", "nan"]),
         (["--retention", "98"], ["retention", "98"]),
-        (["--frame-time", "0"], ["frame time", "0"]),
+        (["--frame-time", "0"], ["--frame-time", "0"]),
         (["--split", "-1"], ["split", "-1"]),
         (["--split", "0.2", "--event", "0.1"], ["event", "0.2"]),
         (["--gain", "0"], ["gain", "0"]),

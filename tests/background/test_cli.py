@@ -30,7 +30,7 @@ from physml.config import dump_yaml
 def _detector(monkeypatch):
     register(monkeypatch)
     quick_figure(monkeypatch)
-    load = classmethod(lambda cls, path=None: cls(RuleDetector(), "cd" * 32))
+    load = classmethod(lambda cls, path=None: cls(RuleDetector()))
     monkeypatch.setattr(BackgroundPredictor, "load", load)
 
 
@@ -75,7 +75,7 @@ def test_everything_at_once(seen, camera, tmp_path, capsys):
     assert header["RETENTIO"] == 0.9
     assert header["TIMEDEL"] == 0.004
     assert (header["SPLITTHR"], header["EVTTHR"]) == (0.06, 0.12)
-    assert header["MODELSHA"] == "cd" * 32
+    assert header["MODELSHA"] == "ab" * 32
     shown = capsys.readouterr().out
     assert f"{len(seen.photons)} events" in shown
     assert "90.0% retention" in shown

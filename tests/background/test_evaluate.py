@@ -7,7 +7,7 @@ import pytest
 from fakes.background_methods import RETENTION, Compass, toy
 
 from physml.background import evaluate
-from physml.background.core.events import find_events, nearest_particle
+from physml.background.core.events import find_events, find_in_exposures, nearest_particle
 from physml.background.evaluation import methods as judges
 from physml.background.evaluation import metrics, sets, stress
 from physml.background.evaluation.methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
@@ -15,7 +15,6 @@ from physml.background.evaluation.rivals import BoostedTrees, SelfAntiCoincidenc
 from physml.background.evaluation.scored_set import (
     Judged,
     add_ablations,
-    find,
     judge,
     with_strangers,
 )
@@ -219,7 +218,7 @@ def test_frames_of_several_thresholds_are_refused(judged):
     table = judged.frames.exposures.copy()
     table["threshold"][1] = 0.1
     with pytest.raises(ValueError, match="one split threshold"):
-        find(replace(judged.frames, exposures=table))
+        find_in_exposures(replace(judged.frames, exposures=table))
 
 
 def test_rivals_of_the_other_geometry_keep_their_names(trained):

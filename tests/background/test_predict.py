@@ -25,8 +25,9 @@ from fakes.background_detector import (
 import physml
 from physml.background.core.frames import PIXEL
 from physml.background.data import readers
+from physml.background.inference.blocks import Rates
 from physml.background.inference.retention import Correction
-from physml.background.predict import BackgroundPredictor, Rates
+from physml.background.predict import BackgroundPredictor
 from physml.background.results.event_rows import EXTRAPOLATED, REJECTED
 from physml.background.results.summary import summarise
 from physml.exceptions import InputError
@@ -44,7 +45,7 @@ def seen():
 
 @pytest.fixture(scope="module")
 def predictor():
-    return BackgroundPredictor(RuleDetector(), "ab" * 32)
+    return BackgroundPredictor(RuleDetector())
 
 
 @pytest.fixture(scope="module")
@@ -289,14 +290,14 @@ def weights(tmp_path_factory):
 
     from physml.background.inference.cuts import CutTables
     from physml.background.inference.network import EventNet
-    from physml.background.learning_settings import NetworkSettings
+    from physml.background.settings import NetworkSettings
     from physml.io.weights import save_weights
 
     settings = NetworkSettings(width=8, heads=2, blocks=1, pair_width=2, patch_channels=2)
     torch.manual_seed(0)
     rule = RuleDetector()
     card = {
-        **rule.card,
+        **{k: v for k, v in rule.card.items() if k != "sha256"},
         "pipeline": "background",
         "network": settings.model_dump(mode="json"),
         "thresholds": CutTables(np.array([5.0, 15.0]), (rule.thresholds,) * 2).as_dict(),
@@ -341,7 +342,7 @@ def test_the_stand_off_is_measured_or_told(weights, seen):
     assert about["measured"]
     assert about["events"] == len(found.events)
     for wrong in (0.0, -3.0, np.nan):
-        with pytest.raises(InputError, match="standoff: expected a positive number of mm"):
+        with pytest.raises(InputError, match="standoff=: expected a positive number of mm"):
             made.predict(seen.images, 0.9, detector=CAMERA, standoff=wrong)
 
 

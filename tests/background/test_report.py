@@ -15,11 +15,11 @@ from fakes.background_methods import RETENTION, Compass, toy
 
 from physml import models
 from physml.background import evaluate, report
-from physml.background.core.events import find_events
+from physml.background.core.events import find_events, find_in_exposures
 from physml.background.core.frames import PIXEL, Frames, concatenate
 from physml.background.evaluation import metrics, plots, sets
 from physml.background.evaluation.metrics import BANDS, WIDE
-from physml.background.evaluation.scored_set import Judged, add_ablations, find, judge
+from physml.background.evaluation.scored_set import Judged, add_ablations, judge
 from physml.background.evaluation.set_metrics import housing_metrics, set_metrics
 from physml.background.results.event_rows import REJECTED
 from physml.background.settings import BackgroundSettings
@@ -32,7 +32,7 @@ class Oracle:
     retentions = (0.8, 0.999)
 
     def __init__(self, frames):
-        found = find(frames)
+        found = find_in_exposures(frames)
         events = metrics.valid_events(found, frames)
         first = int(frames.exposures["first_frame"][0])
         peak = found.events[events.row]

@@ -63,6 +63,7 @@ class RuleDetector:
     card: dict = field(
         default_factory=lambda: {
             "version": "rule",
+            "sha256": "ab" * 32,
             "provenance": {
                 "settings": {
                     "simulate": {"detector": "wfi", "conditions": {"frame_time": [0.4, 4.0]}}

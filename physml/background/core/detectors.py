@@ -88,6 +88,6 @@ def load_detector(name: str | PathLike[str]) -> DetectorSettings:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
         raise InputError.expected(
-            "detector", f"one of {', '.join(detector_names())}, or a YAML file", repr(str(name))
+            "detector=", f"one of {', '.join(detector_names())}, or a YAML file", repr(str(name))
         )
     return load_settings(DetectorSettings, path)

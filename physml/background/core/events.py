@@ -198,6 +198,32 @@ def find_events(
     return Found(events, clusters, patches, pixel_cluster, event_of[pixel_cluster])
 
 
+def find_in_exposures(
+    frames: Frames, bad: NDArray[np.bool_] | None = None, keep_border: bool = False
+) -> Found:
+    """Find events with the thresholds of the frames' exposures, which have to agree.
+
+    Parameters
+    ----------
+    frames : Frames
+    bad, keep_border
+        See `find_events`.
+
+    Raises
+    ------
+    ValueError
+        The exposures have several split thresholds.
+    """
+    split = SPLIT
+    if frames.exposures is not None:
+        levels = np.unique(frames.exposures["threshold"])
+        if len(levels) > 1:
+            raise ValueError(f"expected exposures of one split threshold, found {levels} keV")
+        split = float(levels[0])
+    event = max(EVENT_THRESHOLD, split)
+    return find_events(frames, split=split, event=event, bad=bad, keep_border=keep_border)
+
+
 def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> NDArray[Any]:
     """Take the pixels of dense frames that matter to `find_events`.
 

@@ -255,7 +255,7 @@ def _energies(
             )
         width, first = _channel(path, header, channel)
         energy = (pi.astype(np.float64) - first + 0.5) * width
-        hint = "Check the width of a PI channel (--channel, in keV)."
+        hint = "Check the width of a PI channel (channel=, in keV)."
     finite = np.isfinite(energy)
     if not finite.all():
         raise InputError.expected(path, "finite energies", f"{int((~finite).sum())} others")
@@ -272,7 +272,7 @@ def _energies(
 def _channel(path: Path, header: Header, channel: float | None) -> tuple[float, int]:
     if channel is not None:
         if not (np.isfinite(channel) and 0 < channel < 1):
-            raise InputError(f"channel: expected a width in keV, from 0 to 1, found {channel}")
+            raise InputError(f"channel=: expected a width in keV, from 0 to 1, found {channel}")
         return float(channel), 0
     key = tuple(str(header.get(name, "")).strip().upper() for name in ("TELESCOP", "INSTRUME"))
     if key in CHANNELS:
@@ -281,7 +281,7 @@ def _channel(path: Path, header: Header, channel: float | None) -> tuple[float, 
         path,
         "ENERGY, or PI of an instrument whose channels are known",
         f"PI of TELESCOP {key[0]!r}, INSTRUME {key[1]!r}",
-        "Give the width of a channel in keV: --channel 0.01.",
+        "Give the width of a channel in keV (channel=).",
     )
 
 

@@ -53,8 +53,8 @@ NEVER_KEV, FEW = 300.0, 5
 SAMPLE = 4096
 """Pixels from which the unit is judged."""
 
-HINT_GAIN = "Give the gain in keV per ADU (--gain, and --offset in ADU)."
-HINT_EV = "Energies have to be in keV: divide by 1000, or --gain 0.001."
+HINT_GAIN = "Give the gain in keV per ADU (gain=, and offset= in ADU)."
+HINT_EV = "Energies have to be in keV: divide by 1000, or gain='0.001'."
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Inspector:
                 source.label,
                 f"frames of {_size(self.shape)} pixels, as of this detector",
                 _size(source.shape),
-                "Name the detector: --detector wfi, wfi_fast, axis, acis, or a settings file.",
+                "Name the detector (detector=): wfi, wfi_fast, axis, acis, or a settings file.",
             )
         if self.calibration.gain is None:
             if unit.lower() in ("adu", "dn", "count", "counts", "ct", "chan", "channel"):
@@ -166,7 +166,7 @@ class Inspector:
                 label,
                 "finite energies",
                 f"{values[frame, y, x]} in frame {raw.index[frame]} at (y, x) = ({y}, {x})",
-                "Set dead pixels to 0 and name them with --bad.",
+                "Set dead pixels to 0 and name them with bad=.",
             )
         images = self._calibrated(values)
         sigma = self._check_zero(images[0], int(raw.index[0]))
@@ -203,14 +203,14 @@ class Inspector:
                 label,
                 "frames in keV, whose noise is some 0.01 keV",
                 f"a noise of {spread:.3g} {where}: raw ADU, or eV",
-                f"{HINT_GAIN} For eV: --gain 0.001.",
+                f"{HINT_GAIN} For eV: gain='0.001'.",
             )
         if abs(middle) > max(self.split, 5 * spread):
             raise InputError.expected(
                 label,
                 "frames whose offset is subtracted",
                 f"a median of {middle:.3g} keV {where}",
-                "Subtract the offset map, or give --offset.",
+                "Subtract the offset map, or give offset=.",
             )
         return max(spread, self.enc * PAIR_KEV)
 
@@ -228,7 +228,7 @@ class Inspector:
                 label,
                 f"pixels within {_size(self.shape)}, those of this detector",
                 f"(y, x) = ({y[k]}, {x[k]}) in frame {values['frame'][k]}",
-                "Name the detector: --detector wfi, wfi_fast, axis, acis, or a settings file. "
+                "Name the detector (detector=): wfi, wfi_fast, axis, acis, or a settings file. "
                 "Pixels count from 0.",
             )
         finite = np.isfinite(values["energy"])

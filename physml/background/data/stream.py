@@ -38,8 +38,8 @@ MAX_FILLED = 1 << 22
 
 
 @dataclass
-class Conditions:
-    """What is known of the detector, for the files and for what the network was trained on.
+class Camera:
+    """Properties of the camera of one observation.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class FrameStream:
     ----------
     source : Source
         Where they come from.
-    conditions : Conditions
+    camera : Camera
         The detector.
     timeline : Timeline
         Times of frames; complete once all blocks were read.
@@ -89,7 +89,7 @@ class FrameStream:
     """
 
     source: Source
-    conditions: Conditions
+    camera: Camera
     timeline: Timeline
     inspector: Inspector
     name: str
@@ -97,7 +97,7 @@ class FrameStream:
 
     @property
     def remarks(self) -> list[str]:
-        """What was done to the data and the user should know."""
+        """Changes of the data, and other things, that the user should know."""
         return self.inspector.remarks
 
     @property
@@ -125,7 +125,7 @@ class FrameStream:
         InputError
             Anything is not as it has to be.
         """
-        c = self.conditions
+        c = self.camera
         last = None
         for raw in self.source.read():
             raw = self._with_empty_frames(raw, last)
@@ -219,11 +219,11 @@ def load_frames(
     label = source.label
     shape = (int(settings.ny), int(settings.nx))
     known = _known(source)
-    for name, value in (("frame time", frame_time), ("split", split), ("event", event)):
+    for name, value in (("frame_time", frame_time), ("split", split), ("event", event)):
         if value is not None and not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name}: expected a positive number, found {value}")
+            raise InputError(f"{name}=: expected a positive number, found {value}")
     cut = split or known.get("threshold") or float(settings.split_keV)
-    conditions = Conditions(
+    camera = Camera(
         name=settings.name,
         shape=shape,
         pixel_um=known.get("pixel_um", float(settings.pixel_um)),
@@ -234,33 +234,33 @@ def load_frames(
         event=event or max(float(settings.event_keV), cut),
         upper=float(settings.upper_keV),
     )
-    if conditions.event < conditions.split:
+    if camera.event < camera.split:
         raise InputError(
-            f"event: expected a threshold of at least {conditions.split:g} keV, the split "
-            f"threshold, found {conditions.event:g}"
+            f"event=: expected a threshold of at least {camera.split:g} keV, the split "
+            f"threshold, found {camera.event:g}"
         )
     files = {"frames": source.path} if source.path else {}
     calibration = Calibration(
         _map("gain", gain, shape, files), _map("offset", offset, shape, files)
     )
     if gain is None and offset is not None and source.dtype.kind in "ui":
-        raise InputError("--offset: expected together with --gain, found without")
+        raise InputError("offset=: expected together with gain=, found without")
     mask = np.zeros(shape, bool)
     if bad is not None:
         mask = np.asarray(_map("bad", bad, shape, files)) != 0
         if mask.shape != shape:
-            raise InputError("bad: expected an image of bad pixels, found a number")
-    inspector = Inspector(source, shape, conditions.split, conditions.enc, calibration, mask)
+            raise InputError("bad=: expected an image of bad pixels, found a number")
+    inspector = Inspector(source, shape, camera.split, camera.enc, calibration, mask)
     start = _origin(source, origin)
     if source.exposures is not None:
         timeline = Timeline.from_exposures(source.exposures, label, start)
     else:
-        timeline = Timeline(conditions.frame_time, origin=start)
-    stream = FrameStream(source, conditions, timeline, inspector, _title(source), files=files)
+        timeline = Timeline(camera.frame_time, origin=start)
+    stream = FrameStream(source, camera, timeline, inspector, _title(source), files=files)
     if frame_time is None and detector is None and "frame_time" not in known:
         inspector.remark(
-            f"no frame time given: that of the detector {conditions.name!r}, "
-            f"{1e3 * conditions.frame_time:g} ms, is used"
+            f"no frame time given: that of the detector {camera.name!r}, "
+            f"{1e3 * camera.frame_time:g} ms, is used"
         )
     return stream
 
@@ -278,7 +278,7 @@ def _detector(given: Any) -> DetectorSettings:
         return load_detector("wfi")
     if not isinstance(given, str | PathLike):
         raise InputError.expected(
-            "detector", "a name, a settings file or DetectorSettings", type(given).__name__
+            "detector=", "a name, a settings file or DetectorSettings", type(given).__name__
         )
     return load_detector(given)
 
@@ -304,7 +304,7 @@ def _known(source: Source) -> dict[str, float]:
 def _origin(source: Source, origin: float | None) -> float:
     if origin is not None:
         if not np.isfinite(origin):
-            raise InputError(f"origin: expected a time in seconds, found {origin}")
+            raise InputError(f"origin=: expected a time in seconds, found {origin}")
         return float(origin)
     start = None if source.header is None else source.header.get("TSTART")
     return float(start) if isinstance(start, int | float) else 0.0
@@ -328,21 +328,21 @@ def _map(role: str, given: Any, shape: tuple[int, int], files: dict[str, Path]) 
         return _number(role, float(values))
     if values.shape != shape:
         raise InputError.expected(
-            files.get(role, role),
+            files.get(role, f"{role}="),
             f"a number, or an image of {shape[1]} x {shape[0]} pixels",
             " x ".join(map(str, values.shape[::-1])),
         )
     if not np.isfinite(values.astype(float)).all():
-        raise InputError.expected(files.get(role, role), "finite values", "NaN or infinity")
+        raise InputError.expected(files.get(role, f"{role}="), "finite values", "NaN or infinity")
     if role == "gain" and (values <= 0).any():
-        raise InputError.expected(files.get(role, role), "positive gains", "others")
+        raise InputError.expected(files.get(role, f"{role}="), "positive gains", "others")
     return values
 
 
 def _number(role: str, value: float) -> float:
     if not np.isfinite(value) or (role == "gain" and value <= 0):
         raise InputError(
-            f"{role}: expected a {'positive' if role == 'gain' else 'finite'} number, "
+            f"{role}=: expected a {'positive' if role == 'gain' else 'finite'} number, "
             f"found {value:g}"
         )
     return value

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.events import PATCH
 from ..core.frames import PIXEL, Frames
-from ..inference.inputs import FEATURES
+from ..inference.inputs import ENERGY, LENGTH, PEAK_SHARE, PIXELS, WIDTH
 
 if TYPE_CHECKING:
     from ..core.events import Found
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 50  # events in order of energy that exchange their pixels
 _HALF = PATCH // 2
-_ENERGY = FEATURES.index("log_energy")
-_SHAPE = [FEATURES.index(n) for n in ("log_peak_share", "log_pixels", "log_length", "log_width")]
+_SHAPE = [PEAK_SHARE, PIXELS, LENGTH, WIDTH]
 
 
 def isolated(found: Found, events: Events) -> NDArray[np.bool_]:
@@ -187,11 +186,11 @@ def exchanged_pixels(m: Members, rng: np.random.Generator) -> Members:
     rng : numpy.random.Generator
     """
     rows = np.flatnonzero(m.event >= 0)
-    rows = rows[np.argsort(m.feature[rows, _ENERGY], kind="stable")]
+    rows = rows[np.argsort(m.feature[rows, ENERGY], kind="stable")]
     block = np.arange(len(rows)) // NEIGHBOURS
     mixed = rows[np.lexsort((rng.random(len(rows)), block))]
     feature, patch = m.feature.copy(), m.patch.copy()
     feature[rows[:, None], _SHAPE] = m.feature[mixed[:, None], _SHAPE]
-    scale = 10.0 ** (m.feature[rows, _ENERGY] - m.feature[mixed, _ENERGY])
+    scale = 10.0 ** (m.feature[rows, ENERGY] - m.feature[mixed, ENERGY])
     patch[rows] = m.patch[mixed] * scale[:, None, None].astype(np.float32)
     return replace(m, feature=feature, patch=patch)

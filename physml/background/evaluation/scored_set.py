@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from physml.random import stream
 
+from ..core.events import find_in_exposures
 from ..inference.housing import ENOUGH, Housing
 from ..inference.inputs import particle_rate
 from . import methods as judges
@@ -72,20 +73,6 @@ class Judged:
         return float(self.frames.exposures["area_cm2"][0])
 
 
-def find(frames: Frames, bad: NDArray[np.bool_] | None = None, keep_border: bool = False) -> Found:
-    """Find events with the thresholds of the frames' exposures, which have to agree."""
-    from ..core.events import EVENT_THRESHOLD, SPLIT, find_events
-
-    split = SPLIT
-    if frames.exposures is not None:
-        levels = np.unique(frames.exposures["threshold"])
-        if len(levels) > 1:
-            raise ValueError(f"expected exposures of one split threshold, found {levels} keV")
-        split = float(levels[0])
-    event = max(EVENT_THRESHOLD, split)
-    return find_events(frames, split=split, event=event, bad=bad, keep_border=keep_border)
-
-
 def judge(
     frames: Frames,
     detector: BackgroundDetector,
@@ -112,7 +99,7 @@ def judge(
         Events that the stand-off is measured on, at most.
     """
     began = time.process_time()
-    found = find(frames, bad)
+    found = find_in_exposures(frames, bad)
     between = time.process_time()
     rate = particle_rate(found, frames)
     detector, housing = detector.settled([(frames, found, rate)], enough=housing_events)
@@ -179,7 +166,7 @@ def with_strangers(
     alone = isolated(judged.found, judged.events)
     events = judged.events[alone]
     moved, of = strangers_context(judged.frames, judged.found, events, rng)
-    found = find(moved)
+    found = find_in_exposures(moved)
     rows = event_rows(moved, found, events[of], judged.found)
     there = rows >= 0
     events = events[of][there]

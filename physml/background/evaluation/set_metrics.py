@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..inference.detector import BackgroundDetector
     from .rivals import Rival
 
-from .scored_set import Judged, find
+from ..core.events import find_in_exposures
+from .scored_set import Judged
 
 log = logging.getLogger(__name__)
 
@@ -239,10 +240,10 @@ def with_border(
     """
     from .rivals import BoostedTrees, SelfAntiCoincidence
 
-    found = find(frames, keep_border=True)
+    found = find_in_exposures(frames, keep_border=True)
     events = metrics.valid_events(found, frames)
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
-    teacher = find(learn, keep_border=True)
+    teacher = find_in_exposures(learn, keep_border=True)
     rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
     for one in judges.train(rivals, learn, teacher, retention):
         scores[one.rival.name] = one.rival.score(frames, found)[events.row]
@@ -271,7 +272,7 @@ def source_method(
     from physml.io.weights import load_weights
 
     from ..learning.source_method import SourceNet, headline_figures
-    from ..learning_settings import SourceMethodSettings
+    from ..settings import SourceMethodSettings
 
     state, card = load_weights(weights)
     if "source_method" not in card:
@@ -288,8 +289,8 @@ def _windows(judged: Judged, rng: np.random.Generator) -> Any:
     """Windows of a set: all of its frames with a candidate, and as many of the others as fit."""
     from dataclasses import replace
 
+    from ..learning.prepared import exposures_of
     from ..learning.source_method import Windows
-    from ..preprocess import exposures_of
 
     frames = judged.frames
     busy = np.zeros(len(frames), bool)
@@ -298,5 +299,9 @@ def _windows(judged: Judged, rng: np.random.Generator) -> Any:
     chosen = busy | (rng.random(len(frames)) < share)
     weight = np.where(busy, frames.weight, frames.weight / share).astype(np.float32)
     some = replace(frames, weight=weight).select(chosen)
-    parts = [Windows.cut(one, find(one), rng).arrays for _, one in exposures_of(some) if len(one)]
+    parts = [
+        Windows.cut(one, find_in_exposures(one), rng).arrays
+        for _, one in exposures_of(some)
+        if len(one)
+    ]
     return Windows({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from ..learning.event_sets import BLIND
-from ..learning_settings import NetworkSettings
+from physml.models import read_weights
+
+from ..settings import NetworkSettings
 from .cuts import CutTables, Thresholds, nearest
 from .event_level import EventLevel
-from .inputs import STANDOFF, Members, members, particle_rate, ragged
-from .network import EventNet
+from .inputs import BLIND, STANDOFF, Members, members, particle_rate, ragged
+from .network import EventNet, device_of
 
 if TYPE_CHECKING:
     from ..core.events import Found
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .housing import Housing
     from .injection import Injected
 
-SHIPPED = "weights/background.safetensors"
 # A batch of sets of k members holds n k^2 pairs: few enough to stay in the processor's cache.
 PAIRS = 20_000
 
@@ -105,33 +104,22 @@ class BackgroundDetector:
     # ------------------------------------------------------------------------- loading
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> BackgroundDetector:
+    def load(cls, path: str | PathLike[str] | None = None) -> BackgroundDetector:
         """Load weights, the shipped ones by default.
+
+        Parameters
+        ----------
+        path : path, optional
 
         Raises
         ------
         InputError
             The file is no safetensors file, or not one of this pipeline.
         """
-        from physml.exceptions import InputError
-        from physml.io.weights import load_weights
-
-        source = Path(str(files("physml") / SHIPPED)) if path is None else Path(path)
-        state, card = load_weights(source)
-        if card.get("pipeline") != "background" or "network" not in card:
-            raise InputError.expected(
-                source, "weights of the background pipeline", f"pipeline {card.get('pipeline')!r}"
-            )
-        network = EventNet(NetworkSettings(**card["network"]))
-        part = EventNet.part
-        own = {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            raise InputError.expected(
-                source, "the tensors of the background network", str(error).splitlines()[-1].strip()
-            ) from error
-        return cls(network, card)
+        weights = read_weights("background", path)
+        network = EventNet(NetworkSettings(**weights.card["network"]))
+        weights.fill(network, EventNet.part)
+        return cls(network, weights.card)
 
     # ------------------------------------------------------------------------- housing
 
@@ -331,11 +319,12 @@ class BackgroundDetector:
     def _run(
         self, patch: NDArray, feature: NDArray, place: NDArray, present: NDArray
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        device = device_of(self.network)
         with torch.inference_mode():
             event, frame = self.network(
-                *(torch.from_numpy(a) for a in (patch, feature, place, present))
+                *(torch.from_numpy(a).to(device) for a in (patch, feature, place, present))
             )
-        return event.numpy(), frame.numpy()
+        return event.cpu().numpy(), frame.cpu().numpy()
 
     def judge_injected(self, injected: Injected, batch: int = 512) -> NDArray[np.float64]:
         """Calibrated logits of injected X-rays, shape (n,)."""

@@ -26,7 +26,7 @@ from physml.io.atomic import atomic_path
 
 from .detector import BackgroundDetector
 from .inputs import FEATURES, PLACE, SIDE
-from .network import CLASSES, EventNet
+from .network import CLASSES, EventNet, device_of
 
 INPUTS = ("patch", "feature", "place", "present")
 OUTPUTS = ("event", "frame")
@@ -63,7 +63,7 @@ def exported(detector: BackgroundDetector) -> Calibrated:
     """Give what is exported of a detector, as a module."""
     c = detector.card.get("calibration", {})
     network = Calibrated(deepcopy(detector.network), c.get("slope", 1.0), c.get("offset", 0.0))
-    return network.eval().requires_grad_(False)
+    return network.cpu().eval().requires_grad_(False)
 
 
 def description(detector: BackgroundDetector) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def parity(
         logits = []
         for d in (detector, other):
             with torch.inference_mode():
-                made = d.network(*one)
+                made = [v.cpu() for v in d.network(*(v.to(device_of(d.network)) for v in one))]
             logits.append((d.calibrated(made[0].numpy()), made[1].double().softmax(1).numpy()))
         p, q = (1 / (1 + np.exp(-made[0][present])) for made in logits)
         event.append(np.abs(p - q))

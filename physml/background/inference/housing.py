@@ -24,7 +24,7 @@ from physml.random import stream
 from .adapted_cuts import Xrays
 from .cuts import nearest
 from .injection import Library, put
-from .inputs import FEATURES, STANDOFF, Members, members, some_sets
+from .inputs import LOG_STANDOFF, RATE, STANDOFF, Members, members, some_sets
 
 if TYPE_CHECKING:
     from ..core.events import Found
@@ -39,7 +39,6 @@ DRAWS = 6  # the same, under the one that is taken
 ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
 STEPS = 60  # of expectation maximisation
 LEAST = 30  # events in an energy bin
-RATE, LOG_STANDOFF = FEATURES.index("log_rate"), FEATURES.index("log_standoff")
 
 
 @dataclass(frozen=True)

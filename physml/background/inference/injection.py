@@ -12,10 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .inputs import FEATURES, PLACE, SIDE, TOUCH, Members, outline, ragged
-
-ENERGY, RATE, FLAGGED, STANDOFF = (
-    FEATURES.index(n) for n in ("log_energy", "log_rate", "flagged", "log_standoff")
+from .inputs import (
+    ENERGY,
+    FEATURES,
+    FLAGGED,
+    LOG_STANDOFF,
+    PLACE,
+    RATE,
+    SIDE,
+    TOUCH,
+    Members,
+    outline,
+    ragged,
 )
 
 
@@ -53,7 +61,7 @@ def make_library(
     Parameters
     ----------
     arrays : dict of ndarray
-        As in `preprocess.processed_spec`.
+        As in `learning.prepared.prepared_spec`.
     number : int
         Size of the library, about; bins with fewer X-rays give what they have.
     edges : ndarray, shape (j + 1,)
@@ -141,7 +149,7 @@ def put(
     distance = np.hypot(place[..., 0] - xy[:, :1], place[..., 1] - xy[:, 1:])
     free = ~((distance < (outline(feature) + TOUCH) * pixel) & present).any(1)
     feature[n, slot] = library.feature[which]
-    feature[n, slot, RATE], feature[n, slot, STANDOFF] = rate, standoff
+    feature[n, slot, RATE], feature[n, slot, LOG_STANDOFF] = rate, standoff
     patch[n, slot] = library.patch[which]
     place[n, slot, :2], place[n, slot, 2:] = xy, library.axis[which]
     present[n, slot] = True

@@ -11,15 +11,15 @@ orientation, and pairs of members are told by distances and relative angles.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
+from ..core.events import NEAR_BAD, SATURATED, Found
+from ..core.frames import Frames
 
+#: Describing numbers of a member, and their columns.
 FEATURES = (
     "event",
     "particle",
@@ -34,6 +34,8 @@ FEATURES = (
     "blind",
     "log_standoff",
 )
+(EVENT, PARTICLE, ENERGY, PEAK_SHARE, PIXELS, LENGTH, WIDTH, BORDER) = range(8)
+(FLAGGED, RATE, BLIND, LOG_STANDOFF) = range(8, 12)
 PLACE = ("x", "y", "cos2", "sin2")
 SIDE = 5
 LESSER = np.float32(0.37)  # weight of the emptier half in the choice between rows and columns
@@ -41,7 +43,7 @@ CURVE_BITS = 13  # pixels of the largest detector
 TOUCH = 1.5  # pixels: nearer to a cluster's outline, an event would have been part of it
 APART = 1e6  # pixels between frames in the trees of neighbours: no frame is as large
 REFERENCE_PIXEL = 130.0  # um; distances are told in units of it
-FLAGS = 2 | 8  # next to a bad pixel, saturated: bits of an event's flag
+FLAGS = NEAR_BAD | SATURATED  # bits of an event's flag that are a feature
 FRAMES_OF_PRIOR = 4.0
 LEAST_RATE = 1e-3  # particles a frame
 STANDOFF = 10.0  # mm; stand-offs are told in units of it, and taken to be it where unknown
@@ -354,7 +356,7 @@ def _around(order, number, frame, x, y, particle, crowded, most):
 
 def outline(feature: NDArray) -> NDArray:
     """Half of the length of members' long axes, pixels, from their features (..., 12)."""
-    return 0.5 * (2 * np.exp(feature[..., FEATURES.index("log_length")]) - 1)
+    return 0.5 * (2 * np.exp(feature[..., LENGTH]) - 1)
 
 
 # ---------------------------------------------------------------------------------------- padding

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from physml.nn.set_transformer import SetTransformer, masked_mean_and_max
 
-from ..learning_settings import NetworkSettings
-from .inputs import FEATURES, SIDE
+from ..settings import NetworkSettings
+from .inputs import ENERGY, EVENT, FEATURES, LENGTH, LOG_STANDOFF, PARTICLE, RATE, SIDE
 
 CLASSES = ("xray", "particle", "both")
 # Rings in log10(1 + distance in pixels), about which pairs are told how near they are.
 RINGS = (0.3, 0.7, 1.1, 1.5, 1.9, 2.3, 2.7)
 RING_WIDTH = 0.25
 #: Members' own features that also describe a pair: those of what is read, and of the reader.
-READ = tuple(
-    FEATURES.index(n)
-    for n in ("event", "particle", "log_energy", "log_length", "log_rate", "log_standoff")
-)
-READER = tuple(FEATURES.index(n) for n in ("event", "log_energy"))
-EVENT = FEATURES.index("event")
+READ = (EVENT, PARTICLE, ENERGY, LENGTH, RATE, LOG_STANDOFF)
+READER = (EVENT, ENERGY)
 PAIR_INPUTS = len(RINGS) + 6 + len(READ) + len(READER)
 PATCH_SCALE = 5.0  # keV
 HIGHEST = 4.0  # in units of it: what is brighter is no X-ray in any case
 FAINT = 0.05  # keV, where the patch's logarithm bends
+
+
+def device_of(network: Any) -> torch.device:
+    """Device on which a network's parameters are; the CPU where it has none."""
+    parameters = getattr(network, "parameters", tuple)
+    return next((p.device for p in parameters()), torch.device("cpu"))
 
 
 class PatchNet(nn.Module):

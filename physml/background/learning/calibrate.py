@@ -12,17 +12,16 @@ from physml.random import stream
 
 from ..inference.cuts import CutTables, Scores, Thresholds, fit_thresholds
 from ..inference.event_level import EventLevel, fit_event_level
-from ..inference.inputs import FEATURES, STANDOFF, Members
+from ..inference.inputs import LOG_STANDOFF, RATE, STANDOFF, Members
 
 if TYPE_CHECKING:
     from ..inference.detector import BackgroundDetector
-    from ..learning_settings import CalibrateSettings
-    from ..settings import BackgroundSettings
+    from ..settings import BackgroundSettings, CalibrateSettings
     from .event_sets import EventSets
 
 log = logging.getLogger(__name__)
 
-RATE, LOG_STANDOFF = FEATURES.index("log_rate"), FEATURES.index("log_standoff")
+
 RATE_BINS = 4  # of the particle rate, at most
 NEAR = 0.2  # of log10(stand-off): exposures from which cuts for a stand-off are made
 FEWEST = 10  # exposures; where fewer are near, all are taken
@@ -260,9 +259,9 @@ def _scores(
 
 def calibrate_events(valid: EventSets) -> EventLevel:
     """Event-level model from all events up to 15 keV, valid or not."""
-    from ..preprocess import NO_EVENT
     from .energy_matching import energy_matching
     from .event_sets import BAND, ENERGY_BINS
+    from .prepared import NO_EVENT
 
     a = valid.arrays
     some = (a["grade"] != NO_EVENT) & a["query"] & (a["energy"] <= BAND[1])

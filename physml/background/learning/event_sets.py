@@ -10,8 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..inference.inputs import FEATURES, TOUCH, outline, ragged
-from ..learning_settings import AugmentSettings, LossSettings
+from ..inference.inputs import (
+    BLIND,
+    ENERGY,
+    EVENT,
+    LOG_STANDOFF,
+    PARTICLE,
+    RATE,
+    TOUCH,
+    outline,
+    ragged,
+)
+from ..settings import AugmentSettings, LossSettings
 from .energy_matching import energy_matching
 
 ROUNDS = 6
@@ -19,10 +29,7 @@ RAREST = 0.15  # least number of times that a set comes in an epoch
 ENERGY_BINS = 60  # logarithmic, for the matching of spectra
 BAND = (0.2, 15.01)  # keV; up to below
 NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
-EVENT, PARTICLE, ENERGY, RATE, BLIND, STANDOFF = (
-    FEATURES.index(n)
-    for n in ("event", "particle", "log_energy", "log_rate", "blind", "log_standoff")
-)
+
 # Sets of very different sizes are not padded to the largest of the batch, but in so many parts.
 PARTS = 5
 
@@ -70,7 +77,7 @@ class EventSets:
     Attributes
     ----------
     arrays : dict of ndarray
-        As in `preprocess.processed_spec`, a row for each member.
+        As in `prepared.prepared_spec`, a row for each member.
     loss : LossSettings
     augment : AugmentSettings
     fingerprint : str
@@ -142,10 +149,10 @@ class EventSets:
         from physml.io.shards import read_shard
         from physml.provenance import sha256
 
-        from ..preprocess import processed_spec
+        from .prepared import prepared_spec
 
-        shard = read_shard(path, processed_spec(), max_bytes=16 << 30)
-        arrays = {name: shard[name] for name in processed_spec()}
+        shard = read_shard(path, prepared_spec(), max_bytes=16 << 30)
+        arrays = {name: shard[name] for name in prepared_spec()}
         how = f"{sha256(path)} {loss.model_dump_json()} {augment.model_dump_json()}"
         return cls(arrays, loss, augment, how, resample)
 
@@ -226,7 +233,7 @@ class EventSets:
         factor = np.exp(self.augment.gain * rng.standard_normal(len(feature)))
         patch *= factor[:, None, None, None].astype(np.float32)
         feature[..., ENERGY] += np.log10(factor)[:, None].astype(np.float32)
-        for column, scatter in ((RATE, self.augment.rate), (STANDOFF, self.augment.standoff)):
+        for column, scatter in ((RATE, self.augment.rate), (LOG_STANDOFF, self.augment.standoff)):
             feature[..., column] += scatter * rng.standard_normal((len(feature), 1), np.float32)
 
 

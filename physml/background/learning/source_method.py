@@ -9,25 +9,36 @@ side of the detector, and says which frames to doubt but not which events.
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.evaluation.bootstrap import bootstrap_ratio
+from physml.random import stream
+from physml.stages.train import Training, loop_settings
+from physml.training.initialise import initialise
+from physml.training.loop import fit
+
+from ..core.events import Found
 from ..core.frame_class import XRAY
-from ..learning_settings import SourceMethodSettings
+from ..core.frames import Frames
+from ..inference.network import device_of
+from ..settings import SourceMethodSettings
+from .prepared import WINDOWS, cluster_truth
 from .windows import WINDOW, cut_windows, windows_spec
 
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
+log = logging.getLogger(__name__)
 
-KEPT = 0.98  # of the windows with X-rays only: "at 2 % loss"
-FAINT = 0.1  # keV, where the logarithm of the pixels bends
+#: Share of the windows with X-rays only that is kept: "at 2 % loss".
+KEPT = 0.98
+#: Energy where the logarithm of the pixels bends, keV.
+FAINT = 0.1
 
 
 @dataclass
@@ -57,8 +68,6 @@ class Windows:
     @classmethod
     def cut(cls, frames: Frames, found: Found, rng: np.random.Generator) -> Windows:
         """Cut a window from each frame with truth, where frames went through no file."""
-        from ..preprocess import cluster_truth
-
         arrays = cut_windows(frames, found, cluster_truth(found, frames), 1.0, rng)
         return cls(arrays, hashlib.sha256(arrays["image"].tobytes()).hexdigest())
 
@@ -140,11 +149,11 @@ class SourceLoss:
 def classify_windows(network: nn.Module, image: NDArray, batch: int = 256) -> NDArray[np.float64]:
     """Probabilities of the three classes, shape (n, 3)."""
     network.eval()
-    made = []
+    made, device = [], device_of(network)
     with torch.inference_mode():
         for first in range(0, len(image), batch):
             part = torch.from_numpy(image[first : first + batch].astype(np.float32))
-            made.append(network(part).double().softmax(1).numpy())
+            made.append(network(part.to(device)).cpu().double().softmax(1).numpy())
     return np.concatenate(made) if made else np.zeros((0, 3))
 
 
@@ -179,8 +188,6 @@ def headline_figures(
     -----
     All windows count by the weight of their frame: natural rates.
     """
-    from physml.evaluation.bootstrap import bootstrap_ratio
-
     a = windows.arrays
     p = classify_windows(network, a["image"])
     weight = a["weight"].astype(np.float64)
@@ -217,3 +224,55 @@ def _quantile(values: NDArray, weight: NDArray, share: float) -> float:
     order = np.argsort(values)
     level = np.cumsum(weight[order]) / weight.sum()
     return float(values[order][min(int(np.searchsorted(level, share)), len(values) - 1)])
+
+
+def train_source_method(
+    settings: SourceMethodSettings, data: Path, call: Training, seed: int, threads: int
+) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
+    """Train the network and measure its two figures on validation windows.
+
+    Parameters
+    ----------
+    settings : SourceMethodSettings
+    data : Path
+        Folder that `preprocess.run` wrote.
+    call : Training
+        Call of the training stage that this is a part of.
+    seed : int
+    threads : int
+        CPU threads.
+
+    Returns
+    -------
+    weights : dict of Tensor
+    figures : list of dict
+        As from `headline_figures`, None instead of NaN; empty where they could not be measured.
+
+    None where the network is left out: no epochs, or no windows.
+    """
+    train, valid = (Windows.read(data / f"{WINDOWS}{split}.h5") for split in ("train", "valid"))
+    if settings.epochs == 0 or min(len(train), len(valid)) == 0:
+        log.info("source method: left out")
+        return None
+    network = initialise(lambda: SourceNet(settings), seed, replica=1)
+    result = fit(
+        network,
+        SourceLoss(train),
+        train,
+        valid,
+        loop_settings(settings),
+        state=call.state / "source_method",
+        seed=seed,
+        threads=threads,
+        time_limit_s=call.left(),
+    )
+    try:
+        figures = headline_figures(network, valid, stream(seed, "bootstrap", 0))
+    except RuntimeError as error:  # of the device: figures that inform must not cost the weights
+        log.warning("source method: its figures could not be measured: %s", error)
+        figures = []
+    for row in figures:
+        # NaN where there was no such window: JSON has none.
+        row |= {k: None for k, v in row.items() if isinstance(v, float) and np.isnan(v)}
+        log.info("source method: %s", row)
+    return result.weights, figures

@@ -30,7 +30,7 @@ class Sky:
     """
 
     def __init__(self, stream: FrameStream) -> None:
-        ny, nx = stream.conditions.shape
+        ny, nx = stream.camera.shape
         self.matrix: NDArray[np.float64] | None = None
         self.cards: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._limits = ((0.5, nx + 0.5), (0.5, ny + 0.5))
@@ -119,8 +119,8 @@ def _standard() -> dict[str, ColumnCards]:
 def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
     """Cards of the columns of events found in frames."""
     cards = _standard()
-    ny, nx = stream.conditions.shape
-    side = stream.conditions.pixel_um / 1000
+    ny, nx = stream.camera.shape
+    side = stream.camera.pixel_um / 1000
     for raw, det, n in (("RAWX", "DETX", nx), ("RAWY", "DETY", ny)):
         cards[raw].low, cards[raw].high = 1, n
         cards[det].low, cards[det].high = 0.5, n + 0.5

@@ -3,100 +3,139 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.events import BORDER, NEAR_BAD, NEGATIVE, SATURATED
+from ..core.frames import Frames
+
+if TYPE_CHECKING:
+    from ..inference.detector import BackgroundDetector, Classified
+    from ..inference.retention import Correction
+
+#: Width of a channel of PHA and PI, keV.
 CHANNEL_KEV = 0.01
-"""Width of a channel of PHA and PI, keV."""
 
+#: Channels 0 to 1599: 0 to 16 keV.
 N_CHANNELS = 1600
-"""Channels 0 to 1599: 0 to 16 keV."""
 
-ROW = np.dtype(
-    [
-        ("TIME", "f8"),
-        ("FRAME", "i8"),
-        ("RAWX", "i2"),
-        ("RAWY", "i2"),
-        ("DETX", "f4"),
-        ("DETY", "f4"),
-        ("X", "f4"),
-        ("Y", "f4"),
-        ("PHA", "i4"),
-        ("PI", "i4"),
-        ("ENERGY", "f4"),
-        ("PATTERN", "i2"),
-        ("GRADE", "i2"),
-        ("FLAG", "i4"),
-        ("P_BKG", "f4"),
-        ("P_FRAME", "f4"),
-        ("D_MIP", "f4"),
-        ("WEIGHT", "f4"),
-    ]
+#: Columns of the event list: name, type, unit, description. W_FRAME is there for simulations whose
+#: frames stand for several.
+COLUMNS = (
+    ("TIME", "f8", "s", "middle of the frame"),
+    ("FRAME", "i8", "", "number of the frame, from 0"),
+    ("RAWX", "i2", "pixel", "brightest pixel, from 1"),
+    ("RAWY", "i2", "pixel", "brightest pixel, from 1"),
+    ("DETX", "f4", "pixel", "centroid of the charge, pixels from 1"),
+    ("DETY", "f4", "pixel", "centroid of the charge, pixels from 1"),
+    ("X", "f4", "pixel", "sky position, or DETX without attitude"),
+    ("Y", "f4", "pixel", "sky position, or DETY without attitude"),
+    ("PHA", "i4", "chan", "pulse height"),
+    ("PI", "i4", "chan", "energy channel"),
+    ("ENERGY", "f4", "keV", "summed energy"),
+    ("PATTERN", "i2", "", "EPIC-pn pattern, 0 to 12"),
+    ("GRADE", "i2", "", "ASCA grade, 0 to 7"),
+    ("FLAG", "i4", "", "bits, see the header; 0 is good"),
+    ("P_BKG", "f4", "", "probability that a particle left it"),
+    ("P_FRAME", "f4", "", "probability of a particle in its frame"),
+    ("D_MIP", "f4", "pixel", "distance to the nearest particle track"),
+    ("WEIGHT", "f4", "", "0 rejected, else W_FRAME (or 1) / retention"),
+    ("W_FRAME", "f4", "", "frames that this one stands for"),
 )
-"""One event. 72 bytes, a multiple of 4 as the checksums of FITS want it."""
+#: One event of a simulation, and any other: 72 bytes, a multiple of 4 as FITS' checksums want it.
+WEIGHTED_ROW = np.dtype([(name, kind) for name, kind, _, _ in COLUMNS])
+ROW = np.dtype(WEIGHTED_ROW.descr[:-1])
+UNITS = {name: unit for name, _, unit, _ in COLUMNS if unit}
+DESCRIPTIONS = {name: text for name, _, _, text in COLUMNS}
 
-WEIGHTED_ROW = np.dtype([*ROW.descr, ("W_FRAME", "f4")])
-"""One event of a simulation whose frames stand for several."""
-
-UNITS = {
-    "TIME": "s",
-    "RAWX": "pixel",
-    "RAWY": "pixel",
-    "DETX": "pixel",
-    "DETY": "pixel",
-    "X": "pixel",
-    "Y": "pixel",
-    "PHA": "chan",
-    "PI": "chan",
-    "ENERGY": "keV",
-    "D_MIP": "pixel",
-}
-
-DESCRIPTIONS = {
-    "TIME": "middle of the frame",
-    "FRAME": "number of the frame, from 0",
-    "RAWX": "brightest pixel, from 1",
-    "RAWY": "brightest pixel, from 1",
-    "DETX": "centroid of the charge, pixels from 1",
-    "DETY": "centroid of the charge, pixels from 1",
-    "X": "sky position, or DETX without attitude",
-    "Y": "sky position, or DETY without attitude",
-    "PHA": "pulse height",
-    "PI": "energy channel",
-    "ENERGY": "summed energy",
-    "PATTERN": "EPIC-pn pattern, 0 to 12",
-    "GRADE": "ASCA grade, 0 to 7",
-    "FLAG": "bits, see the header; 0 is good",
-    "P_BKG": "probability that a particle left it",
-    "P_FRAME": "probability of a particle in its frame",
-    "D_MIP": "distance to the nearest particle track",
-    "WEIGHT": "0 rejected, else W_FRAME (or 1) / retention",
-    "W_FRAME": "frames that this one stands for",
-}
-
+#: In columns of whole numbers: the list does not tell.
 MISSING = -1
-"""In columns of whole numbers: the list does not tell."""
 
+#: Bits of FLAG beyond those of `physml.background.core.events`: cut by the model; outside of the
+#: energies that the cut was made for.
 REJECTED, EXTRAPOLATED = 16, 32
-"""Bits of FLAG beyond those of `physml.background.core.events`: cut by the model; outside of the
-energies that the cut was made for."""
 
+#: Meaning of the bits of FLAG.
 FLAGS = {
-    1: "touches the border of the detector",
-    2: "next to a bad pixel",
-    4: "next to a pixel far below zero",
-    8: "a pixel is saturated",
+    BORDER: "touches the border of the detector",
+    NEAR_BAD: "next to a bad pixel",
+    NEGATIVE: "next to a pixel far below zero",
+    SATURATED: "a pixel is saturated",
     REJECTED: "rejected by the model at the promised retention",
     EXTRAPOLATED: "energy outside of the range of the promise",
 }
 
+#: Rows beyond this size go to a temporary file.
 SPILL_BYTES = 64 << 20
-"""Rows beyond this size go to a temporary file."""
+
+
+def block_rows(
+    frames: Frames,
+    classified: Classified,
+    detector: BackgroundDetector,
+    correction: Correction,
+    *,
+    time: Callable[[Any], Any],
+    sky: Callable[[Any, Any], tuple[Any, Any]],
+    weighted: bool,
+) -> NDArray[Any]:
+    """Rows of the event list for the valid events of a block.
+
+    Parameters
+    ----------
+    frames : Frames
+    classified : Classified
+        Their events.
+    detector : BackgroundDetector
+        With the cuts.
+    correction : Correction
+        Retention that is promised, and that which was measured.
+    time : callable
+        From frame numbers to the middles of the frames, s.
+    sky : callable
+        From detector positions to X and Y.
+    weighted : bool
+        Whether frames stand for several.
+
+    Returns
+    -------
+    structured ndarray
+        `ROW`, or `WEIGHTED_ROW`.
+    """
+    events = classified.found.events
+    order = np.flatnonzero(events["valid"])
+    order = order[np.lexsort((events["x"][order], events["y"][order], events["frame"][order]))]
+    e = events[order]
+    at = frames.position(e["frame"])
+    p, rate = classified.p_bkg[order], classified.rate[order]
+    rows = np.zeros(len(e), WEIGHTED_ROW if weighted else ROW)
+    rows["TIME"] = time(e["frame"])
+    rows["FRAME"] = e["frame"]
+    rows["RAWX"], rows["RAWY"] = e["x"] + 1, e["y"] + 1
+    rows["DETX"], rows["DETY"] = e["xc"] + 1, e["yc"] + 1
+    rows["X"], rows["Y"] = sky(rows["DETX"], rows["DETY"])
+    rows["ENERGY"] = e["energy"]
+    rows["PI"] = np.clip(e["energy"] / CHANNEL_KEV, 0, N_CHANNELS - 1)
+    rows["PHA"] = rows["PI"]
+    rows["PATTERN"], rows["GRADE"] = e["pattern"], e["grade"]
+    rows["P_BKG"] = p
+    rows["P_FRAME"] = classified.p_frame[at][:, 1:].sum(axis=1)
+    rows["D_MIP"] = classified.d_mip[order]
+    rejected = p > detector.threshold(e["energy"], correction.promised, rate=rate)
+    rows["FLAG"] = (
+        e["flag"]
+        | np.where(rejected, REJECTED, 0)
+        | np.where(correction.covers(e["energy"]), 0, EXTRAPOLATED)
+    )
+    kept = correction.at(e["energy"], rate)
+    rows["WEIGHT"] = np.where(rejected, 0.0, frames.weight[at] / kept)
+    if weighted:
+        rows["W_FRAME"] = frames.weight[at]
+    return rows
 
 
 class RowStore:
@@ -119,7 +158,7 @@ class RowStore:
         self._rows = 0
 
     def __len__(self) -> int:
-        """Return the number of rows."""
+        """Number of rows."""
         return self._rows
 
     def append(self, rows: NDArray[Any]) -> None:
@@ -130,7 +169,7 @@ class RowStore:
         self._rows += len(plain)
 
     def chunks(self, size: int = 1 << 17) -> Iterator[NDArray[Any]]:
-        """All rows in order, some at a time."""
+        """Rows in order, some at a time."""
         width = self.dtype.itemsize
         for start in range(0, self._rows, size):
             self._file.seek(start * width)
@@ -138,7 +177,7 @@ class RowStore:
             yield np.frombuffer(raw, self.dtype)
 
     def read(self) -> NDArray[Any]:
-        """All rows at once."""
+        """Rows, all at once."""
         parts = list(self.chunks())
         return np.concatenate(parts) if parts else np.empty(0, self.dtype)
 

@@ -70,8 +70,8 @@ class Grid:
 
 def grid(result: BackgroundResult) -> Grid:
     """Image of the whole detector, or of the part of the sky where a list has events."""
-    if result.conditions is not None:
-        return Grid(("RAWX", "RAWY"), (0.5, 0.5), 1, result.conditions.shape)
+    if result.camera is not None:
+        return Grid(("RAWX", "RAWY"), (0.5, 0.5), 1, result.camera.shape)
     for columns in (("X", "Y"), ("DETX", "DETY"), ("RAWX", "RAWY")):
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for rows in result.store.chunks():
@@ -121,7 +121,7 @@ def sky_cards(result: BackgroundResult) -> dict[str, Any]:
         # Image pixel = LTM x column + LTV, as DS9 knows it.
         cards[f"LTM{axis}_{axis}"] = 1 / g.step
         cards[f"LTV{axis}"] = 0.5 - low / g.step
-    if result.conditions is not None:
+    if result.camera is not None:
         if result.header is not None and result.columns["X"].extra:
             from astropy.wcs import WCS
 

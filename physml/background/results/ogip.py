@@ -121,7 +121,7 @@ def keywords(
                 reference = Time(start, format="isot", scale="utc").tt
         except ValueError as error:
             raise InputError.expected(
-                "--start", "a date such as 2031-03-01T12:00:00 (UTC)", repr(start)
+                "start=", "a date such as 2031-03-01T12:00:00 (UTC)", repr(start)
             ) from error
         whole, part = int(np.floor(reference.mjd)), float(reference.mjd % 1)
     elif "MJDREFI" in known:

@@ -14,7 +14,7 @@ from .event_rows import EXTRAPOLATED
 
 if TYPE_CHECKING:
     from ..core.detectors import DetectorSettings
-    from ..data.stream import Conditions
+    from ..data.stream import Camera
     from .result import BackgroundResult
 
 log = logging.getLogger(__name__)
@@ -49,9 +49,9 @@ def outside_training(result: BackgroundResult) -> list[str]:
             names = [str(result.header.get(k, "")).strip() for k in ("TELESCOP", "INSTRUME")]
             camera = " ".join(filter(None, names)) or camera
         found.append(f"{camera}: the probabilities by energy and grade come from {made}")
-    elif trained is not None and result.conditions is not None:
+    elif trained is not None and result.camera is not None:
         prior = simulate.get("conditions", {}) if isinstance(simulate, Mapping) else {}
-        found += _camera(result.conditions, trained, prior)
+        found += _camera(result.camera, trained, prior)
     if result.with_frames:
         found += _rates(result)
     return found
@@ -75,7 +75,7 @@ def _detector(simulate: Mapping[str, Any]) -> DetectorSettings | None:
         return None
 
 
-def _camera(c: Conditions, trained: DetectorSettings, prior: Mapping[str, Any]) -> list[str]:
+def _camera(c: Camera, trained: DetectorSettings, prior: Mapping[str, Any]) -> list[str]:
     """Compare the camera with the range that was simulated."""
     found = []
     if c.shape != (trained.ny, trained.nx):

@@ -120,7 +120,7 @@ def plot_image(
 
 def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
     """One frame with its tracks and events: the one with most to see."""
-    c, example = result.conditions, result.example
+    c, example = result.camera, result.example
     assert c is not None
     ny, nx = c.shape
     ax.set(xlim=(0.5, nx + 0.5), ylim=(0.5, ny + 0.5), xlabel="RAWX", ylabel="RAWY", aspect="equal")
@@ -178,7 +178,7 @@ def apart(events: NDArray[Any], distance: float) -> list[Any]:
 
 def plot_spectra(result: BackgroundResult, ax: Axes) -> Axes:
     """Spectra of kept and rejected events, and the background expected among the kept."""
-    low, high = 0.1, 15.0 if result.conditions is None else max(15.0, result.conditions.upper)
+    low, high = 0.1, 15.0 if result.camera is None else max(15.0, result.camera.upper)
     # Fewer bins for fewer events: some fifteen in each.
     bins = int(np.clip(len(result.store) / 15, 12, ENERGY_BINS))
     edges = np.geomspace(low, high, bins + 1)
@@ -309,7 +309,7 @@ def _title(result: BackgroundResult) -> str:
     target = ""
     if result.header is not None:
         target = str(result.header.get("OBJECT", "")).strip()
-    return f"{target + '  |  ' if target else ''}{result.name}  |  {result.summary}"
+    return f"{target + '  |  ' if target else ''}{result.name}  |  {result.summary()}"
 
 
 def _notes(result: BackgroundResult) -> list[str]:

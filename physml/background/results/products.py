@@ -48,7 +48,7 @@ def write_products(result: BackgroundResult, folder: Path, provenance: Mapping[s
 
     shared = keywords(
         result.header,
-        "" if result.conditions is None else result.conditions.name,
+        "" if result.camera is None else result.camera.name,
         result.intervals,
         result.live_time,
         result.start,
@@ -73,7 +73,7 @@ def model_cards(result: BackgroundResult) -> list[tuple[str, Any, str]]:
         ("PRIORODD", 1.0, "odds of X-rays at which P_BKG holds"),
         ("INDOMAIN", not result.untrained, "data like those of the training"),
     ]
-    c, camera = result.correction, result.conditions
+    c, camera = result.correction, result.camera
     if camera is not None:
         cards += [
             ("SPLITTHR", camera.split, "[keV] split threshold"),

@@ -1,84 +1,32 @@
-"""What cleaning one observation gives, and how it is written."""
+"""Result of cleaning one observation."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.stages.predict import Result
+
 from .event_rows import DESCRIPTIONS, FLAGS, REJECTED, UNITS, RowStore
+from .tally import Example, Tally
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.table import Table
 
-    from ..data.stream import Conditions
+    from ..data.stream import Camera
     from ..inference.housing import Housing
     from ..inference.retention import Correction
     from .ogip import ColumnCards
 
 
-@dataclass
-class Tally:
-    """What is counted while frames go by; events are counted afterwards, from their rows.
-
-    Attributes
-    ----------
-    frames : int
-        Frames in the good time.
-    read : int
-        Frames that were looked at: fewer where some were not kept.
-    invalid : float
-        Events whose shape is no photon's, or above the upper energy, weighted.
-    particles : ndarray of float64, shape (k,)
-        Frames with 0, 1, ... particle tracks, weighted; the last entry is k - 1 or more.
-    time, rate : list of float
-        Middle of each block, s, and its tracks per frame.
-    """
-
-    frames: int = 0
-    read: int = 0
-    invalid: float = 0.0
-    particles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(64))
-    time: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-
-    @property
-    def mean_rate(self) -> float:
-        """Particle tracks in a frame."""
-        total = self.particles.sum()
-        return float(np.arange(len(self.particles)) @ self.particles / total) if total else 0.0
-
-
-@dataclass
-class Example:
-    """One frame to look at.
-
-    Attributes
-    ----------
-    frame : int
-        Its number.
-    pixels : structured ndarray
-        `PIXEL`.
-    events : structured ndarray
-        Rows of its events.
-    score : float
-        How much there is to see.
-    """
-
-    frame: int
-    pixels: NDArray[Any]
-    events: NDArray[Any]
-    score: float = 0.0
-
-
-@dataclass
-class BackgroundResult:
+@dataclass(repr=False)
+class BackgroundResult(Result):
     """Events of one observation with their probabilities.
 
     Attributes
@@ -91,10 +39,11 @@ class BackgroundResult:
         Good time, s.
     live_time, frame_time : float
         s; the frame time is nan where it is not known.
-    conditions : Conditions or None
-        The detector; None for an event list.
+    title : str
+        Name of the observation.
+    camera : Camera or None
+        None for an event list.
     tally : Tally
-        Counts of frames and tracks.
     correction : Correction
         Retention against energy and rate.
     card : dict
@@ -113,16 +62,18 @@ class BackgroundResult:
         How it was measured; None where it was given.
     """
 
+    writer: ClassVar[str] = "physml.background.results.products:write_products"
+
     store: RowStore
     retention: float
     intervals: NDArray[np.float64]
     live_time: float
     frame_time: float
     tally: Tally
-    name: str
+    title: str
     card: dict[str, Any]
     correction: Correction
-    conditions: Conditions | None = None
+    camera: Camera | None = None
     header: Header | None = None
     untrained: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -143,7 +94,7 @@ class BackgroundResult:
 
     @cached_property
     def events(self) -> Table:
-        """All events as a table with units; ``kept`` of it are those with WEIGHT above 0."""
+        """Table of all events with units; those with WEIGHT above 0 are `kept`."""
         from astropy.table import Table
 
         table = Table(self.store.read(), copy=False)
@@ -171,8 +122,21 @@ class BackgroundResult:
         return self.events[(self.events["FLAG"] & REJECTED) == 0]
 
     @property
-    def summary(self) -> str:
-        """What came out, in words."""
+    def name(self) -> str:
+        """Name of the observation."""
+        return self.title
+
+    @property
+    def warnings(self) -> list[str]:
+        """Remarks on the data, and what of them lies outside of the training."""
+        return [*(f"not trained on: {text}" for text in self.untrained), *self.remarks]
+
+    @property
+    def conditions(self) -> Camera | None:
+        """Alias of `camera`."""
+        return self.camera
+
+    def _words(self) -> str:
         c = self.counts
         if not c["events"]:
             return "no events"
@@ -183,51 +147,10 @@ class BackgroundResult:
             f"{words}: {c['kept']} kept, {c['rejected']} rejected at {self.retention:.1%} retention"
         )
 
-    def __repr__(self) -> str:
-        return f"<BackgroundResult {self.name}: {self.summary}>"
-
-    def write(
-        self,
-        folder: str | PathLike[str],
-        overwrite: bool = False,
-        settings: dict[str, Any] | None = None,
-    ) -> Path:
-        """Write all products into a folder, as a whole or not at all.
-
-        Parameters
-        ----------
-        folder : path
-            Output folder; its name is free, or `overwrite` is set.
-        overwrite : bool
-            Replace a folder that was written like this before.
-        settings : dict, optional
-            How the cleaning was asked for; kept in the provenance.
-
-        Returns
-        -------
-        Path
-            The folder.
-        """
-        from physml.io.atomic import atomic_directory
-
-        with atomic_directory(folder, overwrite=overwrite) as temporary:
-            self.write_into(temporary, settings)
-        return Path(folder)
-
-    def write_into(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
-        """Write all products into a folder that exists; `write` does it safely."""
-        from physml import provenance
-
-        from .products import write_products
-
-        record = provenance.record(
-            "predict",
-            {**(settings or {}), "retention": self.retention},
-            inputs=dict(self.files),
-            extra={
-                "weights": {k: self.card.get(k) for k in ("version", "sha256", "lineage")},
-                "remarks": self.remarks,
-                "untrained": self.untrained,
-            },
-        )
-        write_products(self, folder, record)
+    def _origin(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        extra = {
+            "weights": {k: self.card.get(k) for k in ("version", "sha256", "lineage")},
+            "remarks": self.remarks,
+            "untrained": self.untrained,
+        }
+        return {"retention": self.retention}, dict(self.files), extra

@@ -49,7 +49,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
             for (low, high), value, error in c.bands(tally.rate or [0.0])
         ]
     out: dict[str, Any] = {
-        "summary": result.summary,
+        "summary": result.summary(),
         "input": result.name,
         "with_frames": result.with_frames,
         "promise": promise,

@@ -185,11 +185,11 @@ def assemble(
     """
     d = detector or load_detector("wfi")
     if (d.ny, d.nx) != _SHAPE:
-        raise InputError.expected("detector", "512 x 512 pixels", f"{d.ny} x {d.nx}")
+        raise InputError.expected("detector=", "512 x 512 pixels", f"{d.ny} x {d.nx}")
     time = frame_time or d.frame_time
     if seconds is not None:
         if not 0 < seconds <= particles.exposure:
-            raise InputError.expected("seconds", f"at most {particles.exposure:g}", f"{seconds:g}")
+            raise InputError.expected("seconds=", f"at most {particles.exposure:g}", f"{seconds:g}")
         particles = particles.first(round(len(particles) * seconds / particles.exposure))
     rng = stream(seed, "test", 0)
     n_frames = max(int(particles.exposure / time), 1)

@@ -308,9 +308,9 @@ def test_a_cube_tells_its_times(seen, tmp_path):
     path = write_cube(tmp_path / "c.fits", seen.images, TIMEDEL=0.02, TSTART=1000.0)
     _, _, stream = read(path)
     np.testing.assert_allclose(stream.timeline.intervals, [[1000, 1001]])
-    assert stream.conditions.frame_time == 0.02
+    assert stream.camera.frame_time == 0.02
     _, _, stream = read(path, frame_time=0.01)
-    assert stream.conditions.frame_time == 0.01
+    assert stream.camera.frame_time == 0.01
 
 
 def test_runs_of_frames_join_over_blocks():

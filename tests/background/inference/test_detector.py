@@ -22,10 +22,12 @@ from physml.background.inference.inputs import members
 from physml.background.learning.calibrate import calibration_error, rate_edges
 from physml.background.learning.energy_matching import energy_matching, removed_at_retention
 from physml.background.learning.event_sets import EventSets
+from physml.background.learning.prepared import prepare, prepared_spec
 from physml.background.settings import BackgroundSettings
 from physml.exceptions import InputError, SettingsError
 from physml.io.shards import read_shard
 from physml.io.weights import load_weights, save_weights
+from physml.stages.preprocess import SPLITS
 
 SETTINGS = {
     "seed": 5,
@@ -88,15 +90,15 @@ def scores_of(classified, frames):
 
 
 def test_splits_share_no_exposure_and_lose_none(data):
-    spec = preprocess.processed_spec()
-    seen = [set(read_shard(data / f"{s}.h5", spec)["exposure"]) for s in preprocess.SPLITS]
+    spec = prepared_spec()
+    seen = [set(read_shard(data / f"{s}.h5", spec)["exposure"]) for s in SPLITS]
     assert set.union(*seen) == set(range(16))
     assert sum(map(len, seen)) == 16
 
 
 def test_sets_are_numbered_through(data):
-    for split in preprocess.SPLITS:
-        number = read_shard(data / f"{split}.h5", preprocess.processed_spec())["set"]
+    for split in SPLITS:
+        number = read_shard(data / f"{split}.h5", prepared_spec())["set"]
         assert number[0] == 0
         assert set(np.diff(number)) <= {0, 1}
 
@@ -105,8 +107,8 @@ def test_sets_are_numbered_through(data):
 def test_data_do_not_depend_on_processes(settings, data, tmp_path):
     raw = write_toy_shards(tmp_path, shards=4, exposures=4, seed=1, n=500)
     preprocess.run(settings=settings, raw=raw[::-1], out=tmp_path / "two", threads=2, mem_mb=3000)
-    spec = preprocess.processed_spec()
-    for split in preprocess.SPLITS:
+    spec = prepared_spec()
+    for split in SPLITS:
         one, two = (read_shard(f / f"{split}.h5", spec) for f in (data, tmp_path / "two"))
         assert all(one[name].tobytes() == two[name].tobytes() for name in spec)
 
@@ -405,7 +407,7 @@ def test_injected_xrays_fall_where_they_are_put(detector, fresh):
     from physml.background.inference.injection import make_library, put
 
     frames, found = fresh
-    arrays = preprocess.prepare(
+    arrays = prepare(
         frames.select(frames.index[:400]), find_events(frames.select(frames.index[:400])), 24
     )
     sets = EventSets(arrays)

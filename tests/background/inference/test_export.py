@@ -24,7 +24,7 @@ from physml.background.inference.export import (
     torchscript_detector,
 )
 from physml.background.inference.network import EventNet
-from physml.background.learning_settings import NetworkSettings
+from physml.background.settings import NetworkSettings
 from physml.exceptions import InputError
 from physml.training.initialise import initialise
 

@@ -13,8 +13,9 @@ from physml.background.core.frames import TRUE_PIXEL, Frames, concatenate
 from physml.background.inference.inputs import FEATURES, group, members, particle_rate, upright
 from physml.background.inference.network import EventNet
 from physml.background.learning.event_sets import BackgroundLoss, EventSets, balanced, by_size
-from physml.background.learning_settings import AugmentSettings, LossSettings, NetworkSettings
-from physml.background.preprocess import cluster_truth, exposures_of, prepare, split_of
+from physml.background.learning.prepared import cluster_truth, exposures_of, prepare
+from physml.background.settings import AugmentSettings, LossSettings, NetworkSettings
+from physml.stages.preprocess import split_of
 from physml.training.initialise import initialise
 
 SMALL = NetworkSettings(width=16, heads=2, blocks=1, pair_width=8, patch_channels=4)

@@ -9,15 +9,18 @@ from fakes.background import toy_exposure
 
 from physml.background.core.events import find_events
 from physml.background.core.frame_class import BOTH, PARTICLE, XRAY
+from physml.background.learning import source_method
+from physml.background.learning.prepared import cluster_truth
 from physml.background.learning.source_method import (
     SourceLoss,
     SourceNet,
     Windows,
     headline_figures,
+    train_source_method,
 )
 from physml.background.learning.windows import WINDOW, cut_windows
-from physml.background.learning_settings import SourceMethodSettings
-from physml.background.preprocess import cluster_truth
+from physml.background.settings import SourceMethodSettings
+from physml.stages.train import Training
 from physml.training.initialise import initialise
 from physml.training.loop import fit
 
@@ -146,3 +149,33 @@ def test_training_tells_tracks_from_photons(windows, frames, tmp_path):
     rows = headline_figures(network, valid, np.random.default_rng(0))
     assert rows[0]["value"] > 0.9
     assert rows[2]["value"] < 0.3
+
+
+class Elsewhere(torch.nn.Module):
+    """Network on a device on which nothing can be read, as on any that is not the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.on = torch.nn.Parameter(torch.zeros(1, device="meta"))
+
+    def forward(self, image):
+        assert image.device == self.on.device
+        return torch.zeros(len(image), 3)
+
+
+def test_windows_go_to_where_the_network_is(windows):
+    rows = headline_figures(Elsewhere(), windows, np.random.default_rng(0))
+    assert rows[0]["value"] == 0  # it says X-rays, always
+
+
+def test_figures_that_fail_do_not_cost_the_weights(windows, tmp_path, monkeypatch, caplog):
+    def fails(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(source_method, "headline_figures", fails)
+    monkeypatch.setattr(Windows, "read", lambda path: windows)
+    settings = SMALL.model_copy(update={"epochs": 1})
+    weights, figures = train_source_method(settings, tmp_path, Training(tmp_path), 1, 1)
+    assert weights.keys() == SourceNet(SMALL).state_dict().keys()
+    assert figures == []
+    assert "out of memory" in caplog.text

@@ -42,7 +42,7 @@ PRODUCTS = {
 
 
 def predictor():
-    return BackgroundPredictor(RuleDetector(), "ab" * 32)
+    return BackgroundPredictor(RuleDetector())
 
 
 @pytest.fixture(scope="module")
