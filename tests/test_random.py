@@ -8,16 +8,6 @@ import pytest
 from physml.random import STAGES, seed_sequence, stream
 
 
-def test_streams_do_not_depend_on_order_or_company() -> None:
-    forward = {i: stream(3, "simulate", i).normal(size=4) for i in range(20)}
-    for i in reversed(range(20)):
-        np.testing.assert_array_equal(stream(3, "simulate", i).normal(size=4), forward[i])
-    # Drawing from one stream moves no other.
-    first, second = stream(3, "simulate", 0), stream(3, "simulate", 1)
-    first.normal(size=1000)
-    np.testing.assert_array_equal(second.normal(size=4), forward[1])
-
-
 def test_global_state_is_neither_read_nor_changed() -> None:
     state = np.random.get_state()[1].copy()  # noqa: NPY002
     drawn = stream(1, "train", 2).random(3)

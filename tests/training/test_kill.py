@@ -126,16 +126,6 @@ def test_time_limit_exits_75_and_continues_to_the_same_weights(tmp_path, undistu
     assert training.out.read_bytes() == undisturbed
 
 
-def test_terminated_training_exits_75_at_once(tmp_path, undisturbed) -> None:
-    training = Training(tmp_path, pause_s=0.05)
-    process = training.start()
-    training.wait_for_state(process)
-    process.terminate()
-    assert finish(process) == 75
-    assert training.run() == 0
-    assert training.out.read_bytes() == undisturbed
-
-
 def test_full_disk_keeps_the_last_checkpoint(tmp_path, undisturbed) -> None:
     assert Training(tmp_path, limit_s=1e-3).run() == 75
     checkpoint = tmp_path / "model.state" / "checkpoint.pt"
