@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from physml import provenance as prov
-from physml.exceptions import InputError
 from physml.io import origin
 
 MAX_NAMES = 1000
@@ -30,21 +29,9 @@ def describe(path: str | PathLike[str]) -> dict[str, Any]:
     """
     source = Path(path)
     kind = origin.kind(source)
-    contents: dict[str, Any] = {}
-    match kind:
-        case "hdf5":
-            contents = _hdf5(source)
-        case "fits":
-            contents = _fits(source)
-        case "safetensors":
-            contents = _safetensors(source)
-        case "ecsv":
-            contents = _table(source)
-        case "unknown":
-            raise InputError.expected(
-                source, "HDF5, FITS, safetensors, ECSV, JSON or PNG", "another kind of file"
-            )
     record = origin.find(source)
+    readers = {"hdf5": _hdf5, "fits": _fits, "safetensors": _safetensors, "ecsv": _table}
+    contents = readers[kind](source) if kind in readers else {}
     return {
         "file": source.name,
         "format": kind,

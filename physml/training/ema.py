@@ -8,6 +8,8 @@ from ignite.handlers import EMAHandler
 from torch import Tensor, nn
 
 
+# torch.optim.swa_utils.AveragedModel gives the same weights to the last bit, but walks through the
+# network and groups its tensors at every step: 6 ms instead of 2 for 700,000 weights.
 class WeightAverage(EMAHandler):
     """Ignite's EMA with two changes: it starts fast, and updates all tensors in one call.
 

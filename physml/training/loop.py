@@ -87,6 +87,5 @@ def fit(
         stack.enter_context(distributed.private_state(idist.device()))
         asked = stack.enter_context(distributed.termination_request())
         deadline = None if time_limit_s is None else started + time_limit_s
-        run = Run(model, loss, train, valid, settings, Path(state), seed, threads)
-        run.on_epoch, run.metric, run.deadline, run.asked = on_epoch, metric, deadline, asked
-        return run()
+        told = (settings, Path(state), seed, threads, on_epoch, metric, deadline, asked)
+        return Run(model, loss, train, valid, *told)()

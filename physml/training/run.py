@@ -79,39 +79,37 @@ class FitResult:
     is_main: bool
 
 
+@dataclass
 class Run:
     """One call of `physml.training.loop.fit`, whose arguments it has."""
 
-    on_epoch: OnEpoch | None = None
-    metric: str = "loss"
-    deadline: float | None = None
+    model: nn.Module
+    loss: Loss
+    train: TrainData
+    valid: TrainData
+    settings: TrainBase
+    state: Path
+    seed: int
+    threads: int
+    on_epoch: OnEpoch | None
+    metric: str
+    deadline: float | None
     asked: threading.Event
 
-    def __init__(
-        self,
-        model: nn.Module,
-        loss: Loss,
-        train: TrainData,
-        valid: TrainData,
-        settings: TrainBase,
-        state: Path,
-        seed: int,
-        threads: int,
-    ) -> None:
-        self.loss, self.train, self.valid, self.settings = loss, train, valid, settings
-        self.state, self.seed, self.threads = state, seed, threads
+    def __post_init__(self) -> None:
         self.device = idist.device()
         self.rank, self.processes = idist.get_rank(), idist.get_world_size()
-        self.batch_size = effective_batch_size(settings.batch_size, len(train), self.processes)
-        self.steps_per_epoch = max(1, len(train) // self.batch_size)
-        self.lineage = warm_start(model, settings.init) if settings.init else []
-        self._build_network(model)
+        wanted, samples = self.settings.batch_size, len(self.train)
+        self.batch_size = effective_batch_size(wanted, samples, self.processes)
+        self.steps_per_epoch = max(1, samples // self.batch_size)
+        self.lineage = warm_start(self.model, self.settings.init) if self.settings.init else []
+        self._build_network()
         self._build_engine()
 
     # ---------------------------------------------------------------- set-up
 
-    def _build_network(self, model: nn.Module) -> None:
-        self.model = model.to(self.device)
+    def _build_network(self) -> None:
+        self.model.to(self.device)
         if self.settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = WeightAverage(self.model, self.settings.ema_decay)
