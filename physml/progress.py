@@ -1,7 +1,8 @@
-"""Progress bars, as the commands of all rooms show them."""
+"""View of work under way for a person: progress bars, and logs without chatter."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,14 @@ from contextlib import contextmanager
 @contextmanager
 def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[float], None]]:
     """Progress bar on stderr, where that is a terminal.
+
+    Parameters
+    ----------
+    what : str
+        Name of the work.
+    total : float
+        Sum of all advances.
+    wanted : bool
 
     Yields
     ------
@@ -25,3 +34,22 @@ def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[f
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+@contextmanager
+def quiet(name: str, level: int = logging.WARNING) -> Iterator[None]:
+    """Keep messages of another library below a level out of the log for a while.
+
+    Parameters
+    ----------
+    name : str
+        Of its logger.
+    level : int
+    """
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

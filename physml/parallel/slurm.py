@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physml.exceptions import SettingsError
+from physml.progress import quiet
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -75,7 +76,7 @@ def slurm_client(settings: DaskSettings, folder: Path) -> Iterator[Client]:
     with (
         tempfile.TemporaryDirectory(prefix=".workers-", dir=folder) as shared,
         dask.config.set(options),
-        without_chatter("distributed"),
+        quiet("distributed"),
         SLURMCluster(
             **_of_the_job(),
             cores=1,
@@ -169,15 +170,3 @@ def _worker_arguments(runtime_min: int) -> list[str]:
     if lifetime > LEAVE_S:
         arguments += ["--lifetime", f"{lifetime}s"]
     return [*arguments, *_configured("worker-extra-args", [])]
-
-
-@contextlib.contextmanager
-def without_chatter(name: str) -> Iterator[None]:
-    """Keep Dask's account of every connection out of the log of a stage."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

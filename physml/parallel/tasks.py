@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from physml.exceptions import PhysmlError, SettingsError
-from physml.parallel.slurm import slurm_client, without_chatter
+from physml.parallel.slurm import slurm_client
+from physml.progress import quiet
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -169,7 +170,7 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
     with (
         tempfile.TemporaryDirectory(prefix="physml-dask-") as scratch,
         dask.config.set({**options, "temporary-directory": scratch}),
-        without_chatter("distributed"),
+        quiet("distributed"),
     ):
         worker = {
             "cls": Nanny if kind == "processes" else Worker,

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.progress import quiet
 
 from .detector import BackgroundDetector
 from .inputs import FEATURES, PLACE, SIDE
@@ -158,7 +159,11 @@ def to_onnx(detector: BackgroundDetector, path: Path, *, overwrite: bool = False
     onnx = _need("onnx")
     _need("onnxscript")
     n, k = torch.export.Dim("sets"), torch.export.Dim("members")
-    with _without_warnings(), _quiet("torch.onnx"), atomic_path(Path(path), overwrite) as temporary:
+    with (
+        _without_warnings(),
+        quiet("torch.onnx", logging.ERROR),
+        atomic_path(Path(path), overwrite) as temporary,
+    ):
         torch.onnx.export(
             exported(detector),
             example(*_EXAMPLE),
@@ -205,7 +210,7 @@ def to_int8(source: Path, path: Path, *, overwrite: bool = False) -> None:
     kept = {p.key: p.value for p in original.metadata_props}
     # Shapes noted before weights are transposed would contradict those found after.
     _tidy(original)
-    with _quiet("root"), atomic_path(Path(path), overwrite) as temporary:
+    with quiet("root", logging.ERROR), atomic_path(Path(path), overwrite) as temporary:
         quantize_dynamic(
             original,
             str(temporary),
@@ -216,18 +221,6 @@ def to_int8(source: Path, path: Path, *, overwrite: bool = False) -> None:
         model = onnx.load(str(temporary))
         onnx.helper.set_model_props(model, kept)
         onnx.save(model, str(temporary))
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep advice meant for interactive use out of our logs."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 # ----------------------------------------------------------------------------------------- parity
