@@ -47,15 +47,9 @@ def elsewhere(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "shared").mkdir()
     monkeypatch.setenv("PHYSML_SHARED_DATA", str(tmp_path / "shared"))
     monkeypatch.setenv("PHYSML_CACHE", str(tmp_path / "cache"))
-    for name in (
-        "http_proxy",
-        "https_proxy",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-    ):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     return tmp_path
 
 
@@ -203,6 +197,17 @@ def test_another_content_is_refused_and_not_kept(
         datasets.fetch_data("small", base_url=url)
     assert caught.value.exit_code == 1
     assert not list((elsewhere / "cache").glob("*"))
+
+
+def test_another_content_tells_no_password_and_no_token(
+    sample: datasets.Entry, elsewhere: Path
+) -> None:
+    with serve(elsewhere / "server") as url:
+        # To this a server answers with a list of its files.
+        mirror = url.replace("//", "//me:s3cr3t@") + "/?sig=s3cr3t&file="
+        with pytest.raises(PhysmlError, match="not the file that the manifest") as caught:
+            datasets.fetch_data("small", base_url=mirror)
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_endless_download_is_stopped(sample: datasets.Entry, elsewhere: Path, monkeypatch) -> None:

@@ -132,6 +132,27 @@ def test_root_imported_by_somebody_else(snakemake: Run, root: Path, tmp_path: Pa
     assert "out/toy/model.safetensors" in out
 
 
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("imported", ["toy", "root"])
+def test_whose_target_is_the_default(
+    snakemake: Run, root: Path, toy: Path, tmp_path: Path, imported: str, own: bool
+) -> None:
+    """The importer's first rule, if it has one before the import, as in any other Snakefile."""
+    config = {"pipelines": "toy", "pipeline_dirs": str(TOY / "pipelines")}
+    snakefile, config = (toy, {}) if imported == "toy" else (root / "Snakefile", config)
+    rule = "rule all:\n    output:\n        'mine.txt',\n    shell:\n        'touch {output}'\n"
+    (tmp_path / "Snakefile").write_text(
+        f"{rule if own else ''}\nmodule ml:\n    snakefile: {str(snakefile)!r}\n"
+        f"    config: {config}\n\nuse rule * from ml{' as ml_*' if own else ''}\n"
+    )
+    jobs = planned(snakemake("-n", cwd=tmp_path).stdout)
+    if own:
+        assert jobs == {"all": 1}
+    else:
+        prefix = "" if imported == "toy" else "toy_"
+        assert set(jobs) == {prefix + stage for stage in STAGES} | {"all"}
+
+
 # ------------------------------------------------------------------------------ what runs again
 
 
