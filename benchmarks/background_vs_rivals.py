@@ -2,7 +2,7 @@
 
     python benchmarks/background_vs_rivals.py
 
-Judged are the shipped weights (``--weights`` names others) on three sets that nothing was tuned
+Evaluated are the shipped weights (``--weights`` names others) on three sets that nothing was tuned
 on: simulated exposures behind a near wall (5 mm) and a far one (15 mm), always the same, and the
 Geant4 set (far wall), where it is found in the shared data. Rates are natural; photons have the
 energies of the background that survives grading. The rivals learn from simulated exposures of
@@ -32,13 +32,12 @@ from typing import Any
 
 import numpy as np
 
-from physml.background import evaluate
 from physml.background.core.events import find_in_exposures
-from physml.background.evaluate import GEANT4
 from physml.background.evaluation import metrics
+from physml.background.evaluation.compare import GEANT4, evaluate_all
 from physml.background.evaluation.methods import MODEL, MODEL_BAND
 from physml.background.evaluation.metrics import WIDE
-from physml.background.evaluation.scored_set import Judged
+from physml.background.evaluation.scored_set import ScoredSet
 from physml.background.evaluation.stress import NOMINAL
 from physml.background.inference.inputs import particle_rate
 from physml.background.settings import EvaluateSettings
@@ -89,7 +88,7 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
 
 
 def geometry_loss(
-    judged: Mapping[str, Judged], specialists: Mapping[str, Any], replicas: int
+    scored: Mapping[str, ScoredSet], specialists: Mapping[str, Any], replicas: int
 ) -> dict[str, Any]:
     """Loss against weights that know the set's own geometry, in shares of the background.
 
@@ -100,7 +99,7 @@ def geometry_loss(
         less they remove than the weights of this geometry.
     """
     out: dict[str, Any] = {}
-    for name, one in judged.items():
+    for name, one in scored.items():
         own = "close" if name == "close" else "far"
         rate = particle_rate(one.found, one.frames)
         scores = {}
@@ -122,7 +121,7 @@ def geometry_loss(
     return out
 
 
-def told_loss(judged: Mapping[str, Judged], replicas: int) -> dict[str, Any]:
+def told_loss(scored: Mapping[str, ScoredSet], replicas: int) -> dict[str, Any]:
     """Loss against being told the true stand-off, in shares of the background.
 
     Returns
@@ -132,7 +131,7 @@ def told_loss(judged: Mapping[str, Judged], replicas: int) -> dict[str, Any]:
         that of the other geometry): how much less is removed.
     """
     out: dict[str, Any] = {}
-    for name, one in judged.items():
+    for name, one in scored.items():
         true = TOLD["close" if name == "close" else "far"]
         other = TOLD["far" if name == "close" else "close"]
         scores = {
@@ -634,10 +633,10 @@ def main(argv: list[str] | None = None) -> int:
         geant4_seconds=a.geant4_seconds,
         bootstrap=a.bootstrap,
     )
-    judged, result = evaluate.evaluate_all(detector, source, settings, SEED)
-    result["told_loss"] = told_loss(judged, a.bootstrap)
+    scored, result = evaluate_all(detector, source, settings, SEED)
+    result["told_loss"] = told_loss(scored, a.bootstrap)
     if specialists:
-        result["geometry_loss"] = geometry_loss(judged, specialists, a.bootstrap)
+        result["geometry_loss"] = geometry_loss(scored, specialists, a.bootstrap)
     result |= {
         "replicas": a.bootstrap,
         "simulator_version": pipeline.version("simulate"),
@@ -651,17 +650,17 @@ def main(argv: list[str] | None = None) -> int:
     write_text(a.markdown, text, overwrite=True)
     write_json(a.json, provenance.jsonable(result), overwrite=True)
     if a.figures:
-        draw(judged, result, a.figures)
+        draw(scored, result, a.figures)
     return 0
 
 
-def draw(judged: Mapping[str, Judged], result: Mapping[str, Any], folder: Path) -> None:
+def draw(scored: Mapping[str, ScoredSet], result: Mapping[str, Any], folder: Path) -> None:
     """Write the figures of the evaluation."""
     from physml.background.evaluation.plots import figures
     from physml.evaluation.figures import save_figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(judged, result).items():
+    for name, figure in figures(scored, result).items():
         save_figure(figure, folder / f"{name}.png", overwrite=True)
 
 

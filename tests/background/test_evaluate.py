@@ -6,17 +6,15 @@ import numpy as np
 import pytest
 from fakes.background_methods import RETENTION, Compass, toy
 
-from physml.background import evaluate
 from physml.background.core.events import find_events, find_in_exposures, nearest_particle
-from physml.background.evaluation import methods as judges
-from physml.background.evaluation import metrics, sets, stress
+from physml.background.evaluation import compare, methods, metrics, sets, stress
 from physml.background.evaluation.methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
 from physml.background.evaluation.rivals import BoostedTrees, SelfAntiCoincidence
 from physml.background.evaluation.scored_set import (
-    Judged,
+    ScoredSet,
     add_ablations,
-    judge,
-    with_strangers,
+    score_set,
+    with_exchanged_frames,
 )
 from physml.background.evaluation.set_metrics import cross_geometry, set_metrics, with_border
 from physml.background.inference.inputs import members
@@ -27,28 +25,28 @@ from physml.background.settings import SimulateSettings
 def trained():
     frames = toy(1, exposures=6)
     rivals = [SelfAntiCoincidence(), BoostedTrees("both", iterations=40)]
-    return judges.train(rivals, frames, find_events(frames), RETENTION)
+    return methods.train(rivals, frames, find_events(frames), RETENTION)
 
 
 @pytest.fixture(scope="module")
-def judged(trained) -> Judged:
-    made = judge(toy(2), Compass(), trained, retention=RETENTION)
+def scored(trained) -> ScoredSet:
+    made = score_set(toy(2), Compass(), trained, retention=RETENTION)
     add_ablations(made, seed=0)
     return made
 
 
 @pytest.fixture(scope="module")
-def numbers(judged):
-    return set_metrics(judged, retention=RETENTION, replicas=100, seed=0)
+def numbers(scored):
+    return set_metrics(scored, retention=RETENTION, replicas=100, seed=0)
 
 
 # ------------------------------------------------------------------------------- one footing
 
 
-def test_everybody_judges_the_same_events(judged):
-    assert set(judged.scores) == {MODEL, LOCAL, CONTEXT, "SAC", TREES}
-    assert {len(s) for s in judged.scores.values()} == {len(judged.events)}
-    assert judged.found.events["valid"][judged.events.row].all()
+def test_everybody_judges_the_same_events(scored):
+    assert set(scored.scores) == {MODEL, LOCAL, CONTEXT, "SAC", TREES}
+    assert {len(s) for s in scored.scores.values()} == {len(scored.events)}
+    assert scored.found.events["valid"][scored.events.row].all()
 
 
 def test_the_distance_is_worth_as_much_under_either_name(numbers):
@@ -60,9 +58,9 @@ def test_the_distance_is_worth_as_much_under_either_name(numbers):
     assert lost < 0.2
 
 
-def test_fixed_cuts_are_those_of_the_detector(judged, numbers):
-    events = judged.events
-    near = judged.classified.d_mip[events.row] < 12.0
+def test_fixed_cuts_are_those_of_the_detector(scored, numbers):
+    events = scored.events
+    near = scored.classified.d_mip[events.row] < 12.0
     photon = ~events.background
     weight = events.matched((0.3, 10.0))
     kept = numbers["methods"][MODEL]["fixed"]["0.98"]["0.3-10"]["retention"]["value"]
@@ -83,10 +81,10 @@ def test_rivals_keep_on_new_frames_what_they_promise(numbers):
 def test_learning_needs_exposures_to_set_cuts_on():
     frames = toy(3, exposures=1)
     with pytest.raises(ValueError, match="several exposures"):
-        judges.train([SelfAntiCoincidence()], frames, find_events(frames), RETENTION)
+        methods.train([SelfAntiCoincidence()], frames, find_events(frames), RETENTION)
 
 
-def test_parts_learn_only_from_each_other(judged):
+def test_parts_learn_only_from_each_other(scored):
     """What a part is scored by has no weight on that part, and scores of all are comparable."""
 
     class Spy:
@@ -103,23 +101,23 @@ def test_parts_learn_only_from_each_other(judged):
             return np.where(found.events["valid"], -scale * np.minimum(distance, 1e3), np.inf)
 
     spy = Spy()
-    score = judges.crossed(spy, judged.frames, judged.found, judged.events, folds=4)
+    score = methods.crossed(spy, scored.frames, scored.found, scored.events, folds=4)
     everything = set().union(*spy.fitted)
     left_out = [everything - f for f in spy.fitted]
     assert len(spy.fitted) == 4
     assert all(len(f) > 100 for f in left_out)
     assert sum(map(len, left_out)) == len(everything)
-    own = metrics.at_retention(judged.events, score, (0.9,), replicas=50, seed=0)
-    sac = metrics.at_retention(judged.events, judged.scores["SAC"], (0.9,), replicas=50, seed=0)
+    own = metrics.at_retention(scored.events, score, (0.9,), replicas=50, seed=0)
+    sac = metrics.at_retention(scored.events, scored.scores["SAC"], (0.9,), replicas=50, seed=0)
     assert own["0.3-10"]["0.9"]["value"] == pytest.approx(sac["0.3-10"]["0.9"]["value"], abs=0.04)
 
 
-def test_events_at_the_border_can_be_accepted(judged):
+def test_events_at_the_border_can_be_accepted(scored):
     """Tracks of the toy stay off the border: there are more photons, and no more background."""
-    with_it = with_border(judged.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0)
-    inside = judged.events.within((0.3, 10.0))
+    with_it = with_border(scored.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0)
+    inside = scored.events.within((0.3, 10.0))
     assert set(with_it["methods"]) == {MODEL, "SAC", TREES}
-    assert with_it["background"] >= (inside & judged.events.background).sum()
+    assert with_it["background"] >= (inside & scored.events.background).sum()
     by = with_it["methods"]["SAC"]["at_retention"]
     assert set(by) == {"2-7", "0.3-10"}
     assert by["0.3-10"]["0.9"]["value"] > 0.4
@@ -128,8 +126,8 @@ def test_events_at_the_border_can_be_accepted(judged):
 # ------------------------------------------------------------------------------- numbers of a set
 
 
-def test_numbers_of_a_set_are_consistent(judged, numbers):
-    events = judged.events
+def test_numbers_of_a_set_are_consistent(scored, numbers):
+    events = scored.events
     inside = events.within((0.3, 10.0))
     assert numbers["background"] == (inside & events.background).sum()
     assert numbers["live_s"] == pytest.approx(4 * 400 * 5e-3)
@@ -144,7 +142,7 @@ def test_numbers_of_a_set_are_consistent(judged, numbers):
     assert numbers["origins"]["primary"]["share"]["value"] < 0.05
 
 
-def test_background_with_its_track_in_the_frame_is_told_from_what_came_alone(numbers, judged):
+def test_background_with_its_track_in_the_frame_is_told_from_what_came_alone(numbers, scored):
     """In the toy every electron has a track; only where that is faint does it pass for none."""
     found = numbers["companions"]
     assert found["track"]["share"]["value"] > 0.9
@@ -167,22 +165,22 @@ def test_the_loss_is_where_particles_are_near(numbers):
     assert numbers["bias"]["map"]["cells"] == 64
 
 
-def test_bins_of_calibration_hold_all_events_of_the_band(judged, numbers):
-    weight = judged.events.matched((0.3, 10.0))
+def test_bins_of_calibration_hold_all_events_of_the_band(scored, numbers):
+    weight = scored.events.matched((0.3, 10.0))
     assert sum(numbers["calibration"]["count"]) == (weight > 0).sum()
 
 
-def test_context_is_worth_nothing_with_strangers(judged):
-    found = with_strangers(judged, None, retention=0.9, replicas=100, seed=0)
+def test_context_is_worth_nothing_with_strangers(scored):
+    found = with_exchanged_frames(scored, None, retention=0.9, replicas=100, seed=0)
     assert found["own"]["value"] > 0.5
     assert found["strangers"]["value"] < 0.3
     assert found["difference"]["low"] < 0.08
 
 
-def test_pixels_are_exchanged_among_equal_energies(judged):
+def test_pixels_are_exchanged_among_equal_energies(scored):
     from physml.background.evaluation.context_ablation import NEIGHBOURS, exchanged_pixels
 
-    m = members(judged.found, judged.frames, 24)
+    m = members(scored.found, scored.frames, 24)
     other = exchanged_pixels(m, np.random.default_rng(0))
     rows = np.flatnonzero(m.event >= 0)
     clusters = np.flatnonzero(m.event < 0)
@@ -200,36 +198,36 @@ def test_pixels_are_exchanged_among_equal_energies(judged):
     assert len(rows) > 5 * NEIGHBOURS
 
 
-def test_the_loss_with_the_other_geometry_is_paired(judged):
+def test_the_loss_with_the_other_geometry_is_paired(scored):
     from dataclasses import replace
 
     rng = np.random.default_rng(0)
-    one = replace(judged, scores={}, cuts={})
-    one.scores[TREES] = judged.scores["SAC"]
-    one.scores[TREES + judges.OTHER] = rng.normal(size=len(judged.events))
-    found = cross_geometry({"far": one, "bare": judged}, (0.9,), 100, 0)
+    one = replace(scored, scores={}, cuts={})
+    one.scores[TREES] = scored.scores["SAC"]
+    one.scores[TREES + methods.OTHER] = rng.normal(size=len(scored.events))
+    found = cross_geometry({"far": one, "bare": scored}, (0.9,), 100, 0)
     assert set(found) == {"far"}
     assert found["far"]["0.9"]["low"] > 0.3
 
 
-def test_frames_of_several_thresholds_are_refused(judged):
+def test_frames_of_several_thresholds_are_refused(scored):
     from dataclasses import replace
 
-    table = judged.frames.exposures.copy()
+    table = scored.frames.exposures.copy()
     table["threshold"][1] = 0.1
     with pytest.raises(ValueError, match="one split threshold"):
-        find_in_exposures(replace(judged.frames, exposures=table))
+        find_in_exposures(replace(scored.frames, exposures=table))
 
 
 def test_rivals_of_the_other_geometry_keep_their_names(trained):
-    chosen = evaluate.for_set({"close": trained, "far": trained}, "far")
+    chosen = compare.for_set({"close": trained, "far": trained}, "far")
     names = [t.rival.name for t in chosen]
-    assert names == ["SAC", TREES, TREES + judges.OTHER]
+    assert names == ["SAC", TREES, TREES + methods.OTHER]
     assert trained[1].rival.name == TREES  # a copy was renamed
 
 
 def test_the_example_takes_the_rates_of_its_set(numbers):
-    found = evaluate.sensitivity(numbers)
+    found = compare.sensitivity(numbers)
     assert found["band"] == "2-7"
     assert [row["retention"] for row in found["rows"]] == [0.98, 0.9]
     assert found["particles"] > 0

@@ -14,12 +14,12 @@ from fakes.background import toy_exposure
 from fakes.background_methods import RETENTION, Compass, toy
 
 from physml import models
-from physml.background import evaluate, report
+from physml.background import report
 from physml.background.core.events import find_events, find_in_exposures
 from physml.background.core.frames import PIXEL, Frames, concatenate
-from physml.background.evaluation import metrics, plots, sets
+from physml.background.evaluation import compare, metrics, plots, sets
 from physml.background.evaluation.metrics import BANDS, WIDE
-from physml.background.evaluation.scored_set import Judged, add_ablations, judge
+from physml.background.evaluation.scored_set import ScoredSet, add_ablations, score_set
 from physml.background.evaluation.set_metrics import housing_metrics, set_metrics
 from physml.background.results.event_rows import REJECTED
 from physml.background.settings import BackgroundSettings
@@ -185,12 +185,12 @@ def test_nothing_is_left_when_the_cleaning_fails(stage, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def evaluated():
-    """Two judged sets of the toy, by the compass of the evaluation's tests."""
-    judged, numbers = {}, {}
+    """Two scored sets of the toy, by the compass of the evaluation's tests."""
+    scored, numbers = {}, {}
     for name, seed in (("close", 5), ("far", 6)):
-        one = judge(toy(seed), Compass(), retention=RETENTION)
+        one = score_set(toy(seed), Compass(), retention=RETENTION)
         add_ablations(one, seed=0)
-        judged[name] = one
+        scored[name] = one
         numbers[name] = set_metrics(one, retention=RETENTION, replicas=60, seed=0)
     fixed = {"0.98": {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}}}
     fixed["0.98"]["removed"] = {"value": 0.4, "low": 0.3, "high": 0.5}
@@ -198,12 +198,12 @@ def evaluated():
         "retention": list(RETENTION),
         "sets": numbers,
         "stress": {
-            name: {"fixed": fixed, "housing": housing_metrics(judged["far"])}
+            name: {"fixed": fixed, "housing": housing_metrics(scored["far"])}
             for name in ("nominal", "noise x2")
         },
-        "sensitivity": evaluate.sensitivity(numbers["far"]),
+        "sensitivity": compare.sensitivity(numbers["far"]),
     }
-    return judged, result
+    return scored, result
 
 
 def test_every_figure_is_drawn_and_captioned(evaluated, tmp_path):
@@ -219,9 +219,9 @@ def test_curve_shows_what_was_measured(evaluated):
     """The curve at 10 % lost passes where `at_retention` says."""
     from physml.evaluation.figures import new_figure
 
-    judged, result = evaluated
+    scored, result = evaluated
     _, axes = new_figure()
-    plots.plot_removed(axes[0, 0], judged["far"])
+    plots.plot_removed(axes[0, 0], scored["far"])
     line = next(x for x in axes[0, 0].lines if x.get_label() == "network")
     lost, removed = (np.asarray(v, float) for v in line.get_data())
     at = removed[np.flatnonzero(lost <= 0.1 + 1e-9)].max()
@@ -254,10 +254,10 @@ def test_the_spectrum_is_a_rate(evaluated):
 
 def test_figures_do_without_some_methods(evaluated):
     """No rivals, no ablations: the network alone is drawn."""
-    judged = evaluated[0]
+    scored = evaluated[0]
     bare = {
         name: replace(one, scores={"network": one.scores["network"]})
-        for name, one in judged.items()
+        for name, one in scored.items()
     }
     figure = plots.removed_figure(bare)
     lines = [x.get_label() for x in figure.axes[0].lines if not x.get_label().startswith("_")]
@@ -266,7 +266,7 @@ def test_figures_do_without_some_methods(evaluated):
 
 def test_frames_of_several_exposures_have_one_live_time():
     frames = concatenate([toy_exposure(k, 50, rng=np.random.default_rng(k)) for k in range(2)])
-    one = Judged(frames, None, None, None, None, None)
+    one = ScoredSet(frames, None, None, None, None, None)
     assert one.live_s == pytest.approx(2 * 50 * 5e-3)
     assert one.area_cm2 == pytest.approx(44.3)
 
@@ -285,7 +285,7 @@ def benchmark(root, monkeypatch):
 
 def benchmark_result(evaluated):
     """What `evaluate_all` would give for the toy."""
-    judged, result = evaluated
+    scored, result = evaluated
     summary = {"value": 0.4, "low": 0.3, "high": 0.5}
     sets_ = {}
     for name, part in result["sets"].items():
@@ -309,7 +309,7 @@ def benchmark_result(evaluated):
             "rates": rates,
             "strangers": strangers | {"retention": 0.98},
         }
-    return judged, {
+    return scored, {
         **result,
         "retention": [0.99, 0.98, 0.9],
         "sets": sets_,
@@ -368,7 +368,7 @@ def test_nothing_measured_meets_no_goal(benchmark, evaluated):
 
 
 def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, evaluated):
-    judged, _ = benchmark_result(evaluated)
+    scored, _ = benchmark_result(evaluated)
 
     class Noise(Compass):
         def classify(self, frames, found=None, **_):
@@ -376,9 +376,9 @@ def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, eva
             made.p_bkg = np.random.default_rng(0).random(len(made.p_bkg))
             return made
 
-    told = benchmark.told_loss(judged, 60)["far"]["0.98"]
+    told = benchmark.told_loss(scored, 60)["far"]["0.98"]
     assert told["measured"]["value"] == told["other"]["value"] == pytest.approx(0)  # it is deaf
-    found = benchmark.geometry_loss(judged, {"close": Compass(), "far": Noise()}, 60)
+    found = benchmark.geometry_loss(scored, {"close": Compass(), "far": Noise()}, 60)
     assert found["close"]["0.98"]["shipped"]["value"] == pytest.approx(0)
     assert found["close"]["0.98"]["other"]["value"] > 0.1
     assert found["far"]["0.98"]["other"]["value"] < -0.1

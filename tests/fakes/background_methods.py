@@ -62,7 +62,7 @@ class Compass:
     def threshold(self, energy, retention, band=None, rate=None):
         return np.full(np.shape(energy), 0.5)
 
-    def judge(self, m):
+    def logits(self, m):
         """Logits by the number of particles in the set: context without distances."""
         particles = np.add.reduceat(m.feature[:, 1], m.start[:-1])
         return np.repeat(particles, m.sizes), np.zeros((len(m), 3))

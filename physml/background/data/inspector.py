@@ -51,7 +51,7 @@ NEVER_KEV, FEW = 300.0, 5
 """A handful of pixels, all above `NOT_KEV`, whose median lies above it, are not in keV either."""
 
 SAMPLE = 4096
-"""Pixels from which the unit is judged."""
+"""Pixels from which the unit is told."""
 
 HINT_GAIN = "Give the gain in keV per ADU (gain=, and offset= in ADU)."
 HINT_EV = "Energies have to be in keV: divide by 1000, or gain='0.001'."

@@ -37,7 +37,7 @@ def isolated(found: Found, events: Events) -> NDArray[np.bool_]:
     return alone
 
 
-def strangers_context(
+def exchange_frames(
     frames: Frames, found: Found, events: Events, rng: np.random.Generator
 ) -> tuple[Frames, NDArray[np.int64]]:
     """Put each event alone into a frame of its own, together with all of another frame.
@@ -104,7 +104,7 @@ def event_rows(moved: Frames, found: Found, events: Events, original: Found) -> 
     Parameters
     ----------
     moved : Frames
-        From `strangers_context`.
+        From `exchange_frames`.
     found : Found
         Events of the new frames.
     events : Events

@@ -152,7 +152,7 @@ def crossed(
 
 
 def network_cuts(
-    detector: BackgroundDetector, judged: Classified, events: Events, retention: float
+    detector: BackgroundDetector, scored: Classified, events: Events, retention: float
 ) -> tuple[Cut, Cut]:
     """Cuts of the network: that which keeps the share at each energy, and that of each band.
 
@@ -160,7 +160,7 @@ def network_cuts(
     -------
     each, whole : Cut
     """
-    p, rate = judged.p_bkg[events.row], judged.rate[events.row]
+    p, rate = scored.p_bkg[events.row], scored.rate[events.row]
     each = p > detector.threshold(events.energy, retention, rate=rate)
     whole = {
         name: p > detector.threshold(events.energy, retention, band, rate)
@@ -184,7 +184,7 @@ def context_only(
 
     rate = particle_rate(found, frames)
     m = members(found, frames, detector.limit, rate, detector.standoff)
-    logit, _ = detector.judge(exchanged_pixels(m, rng))
+    logit, _ = detector.logits(exchanged_pixels(m, rng))
     score = np.full(len(found.events), np.inf)
     own = m.query & (m.event >= 0)
     score[m.event[own]] = logit[own]

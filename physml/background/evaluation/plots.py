@@ -20,7 +20,7 @@ from .metrics import BANDS, WIDE, key
 
 if TYPE_CHECKING:
     from ..core.frames import Frames
-    from .scored_set import Judged
+    from .scored_set import ScoredSet
 
 GREY = "0.4"
 ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky")
@@ -41,22 +41,22 @@ SPECTRUM = np.geomspace(0.3, 10, 19)  # keV
 TITLES = {"close": "near wall, 5 mm", "far": "far wall, 15 mm", "geant4": "Geant4, far wall"}
 
 
-def plot_removed(ax: Axes, judged: Judged, band: str = WIDE) -> Axes:
+def plot_removed(ax: Axes, scored: ScoredSet, band: str = WIDE) -> Axes:
     """Background removed against photons lost, for every method.
 
     Parameters
     ----------
     ax : Axes
-    judged : Judged
+    scored : ScoredSet
     band : str
         One of `BANDS`.
     """
-    events = judged.events
+    events = scored.events
     weight = events.matched(BANDS[band])
     for method, (colour, line) in STYLES.items():
-        if method not in judged.scores:
+        if method not in scored.scores:
             continue
-        _, kept, removed = operating_curve(judged.scores[method], events.label, weight)
+        _, kept, removed = operating_curve(scored.scores[method], events.label, weight)
         ax.plot(1 - kept, removed, color=COLOURS[colour], ls=line, label=method)
     for loss in (0.01, 0.02, 0.05, 0.1):
         ax.axvline(loss, color="0.85", lw=0.8, zorder=0)
@@ -293,11 +293,11 @@ def plot_stress_removed(ax: Axes, stress: Mapping[str, Any], retention: float) -
     return ax
 
 
-def plot_spectrum(ax: Axes, judged: Judged, retention: float) -> Axes:
+def plot_spectrum(ax: Axes, scored: ScoredSet, retention: float) -> Axes:
     """Spectrum of the background: after grading, and after the fixed cut."""
-    events = judged.events
-    rejected = judged.cuts[MODEL][retention][WIDE]
-    norm = judged.live_s * judged.area_cm2 * np.diff(SPECTRUM)
+    events = scored.events
+    rejected = scored.cuts[MODEL][retention][WIDE]
+    norm = scored.live_s * scored.area_cm2 * np.diff(SPECTRUM)
     for which, label, colour, line in (
         (np.ones(len(events), bool), "after grading", "black", "-"),
         (~rejected, f"after the cut for {retention:.0%}", "blue", "-"),
@@ -382,10 +382,10 @@ def plot_frame(ax: Axes, frames: Frames, frame: int, x: float, y: float, title: 
 # ------------------------------------------------------------------------------------- figures
 
 
-def removed_figure(judged: Mapping[str, Judged]) -> Figure:
+def removed_figure(scored: Mapping[str, ScoredSet]) -> Figure:
     """One panel for each set, 0.3-10 keV."""
-    figure, axes = new_figure(1, len(judged), size=(4.4, 4.0))
-    for ax, (name, one) in zip(axes[0], judged.items(), strict=True):
+    figure, axes = new_figure(1, len(scored), size=(4.4, 4.0))
+    for ax, (name, one) in zip(axes[0], scored.items(), strict=True):
         plot_removed(ax, one)
         ax.set_title(TITLES.get(name, name))
     _legend_below(figure, axes)
@@ -430,14 +430,14 @@ def stress_figure(stress: Mapping[str, Any], retention: float) -> Figure:
     return figure
 
 
-def examples_figure(judged: Judged, retention: float, each: int = 4) -> Figure:
+def examples_figure(scored: ScoredSet, retention: float, each: int = 4) -> Figure:
     """Worst errors first: X-rays lost, background kept, then background that was removed.
 
     In each row the surest answers: of the X-rays lost those of the highest P(background), of the
     background kept those of the lowest, of the removed some of all.
     """
-    events, p = judged.events, judged.scores[MODEL]
-    rejected = judged.cuts[MODEL][retention][WIDE]
+    events, p = scored.events, scored.scores[MODEL]
+    rejected = scored.cuts[MODEL][retention][WIDE]
     inside = events.within(BANDS[WIDE])
     lost = np.flatnonzero(inside & ~events.background & rejected)
     kept = np.flatnonzero(inside & events.background & ~rejected)
@@ -457,7 +457,7 @@ def examples_figure(judged: Judged, retention: float, each: int = 4) -> Figure:
             e = chosen[k]
             plot_frame(
                 ax,
-                judged.frames,
+                scored.frames,
                 int(events.frame[e]),
                 events.x[e],
                 events.y[e],
@@ -467,21 +467,21 @@ def examples_figure(judged: Judged, retention: float, each: int = 4) -> Figure:
     return figure
 
 
-def figures(judged: Mapping[str, Judged], result: Mapping[str, Any]) -> dict[str, Figure]:
+def figures(scored: Mapping[str, ScoredSet], result: Mapping[str, Any]) -> dict[str, Figure]:
     """Figures of an evaluation by name.
 
     Parameters
     ----------
-    judged : mapping
+    scored : mapping
         Set -> what everybody said.
     result : mapping
-        From `evaluate.evaluate_all`; with ``test`` its reliability is shown as well.
+        From `compare.evaluate_all`; with ``test`` its reliability is shown as well.
     """
     sets = result["sets"]
     retentions = [float(r) for r in result["retention"]]
     middle = min(retentions, key=lambda r: abs(r - 0.98))
     best = "geant4" if "geant4" in sets else "far"
-    out = {"removed": removed_figure(judged), "bands": bands_figure(sets, middle)}
+    out = {"removed": removed_figure(scored), "bands": bands_figure(sets, middle)}
     with_test = dict(sets) | ({"test": result["test"]} if "test" in result else {})
     for name, draw, data in (
         ("promises", plot_promises, sets),
@@ -491,15 +491,15 @@ def figures(judged: Mapping[str, Judged], result: Mapping[str, Any]) -> dict[str
         draw(axes[0, 0], data)
         out[name] = figure
     figure, axes = new_figure()
-    plot_spectrum(axes[0, 0], judged[best], middle)
+    plot_spectrum(axes[0, 0], scored[best], middle)
     out["spectrum"] = figure
-    out["bias"] = bias_figure(sets[best], judged[best].frames.shape)
+    out["bias"] = bias_figure(sets[best], scored[best].frames.shape)
     if "stress" in result:
         out["stress"] = stress_figure(result["stress"], middle)
     figure, axes = new_figure()
     plot_saved(axes[0, 0], result["sensitivity"])
     out["sensitivity"] = figure
-    out["examples"] = examples_figure(judged[best], middle)
+    out["examples"] = examples_figure(scored[best], middle)
     return out
 
 

@@ -15,8 +15,7 @@ from physml.random import stream
 from ..core.events import find_in_exposures
 from ..inference.housing import ENOUGH, Housing
 from ..inference.inputs import particle_rate
-from . import methods as judges
-from . import metrics
+from . import methods, metrics
 from .methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, Cut, Trained
 from .metrics import WIDE, Events, Resampling
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Judged:
+class ScoredSet:
     """A set with what everybody says of its events.
 
     Attributes
@@ -73,7 +72,7 @@ class Judged:
         return float(self.frames.exposures["area_cm2"][0])
 
 
-def judge(
+def score_set(
     frames: Frames,
     detector: BackgroundDetector,
     trained: Sequence[Trained] = (),
@@ -81,7 +80,7 @@ def judge(
     retention: Sequence[float],
     bad: NDArray[np.bool_] | None = None,
     housing_events: int = ENOUGH,
-) -> Judged:
+) -> ScoredSet:
     """Let the network and all rivals judge the events of a set.
 
     Parameters
@@ -107,7 +106,7 @@ def judge(
     classified = detector.classify(frames, found)
     ended = time.process_time()
     events = metrics.valid_events(found, frames)
-    made = Judged(frames, found, events, classified, detector, housing)
+    made = ScoredSet(frames, found, events, classified, detector, housing)
     n = max(len(frames), 1)
     made.milliseconds = {
         "events": 1e3 * (between - began) / n,
@@ -117,7 +116,7 @@ def judge(
     made.scores[MODEL] = classified.p_bkg[events.row]
     made.cuts[MODEL], made.cuts[MODEL_BAND] = {}, {}
     for r in retention:
-        each, whole = judges.network_cuts(detector, classified, events, r)
+        each, whole = methods.network_cuts(detector, classified, events, r)
         made.cuts[MODEL][r], made.cuts[MODEL_BAND][r] = each, whole
     for one in trained:
         score = one.rival.score(frames, found)[events.row]
@@ -126,17 +125,17 @@ def judge(
     return made
 
 
-def add_ablations(judged: Judged, seed: int) -> None:
+def add_ablations(scored: ScoredSet, seed: int) -> None:
     """Judge by the event alone, and by its context alone."""
-    rows, detector = judged.events.row, judged.detector
-    alone = detector.classify(judged.frames, judged.found, context=False)
-    judged.scores[LOCAL] = alone.p_bkg[rows]
+    rows, detector = scored.events.row, scored.detector
+    alone = detector.classify(scored.frames, scored.found, context=False)
+    scored.scores[LOCAL] = alone.p_bkg[rows]
     rng = stream(seed, "evaluate", 0)
-    judged.scores[CONTEXT] = judges.context_only(detector, judged.frames, judged.found, rng)[rows]
+    scored.scores[CONTEXT] = methods.context_only(detector, scored.frames, scored.found, rng)[rows]
 
 
-def with_strangers(
-    judged: Judged,
+def with_exchanged_frames(
+    scored: ScoredSet,
     trees: Any | None,
     *,
     retention: float,
@@ -147,10 +146,10 @@ def with_strangers(
 
     Parameters
     ----------
-    judged : Judged
+    scored : ScoredSet
         With its ablations.
     trees : Rival or None
-        Trees on all features, judged alike.
+        Trees on all features, scored alike.
     retention : float
     replicas, seed : int
 
@@ -160,22 +159,22 @@ def with_strangers(
         For the network (and trees): ``own``, ``strangers``, ``local`` (removed at the retention
         in 0.3-10 keV, for the network), ``difference`` (strangers' minus local, paired).
     """
-    from .context_ablation import event_rows, isolated, strangers_context
+    from .context_ablation import event_rows, exchange_frames, isolated
 
     rng = stream(seed, "evaluate", 1)
-    alone = isolated(judged.found, judged.events)
-    events = judged.events[alone]
-    moved, of = strangers_context(judged.frames, judged.found, events, rng)
+    alone = isolated(scored.found, scored.events)
+    events = scored.events[alone]
+    moved, of = exchange_frames(scored.frames, scored.found, events, rng)
     found = find_in_exposures(moved)
-    rows = event_rows(moved, found, events[of], judged.found)
+    rows = event_rows(moved, found, events[of], scored.found)
     there = rows >= 0
     events = events[of][there]
-    scores = {"strangers": judged.detector.classify(moved, found).p_bkg[rows[there]]}
+    scores = {"strangers": scored.detector.classify(moved, found).p_bkg[rows[there]]}
     for name, method in (("own", MODEL), ("local", LOCAL)):
-        scores[name] = judged.scores[method][alone][of][there]
+        scores[name] = scored.scores[method][alone][of][there]
     if trees is not None:
         scores["trees_strangers"] = trees.score(moved, found)[rows[there]]
-        scores["trees_own"] = judged.scores[trees.name][alone][of][there]
+        scores["trees_own"] = scored.scores[trees.name][alone][of][there]
     out: dict[str, Any] = {"events": len(events), "retention": retention}
     for name, score in scores.items():
         found_at = metrics.at_retention(events, score, (retention,), replicas=replicas, seed=seed)

@@ -1,4 +1,4 @@
-"""All numbers of a set that was judged: what goes and what stays, and of which kind."""
+"""All numbers of a set that was scored: what goes and what stays, and of which kind."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import methods as judges
-from . import metrics
+from . import methods, metrics
 from .methods import KNOWN, MODEL, OTHER, TREES
 from .metrics import BANDS, WIDE, Events, Resampling
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .rivals import Rival
 
 from ..core.events import find_in_exposures
-from .scored_set import Judged
+from .scored_set import ScoredSet
 
 log = logging.getLogger(__name__)
 
@@ -30,79 +29,79 @@ WINDOWS = 20_000  # frames that the source method is shown
 
 
 def set_metrics(
-    judged: Judged, *, retention: Sequence[float], replicas: int, seed: int
+    scored: ScoredSet, *, retention: Sequence[float], replicas: int, seed: int
 ) -> dict[str, Any]:
     """All numbers about one set.
 
     Parameters
     ----------
-    judged : Judged
+    scored : ScoredSet
     retention : sequence of float
     replicas, seed : int
         Bootstrap.
     """
-    events = judged.events
+    events = scored.events
     resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
     inside = events.within(BANDS[WIDE])
     out: dict[str, Any] = {
-        "frames": len(judged.frames),
-        "live_s": judged.live_s,
-        "area_cm2": judged.area_cm2,
+        "frames": len(scored.frames),
+        "live_s": scored.live_s,
+        "area_cm2": scored.area_cm2,
         "photons": int((inside & ~events.background).sum()),
         "background": int((inside & events.background).sum()),
-        "milliseconds_per_frame": judged.milliseconds,
-        "housing": housing_metrics(judged),
+        "milliseconds_per_frame": scored.milliseconds,
+        "housing": housing_metrics(scored),
         "methods": {},
     }
-    for method, score in judged.scores.items():
+    for method, score in scored.scores.items():
         out["methods"][method] = {
             "at_retention": metrics.at_retention(
                 events, score, retention, replicas=replicas, seed=seed
             )
         }
-    for method, by_retention in judged.cuts.items():
+    for method, by_retention in scored.cuts.items():
         entry = out["methods"].setdefault(method, {})
         entry["fixed"] = {
             metrics.key(r): metrics.at_threshold(events, cut, resampling)
             for r, cut in by_retention.items()
         }
-    gone = {r: cut[WIDE] for r, cut in judged.cuts[MODEL].items()}
-    out["rates"] = metrics.rates(events, gone, judged.live_s, judged.area_cm2, resampling)
+    gone = {r: cut[WIDE] for r, cut in scored.cuts[MODEL].items()}
+    out["rates"] = metrics.rates(events, gone, scored.live_s, scored.area_cm2, resampling)
     out["calibration"] = metrics.calibration(
-        events, judged.scores[MODEL], events.matched((0.3, 10.0)), resampling
+        events, scored.scores[MODEL], events.matched((0.3, 10.0)), resampling
     )
-    out["frames_with_particle"] = found_frames(judged, replicas, seed)
+    out["frames_with_particle"] = found_frames(scored, replicas, seed)
     nearest = min(gone, key=lambda r: abs(r - KEPT_AT))
-    out["bias"] = bias(judged, gone[nearest], resampling) | {"retention": nearest}
+    out["bias"] = bias(scored, gone[nearest], resampling) | {"retention": nearest}
     out["origins"] = by_origin(events, gone[nearest], resampling)
-    out["companions"] = by_companion(judged, gone[nearest], resampling)
+    out["companions"] = by_companion(scored, gone[nearest], resampling)
     return out
 
 
-def housing_metrics(judged: Judged) -> dict[str, Any]:
+def housing_metrics(scored: ScoredSet) -> dict[str, Any]:
     """Stand-off of a set, true and measured, mm."""
-    assert judged.frames.exposures is not None
-    low, high = judged.housing.interval
+    assert scored.frames.exposures is not None
+    low, high = scored.housing.interval
     return {
-        "true": float(np.median(judged.frames.exposures["standoff"])),
-        "measured": judged.housing.standoff,
+        "true": float(np.median(scored.frames.exposures["standoff"])),
+        "measured": scored.housing.standoff,
         "interval": [low, high],
-        "taken": judged.detector.standoff,
-        "events": judged.housing.events,
+        "taken": scored.detector.standoff,
+        "events": scored.housing.events,
     }
 
 
-def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
+def found_frames(scored: ScoredSet, replicas: int, seed: int) -> dict[str, Any]:
     """How many frames with a particle are found, by grading and by the network."""
     from ..core.frame_class import classes
 
-    frames, found = judged.frames, judged.found
+    frames, found = scored.frames, scored.found
     place = frames.position(found.clusters["frame"])
     # An event that is not valid, or too bright: what grading itself calls a particle.
     invalid = np.zeros(len(found.clusters), bool)
     invalid[found.events["cluster"][~found.events["valid"]]] = True
     graded = np.bincount(place, invalid | found.clusters["particle"], minlength=len(frames)) > 0
-    p = judged.classified.p_frame
+    p = scored.classified.p_frame
     p = np.where(np.isfinite(p), p, [1.0, 0.0, 0.0])  # an empty frame holds no particle
     return metrics.frame_metrics(
         classes(frames.position(frames.pixels["frame"]), frames.pixels, len(frames)),
@@ -114,10 +113,10 @@ def found_frames(judged: Judged, replicas: int, seed: int) -> dict[str, Any]:
     )
 
 
-def bias(judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:
+def bias(scored: ScoredSet, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:
     """Which photons are lost: by energy, by place, by what else is in the frame."""
-    events, shape = judged.events, judged.frames.shape
-    distance = judged.classified.d_mip[events.row]
+    events, shape = scored.events, scored.frames.shape
+    distance = scored.classified.d_mip[events.row]
     return {
         "energy": metrics.kept_in_bins(
             events, rejected, events.energy, metrics.ENERGY_EDGES, resampling
@@ -154,7 +153,7 @@ def by_origin(
 
 
 def by_companion(
-    judged: Judged, rejected: NDArray[np.bool_], resampling: Resampling
+    scored: ScoredSet, rejected: NDArray[np.bool_], resampling: Resampling
 ) -> dict[str, dict[str, Any]]:
     """Whether the background's own primaries left a track in the frame (0.3-10 keV).
 
@@ -169,14 +168,14 @@ def by_companion(
     """
     from ..core.events import truth
 
-    events, pixels = judged.events, judged.frames.pixels
-    cluster = judged.found.pixel_cluster
+    events, pixels = scored.events, scored.frames.pixels
+    cluster = scored.found.pixel_cluster
     in_track = np.zeros(len(pixels), bool)
     on = cluster >= 0
-    in_track[on] = judged.found.clusters["particle"][cluster[on]]
+    in_track[on] = scored.found.clusters["particle"][cluster[on]]
     # Sources are rows of the table of particles: each belongs to one frame.
     tracks = np.unique(pixels["source"][in_track & (pixels["source"] >= 0)])
-    source = truth(judged.found, judged.frames)["source"][events.row]
+    source = truth(scored.found, scored.frames)["source"][events.row]
     with_track = np.isin(source, tracks)
     weight = events.weight * (events.background & events.within(BANDS[WIDE]))
     out = {}
@@ -190,11 +189,11 @@ def by_companion(
 
 
 def cross_geometry(
-    judged: Mapping[str, Judged], retention: Sequence[float], replicas: int, seed: int
+    scored: Mapping[str, ScoredSet], retention: Sequence[float], replicas: int, seed: int
 ) -> dict[str, Any]:
     """Loss of the trees when they learnt from the other geometry, in points of removed share."""
     out: dict[str, Any] = {}
-    for name, one in judged.items():
+    for name, one in scored.items():
         if TREES + OTHER not in one.scores:
             continue
         resampling = Resampling(one.events.frame, replicas, np.random.default_rng(seed))
@@ -245,11 +244,11 @@ def with_border(
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
     teacher = find_in_exposures(learn, keep_border=True)
     rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
-    for one in judges.train(rivals, learn, teacher, retention):
+    for one in methods.train(rivals, learn, teacher, retention):
         scores[one.rival.name] = one.rival.score(frames, found)[events.row]
     if own:
         trees = BoostedTrees("both", seed=seed)
-        scores[TREES + KNOWN] = judges.crossed(trees, frames, found, events)
+        scores[TREES + KNOWN] = methods.crossed(trees, frames, found, events)
     inside = events.within(BANDS[WIDE])
     return {
         "photons": int((inside & ~events.background).sum()),
@@ -266,7 +265,7 @@ def with_border(
 
 
 def source_method(
-    weights: Path, judged: Judged, rng: np.random.Generator
+    weights: Path, scored: ScoredSet, rng: np.random.Generator
 ) -> list[dict[str, Any]] | None:
     """Two headline figures of the source paper's network on a set; None if it was not trained."""
     from physml.io.weights import load_weights
@@ -282,19 +281,19 @@ def source_method(
     network.load_state_dict(
         {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
     )
-    return headline_figures(network, _windows(judged, rng), rng)
+    return headline_figures(network, _windows(scored, rng), rng)
 
 
-def _windows(judged: Judged, rng: np.random.Generator) -> Any:
+def _windows(scored: ScoredSet, rng: np.random.Generator) -> Any:
     """Windows of a set: all of its frames with a candidate, and as many of the others as fit."""
     from dataclasses import replace
 
     from ..learning.prepared import exposures_of
     from ..learning.source_method import Windows
 
-    frames = judged.frames
+    frames = scored.frames
     busy = np.zeros(len(frames), bool)
-    busy[frames.position(judged.events.frame[judged.events.background])] = True
+    busy[frames.position(scored.events.frame[scored.events.background])] = True
     share = min(1.0, WINDOWS / max(len(frames) - busy.sum(), 1))
     chosen = busy | (rng.random(len(frames)) < share)
     weight = np.where(busy, frames.weight, frames.weight / share).astype(np.float32)

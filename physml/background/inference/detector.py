@@ -1,11 +1,11 @@
-"""From frames to probabilities: events found, described, judged, calibrated."""
+"""From frames to probabilities: events found, described, classified, calibrated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from physml.models import read_weights
 
+from ..core.events import Found, find_events, nearest_particle
+from ..core.frames import Frames
 from ..settings import NetworkSettings
+from .adapted_cuts import adapt
 from .cuts import CutTables, Thresholds, nearest
 from .event_level import EventLevel
+from .housing import ENOUGH, Housing, Part, measure
+from .injection import Injected
 from .inputs import BLIND, STANDOFF, Members, members, particle_rate, ragged
 from .network import EventNet, device_of
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
-    from .housing import Housing
-    from .injection import Injected
 
 # A batch of sets of k members holds n k^2 pairs: few enough to stay in the processor's cache.
 PAIRS = 20_000
@@ -31,7 +30,7 @@ PAIRS = 20_000
 
 @dataclass(frozen=True)
 class Classified:
-    """Judged events of some frames.
+    """Events of some frames with their probabilities.
 
     Attributes
     ----------
@@ -141,20 +140,19 @@ class BackgroundDetector:
 
     def settled(
         self,
-        parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+        parts: list[Part],
         *,
         standoff: float | None = None,
-        enough: int | None = None,
+        enough: int = ENOUGH,
     ) -> tuple[BackgroundDetector, Housing]:
         """Return the same network for some frames: their housing, and cuts that hold on them.
 
         Parameters
         ----------
-        parts : list of (Frames, Found, ndarray)
-            Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+        parts : list of `housing.Part`
         standoff : float, optional
             mm, where it is known; measured by default.
-        enough : int, optional
+        enough : int
             Events to look at, at most.
 
         Returns
@@ -163,11 +161,8 @@ class BackgroundDetector:
         housing : Housing
             What was measured.
         """
-        from .adapted_cuts import adapt
-        from .housing import ENOUGH, measure
-
         tried = self.standoffs if standoff is None else np.array([self.at(standoff).standoff])
-        housing = measure(self, parts, ENOUGH if enough is None else enough, tried)
+        housing = measure(self, parts, enough, tried)
         there = self.at(housing.standoff)
         if housing.xrays is not None and there.thresholds is not None:
             there._thresholds = adapt(there.thresholds, housing.xrays)
@@ -262,13 +257,11 @@ class BackgroundDetector:
         -------
         Classified
         """
-        from ..core.events import find_events, nearest_particle
-
         if found is None:
             found = find_events(frames)
         rates = np.atleast_1d(particle_rate(found, frames) if rate is None else rate)
         m = members(found, frames, self.limit, rates, self.standoff)
-        logit, frame_logit = self.judge(m if context else apart(m), batch, progress)
+        logit, frame_logit = self.logits(m if context else apart(m), batch, progress)
         p = np.ones(len(found.clusters))
         p[m.cluster[m.query]] = _sigmoid(self.calibrated(logit[m.query]))
         p[found.clusters["particle"]] = 1
@@ -287,7 +280,7 @@ class BackgroundDetector:
             np.broadcast_to(rates, max(len(rates), of_event.max(initial=0) + 1))[of_event],
         )
 
-    def judge(
+    def logits(
         self, m: Members, batch: int = 4096, progress: Callable[[int], Any] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Raw logits of all members, shape (t,), and of all sets, shape (g, 3)."""
@@ -326,7 +319,7 @@ class BackgroundDetector:
             )
         return event.cpu().numpy(), frame.cpu().numpy()
 
-    def judge_injected(self, injected: Injected, batch: int = 512) -> NDArray[np.float64]:
+    def injected_logits(self, injected: Injected, batch: int = 512) -> NDArray[np.float64]:
         """Calibrated logits of injected X-rays, shape (n,)."""
         n = len(injected.slot)
         out = np.empty(n, np.float64)

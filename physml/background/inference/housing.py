@@ -1,4 +1,4 @@
-"""How far the housing is, from what the frames themselves tell.
+"""Distance of the housing, measured on the frames themselves.
 
 Electrons out of the housing land near the track of the cosmic ray that set them free if the
 housing is near, and anywhere if it is far. The network is told how far it is, and so says for each
@@ -14,31 +14,52 @@ about the frames as such would win.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physml.random import stream
 
+from ..core.events import Found
+from ..core.frames import Frames
 from .adapted_cuts import Xrays
 from .cuts import nearest
-from .injection import Library, put
+from .injection import Injected, Library, put
 from .inputs import LOG_STANDOFF, RATE, STANDOFF, Members, members, some_sets
 
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
-    from .detector import BackgroundDetector
-    from .injection import Injected
-
-#: Events whose stand-off has been measured as well as it is needed.
+#: Events on which the stand-off is measured as well as it is needed.
 ENOUGH = 15_000
-ELSEWHERE = 4  # other frames that each event is put into, to tell stand-offs apart
-DRAWS = 6  # the same, under the one that is taken
-ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)  # keV; in each the share of background is its own
-STEPS = 60  # of expectation maximisation
-LEAST = 30  # events in an energy bin
+#: Other frames that each event is put into: to tell stand-offs apart, and under the one taken.
+ELSEWHERE, DRAWS = 4, 6
+#: Edges of energy bins, in each of which the share of background is its own, keV.
+ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)
+#: Steps of expectation maximisation.
+STEPS = 60
+#: Fewest events in an energy bin.
+LEAST = 30
+
+#: Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+Part = tuple[Frames, Found, NDArray[np.float64]]
+
+
+class Scorer(Protocol):
+    """Network whose evidence is weighed, as `BackgroundDetector` is one."""
+
+    limit: int
+
+    @property
+    def standoffs(self) -> NDArray[np.float64]:
+        """Stand-offs that there are cuts for, mm."""
+
+    def logits(self, m: Members) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Raw logits of members and of sets."""
+
+    def injected_logits(self, injected: Injected) -> NDArray[np.float64]:
+        """Calibrated logits of injected events."""
+
+    def calibrated(self, logit: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits after Platt scaling."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,7 @@ class Housing:
 
 @dataclass
 class Evidence:
-    """What events say under several stand-offs, where they are and elsewhere.
+    """Logits of events under several stand-offs, where they are and elsewhere.
 
     Attributes
     ----------
@@ -103,14 +124,20 @@ class Evidence:
     here: NDArray[np.float64]
     elsewhere: NDArray[np.float64]
 
+    @classmethod
+    def none(cls, standoffs: int, draws: int) -> Evidence:
+        """Evidence of no events."""
+        z = np.zeros(0)
+        return cls(z, z, z, np.zeros((standoffs, 0)), np.zeros((standoffs, 0, draws)))
+
     def __len__(self) -> int:
         """Number of events."""
         return len(self.energy)
 
 
 def measure(
-    detector: BackgroundDetector,
-    parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+    detector: Scorer,
+    parts: list[Part],
     enough: int = ENOUGH,
     standoffs: NDArray[np.float64] | None = None,
 ) -> Housing:
@@ -119,8 +146,7 @@ def measure(
     Parameters
     ----------
     detector : BackgroundDetector
-    parts : list of (Frames, Found, ndarray)
-        Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+    parts : list of `Part`
     enough : int
         Events to use, at most.
     standoffs : ndarray, shape (s,), optional
@@ -144,8 +170,8 @@ def measure(
 
 
 def _collect(
-    detector: BackgroundDetector,
-    parts: list[tuple[Frames, Found, NDArray[np.float64]]],
+    detector: Scorer,
+    parts: list[Part],
     standoffs: NDArray[np.float64],
     enough: int,
     draws: int,
@@ -158,22 +184,19 @@ def _collect(
             break
         rng = stream(0, "predict", k)  # the same data have the same housing
         found.append(evidence(detector, frames, events, rate, standoffs, left, draws, rng))
-    s = len(standoffs)
-    none = Evidence(
-        np.zeros(0), np.zeros(0), np.zeros(0), np.zeros((s, 0)), np.zeros((s, 0, draws))
-    )
-    found = found or [none]
+    found = found or [Evidence.none(len(standoffs), draws)]
     return Evidence(
-        np.concatenate([f.energy for f in found]),
-        np.concatenate([f.rate for f in found]),
-        np.concatenate([f.weight for f in found]),
+        *(
+            np.concatenate([getattr(f, name) for f in found])
+            for name in ("energy", "rate", "weight")
+        ),
         np.concatenate([f.here for f in found], 1),
         np.concatenate([f.elsewhere for f in found], 1),
     )
 
 
 def evidence(
-    detector: BackgroundDetector,
+    detector: Scorer,
     frames: Frames,
     found: Found,
     rate: NDArray[np.float64],
@@ -182,7 +205,7 @@ def evidence(
     draws: int,
     rng: np.random.Generator,
 ) -> Evidence:
-    """Judge events under several stand-offs, where they are and in other frames.
+    """Logits of events under several stand-offs, where they are and in other frames.
 
     Parameters
     ----------
@@ -194,7 +217,7 @@ def evidence(
     standoffs : ndarray, shape (s,)
         mm.
     most : int
-        Events to judge, at most; drawn from all.
+        Events to use, at most; drawn from all.
     draws : int
         Other frames that each is put into.
     rng : numpy.random.Generator
@@ -205,8 +228,7 @@ def evidence(
         rows = np.sort(rng.choice(rows, most, replace=False))
     n, s = len(rows), len(standoffs)
     if n == 0:
-        none, nowhere = np.zeros(0), np.zeros((s, 0, draws))
-        return Evidence(none, none, none, np.zeros((s, 0)), nowhere)
+        return Evidence.none(s, draws)
     set_of = np.repeat(np.arange(len(m)), m.sizes)[rows]
     sets, place = np.unique(set_of, return_inverse=True)
     here = some_sets(m, sets)
@@ -222,10 +244,10 @@ def evidence(
     for k, standoff in enumerate(standoffs):
         told = np.float32(np.log10(standoff / STANDOFF))
         here.feature[:, LOG_STANDOFF] = told
-        out.here[k] = detector.calibrated(detector.judge(here)[0][at])
+        out.here[k] = detector.calibrated(detector.logits(here)[0][at])
         for j, injected in enumerate(moved):
             injected.feature[..., LOG_STANDOFF] = told
-            logit = detector.judge_injected(injected)
+            logit = detector.injected_logits(injected)
             out.elsewhere[k, :, j] = np.where(injected.free, logit, np.nan)
     return out
 

@@ -64,7 +64,7 @@ def calibrate(
         ``calibration``, ``thresholds`` and ``event_level`` for the card.
     """
     m = as_members(valid)
-    logit, _ = detector.judge(m)
+    logit, _ = detector.logits(m)
     calibration = calibrate_probability(logit, valid)
     detector.card["calibration"] = calibration
     log.info("calibration: %s", calibration)
@@ -251,7 +251,7 @@ def _scores(
             m.feature[chosen[part], RATE],
             m.feature[chosen[part], LOG_STANDOFF],
         )
-        logit[part] = detector.judge_injected(injected)
+        logit[part] = detector.injected_logits(injected)
         free[part] = injected.free
     rate = 10.0 ** m.feature[chosen, RATE].astype(np.float64)
     return logit[free], library.energy[which][free], rate[free]

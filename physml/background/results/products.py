@@ -63,7 +63,7 @@ def write_products(result: BackgroundResult, folder: Path, provenance: Mapping[s
 
 
 def model_cards(result: BackgroundResult) -> list[tuple[str, Any, str]]:
-    """Header cards on what judged the events."""
+    """Header cards of the network and its promise."""
     card = result.card
     cards: list[tuple[str, Any, str]] = [
         ("MODEL", f"physml background {card.get('version', '')}".strip()[:68], "network"),

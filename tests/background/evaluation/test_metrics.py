@@ -12,7 +12,7 @@ from fakes.background_events import frames_of, with_truth
 from physml.background.core.events import find_events
 from physml.background.core.frames import concatenate
 from physml.background.evaluation import metrics
-from physml.background.evaluation.context_ablation import event_rows, isolated, strangers_context
+from physml.background.evaluation.context_ablation import event_rows, exchange_frames, isolated
 from physml.background.evaluation.exposure_saved import (
     Region,
     Telescope,
@@ -260,7 +260,7 @@ def toy():
     found = find_events(frames)
     events = metrics.valid_events(found, frames)
     events = events[isolated(found, events)]
-    moved, of = strangers_context(frames, found, events, np.random.default_rng(9))
+    moved, of = exchange_frames(frames, found, events, np.random.default_rng(9))
     again = find_events(moved)
     return frames, found, events, moved, of, again
 

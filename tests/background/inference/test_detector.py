@@ -1,4 +1,4 @@
-"""Shards to weights to judged events: what a trained detector says, promises and refuses."""
+"""Shards to weights to scored events: what a trained detector says, promises and refuses."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_another_frames_context_is_worth_nothing(detector, fresh):
     place = m.place.copy()
     event = m.event >= 0
     place[event, :2] = place[rng.permutation(np.flatnonzero(event)), :2]
-    logit, _ = detector.judge(replace(m, place=place))
+    logit, _ = detector.logits(replace(m, place=place))
     p = np.ones(len(found.clusters))
     p[m.cluster] = logit
     _, label, weight = scores_of(detector.classify(frames, found, context=False), frames)
@@ -424,5 +424,5 @@ def test_injected_xrays_fall_where_they_are_put(detector, fresh):
     assert np.array_equal(made.place[n, made.slot, :2], xy.astype(np.float32))
     assert made.present.sum(1).tolist() == (size + 1).tolist()
     assert not made.free[2]
-    assert np.isfinite(detector.judge_injected(made)).all()
+    assert np.isfinite(detector.injected_logits(made)).all()
     assert len(sets)

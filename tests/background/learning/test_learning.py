@@ -111,7 +111,7 @@ def test_crowded_frames_are_cut_into_sets_of_neighbours():
     order, query, start, of_frame = group(frame, x, y, particle, 24)
     sizes = np.diff(start)
     assert sizes.max() <= 24
-    assert np.array_equal(np.sort(order[query]), np.arange(n))  # each is judged once
+    assert np.array_equal(np.sort(order[query]), np.arange(n))  # each is scored once
     assert np.array_equal(frame[order], np.repeat(of_frame, sizes))
     assert particle[order[~query]].all()
     number = np.repeat(np.arange(len(sizes)), sizes)

@@ -1,0 +1,360 @@
+"""Comparison of the network with all rivals: on the test split, frozen sets, and the Geant4 set.
+
+Each set is scored once, by the network and by all rivals, on identical events at natural rates.
+Photons are weighted to the energies of the background. Two kinds of numbers come of it: what goes
+where exactly so many photons stay (thresholds set on these very events, alike for every method),
+and what goes and stays by the cuts that were fixed on validation data before.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physml.random import stream
+
+from ..core.events import find_in_exposures
+from ..core.frames import Frames
+from ..inference.cuts import nearest
+from ..inference.detector import BackgroundDetector
+from ..inference.housing import ENOUGH
+from ..inference.inputs import LOG_STANDOFF, RATE, STANDOFF
+from ..learning.calibrate import as_members
+from ..learning.event_sets import EventSets
+from ..settings import EvaluateSettings
+from . import methods, metrics
+from .exposure_saved import Telescope, worked_example
+from .methods import KNOWN, MODEL, OTHER, TREES, Trained
+from .metrics import BANDS, WIDE, Events, Resampling
+from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
+from .scored_set import ScoredSet, add_ablations, score_set, with_exchanged_frames
+from .set_metrics import (
+    KEPT_AT,
+    cross_geometry,
+    housing_metrics,
+    set_metrics,
+    source_method,
+    with_border,
+)
+from .sets import GEOMETRIES, RIVALS, evaluation_set, geant4_set
+from .stress import BAD_COLUMNS, CONDITIONS, bad_columns, without
+
+log = logging.getLogger(__name__)
+
+#: Name of the Geant4 set.
+GEANT4 = "geant4"
+
+
+def test_metrics(
+    data: Path, detector: BackgroundDetector, retention: Sequence[float], replicas: int, seed: int
+) -> dict[str, Any]:
+    """Calibration and promises on the test split of the training data: all conditions mixed.
+
+    Parameters
+    ----------
+    data : Path
+        Folder that `preprocess.run` wrote.
+    detector : BackgroundDetector
+    retention : sequence of float
+    replicas, seed : int
+        Bootstrap.
+    """
+    sets = EventSets.read(Path(data) / "test.h5")
+    m = as_members(sets)
+    # The stand-off of each exposure is taken as known, as far as there are cuts for it.
+    true = STANDOFF * 10.0 ** m.feature[:, LOG_STANDOFF].astype(np.float64)
+    taken = np.array([nearest(detector.standoffs, s) for s in np.unique(true)])
+    taken = taken[np.unique(true, return_inverse=True)[1]]
+    m.feature[:, LOG_STANDOFF] = np.log10(detector.standoffs[taken] / STANDOFF)
+    logit, _ = detector.logits(m)
+    a = sets.arrays
+    use = a["event"] & a["query"]
+    events = Events(
+        energy=a["energy"][use].astype(np.float64),
+        background=a["label"][use] == 1,
+        weight=a["weight"][use].astype(np.float64),
+        frame=a["frame"][use],
+        x=np.zeros(int(use.sum())),
+        y=np.zeros(int(use.sum())),
+        origin=np.zeros(int(use.sum()), np.int64),
+        row=np.flatnonzero(use),
+    )
+    p = 1 / (1 + np.exp(-detector.calibrated(logit[use])))
+    rate = 10.0 ** a["feature"][use, RATE].astype(np.float64)
+    resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
+    fixed = {}
+    for r in retention:
+        rejected = np.zeros(len(events), bool)
+        for k, standoff in enumerate(detector.standoffs):
+            mine = taken[use] == k
+            cut = detector.at(standoff).threshold(events.energy[mine], r, rate=rate[mine])
+            rejected[mine] = p[mine] > cut
+        fixed[metrics.key(r)] = metrics.at_threshold(events, rejected, resampling)
+    inside = events.within(BANDS[WIDE])
+    return {
+        "exposures": len(np.unique(a["exposure"])),
+        "photons": int((inside & ~events.background).sum()),
+        "background": int((inside & events.background).sum()),
+        "fixed": fixed,
+        "at_retention": metrics.at_retention(events, p, retention, replicas=replicas, seed=seed),
+        "calibration": metrics.calibration(events, p, events.matched(BANDS[WIDE]), resampling),
+    }
+
+
+def stress_metrics(
+    detector: BackgroundDetector,
+    exposures: int,
+    hits: int,
+    *,
+    retention: Sequence[float],
+    replicas: int,
+    seed: int,
+    housing_events: int = ENOUGH,
+) -> dict[str, Any]:
+    """Promises under each condition of the stress list.
+
+    Parameters
+    ----------
+    detector : BackgroundDetector
+    exposures, hits : int
+        Of each condition, see `evaluation_set`.
+    retention : sequence of float
+    replicas, seed : int
+        Bootstrap.
+    housing_events : int
+        See `score_set`.
+
+    Returns
+    -------
+    dict
+        Condition -> ``photons``, ``background``, ``fixed`` (retention -> ``retention``,
+        ``removed`` in 0.3-10 keV), ``at_retention``, ``calibration_error``.
+    """
+    out = {}
+    for name in CONDITIONS:
+        frames, bad = evaluation_set(name, exposures, hits), None
+        if name == BAD_COLUMNS:
+            bad = bad_columns(frames.shape, stream(seed, "evaluate", 2))
+            frames = without(frames, bad)
+        scored = score_set(
+            frames, detector, retention=retention, bad=bad, housing_events=housing_events
+        )
+        events = scored.events
+        resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
+        inside = events.within(BANDS[WIDE])
+        out[name] = {
+            "photons": int((inside & ~events.background).sum()),
+            "background": int((inside & events.background).sum()),
+            "fixed": {
+                metrics.key(r): metrics.at_threshold(events, cut, resampling, (WIDE,))[WIDE]
+                for r, cut in scored.cuts[MODEL].items()
+            },
+            "at_retention": metrics.at_retention(
+                events, scored.scores[MODEL], retention, replicas=replicas, seed=seed, bands=(WIDE,)
+            )[WIDE],
+            "calibration_error": metrics.calibration(
+                events, scored.scores[MODEL], events.matched(BANDS[WIDE]), resampling
+            )["error"],
+            "housing": housing_metrics(scored),
+        }
+        log.info("%s: kept %s", name, _kept(out[name]["fixed"]))
+    return out
+
+
+def _kept(fixed: Mapping[str, Any]) -> str:
+    """Retentions that were measured, beside those promised, for the log."""
+    kept = {r: f["retention"]["value"] for r, f in fixed.items()}
+    return ", ".join(f"{'-' if k is None else format(k, '.4f')} of {r}" for r, k in kept.items())
+
+
+def sensitivity(numbers: Mapping[str, Any], band: str = "2-7") -> dict[str, Any]:
+    """Worked example with the rates and cuts measured on a set.
+
+    Parameters
+    ----------
+    numbers : mapping
+        Of one set, from `set_metrics`.
+    band : str
+        One of `BANDS`.
+    """
+    low, high = BANDS[band]
+    rate = numbers["rates"][band]["graded"]["value"] * (high - low)
+    cuts = {}
+    for retention, removed in numbers["methods"][MODEL]["at_retention"][band].items():
+        if removed["value"] is not None:
+            ends = [removed[k] if removed[k] is not None else np.nan for k in ("low", "high")]
+            cuts[float(retention)] = (removed["value"], *ends)
+    return worked_example(rate, cuts, Telescope(band=BANDS[band])) | {"band": band}
+
+
+def train_rivals(
+    learn: Mapping[str, Frames], retention: Sequence[float], seed: int
+) -> dict[str, list[Trained]]:
+    """Rivals that learnt from simulations of each geometry, by its name.
+
+    Parameters
+    ----------
+    learn : mapping of Frames
+    retention : sequence of float
+    seed : int
+    """
+    out = {}
+    for name, frames in learn.items():
+        rivals: list[Rival] = [
+            SelfAntiCoincidence(),
+            BoostedTrees("local", seed=seed),
+            BoostedTrees("context", seed=seed),
+            BoostedTrees("both", seed=seed),
+        ]
+        out[name] = methods.train(rivals, frames, find_in_exposures(frames), retention)
+    return out
+
+
+def for_set(trained: Mapping[str, Sequence[Trained]], geometry: str) -> list[Trained]:
+    """Rivals for a set of a geometry: those that learnt from it, and the trees of the others.
+
+    Parameters
+    ----------
+    trained : mapping
+        From `train_rivals`.
+    geometry : str
+    """
+    out = list(trained[geometry])
+    for name, others in trained.items():
+        for one in others:
+            if name != geometry and one.rival.name == TREES:
+                rival = copy.copy(one.rival)
+                rival.name = TREES + OTHER
+                out.append(replace(one, rival=rival))
+    return out
+
+
+def measure_set(
+    name: str,
+    frames: Frames,
+    detector: BackgroundDetector,
+    trained: Sequence[Trained],
+    settings: EvaluateSettings,
+    seed: int,
+) -> tuple[ScoredSet, dict[str, Any]]:
+    """Score one set by the network and all rivals, and measure.
+
+    Parameters
+    ----------
+    name : str
+        For the log.
+    frames : Frames
+    detector : BackgroundDetector
+    trained : sequence of Trained
+    settings : EvaluateSettings
+    seed : int
+    """
+    scored = score_set(
+        frames,
+        detector,
+        trained,
+        retention=settings.retention,
+        housing_events=settings.housing_events,
+    )
+    add_ablations(scored, seed)
+    trees = next((t.rival for t in trained if t.rival.name == TREES), None)
+    numbers = set_metrics(
+        scored, retention=settings.retention, replicas=settings.bootstrap, seed=seed
+    )
+    middle = min(settings.retention, key=lambda r: abs(r - KEPT_AT))
+    numbers["strangers"] = with_exchanged_frames(
+        scored, trees, retention=middle, replicas=settings.bootstrap, seed=seed
+    )
+    log.info(
+        "%s: %d background events, %d photons; removed at %g %%: %s",
+        name,
+        numbers["background"],
+        numbers["photons"],
+        100 * middle,
+        numbers["methods"][MODEL]["at_retention"][WIDE][metrics.key(middle)]["value"],
+    )
+    return scored, numbers
+
+
+def evaluate_all(
+    detector: BackgroundDetector, weights: Path, settings: EvaluateSettings, seed: int
+) -> tuple[dict[str, ScoredSet], dict[str, Any]]:
+    """Score and measure all sets: both geometries, the Geant4 set where it is found, stress.
+
+    Parameters
+    ----------
+    detector : BackgroundDetector
+    weights : Path
+        Its file, which may also hold the network of the source method.
+    settings : EvaluateSettings
+    seed : int
+
+    Returns
+    -------
+    scored : dict of ScoredSet
+    result : dict
+        Ready for JSON: ``sets``, ``border``, ``cross_geometry``, ``source_method``, ``stress``,
+        ``sensitivity``.
+    """
+    s = settings
+    learn = {g: evaluation_set(g + RIVALS, s.rival_exposures, s.hits) for g in GEOMETRIES}
+    trained = train_rivals(learn, s.retention, seed)
+    frames = {name: evaluation_set(name, s.exposures, s.hits) for name in GEOMETRIES}
+    measured = geant4_set(s.geant4_seconds) if s.geant4 else None
+    if measured is not None:
+        frames[GEANT4] = measured
+    scored: dict[str, ScoredSet] = {}
+    result: dict[str, Any] = {
+        "confidence": metrics.LEVEL,
+        "retention": list(s.retention),
+        "bands": dict(BANDS),
+        "sets": {},
+        "border": {},
+        "source_method": {},
+    }
+    for name, part in frames.items():
+        rivals = for_set(trained, "far" if name == GEANT4 else name)
+        scored[name], result["sets"][name] = measure_set(name, part, detector, rivals, s, seed)
+        if name == GEANT4:
+            one = scored[name]
+            score = methods.crossed(
+                BoostedTrees("both", seed=seed), one.frames, one.found, one.events
+            )
+            one.scores[TREES + KNOWN] = score
+            result["sets"][name]["methods"][TREES + KNOWN] = {
+                "at_retention": metrics.at_retention(
+                    one.events, score, s.retention, replicas=s.bootstrap, seed=seed
+                )
+            }
+        result["border"][name] = with_border(
+            part,
+            scored[name].detector,
+            learn["far" if name == GEANT4 else name],
+            retention=s.retention,
+            replicas=s.bootstrap,
+            seed=seed,
+            own=name == GEANT4,
+        )
+        headline = source_method(weights, scored[name], stream(seed, "bootstrap", len(scored)))
+        if headline is not None:
+            result["source_method"][name] = headline
+    result["cross_geometry"] = cross_geometry(scored, s.retention, s.bootstrap, seed)
+    if s.stress_exposures:
+        result["stress"] = stress_metrics(
+            detector,
+            s.stress_exposures,
+            s.hits,
+            retention=s.retention,
+            replicas=s.bootstrap,
+            seed=seed,
+            housing_events=s.housing_events,
+        )
+    best = GEANT4 if GEANT4 in scored else "far"
+    result["sensitivity"] = sensitivity(result["sets"][best]) | {"set": best}
+    return scored, result
