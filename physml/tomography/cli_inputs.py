@@ -1,4 +1,4 @@
-"""What stands behind the commands: sessions, laboratories, small files, the comparison."""
+"""Arguments of the commands: sessions, laboratories, small files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 
 from .core.checks import check_id, check_qubits
 from .core.qobj import as_density_matrix
@@ -43,7 +44,7 @@ def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomo
     """
     arguments = {name: value for name, value in given.items() if value is not None}
     if isinstance(design := arguments.get("design"), str) and design.endswith(".json"):
-        arguments["design"] = read_strict_json(_file(Path(design), "a file of settings"))
+        arguments["design"] = read_strict_json(require_file(design, "a file of settings"))
     if os.path.lexists(path):
         arguments = {**arguments_of(read_session(path)[0], path), **arguments}
     else:
@@ -62,15 +63,10 @@ def reach_laboratory(
     folder: Path | None,
     timeout: float,
 ) -> Laboratory:
-    """The laboratory that the user named; exactly one of three kinds.
-
-    Raises
-    ------
-    InputError
-    """
+    """The laboratory that the user named; exactly one of three kinds; InputError otherwise."""
     if sum(x is not None for x in (simulate, connect, folder)) != 1:
         raise InputError.expected(
-            "laboratory", "one of --simulate, --connect and --folder", "none or several"
+            "laboratory", "one of simulate=, connect= and folder=", "none or several"
         )
     if simulate is not None:
         state = named_state(simulate, tomographer.n_qubits)
@@ -82,18 +78,13 @@ def reach_laboratory(
         return FolderLaboratory(folder, timeout)
     host, _, port = str(connect).rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise InputError.expected("--connect", "HOST:PORT", repr(connect))
+        raise InputError.expected("connect=", "HOST:PORT", repr(connect))
     return SocketLaboratory(host, int(port), timeout)
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """Counts by id from a JSON file: one object, or a list of them.
-
-    Raises
-    ------
-    InputError
-    """
-    data = read_strict_json(_file(path, "a file of counts"))
+    """Counts by id from a JSON file: one object, or a list of them; InputError otherwise."""
+    data = read_strict_json(require_file(path, "a file of counts"))
     answers = data if isinstance(data, list) else [data]
     for k, answer in enumerate(answers):
         if not isinstance(answer, dict) or not {"id", "counts"} <= set(answer):
@@ -114,12 +105,7 @@ def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> 
 
 
 def read_readout(given: str | None, n_qubits: int) -> Readout | None:
-    """Readout errors from a probability or a JSON file.
-
-    Raises
-    ------
-    InputError
-    """
+    """Readout errors from a probability or a JSON file; InputError otherwise."""
     if given is None:
         return None
     try:
@@ -128,9 +114,9 @@ def read_readout(given: str | None, n_qubits: int) -> Readout | None:
         pass
     else:
         if not 0 <= probability < 0.5:
-            raise InputError.expected("--readout", "a probability from 0 to 0.5", given)
+            raise InputError.expected("readout=", "a probability from 0 to 0.5", given)
         return Readout(flips([probability] * n_qubits))
-    path = _file(Path(given), "a probability, or a file of readout errors")
+    path = require_file(given, "a probability, or a file of readout errors")
     data = read_strict_json(path)
     if not isinstance(data, dict):
         raise InputError.expected(path, "an object", type(data).__name__)
@@ -157,7 +143,7 @@ def read_target(given: str | None, n_qubits: int) -> Tensor | None:
     path = Path(given)
     if given.lower() in NAMED or not path.suffix:
         return named_state(given, n_qubits)
-    data = read_strict_json(_file(path, "a state"))
+    data = read_strict_json(require_file(path, "a state"))
     if isinstance(data, dict):
         data = data.get("density_matrix", data.get("state"))
     try:
@@ -175,9 +161,3 @@ def estimator_of(path: Path) -> str:
     if not is_session(path):
         return "neural"
     return str(arguments_of(read_session(path)[0], path)["estimator"])
-
-
-def _file(path: Path, what: str) -> Path:
-    if not path.is_file():
-        raise InputError.expected(path, what, "a folder" if path.is_dir() else "no such file")
-    return path

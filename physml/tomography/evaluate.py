@@ -25,7 +25,7 @@ def run(
     ----------
     settings : TomographySettings
     data : Path
-        Folder of `preprocess.run`; the learned estimator is judged on its test split as well.
+        Folder of `preprocess.run`; the learned estimator is evaluated on its test split as well.
     weights : Path
         Trained weights.
     out : Path

@@ -147,7 +147,7 @@ class TomographyPredictor(Predictor):
         InputError
             For data or arguments that cannot be.
         """
-        level = check_probability(level, "level")
+        level = check_probability(level, "level=")
         data = (
             records
             if isinstance(records, Records)

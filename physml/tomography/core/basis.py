@@ -25,11 +25,10 @@ class Basis:
 
     Attributes
     ----------
-    unitary
-        (S, d, d) complex128; the columns are the basis vectors.
-    local
-        (S, n, 2, 2) complex128, the unitary of each qubit, qubit 0 leftmost; None where the basis
-        is not a product.
+    unitary : Tensor (S, d, d), complex128
+        The columns are the basis vectors.
+    local : Tensor (S, n, 2, 2), complex128, optional
+        The unitary of each qubit, qubit 0 leftmost; None where the basis is not a product.
     """
 
     unitary: Tensor

@@ -3,7 +3,7 @@
 A measurement of n copies with effects of coordinates g and probabilities p takes the covariance C
 of the state to (C^-1 + n sum g g^T / p)^-1. The best basis leaves the smallest tr(G C), where G is
 the metric of the infidelity at the estimate. Which bases are candidates is what a design is; how
-they are judged is the same for all of them.
+they are compared is the same for all of them.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ def infidelity_metric(rho: Tensor) -> Tensor:
 
     Parameters
     ----------
-    rho
-        (S, d, d).
+    rho : Tensor (S, d, d)
 
     Returns
     -------
@@ -71,13 +70,12 @@ def gains(unitaries: Tensor, rho: Tensor, covariance: Tensor, shots: float) -> T
 
     Parameters
     ----------
-    unitaries
-        (S, m, d, d): m candidates an experiment, basis vectors in columns.
-    rho
-        (S, d, d) estimates.
-    covariance
-        (S, d * d - 1, d * d - 1).
-    shots
+    unitaries : Tensor (S, m, d, d)
+        M candidates an experiment, basis vectors in columns.
+    rho : Tensor (S, d, d)
+        Estimates.
+    covariance : Tensor (S, d * d - 1, d * d - 1)
+    shots : float
         Copies to be measured.
 
     Returns
@@ -185,15 +183,15 @@ def choose_basis(
 
     Parameters
     ----------
-    kind
+    kind : {"global", "product"}
         ``"global"`` or ``"product"``.
-    rho
-        (S, d, d) estimates.
-    covariance
-        (S, d * d - 1, d * d - 1); None: one of the candidates at random.
-    rng
+    rho : Tensor (S, d, d)
+        Estimates.
+    covariance : Tensor (S, d * d - 1, d * d - 1), optional
+        None: one of the candidates at random.
+    rng : Generator
         Randomness of the candidates.
-    shots
+    shots : float
         Copies to be measured.
 
     Raises
@@ -202,7 +200,7 @@ def choose_basis(
         For another kind.
     """
     if kind not in ("global", "product"):
-        raise InputError.expected("design", "global or product", repr(kind))
+        raise InputError.expected("design=", "global or product", repr(kind))
     n_states = rho.shape[0]
     local: Tensor | None = None
     if kind == "product":

@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-from .measurements import Setting
+from .measurements import MAX_COUNT, Setting
 
-MAX_COUNT = 1 << 53
-"""Counts up to here are exact as float64."""
-
+#: Longest identifier of a measurement, characters.
 MAX_ID = 200
-"""Longest identifier of a measurement, characters."""
 
+#: Beyond, a state has more than a thousand real numbers to be found.
 MAX_QUBITS = 5
-"""Beyond, a state has more than a thousand real numbers to be found."""
 
 
 def check_counts(counts: Any, setting: Setting, place: str | None = None) -> NDArray[np.int64]:
@@ -74,8 +71,7 @@ def check_counts(counts: Any, setting: Setting, place: str | None = None) -> NDA
 
 
 def _count(value: Any, where: str) -> int:
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool):
+    if not _is_number(value):
         raise InputError.expected(where, "whole numbers", repr(value)[:80])
     # Integers of Python may be too large for a float: they are compared as they are.
     if isinstance(value, float | np.floating) and not math.isfinite(value):
@@ -94,6 +90,11 @@ def _count(value: Any, where: str) -> int:
     return int(value)
 
 
+def _is_number(value: Any) -> bool:
+    number = isinstance(value, int | float | np.integer | np.floating)
+    return number and not isinstance(value, bool)
+
+
 def _by_name(counts: Mapping[Any, Any], setting: Setting, where: str) -> list[Any]:
     unknown = [str(name) for name in counts if name not in setting.outcomes]
     if unknown:
@@ -104,12 +105,7 @@ def _by_name(counts: Mapping[Any, Any], setting: Setting, where: str) -> list[An
 
 
 def check_id(value: Any, place: str = "id") -> str:
-    """An identifier: a text that is not empty, not long, and of one line.
-
-    Raises
-    ------
-    InputError
-    """
+    """An identifier: a text that is not empty, not long, and of one line; InputError otherwise."""
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise InputError.expected(place, "a text of printable characters", repr(value)[:80])
     if len(value) > MAX_ID:
@@ -118,27 +114,16 @@ def check_id(value: Any, place: str = "id") -> str:
 
 
 def check_time(value: Any, place: str = "time") -> float | None:
-    """Seconds since any moment, or None.
-
-    Raises
-    ------
-    InputError
-    """
+    """Seconds since any moment, or None; InputError otherwise."""
     if value is None:
         return None
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool) or not abs(value) < 1e300:  # nor NaN
+    if not _is_number(value) or not abs(value) < 1e300:  # nor NaN
         raise InputError.expected(place, "a time in seconds", repr(value)[:80])
     return float(value)
 
 
-def check_qubits(value: Any, place: str = "n_qubits") -> int:
-    """A number of qubits.
-
-    Raises
-    ------
-    InputError
-    """
+def check_qubits(value: Any, place: str = "n_qubits=") -> int:
+    """A number of qubits; InputError otherwise."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise InputError.expected(place, "a number of qubits", repr(value)[:80])
     if not 1 <= value <= MAX_QUBITS:
@@ -146,31 +131,8 @@ def check_qubits(value: Any, place: str = "n_qubits") -> int:
     return int(value)
 
 
-def check_shots(value: Any, place: str = "shots") -> int:
-    """Copies to measure, at least one.
-
-    Raises
-    ------
-    InputError
-    """
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool) or value != value:
-        raise InputError.expected(place, "a whole number of copies", repr(value)[:80])
-    if not 1 <= value <= MAX_COUNT:
-        raise InputError.expected(place, f"1 to {MAX_COUNT} copies", str(value)[:40])
-    if value != int(value):
-        raise InputError.expected(place, "a whole number of copies", f"{value:g}")
-    return int(value)
-
-
 def check_probability(value: Any, place: str) -> float:
-    """A number strictly between 0 and 1.
-
-    Raises
-    ------
-    InputError
-    """
-    number = isinstance(value, int | float | np.integer | np.floating)
-    if not number or isinstance(value, bool) or not 0 < value < 1:
+    """A number strictly between 0 and 1; InputError otherwise."""
+    if not _is_number(value) or not 0 < value < 1:
         raise InputError.expected(place, "a number between 0 and 1", repr(value)[:80])
     return float(value)

@@ -1,4 +1,4 @@
-"""What every estimator of a density matrix can do, learned or not.
+"""Interface of every estimator of a density matrix, learned or not.
 
 An estimator follows ``S`` independent experiments at once: it is told effects and counts, block by
 block, and says at any time what it believes and which basis it would measure next. One experiment
@@ -28,11 +28,11 @@ def batched(effects: Tensor, counts: Tensor, n_states: int) -> tuple[Tensor, Ten
 
     Parameters
     ----------
-    effects
-        (S, k, d, d), or (k, d, d) where all experiments share the measurement.
-    counts
-        (S, k), or (k,) for one experiment; not negative and finite.
-    n_states
+    effects : Tensor (S, k, d, d)
+        Or (k, d, d) where all experiments share the measurement.
+    counts : Tensor (S, k)
+        Or (k,) for one experiment; not negative and finite.
+    n_states : int
         ``S``.
 
     Returns
@@ -55,12 +55,14 @@ def batched(effects: Tensor, counts: Tensor, n_states: int) -> tuple[Tensor, Ten
         effects = effects.expand(n_states, *effects.shape)
     if effects.ndim != 4 or effects.shape[0] != n_states:
         raise InputError.expected(
-            "effects", f"(k, d, d) or ({n_states}, k, d, d)", str(tuple(effects.shape))
+            "effects=", f"(k, d, d) or ({n_states}, k, d, d)", str(tuple(effects.shape))
         )
     if counts.shape != effects.shape[:2]:
-        raise InputError.expected("counts", str(tuple(effects.shape[:2])), str(tuple(counts.shape)))
+        raise InputError.expected(
+            "counts=", str(tuple(effects.shape[:2])), str(tuple(counts.shape))
+        )
     if not bool(torch.isfinite(counts).all()) or bool((counts < 0).any()):
-        raise InputError.expected("counts", "numbers >= 0", "negative or not finite ones")
+        raise InputError.expected("counts=", "numbers >= 0", "negative or not finite ones")
     return effects, counts
 
 
@@ -79,11 +81,11 @@ class Estimator(ABC):
 
         Parameters
         ----------
-        n_states
+        n_states : int
             ``S`` >= 1.
-        d
+        d : int
             Dimension of the Hilbert space, 2^n.
-        rng
+        rng : Generator
             Source of all random numbers of the estimator itself (particles, moves).
         """
 
@@ -111,11 +113,11 @@ class Estimator(ABC):
 
         Parameters
         ----------
-        kind
+        kind : {"global", "product"}
             ``"global"``: any basis of the whole space; ``"product"``: one basis of each qubit.
-        rng
+        rng : Generator
             Source of the random candidates.
-        shots
+        shots : float
             Copies about to be spent in it: with many, a basis soon has nothing left to tell.
         """
         return choose_basis(kind, self.estimate(), self.covariance(), rng, shots)

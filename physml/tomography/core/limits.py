@@ -1,4 +1,4 @@
-"""What physics allows: asymptotic lines of the mean infidelity against the number of copies.
+"""Limits that physics sets: asymptotic lines of the mean infidelity against the number of copies.
 
 For many copies N an efficient estimate has 1 - F = tr(G I^-1) / N with the Bures metric G and the
 Fisher information I of one copy. Bayesian estimates may be better than the lines at finite N near
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .basis_choice import infidelity_metric
-from .operators import hermitian_basis
+from .likelihood import fisher_information
+from .operators import to_coordinates
 
 Floats = NDArray[np.float64]
 
@@ -115,30 +116,6 @@ def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
     return out
 
 
-def fisher_information(effects: Tensor, rho: Tensor) -> Tensor:
-    """Fisher information of one copy about the coordinates of the state.
-
-    Parameters
-    ----------
-    effects : Tensor (..., k, d, d)
-        Leading axes, if any, (S,) or (S, B): B settings for each state.
-    rho : Tensor (S, d, d)
-
-    Returns
-    -------
-    Tensor (S, [B,] d^2 - 1, d^2 - 1)
-    """
-    d = rho.shape[-1]
-    rows = effects.conj().flatten(-2)
-    basis = hermitian_basis(d)[1:].flatten(-2)
-    slopes = (rows @ basis.mT).real
-    state = rho.flatten(-2)
-    shape = [len(rho), *[1] * (rows.dim() - 2 if rows.dim() > 2 else 1), d * d]
-    p = (rows * state.reshape(shape)).sum(-1).real
-    scaled = slopes / p.clamp(min=1e-300).unsqueeze(-1)
-    return slopes.mT.expand(*scaled.shape[:-2], -1, -1) @ scaled
-
-
 def asymptotic(
     settings: Sequence[Tensor] | Tensor, rho: Tensor, shares: ArrayLike | None = None
 ) -> Tensor:
@@ -157,7 +134,9 @@ def asymptotic(
     Tensor (S,)
     """
     share = np.full(len(settings), 1 / len(settings)) if shares is None else np.asarray(shares)
-    parts = zip(settings, share / share.sum(), strict=True)
-    total = sum(float(s) * fisher_information(effects, rho) for effects, s in parts)
+    parts, x = zip(settings, share / share.sum(), strict=True), to_coordinates(rho)
+    total = sum(
+        float(s) * fisher_information(to_coordinates(effects), 1.0, x) for effects, s in parts
+    )
     solved = torch.linalg.solve(torch.as_tensor(total), infidelity_metric(rho))
     return torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)

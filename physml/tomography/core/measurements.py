@@ -8,7 +8,8 @@ its binary digits, qubit 0 first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ Complex = NDArray[np.complex128]
 LARGEST_QUBITS = 6
 
 #: Counts up to here are exact as float64.
-LARGEST_SHOTS = 1 << 53
+MAX_COUNT = 1 << 53
 
 #: How far effects may be from Hermitian, positive and complete.
 TOLERANCE = 1e-8
@@ -73,7 +74,7 @@ class Setting:
         return int(self.effects.shape[-1])
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; complex numbers are pairs [real, imaginary].
+        """Setting as JSON can hold it; complex numbers are pairs [real, imaginary].
 
         Effects of a basis are left out: they follow from it.
         """
@@ -101,7 +102,7 @@ class Setting:
         place = f"setting {name!r}"
         if not isinstance(shots, int):
             raise InputError.expected(place, "shots, a whole number", repr(shots)[:80])
-        shots = _shots(shots, place)
+        shots = check_shots(shots, f"{place}, shots", 0)
         local = basis = None
         if "local" in data:
             local = check_unitary(_complex(data["local"], 3, place), place)
@@ -126,6 +127,26 @@ class Setting:
                 place, f"different names of {len(effects)} outcomes", f"{str(outcomes)[:80]!r}"
             )
         return cls(effects, shots, name, local, tuple(outcomes), basis)
+
+
+def check_shots(shots: Any, place: str = "shots=", least: int = 1) -> int:
+    """Number of copies as an integer; InputError otherwise.
+
+    Parameters
+    ----------
+    shots : int
+        Or another number that is whole.
+    place : str
+        Name in errors.
+    least : int
+        Smallest number.
+    """
+    whole = isinstance(shots, int | float | np.integer | np.floating) and shots == shots // 1
+    if isinstance(shots, bool) or not whole or not least <= shots <= MAX_COUNT:
+        raise InputError.expected(
+            place, f"a whole number from {least} to {MAX_COUNT}", repr(shots)[:80]
+        )
+    return int(shots)
 
 
 def check(effects: ArrayLike, place: str = "effects") -> Complex:
@@ -208,22 +229,22 @@ def product_setting(
     local: ArrayLike | Tensor, shots: int, id: str = "", outcomes: Sequence[str] = ()
 ) -> Setting:
     """Measure each qubit in a basis of its own; `local` is (n, 2, 2), bases in columns."""
-    array = check_unitary(_array(local), "local")
-    _check_local(array, "local")
+    array = check_unitary(_array(local), "local=")
+    _check_local(array, "local=")
     basis = local_basis(array)
     effects = np.einsum("ik,jk->kij", basis, basis.conj())
-    return Setting(effects, _shots(shots), id, array, tuple(outcomes), basis)
+    return Setting(effects, check_shots(shots, least=0), id, array, tuple(outcomes), basis)
 
 
 def global_setting(
     unitary: ArrayLike | Tensor, shots: int, id: str = "", outcomes: Sequence[str] = ()
 ) -> Setting:
     """Measure all qubits together in the basis in the columns of `unitary` (d, d)."""
-    basis = check_unitary(_array(unitary), "unitary")
+    basis = check_unitary(_array(unitary), "unitary=")
     if basis.ndim != 2:
-        raise InputError.expected("unitary", "one matrix (d, d)", f"shape {basis.shape}")
+        raise InputError.expected("unitary=", "one matrix (d, d)", f"shape {basis.shape}")
     effects = np.einsum("ik,jk->kij", basis, basis.conj())
-    return Setting(effects, _shots(shots), id, None, tuple(outcomes), basis)
+    return Setting(effects, check_shots(shots, least=0), id, None, tuple(outcomes), basis)
 
 
 def from_effects(
@@ -233,15 +254,21 @@ def from_effects(
     checked = check(_array(effects))
     if outcomes and len(outcomes) != len(checked):
         raise InputError.expected(
-            "outcomes", f"names of {len(checked)} outcomes", f"{len(outcomes)} names"
+            "outcomes=", f"names of {len(checked)} outcomes", f"{len(outcomes)} names"
         )
-    return Setting(checked, _shots(shots), id, None, tuple(outcomes))
+    return Setting(checked, check_shots(shots, least=0), id, None, tuple(outcomes))
+
+
+@lru_cache(maxsize=4096)
+def pauli_setting(label: str) -> Setting:
+    """Setting of a string of X, Y, Z, qubit 0 first, which is its id; of one copy."""
+    return product_setting(BASES[[AXES.index(axis) for axis in label]], 1, label)
 
 
 def pauli_settings(n: int, shots: int = 1) -> list[Setting]:
     """All strings of X, Y, Z; the string is the id, for instance "XZ"."""
-    names = ["".join(axes) for axes in product(AXES, repeat=n)]
-    return [product_setting(u, shots, s) for u, s in zip(pauli_local(n), names, strict=True)]
+    labels = map("".join, product(AXES, repeat=n))
+    return [replace(pauli_setting(label), shots=check_shots(shots, least=0)) for label in labels]
 
 
 def sic(n: int, shots: int = 1, joint: bool = False, id: str = "") -> Setting:
@@ -275,15 +302,6 @@ def _check_local(array: Complex, place: str) -> None:
 
 def _array(x: ArrayLike | Tensor) -> NDArray[Any]:
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-
-
-def _shots(shots: Any, place: str = "shots") -> int:
-    whole = isinstance(shots, (int, float, np.integer, np.floating)) and shots == shots // 1
-    if isinstance(shots, bool) or not whole or not 0 <= shots <= LARGEST_SHOTS:
-        raise InputError.expected(
-            place, f"shots, a whole number from 0 to {LARGEST_SHOTS}", repr(shots)[:80]
-        )
-    return int(shots)
 
 
 def _pairs(x: Complex) -> list[Any]:

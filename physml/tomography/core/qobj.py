@@ -91,7 +91,7 @@ def from_qutip(state: qutip.Qobj | Any, d: int | None = None, place: str = "stat
     return check_state(array.conj().T if state.type == "bra" else array, d, place)
 
 
-def as_density_matrix(given: Any, n_qubits: int, place: str = "target") -> Tensor:
+def as_density_matrix(given: Any, n_qubits: int, place: str = "target=") -> Tensor:
     """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length but zero.
 
     Raises

@@ -52,7 +52,7 @@ class Readout:
         return joint_confusion(torch.from_numpy(self.confusion))
 
     def apply(self, setting: Setting) -> Setting:
-        """What the laboratory really measures when it is told to measure `setting`.
+        """Setting with readout errors applied: the measurement that is really made.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class Readout:
         return replace(setting, effects=effects, basis=None, local=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Readout as JSON can hold it."""
         out: dict[str, Any] = {"confusion": self.confusion.tolist(), "known": self.known}
         if self.error is not None:
             out["error"] = self.error.tolist()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: Numbers of copies at which estimates are judged.
+#: Numbers of copies at which estimates are evaluated.
 MARKS = (100, 1_000, 10_000, 100_000)
 
 

@@ -150,7 +150,8 @@ class SocketLaboratory:
 
     Parameters
     ----------
-    host, port
+    host : str
+    port : int
         Where it listens. The protocol has no passwords: use it on a machine or network of your own.
     timeout : float
         Seconds to wait for an answer, the laboratory's absence included.

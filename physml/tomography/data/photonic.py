@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 
 from ..core.fixed_measurements import AXES, BASES
 from ..core.measurements import Setting, product_setting
@@ -90,13 +91,9 @@ def read_coincidences(
         measurements; or detectors have different efficiencies, so that coincidences are not
         proportional to probabilities.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise InputError.expected(source, "a coincidence table", "no such file")
-    if source.stat().st_size > MAX_BYTES:
-        raise InputError.expected(source, f"at most {MAX_BYTES} bytes", "a larger file")
+    source = require_file(path, "a coincidence table", MAX_BYTES)
     if isinstance(repeats, bool) or repeats < 1 or int(repeats) != repeats:
-        raise InputError.expected("repeats", "a whole number from 1 on", repr(repeats))
+        raise InputError.expected("repeats=", "a whole number from 1 on", repr(repeats))
     try:
         text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

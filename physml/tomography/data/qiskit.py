@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-from ..core.fixed_measurements import AXES, BASES
-from ..core.measurements import Setting, product_setting
+from ..core.measurements import Setting, pauli_setting
 
 
 def qiskit_counts(
@@ -32,6 +31,8 @@ def qiskit_counts(
         last bit is qubit 0.
     n : int
         Number of qubits.
+    place : str
+        Name of the counts in errors.
 
     Returns
     -------
@@ -106,13 +107,5 @@ def from_qiskit(
         values = qiskit_counts(counts, len(name), f"counts of {label}")
         if not values.sum():
             raise InputError.expected(f"counts of {label}", "at least one", "none")
-        out.append((pauli_setting(name, int(values.sum())), values))
+        out.append((replace(pauli_setting(name), shots=int(values.sum())), values))
     return out
-
-
-def pauli_setting(label: str, shots: int, id: str | None = None) -> Setting:
-    """Setting of a string of X, Y, Z, qubit 0 first; its id is the label unless given."""
-    if not re.fullmatch(f"[{AXES}]{{1,6}}", label):
-        raise InputError.expected("setting", "a string of X, Y, Z", repr(label)[:80])
-    local = BASES[torch.tensor([AXES.index(axis) for axis in label])]
-    return product_setting(local, shots, label if id is None else id)

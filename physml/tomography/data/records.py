@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 
 from ..core.checks import check_counts, check_id, check_qubits, check_time
-from ..core.measurements import Setting, pauli_settings
+from ..core.measurements import Setting, pauli_setting
 from ..core.readout import Readout, estimate_confusion
 
 FORMAT = "physml tomography records 1"
@@ -42,7 +42,7 @@ class Measurement:
     time: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold."""
+        """Measurement as JSON can hold it."""
         out: dict[str, Any] = {
             "setting": self.setting.to_dict(),
             "counts": [int(c) for c in self.counts],
@@ -123,14 +123,10 @@ def check_dimensions(n_qubits: int, settings: Sequence[Setting], place: str) -> 
 
 
 def as_measurement(data: Any, place: str, number: int = 0) -> Measurement:
-    """One measurement as JSON has it, checked.
+    """One measurement as JSON has it, checked; InputError otherwise.
 
     Either ``setting`` (as `Setting.to_dict` writes it), or ``axes``, a text of X, Y, Z for each
     qubit; ``counts``, as a list or by outcome; ``id`` and ``time``.
-
-    Raises
-    ------
-    InputError
     """
     where = f"{place}, measurement {number}"
     if not isinstance(data, dict):
@@ -155,42 +151,21 @@ def as_measurement(data: Any, place: str, number: int = 0) -> Measurement:
 
 
 def axes_setting(axes: str, place: str) -> Setting:
-    """Pauli setting of a text of X, Y and Z, qubit 0 first.
-
-    Raises
-    ------
-    InputError
-    """
+    """Pauli setting of a text of X, Y and Z, qubit 0 first; InputError otherwise."""
     text = axes.strip().upper()
     if not text or set(text) - set("XYZ"):
         raise InputError.expected(place, "axes such as 'XZ'", repr(axes)[:40])
-    n = check_qubits(len(text), f"{place}, axes {text[:20]!r}")
-    return _pauli(n)[text]
-
-
-_PAULI: dict[int, dict[str, Setting]] = {}
-
-
-def _pauli(n: int) -> dict[str, Setting]:
-    if n not in _PAULI:
-        _PAULI[n] = {s.id: s for s in pauli_settings(n)}
-    return _PAULI[n]
+    check_qubits(len(text), f"{place}, axes {text[:20]!r}")
+    return pauli_setting(text)
 
 
 def _named(setting: Setting, name: str, counts: NDArray[np.int64]) -> Setting:
-    from dataclasses import replace
-
     shots = setting.shots if setting.id else int(counts.sum())
     return replace(setting, id=name, shots=shots)
 
 
 def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None) -> Records:
-    """Records from what JSON holds.
-
-    Raises
-    ------
-    InputError
-    """
+    """Records from what JSON holds; InputError otherwise."""
     if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
         raise InputError.expected(
             place, "an object with a list of measurements", type(data).__name__
@@ -217,12 +192,7 @@ def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None)
 
 
 def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
-    """Calibration counts (d, d) as integers, or None.
-
-    Raises
-    ------
-    InputError
-    """
+    """Calibration counts (d, d) as integers, or None; InputError otherwise."""
     if data is None:
         return None
     where = f"{place}, calibration"
@@ -239,12 +209,7 @@ def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
 
 
 def read_strict_json(path: Path) -> Any:
-    """JSON without NaN, infinity and keys that are there twice.
-
-    Raises
-    ------
-    InputError
-    """
+    """JSON without NaN, infinity and keys that are there twice; InputError otherwise."""
 
     def constant(name: str) -> Any:
         raise InputError.expected(path, "finite numbers", name)
@@ -263,7 +228,7 @@ def read_strict_json(path: Path) -> Any:
 
 
 def records_to_dict(records: Records) -> dict[str, Any]:
-    """What `save_records` writes as JSON."""
+    """Records as `save_records` writes them as JSON."""
     out: dict[str, Any] = {"format": FORMAT, "n_qubits": records.n_qubits}
     if records.calibration is not None:
         out["calibration"] = cast("list[Any]", records.calibration.tolist())

@@ -13,6 +13,7 @@ from typing import Any
 
 from physml.exceptions import InputError
 from physml.io.atomic import write_json
+from physml.io.files import require_file
 
 from ..core.checks import check_counts, check_qubits, check_time
 from ..core.measurements import Setting
@@ -23,8 +24,8 @@ from .records_foreign import KINDS, kind_of, read_foreign
 from .records_hdf5 import read_hdf5, write_hdf5
 from .session import is_session, read_session
 
+#: Largest text file that is read.
 MAX_BYTES = 256 << 20
-"""Largest text file that is read."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -40,28 +41,26 @@ def load_records(
     kind : str
         "records" for files of our own forms, "qiskit" for its counts, "photonic" for coincidence
         tables; "auto" finds out.
-    repeats, rounded
-        Of a coincidence table: its counts are means of so many runs; means are to be rounded.
+    repeats : int
+        Runs of which the counts of a coincidence table are means.
+    rounded : bool
+        Round these means.
 
     Raises
     ------
     InputError
         For everything that is not as it has to be.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "a folder" if source.is_dir() else "no such file"
-        raise InputError.expected(source, "a file of measurements", found)
+    source = require_file(path, "a file of measurements")
     with open(source, "rb") as file:
         start = file.read(512)
     if start.startswith(_HDF5):
         return read_hdf5(source)
     if is_session(source):
         return records_of_session(read_session(source), source)
-    if (size := source.stat().st_size) > MAX_BYTES:
-        raise InputError.expected(source, f"at most {MAX_BYTES} bytes", f"{size} bytes")
+    require_file(source, "a file of measurements", MAX_BYTES)
     if kind not in KINDS:
-        raise InputError.expected("kind of file", f"one of {', '.join(KINDS)}", repr(kind))
+        raise InputError.expected("kind=", f"one of {', '.join(KINDS)}", repr(kind))
     whose = kind_of(source) if kind == "auto" else kind
     if whose != "records":
         return read_foreign(source, whose, repeats, rounded)
@@ -71,12 +70,7 @@ def load_records(
 
 
 def records_of_session(events: Sequence[Mapping[str, Any]], path: Path) -> Records:
-    """Records of all that was answered in a session.
-
-    Raises
-    ------
-    InputError
-    """
+    """Records of all that was answered in a session; InputError otherwise."""
     header = events[0]
     settings: dict[str, Setting] = {}
     measurements = []

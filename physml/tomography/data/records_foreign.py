@@ -22,7 +22,7 @@ KINDS = ("auto", "records", "qiskit", "photonic")
 
 
 def kind_of(path: Path) -> str:
-    """Whose file it is: "records", "qiskit" or "photonic"; ours where nothing tells."""
+    """Kind of a file: "records", "qiskit" or "photonic"; ours where nothing tells."""
     with open(path, "rb") as file:
         start = file.read(1 << 16).lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"{"):
@@ -42,19 +42,16 @@ def kind_of(path: Path) -> str:
 
 
 def read_foreign(path: Path, kind: str, repeats: int = 1, rounded: bool = False) -> Records:
-    """Read a file of another program.
+    """Read a file of another program; InputError otherwise.
 
     Parameters
     ----------
     path : Path
     kind : str
         "qiskit" or "photonic".
-    repeats, rounded
-        Of `photonic.read_coincidences`.
-
-    Raises
-    ------
-    InputError
+    repeats : int
+    rounded : bool
+        See `photonic.read_coincidences`.
     """
     files = {"records": path}
     if kind == "photonic":

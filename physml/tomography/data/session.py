@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from physml.exceptions import InputError, OutputError
+from physml.io.files import require_file
 
 try:
     import fcntl
@@ -29,10 +30,10 @@ except ImportError:  # not on Windows: there two writers are not kept apart
 log = logging.getLogger(__name__)
 
 FORMAT = "physml tomography session 1"
+#: Largest file that is read.
 MAX_BYTES = 1 << 30
-"""Largest file that is read."""
+#: Largest line, bytes: effects of seven qubits.
 MAX_LINE = 16 << 20
-"""Largest line, bytes: effects of seven qubits."""
 
 _END = re.compile(rb', "crc": "([0-9a-f]{8})"\}$')
 
@@ -60,12 +61,7 @@ def read_session(path: str | PathLike[str]) -> list[dict[str, Any]]:
     InputError
         No such file, no session, or a line that is missing or damaged.
     """
-    source = Path(path)
-    if not source.is_file():
-        found = "a folder" if source.is_dir() else "no such file"
-        raise InputError.expected(source, "a session file", found)
-    if (size := source.stat().st_size) > MAX_BYTES:
-        raise InputError.expected(source, f"at most {MAX_BYTES} bytes", f"{size} bytes")
+    source = require_file(path, "a session file", MAX_BYTES)
     with open(source, "rb") as file:
         return list(_events(source, file.read(MAX_BYTES + 1)))
 
@@ -114,9 +110,7 @@ class Session:
         OutputError
             It cannot be written to.
         """
-        source = Path(path)
-        if not source.is_file():
-            read_session(source)  # says what is there instead
+        source = require_file(path, "a session file")
         try:
             descriptor = os.open(source, os.O_RDWR | os.O_APPEND)
         except OSError as error:
@@ -138,7 +132,7 @@ class Session:
 
     @property
     def header(self) -> dict[str, Any]:
-        """What the session was begun with."""
+        """First event: the arguments with which the session was begun."""
         return self.events[0]
 
     def append(self, event: str, body: Mapping[str, Any]) -> None:

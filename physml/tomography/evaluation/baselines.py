@@ -29,11 +29,11 @@ class Baseline:
 
     Attributes
     ----------
-    make
+    make : callable
         Makes the estimator, for a total number of copies.
-    design
+    design : str
         See `run.experiment`.
-    fresh
+    fresh : bool
         Whether the estimator has to know the number of copies beforehand, so that each number is
         an experiment of its own.
     """
@@ -64,24 +64,29 @@ def run_baseline(
     rho: Tensor,
     rng: np.random.Generator,
     marks: Sequence[int] = MARKS,
+    observe: Callable[[int, Estimator], None] | None = None,
 ) -> Experiment:
     """Run one method on all states; the times of `fresh` ones are those of all experiments.
 
     Parameters
     ----------
-    baseline
+    baseline : Baseline
         A value of `BASELINES`.
-    rho
-        (S, d, d) true states.
-    rng
+    rho : Tensor (S, d, d)
+        True states.
+    rng : Generator
         See `run.experiment`.
-    marks
+    marks : sequence of int
         Numbers of copies at which to estimate, ascending.
+    observe : callable, optional
+        See `experiment.experiment`; `fresh` ones are not observed.
     """
     if not baseline.fresh:
         estimator = baseline.make(int(marks[-1]))
         blocks = schedule(int(marks[-1]))
-        return experiment(estimator, rho, baseline.design, blocks, rng, marks=marks)
+        return experiment(
+            estimator, rho, baseline.design, blocks, rng, marks=marks, observe=observe
+        )
     runs = []
     for total in marks:
         estimator = baseline.make(int(total))

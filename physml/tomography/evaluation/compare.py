@@ -130,7 +130,7 @@ def jobs_of(
     seed : int
     weights : Path or None
     only_ours : sequence of str
-        Lists that only the learned estimator is judged on.
+        Lists that only the learned estimator is evaluated on.
     """
     marks, size = marks_of(settings.copies), settings.batch
     made = [
@@ -176,7 +176,7 @@ def compare(
     mem_mb: int = 2000,
     only_ours: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Judge all methods on all lists.
+    """Evaluate all methods on all lists.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def compare(
     threads, mem_mb : int
         Worker processes and their memory together.
     only_ours : sequence of str
-        Lists that only the learned estimator is judged on.
+        Lists that only the learned estimator is evaluated on.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a laboratory waits for: CPU time of one experiment on one thread, step by step."""
+"""Latency that a laboratory waits for: CPU time of an experiment on one thread, step by step."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def time_steps(
     """
     known = evaluation_list("hs", n_qubits, min(n_states, LIST_SIZE))
     rho = known.repeat(-(-n_states // len(known)), 1, 1)[:n_states]
-    own, choice, luck = rng.spawn(3)
+    own, choice, noise = rng.spawn(3)
     estimator.start(n_states, 1 << n_qubits, own)
     spent = np.zeros((len(blocks), len(STEPS)))
     for row, size in zip(spent, blocks, strict=True):
         began = time.thread_time()
         effects = estimator.next_basis(kind, choice, size).effects
         chosen = time.thread_time()
-        counts = torch.as_tensor(sample_counts(probabilities(effects, rho), size, luck))
+        counts = torch.as_tensor(sample_counts(probabilities(effects, rho), size, noise))
         measured = time.thread_time()
         estimator.update(effects, counts)
         updated = time.thread_time()

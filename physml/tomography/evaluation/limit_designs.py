@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..core.basis import basis_effects
 from ..core.basis_choice import infidelity_metric
-from ..core.limits import fisher_information
-from ..core.operators import kron_all, n_qubits, random_gaussian
+from ..core.likelihood import fisher_information
+from ..core.operators import kron_all, n_qubits, random_gaussian, to_coordinates
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,17 @@ def _bases(raw: Tensor, kind: str) -> Tensor:
     return kron_all(unitary) if kind == "product" else unitary
 
 
+def _information(bases: Tensor, rho: Tensor) -> Tensor:
+    """Information of one copy in each basis, (S, B, d * d - 1, d * d - 1)."""
+    g = to_coordinates(basis_effects(bases))
+    return fisher_information(g, 1.0, to_coordinates(rho)[:, None])
+
+
 def _value(
     raw: Tensor, logits: Tensor, kind: str, rho: Tensor, metric: Tensor
 ) -> tuple[Tensor, Tensor]:
     """tr(G I^-1), and I^-1 G I^-1, for each state."""
-    each = fisher_information(basis_effects(_bases(raw, kind)), rho)
+    each = _information(_bases(raw, kind), rho)
     total = (logits.softmax(-1)[..., None, None] * each).sum(1)
     solved = torch.linalg.solve(total, metric)
     value = torch.diagonal(solved, dim1=-2, dim2=-1).sum(-1)
@@ -124,8 +130,7 @@ def _largest_gain(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 150, 1e-4)
 
     def gain(of: Tensor) -> Tensor:
-        each = fisher_information(basis_effects(of), rho)
-        return torch.einsum("sab,scba->sc", weight, each)
+        return torch.einsum("sab,scba->sc", weight, _information(of, rho))
 
     for _ in range(150):
         optimiser.zero_grad()

@@ -39,7 +39,7 @@ CHUNK = 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method did on a list of states.
+    """Infidelities, regions and times of a method on a list of states.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Outcome:
 
 
 def method(name: str, weights: Path | None = None) -> Baseline:
-    """How a row is made.
+    """Estimator and design of a row.
 
     Parameters
     ----------
@@ -109,26 +109,17 @@ def run_method(
     marks : sequence of int
         Copies at which to estimate, ascending.
     rng : Generator
-        Methods that are given equal ones meet equal luck, as far as they measure alike.
+        Methods that are given equal ones draw alike, as far as they measure alike.
     level : float
         Of the regions.
     """
     radii: list[Floats] = []
-    if how.fresh:
-        done = run_baseline(how, rho, rng, marks)
-        radius = np.full(done.infidelity.shape, np.nan)
-    else:
-        total = int(marks[-1])
-        done = experiment(
-            how.make(total),
-            rho,
-            how.design,
-            schedule(total),
-            rng,
-            marks=marks,
-            observe=lambda copies, estimator: radii.append(region_radius(estimator, level)),
-        )
-        radius = np.stack(radii, 1)
+
+    def observe(copies: int, estimator: Estimator) -> None:
+        radii.append(region_radius(estimator, level))
+
+    done = run_baseline(how, rho, rng, marks, observe)
+    radius = np.stack(radii, 1) if radii else np.full(done.infidelity.shape, np.nan)
     return Outcome(
         infidelity=done.infidelity,
         radius=radius,
@@ -205,7 +196,7 @@ def compare_estimators(
     InputError
         No such ensemble, design or estimator.
     """
-    check_qubits(n_qubits, "qubits=")
+    check_qubits(n_qubits)
     if design not in (*ADAPTIVE, *FIXED):
         raise InputError.expected(
             "design=", f"one of {', '.join((*ADAPTIVE, *FIXED))}", repr(design)

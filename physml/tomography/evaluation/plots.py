@@ -10,11 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from physml.evaluation.figures import COLOURS, MARKERS, new_figure
+from physml.evaluation.figures import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    beside,
+    coverage_curve,
+    goal,
+    interval_plot,
+    interval_rows,
+    legend_below,
+    new_figure,
+    panels,
+    series_style,
+)
 
 from ..core import limits
 
-GREY = "0.45"
 #: Method -> colour, marker, line. Adaptive methods have full lines.
 STYLES: Mapping[str, tuple[str, str, str]] = {
     "neural, global": ("blue", "o", "-"),
@@ -40,11 +52,11 @@ TITLES = {
 }
 
 
-def style_of(method: str, number: int = 0) -> tuple[str, str, str]:
+def style_of(method: str, number: int = 0) -> dict[str, Any]:
     """Colour, marker and line of a method; one by number where it has none of its own."""
     names = list(COLOURS)
     other = (names[number % len(names)], MARKERS[number % len(MARKERS)], "--")
-    return STYLES.get(method, other)
+    return dict(zip(("colour", "marker", "line"), STYLES.get(method, other), strict=True))
 
 
 def title_of(name: str) -> str:
@@ -77,21 +89,9 @@ def plot_infidelity(
     """
     n = np.asarray(copies, np.float64)
     for k, method in enumerate(part["methods"] if methods is None else methods):
-        if method not in part["methods"]:
-            continue
-        rows = part["methods"][method][statistic]
-        colour, marker, line = style_of(method, k)
-        value, low, high = (np.array([r[name] for r in rows]) for name in ("value", "low", "high"))
-        ax.errorbar(
-            n,
-            value,
-            yerr=np.clip([value - low, high - value], 0, None),
-            color=COLOURS[colour],
-            marker=marker,
-            ls=line,
-            capsize=2,
-            label=method,
-        )
+        if method in part["methods"]:
+            rows = part["methods"][method][statistic]
+            interval_plot(ax, n, rows, label=method, **style_of(method, k))
     ax.set(xscale="log", yscale="log")
     # Limits may be off the scale of what was measured, and should not widen it.
     bottom, top = ax.get_ylim()
@@ -142,23 +142,11 @@ def plot_coverage(
         for part in lists.values()
         if part["methods"].get(method, {}).get("coverage")
     ]
-    names = [c for c in COLOURS if c != "yellow"]
     for k, (part, rows) in enumerate(shown):
-        value, low, high = (np.array([r[name] for r in rows]) for name in ("value", "low", "high"))
-        # Side by side, so that no interval hides another.
-        ax.errorbar(
-            np.asarray(copies, np.float64) * 1.06 ** (k - (len(shown) - 1) / 2),
-            100 * value,
-            yerr=100 * np.clip([value - low, high - value], 0, None),
-            color=COLOURS[names[k % len(names)]],
-            marker=MARKERS[k % len(MARKERS)],
-            ls="none",
-            capsize=2,
-            label=f"{part['n_qubits']}: {title_of(part['name'])}",
-        )
-    ax.axhspan(100 * (level - COVERAGE_WITHIN), 100 * (level + COVERAGE_WITHIN), color="0.92")
-    ax.axhline(100 * level, color=GREY, lw=1)
-    ax.set(xscale="log", xlabel="copies", ylabel=f"truth inside the {level:.0%} region [%]")
+        x = beside(copies, k, len(shown), log=True)
+        look = {"label": _label(part), **series_style(k)}
+        coverage_curve(ax, x, rows, level, within=COVERAGE_WITHIN, **look)
+    ax.set(xscale="log", xlabel="copies", ylabel=f"truth inside the {level:.0%} region")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_title(method)
     return ax
@@ -167,34 +155,23 @@ def plot_coverage(
 def plot_slopes(ax: Axes, lists: Mapping[str, Any], methods: Sequence[str] | None = None) -> Axes:
     """Slope of the mean infidelity of every method, one row a method, one marker a list."""
     names = list(methods or dict.fromkeys(m for part in lists.values() for m in part["methods"]))
-    rows = np.arange(len(names), dtype=float)[::-1]
-    colours = [c for c in COLOURS if c != "yellow"]
-    step = 0.7 / max(len(lists), 1)
     for k, part in enumerate(lists.values()):
         found = [part["methods"].get(m, {}).get("slope") for m in names]
-        use = np.array([f is not None for f in found], bool)
-        if not use.any():
-            continue
-        value, low, high = (np.array([f[v] for f in found if f]) for v in ("value", "low", "high"))
-        ax.errorbar(
-            value,
-            rows[use] - (k - (len(lists) - 1) / 2) * step,
-            xerr=np.clip([value - low, high - value], 0, None),
-            color=COLOURS[colours[k % len(colours)]],
-            marker=MARKERS[k % len(MARKERS)],
-            ls="none",
-            capsize=2,
-            label=f"{part['n_qubits']}: {title_of(part['name'])}",
-        )
-    ax.axvspan(-1 - SLOPE_WITHIN, -1 + SLOPE_WITHIN, color="0.92", zorder=0)
+        if any(found):
+            look = {"label": _label(part), **series_style(k)}
+            interval_rows(ax, names, found, k, len(lists), **look)
+    goal(ax, -1, [SLOPE_WITHIN], axis="x", line="--")
+    goal(ax, -0.5, axis="x", line="--")
     for power, text in ((-1.0, "1/N"), (-0.5, "1/√N")):
-        ax.axvline(power, color=GREY, lw=1, ls="--")
         ax.text(power + 0.01, len(names) - 0.35, text, color=GREY, fontsize=9)
-    ax.set_yticks(rows, names)
     ax.set(ylim=(-0.6, len(names) - 0.1), xlabel="slope of log infidelity against log copies")
     if ax.get_legend_handles_labels()[1]:
         ax.legend(title="qubits: states", loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return ax
+
+
+def _label(part: Mapping[str, Any]) -> str:
+    return f"{part['n_qubits']}: {title_of(part['name'])}"
 
 
 def plot_latency(ax: Axes, latency: Mapping[str, Any]) -> Axes:
@@ -207,14 +184,15 @@ def plot_latency(ax: Axes, latency: Mapping[str, Any]) -> Axes:
     }
     shown = [key for key in rows if key in latency]
     places = np.arange(len(shown), dtype=float)[::-1]
-    parts = (("choose", "orange", "choose"), ("update", "blue", "update"))
-    for k, (step, colour, text) in enumerate((*parts, ("estimate", "green", "estimate"))):
+    for k, (step, colour) in enumerate(
+        (("choose", "orange"), ("update", "blue"), ("estimate", "green"))
+    ):
         ax.barh(
             places + 0.25 * (1 - k),
             [latency[key][step]["mean"] for key in shown],
             height=0.22,
             color=COLOURS[colour],
-            label=text,
+            label=step,
         )
     ax.axvline(1.0, color=GREY, ls="--", lw=1)
     ax.set_yticks(places, [rows[key] for key in shown])
@@ -230,11 +208,10 @@ def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
     """All figures of an evaluation by name."""
     lists, copies = result["lists"], result["copies"]
     made = {}
-    judged = {
-        name: p for name, p in lists.items() if p["name"] != "test"
-    }  # the test split has no rivals
-    for n in sorted({part["n_qubits"] for part in judged.values()}):
-        chosen = [part for part in judged.values() if part["n_qubits"] == n]
+    # The test split has no rivals.
+    compared = {name: p for name, p in lists.items() if p["name"] != "test"}
+    for n in sorted({part["n_qubits"] for part in compared.values()}):
+        chosen = [part for part in compared.values() if part["n_qubits"] == n]
         for statistic in STATISTICS:
             name = f"infidelity_{n}" + ("" if statistic == "mean" else f"_{statistic}")
             made[name] = infidelity_figure(chosen, copies, statistic)
@@ -243,9 +220,9 @@ def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
     )
     if covered:
         made["coverage"] = coverage_figure(lists, copies, result["level"], list(covered))
-    if any(v["slope"] for p in judged.values() for v in p["methods"].values()):
+    if any(v["slope"] for p in compared.values() for v in p["methods"].values()):
         figure, axes = new_figure(1, 1, size=(7.5, 5.5))
-        plot_slopes(axes[0, 0], judged)
+        plot_slopes(axes[0, 0], compared)
         made["slopes"] = figure
     figure, axes = new_figure(1, 1, size=(6.5, 3.4))
     plot_latency(axes[0, 0], result["latency"])
@@ -257,11 +234,11 @@ def infidelity_figure(
     parts: Sequence[Mapping[str, Any]], copies: Sequence[int], statistic: str = "mean"
 ) -> Figure:
     """One panel a list, one legend for all."""
-    figure, axes = new_figure(1, len(parts), size=(4.6, 4.4))
-    for ax, part in zip(axes[0], parts, strict=True):
+    figure, axes = panels(len(parts), len(parts), size=(4.6, 4.4))
+    for ax, part in zip(axes, parts, strict=True):
         plot_infidelity(ax, part, copies, statistic)
         ax.set_title(title_of(part["name"]))
-    _legend_below(figure)
+    legend_below(figure)
     return figure
 
 
@@ -269,28 +246,9 @@ def coverage_figure(
     lists: Mapping[str, Any], copies: Sequence[int], level: float, methods: Sequence[str]
 ) -> Figure:
     """One panel a method, all on one scale."""
-    columns = min(len(methods), 3)
-    figure, axes = new_figure(-(-len(methods) // columns), columns, size=(4.6, 3.6))
-    for ax, method in zip(axes.flat, methods, strict=False):
+    figure, axes = panels(len(methods), size=(4.6, 3.6))
+    for ax, method in zip(axes, methods, strict=True):
         plot_coverage(ax, lists, copies, level, method)
-        ax.set_ylim(-3, 103)
-    for ax in axes.flat[len(methods) :]:
-        ax.set_axis_off()
-    _legend_below(figure, "qubits: states")
+        ax.set_ylim(-0.03, 1.03)
+    legend_below(figure, "qubits: states")
     return figure
-
-
-def _legend_below(figure: Figure, title: str | None = None) -> None:
-    """One legend for all panels."""
-    entries: dict[str, Any] = {}
-    for ax in figure.axes:
-        handles, labels = ax.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside lower center",
-        ncols=4,
-        fontsize=8,
-        title=title,
-    )

@@ -14,8 +14,8 @@ from physml.exceptions import InputError
 from ..core.operators import concurrence, fidelity, purity
 from ..core.qobj import as_density_matrix
 
+#: From density matrices (M, d, d) to numbers (M,).
 Functional = Callable[[Tensor], Tensor]
-"""From density matrices (M, d, d) to numbers (M,)."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Region:
     effective_size: float | None
     complete: bool
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, level: float, infidelity: float, *rest: Any) -> Region:
+        """Region of a radius as infidelity; the Bures distance grows with it."""
+        bures = math.sqrt(2 * (1 - math.sqrt(max(0.0, 1 - infidelity))))
+        return cls(level, infidelity, bures, *rest)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ ANY: tuple[float, float] = (-math.inf, math.inf)
 def functional(
     given: Any, n_qubits: int, target: Any = None
 ) -> tuple[str, Functional, tuple[float, float]]:
-    """Name, function and bounds of a functional.
+    """Name, function and bounds of a functional; InputError otherwise.
 
     Parameters
     ----------
@@ -89,10 +95,6 @@ def functional(
     n_qubits : int
     target : state, optional
         Density matrix (d, d) or vector (d,): a Qobj, array or tensor.
-
-    Raises
-    ------
-    InputError
     """
     if callable(given) and not hasattr(given, "full"):
         return getattr(given, "__name__", "functional"), given, getattr(given, "bounds", ANY)

@@ -37,7 +37,7 @@ def make_estimator(given: str | Estimator) -> Estimator:
     if isinstance(given, Estimator):
         return given
     if given not in ESTIMATORS:
-        raise InputError.expected("estimator", f"one of {', '.join(ESTIMATORS)}", repr(given))
+        raise InputError.expected("estimator=", f"one of {', '.join(ESTIMATORS)}", repr(given))
     try:
         made: Estimator = load_object(ESTIMATORS[given])()
     except InputError:
@@ -65,7 +65,7 @@ def make_readout(given: Any, n_qubits: int) -> Readout | None:
         made = Readout(given)
     if made is not None and len(made.confusion) != n_qubits:
         raise InputError.expected(
-            "readout", f"confusion matrices of {n_qubits} qubits", f"of {len(made.confusion)}"
+            "readout=", f"confusion matrices of {n_qubits} qubits", f"of {len(made.confusion)}"
         )
     return made
 

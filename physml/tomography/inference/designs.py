@@ -14,11 +14,11 @@ from ..core.measurements import Setting, from_effects, mub, pairwise, pauli_sett
 
 ADAPTIVE = ("global", "product")
 FIXED = ("pauli", "mub", "sic", "pairwise")
+#: Copies of the first measurement, where nobody says how many.
 FIRST_SHOTS = 10
-"""Copies of the first measurement, where nobody says how many."""
+#: Copies of the next measurement as a share of all so far: the number of measurements then grows
+#: only as the logarithm of the copies, and the design never lags far behind what is known.
 GROWTH = 0.1
-"""Copies of the next measurement as a share of all so far: the number of measurements then grows
-only as the logarithm of the copies, and the design never lags far behind what is known."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,16 @@ def make_design(given: Any, n_qubits: int) -> Design:
         if given in FIXED:
             return Design(given, tuple(_fixed(given, n_qubits)))
         raise InputError.expected(
-            "design", f"one of {', '.join((*ADAPTIVE, *FIXED))}, or effects", repr(given)
+            "design=", f"one of {', '.join((*ADAPTIVE, *FIXED))}, or effects", repr(given)
         )
     try:
         settings = _settings(given)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError.expected("design", "a name, or effects", f"others ({error})") from error
+        raise InputError.expected("design=", "a name, or effects", f"others ({error})") from error
     for setting in settings:
         if setting.dimension != 1 << n_qubits:
             raise InputError.expected(
-                "design",
+                "design=",
                 f"measurements of {n_qubits} qubits",
                 f"effects of dimension {setting.dimension}",
             )
@@ -92,7 +92,7 @@ def _settings(given: Any) -> list[Setting]:
     elif not isinstance(given, Sequence) or np.ndim(given[0] if given else 0) == 2:
         given = [given]  # the effects of one measurement
     if not given:
-        raise InputError.expected("design", "at least one measurement", "none")
+        raise InputError.expected("design=", "at least one measurement", "none")
     out = []
     for item in given:
         if isinstance(item, Setting):

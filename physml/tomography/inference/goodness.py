@@ -1,7 +1,7 @@
 """Whether the data fit a state, and one and the same from beginning to end.
 
 Two likelihood ratios: that of the best probabilities to the best state (goodness of fit), and that
-of two states, one for each half of the data, to one (drift). Both are judged by a parametric
+of two states, one for each half of the data, to one (drift). Both are tested by a parametric
 bootstrap with refits, since neither follows a chi-squared law near pure states, where many
 outcomes are expected less than once and the best state lies on the border.
 """
@@ -17,34 +17,34 @@ import torch
 
 from physml.exceptions import InputError
 
+from ..core.likelihood import TINY
 from ..core.operators import to_coordinates
 from .classical.likelihood import maximum_likelihood
-from .classical.tally import TINY
 
 if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
     from torch import Tensor
 
+#: Probability below which the data are said not to fit.
 ALARM = 1e-3
-"""Probability below which the data are said not to fit."""
 
+#: Simulated data sets. Their mean and spread are used, not their extremes.
 REPLICATES = 60
-"""Simulated data sets. Their mean and spread are used, not their extremes."""
 
+#: Log-likelihood that a fit may miss: little against the 1 that matters.
 LIKELIHOOD_TOLERANCE = 0.02
-"""Log-likelihood that a fit may miss: little against the 1 that matters."""
 
+#: Most steps of a fit. The few that would take more miss the same for data and replicates.
 ITERATIONS = 1000
-"""Most steps of a fit. The few that would take more miss the same for data and replicates."""
 
+#: White part of the state at which a fit begins: fits need full rank.
 WHITE = 1e-3
-"""White part of the state at which a fit begins: fits need full rank."""
 
 
 @dataclass(frozen=True)
 class GoodnessOfFit:
-    """How well the data fit a state.
+    """Goodness of fit of a state to the data.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ def _tail(value: float, simulated: NDArray[np.float64]) -> float:
 
 
 def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict[str, float]:
-    """How far each setting is from the state, against what the replicates show."""
+    """Deviation of each setting from the state, in units of that of the replicates."""
     p = (data.coordinates @ to_coordinates(state)).clamp(min=TINY).numpy()
     out = {}
     for name, begin, end in zip(data.names, [0, *data.ends[:-1]], data.ends, strict=True):
@@ -269,7 +269,7 @@ def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict
 def _words(
     p: float, drift_p: float | None, two_p: float | None, residuals: dict[str, float]
 ) -> list[str]:
-    """What is wrong. Where two states fit no better than one, it is not the drift."""
+    """Warnings in words. Where two states fit no better than one, it is not the drift."""
     if drift_p is not None and drift_p < ALARM and two_p is not None and two_p >= ALARM:
         return [
             f"the state of the second half of the data is not that of the first (p = "

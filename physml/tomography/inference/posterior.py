@@ -27,30 +27,12 @@ if TYPE_CHECKING:
     from .answers import Functional
     from .neural.estimator import NeuralEstimator
 
+#: Samples: a 90 % quantile is then known to about one percent in probability.
 PARTICLES = 600
-"""Samples: a 90 % quantile is then known to about one percent in probability."""
 
 
+#: Least distance of the estimate from the ends of an interval, in its length.
 MARGIN = 0.1
-"""Least distance of the estimate from the ends of an interval, in its length."""
-
-
-@dataclass(frozen=True)
-class Ball:
-    """Radius of a region about the estimate, as infidelity and as Bures distance.
-
-    `ess` is the effective number of samples; None where it rests on a calibration, not on samples.
-    """
-
-    infidelity: float
-    bures: float
-    ess: float | None = None
-
-    @classmethod
-    def of(cls, infidelity: float, ess: float | None = None) -> Ball:
-        """Ball of an infidelity: both distances grow with each other, so that it is the same."""
-        bures = np.sqrt(2 * (1 - np.sqrt(max(0.0, 1 - infidelity))))
-        return cls(infidelity, float(bures), ess)
 
 
 @dataclass(frozen=True)
@@ -79,11 +61,22 @@ class Posterior:
         """Effective number of samples."""
         return float(1 / self.weights.square().sum())
 
-    def region(self, level: float) -> Ball:
-        """Ball about the estimate in which the true state lies with that probability."""
+    def radius(self, level: float) -> tuple[float, float | None]:
+        """Radius of the ball about the estimate that holds the true state with that probability.
+
+        Parameters
+        ----------
+        level : float
+
+        Returns
+        -------
+        infidelity : float
+        size : float or None
+            Effective number of samples that it rests on; None where it is calibrated.
+        """
         if self.calibrated is not None:
-            return Ball.of(self.calibrated(level))
-        return Ball.of(self._share(level), self.ess)
+            return self.calibrated(level), None
+        return self._share(level), self.ess
 
     def _share(self, level: float) -> float:
         """Infidelity to the estimate within which that share of the samples lies."""

@@ -1,4 +1,4 @@
-"""What is known of a state from the data so far: estimate, region, functionals, goodness of fit."""
+"""Estimate of a state from the data so far: region, functionals, goodness of fit."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Directions with less than this share of the largest singular value are not measured.
 RANK = 1e-9
-"""Directions with less than this share of the largest singular value are not measured."""
 
 # Places of the random streams of one tomographer.
 START, SETTINGS, POSTERIOR, REPLICATES = 0, 1, 1 << 40, 1 << 41
@@ -57,7 +57,7 @@ class StateEstimate:
         self.n_qubits = check_qubits(n_qubits)
         self.readout = make_readout(readout, self.n_qubits)
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise InputError.expected("seed", "a whole number of 0 or more", repr(seed))
+            raise InputError.expected("seed=", "a whole number of 0 or more", repr(seed))
         self.seed = int(seed)
         self._estimator = make_estimator(estimator)
         self._estimator.start(1, self.dimension, stream(self.seed, "predict", START))
@@ -91,11 +91,11 @@ class StateEstimate:
         return self._estimator
 
     def _really(self, setting: Setting) -> Setting:
-        """What is measured in truth when this is asked for: with the readout errors."""
+        """Setting with the readout errors."""
         return setting if self.readout is None else self.readout.apply(setting)
 
     def _take(self, measurement: Measurement, measured: Setting) -> None:
-        """Let data that were checked and recorded count."""
+        """Take in data that were checked and recorded."""
         setting = measurement.setting
         self._measured[setting.id] = measurement
         effects = torch.from_numpy(measured.effects)
@@ -173,21 +173,14 @@ class StateEstimate:
         level : float
             Between 0 and 1.
         """
-        from .posterior import Ball, calibrated_radius
+        from .posterior import calibrated_radius
 
-        level = check_probability(level, "level")
+        level = check_probability(level, "level=")
         complete = self.unmeasured == 0
         # Calibrated on experiments whose settings determine the state, and only for such.
         radius = calibrated_radius(self._estimator) if complete else None
-        found = self.posterior.region(level) if radius is None else Ball.of(radius(level))
-        return Region(
-            level=level,
-            infidelity=found.infidelity,
-            bures=found.bures,
-            effective_size=found.ess,
-            complete=complete,
-            notes=self._notes(),
-        )
+        found = self.posterior.radius(level) if radius is None else (radius(level), None)
+        return Region.of(level, *found, complete, self._notes())
 
     def functional(self, f: Any, level: float = 0.9, target: Any = None) -> Interval:
         """A number that follows from the state, with its credible interval.
@@ -207,7 +200,7 @@ class StateEstimate:
         InputError
             No such functional, or a target that is no state of these qubits.
         """
-        level = check_probability(level, "level")
+        level = check_probability(level, "level=")
         name, function, bounds = functional(f, self.n_qubits, target)
         value = float(function(self._estimator.estimate())[0])
         low, high = self.posterior.interval(function, level, bounds)
@@ -220,8 +213,8 @@ class StateEstimate:
         Never before the measurements are informationally complete: what was not measured is known
         from the prior only.
         """
-        infidelity = check_probability(infidelity, "infidelity")
-        confidence = check_probability(confidence, "confidence")
+        infidelity = check_probability(infidelity, "infidelity=")
+        confidence = check_probability(confidence, "confidence=")
         if self.unmeasured:
             return False
         return self.credible_region(confidence).infidelity <= infidelity

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from physml.exceptions import InputError
 
-from ..core.checks import check_probability, check_shots
+from ..core.checks import check_probability
+from ..core.measurements import check_shots
 from .designs import next_shots
 
 if TYPE_CHECKING:
@@ -49,12 +50,12 @@ class Stop:
                 "stop", "a number of copies or measurements, or an infidelity", "none of them"
             )
         if self.copies is not None:
-            check_shots(self.copies, "copies")
+            check_shots(self.copies, "copies=")
         if self.measurements is not None:
-            check_shots(self.measurements, "measurements")
+            check_shots(self.measurements, "measurements=")
         if self.infidelity is not None:
-            check_probability(self.infidelity, "infidelity")
-        check_probability(self.confidence, "confidence")
+            check_probability(self.infidelity, "infidelity=")
+        check_probability(self.confidence, "confidence=")
 
 
 def steer(

@@ -20,9 +20,9 @@ import numpy as np
 from physml.exceptions import InputError, PhysmlError
 from physml.random import stream
 
-from ..core.checks import check_counts, check_id, check_shots, check_time
+from ..core.checks import check_counts, check_id, check_time
 from ..core.estimator import Estimator
-from ..core.measurements import Setting, check, global_setting, product_setting
+from ..core.measurements import Setting, check, check_shots, global_setting, product_setting
 from ..data.records import Measurement, Records
 from ..data.session import Session
 from .by_name import arguments_of
@@ -31,8 +31,8 @@ from .state_estimate import SETTINGS, StateEstimate
 
 log = logging.getLogger(__name__)
 
+#: Largest difference between effects that are the same.
 SAME = 1e-9
-"""Largest difference between effects that are the same."""
 
 
 class Tomographer(StateEstimate):
@@ -118,7 +118,7 @@ class Tomographer(StateEstimate):
         made.add(records.measurements)
         return made
 
-    # --------------------------------------------------------------------------- what it has
+    # ------------------------------------------------------------------------------- its settings
 
     @property
     def pending(self) -> list[Setting]:
@@ -134,7 +134,7 @@ class Tomographer(StateEstimate):
     # ------------------------------------------------------------------------------ the loop
 
     def next_measurement(self, shots: int | None = None) -> Setting:
-        """What to measure next; it is in the session file when this returns.
+        """Setting to measure next; it is in the session file when this returns.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class Tomographer(StateEstimate):
                 )
             return self._settings[setting]
         if not isinstance(setting, Setting):
-            raise InputError.expected("setting", "a Setting or its id", type(setting).__name__)
+            raise InputError.expected("setting=", "a Setting or its id", type(setting).__name__)
         name = check_id(setting.id, "id of a setting")
         known = self._settings.get(name)
         if known is setting:

@@ -60,7 +60,7 @@ def calibrate(
     """
     c = settings.calibrate
     moments = simulate_moments(network, parts, c, rng)
-    # By experiment: its moments share truth and luck.
+    # By experiment: its moments are not independent.
     order = rng.permutation(c.histories)
     fit, first, second = (
         moments.rows(np.isin(moments.experiment, part))

@@ -2,7 +2,7 @@
 
 They are simulated anew, with all designs of measurements and with states of several ensembles, and
 have trained nothing. Rows are numbered by experiment, so that the moments of one can be kept
-together: they share the truth and most of the luck.
+together: they share the truth and most of the counts.
 """
 
 from __future__ import annotations

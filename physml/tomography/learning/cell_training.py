@@ -57,10 +57,10 @@ def smooth_infidelity(rho: Tensor, sigma: Tensor) -> Tensor:
 
     Parameters
     ----------
-    rho
-        (S, d, d) true states, without gradient.
-    sigma
-        (S, d, d) estimates.
+    rho : Tensor (S, d, d)
+        True states, without gradient.
+    sigma : Tensor (S, d, d)
+        Estimates.
     """
     with torch.no_grad():
         a = root(rho)
@@ -132,7 +132,7 @@ def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
 
 @dataclass
 class _Progress:
-    """Where a training stands; what a checkpoint holds."""
+    """State of a training, which a checkpoint holds."""
 
     cell: Cell
     optimiser: torch.optim.Optimizer
@@ -175,14 +175,14 @@ def train_cell(
 
     Parameters
     ----------
-    settings
-    states, valid_states
-        (S, d, d) true states.
-    seed
+    settings : CellSettings
+    states, valid_states : Tensor (S, d, d)
+        True states.
+    seed : int
         Of everything random.
-    state
+    state : Path, optional
         Folder of a checkpoint after each batch, from which the same call goes on.
-    left
+    left : callable
         Seconds that are left, or None.
 
     Returns
@@ -229,7 +229,7 @@ def train_cell(
 def _identity(
     settings: CellSettings, states: Tensor, valid_states: Tensor, seed: int
 ) -> dict[str, str]:
-    """What must be equal for a checkpoint to be gone on with."""
+    """Settings, seed and data that a checkpoint is of."""
     import hashlib
 
     data = hashlib.sha256(states.numpy().tobytes() + valid_states.numpy().tobytes())

@@ -93,7 +93,7 @@ class CorrectorLoss:
 
 
 def apply(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Correction, Tensor]:
-    """What the network makes of moments, and roots B of the true states B B^+."""
+    """Corrections of moments by the network, and roots B of the true states B B^+."""
     summary = CovarianceSummary(*(batch[k].double() for k in SUMMARY))
     truth = torch.view_as_complex(batch["truth"].double().contiguous())
     # Rounding to float32 must not look like an infidelity.

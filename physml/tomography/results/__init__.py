@@ -1,1 +1,1 @@
-"""What tomography of a set of measurements gives, and its files and pictures."""
+"""Result of a set of measurements, its files and its picture."""

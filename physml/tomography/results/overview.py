@@ -12,7 +12,6 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -20,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from physml.evaluation.figures import COLOURS, STYLE
+from physml.evaluation.figures import COLOURS, overview_figure, style
 
 from ..core.limits import gill_massar, gill_massar_pure, holevo
 from ..core.operators import PAULI, partial_trace
@@ -28,44 +27,26 @@ from ..core.operators import PAULI, partial_trace
 if TYPE_CHECKING:
     from .result import TomographyResult
 
+#: Colours of phases: dark for positive numbers, light for negative ones, from either side.
 PHASE = "twilight"
-"""Colours of phases: dark for positive numbers, light for negative ones, from either side."""
 MAX_LABELS = 16
+#: Posterior samples drawn on a sphere.
 MAX_POINTS = 300
-"""Posterior samples drawn on a sphere."""
 QUBITS = [COLOURS[name] for name in ("blue", "vermilion", "green", "purple", "orange")]
 
 
 def plot_overview(result: TomographyResult) -> Figure:
     """Six panels, and in words what the user has to know."""
     notes = [line for text in result.warnings for line in textwrap.wrap(f"! {text}", 165)]
-    with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
-        height = 9.4 + 0.22 * len(notes)
-        figure = Figure(figsize=(15.0, height))
-        FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(
-            2,
-            3,
-            left=0.085,
-            right=0.96,
-            top=1 - 1.0 / height,
-            bottom=(0.75 + 0.22 * len(notes)) / height,
-            wspace=0.3,
-            hspace=0.3,
-        )
+    title = textwrap.fill(f"{result.records.name}: {result.summary()}", 140)
+    figure, grid = overview_figure(title, notes, left=0.085, wspace=0.3, note_colour="vermilion")
+    with style():
         plot_hinton(result.density_matrix, figure.add_subplot(grid[0, 0]))
         plot_bars(result.density_matrix, figure.add_subplot(grid[0, 1], projection="3d"))
         plot_spheres(result, figure.add_subplot(grid[0, 2], projection="3d"))
         plot_numbers(result, figure.add_subplot(grid[1, 0]))
         plot_history(result, figure.add_subplot(grid[1, 1]))
         plot_residuals(result, figure.add_subplot(grid[1, 2]))
-        title = f"{result.records.name}: {result.summary}"
-        figure.text(
-            0.06, 1 - 0.14 / height, textwrap.fill(title, 140), size=12, weight="bold", va="top"
-        )
-        for k, line in enumerate(notes):
-            y = (0.12 + 0.22 * (len(notes) - 1 - k)) / height
-            figure.text(0.06, y, line, size=10, color=COLOURS["vermilion"], va="bottom")
     return figure
 
 

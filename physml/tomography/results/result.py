@@ -47,7 +47,7 @@ class TomographyResult(Result):
     Attributes
     ----------
     records : Records
-    estimator, seed
+    estimator, seed : str
         How it was estimated.
     density_matrix : ndarray (d, d), complex128
     region : Region

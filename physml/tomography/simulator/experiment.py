@@ -1,6 +1,6 @@
 """Simulated experiments: an estimator, true states, a design of measurements, a schedule.
 
-All methods are judged by this one loop, on the same states and with the same spending of copies.
+All methods are measured by this one loop, on the same states and with the same spending of copies.
 """
 
 from __future__ import annotations
@@ -42,22 +42,20 @@ STATIC: Mapping[str, Callable[[int], Iterable[Tensor]]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Experiment:
-    """What came out of `experiment`.
+    """Estimates of simulated experiments, and the time that they took.
 
     Attributes
     ----------
-    marks
-        (m,) copies spent at each estimate.
-    infidelity
-        (S, m).
-    estimates
-        (S, m, d, d) complex128.
-    spread
-        (S, m) infidelity expected by the estimator itself; NaN where it has no opinion.
-    update_seconds
-        (blocks,) wall time of the choice of the basis and of the update, for all S together.
-    estimate_seconds
-        (m,) wall time of the estimate, for all S together.
+    marks : ndarray (m,)
+        Copies spent at each estimate.
+    infidelity : ndarray (S, m)
+    estimates : Tensor (S, m, d, d), complex128
+    spread : ndarray (S, m)
+        Infidelity expected by the estimator itself; NaN where it has no opinion.
+    update_seconds : ndarray (blocks,)
+        Wall time of the choice of the basis and of the update, for all S together.
+    estimate_seconds : ndarray (m,)
+        Wall time of the estimate, for all S together.
     """
 
     marks: np.ndarray
@@ -82,26 +80,26 @@ def experiment(
 
     Parameters
     ----------
-    estimator
+    estimator : Estimator
         It is started here.
-    rho
-        (S, d, d) true states.
-    design
+    rho : Tensor (S, d, d)
+        True states.
+    design : str or Tensor or sequence of Tensor
         ``"global"`` or ``"product"`` (the estimator chooses a basis for each block);
         ``"random_global"`` or ``"random_product"`` (Haar random); one of `STATIC`; or effects
         (k, d, d); or a list of effects. Of several settings each block measures those that have had
         the fewest copies.
-    schedule
+    schedule : sequence of int
         Sizes of the blocks, in copies.
-    rng
+    rng : Generator
         Randomness of the estimator, of the design and of the counts: three independent children,
-        so that estimators meet the same luck as far as their designs agree.
-    readout
+        so that estimators meet the same noise as far as their designs agree.
+    readout : callable, optional
         Maps ideal effects to those of the real detector, which both the simulated laboratory and
         the estimator use. None: ideal.
-    marks
+    marks : sequence of int, optional
         Numbers of copies at which to estimate, each the end of a block; `decades` by default.
-    observe
+    observe : callable, optional
         Called with the copies spent and the estimator at each mark.
 
     Raises
@@ -114,8 +112,8 @@ def experiment(
     wanted = [int(mark) for mark in (decades(schedule) if marks is None else marks)]
     missing = sorted(set(wanted) - {int(end) for end in ends})
     if missing:
-        raise InputError.expected("marks", "ends of blocks of the schedule", str(missing))
-    own, choice, luck = rng.spawn(3)
+        raise InputError.expected("marks=", "ends of blocks of the schedule", str(missing))
+    own, choice, noise = rng.spawn(3)
     ask = _asker(estimator, design, d, choice)
     estimator.start(n_states, d, own)
     update_seconds = np.zeros(len(ends))
@@ -126,7 +124,7 @@ def experiment(
         elapsed = time.thread_time() - began
         for ideal, shots in settings:
             effects = ideal if readout is None else readout(ideal)
-            counts = torch.as_tensor(sample_counts(probabilities(effects, rho), shots, luck))
+            counts = torch.as_tensor(sample_counts(probabilities(effects, rho), shots, noise))
             began = time.thread_time()
             estimator.update(effects, counts)
             elapsed += time.thread_time() - began
@@ -198,7 +196,7 @@ def _menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
     if isinstance(design, str):
         if design not in STATIC:
             known = ", ".join((*ADAPTIVE, *RANDOM, *STATIC))
-            raise InputError.expected("design", f"one of {known}, or effects", repr(design))
+            raise InputError.expected("design=", f"one of {known}, or effects", repr(design))
         n = d.bit_length() - 1
         return list(STATIC[design](n))
     return [design] if isinstance(design, torch.Tensor) else [torch.as_tensor(e) for e in design]

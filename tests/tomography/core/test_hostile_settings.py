@@ -94,7 +94,7 @@ def test_too_large_tables_are_not_read(tmp_path):
     file = tmp_path / "large.csv"
     with file.open("wb") as sparse:
         sparse.truncate(1 << 40)
-    with pytest.raises(InputError, match="larger"):
+    with pytest.raises(InputError, match="of at most"):
         read_coincidences(file)
 
 

@@ -25,17 +25,16 @@ import torch
 from torch import nn
 
 from ...core.basis_choice import expected_infidelity
+from ...core.likelihood import TINY, fisher_information, log_likelihood
 from ...core.operators import from_coordinates, hermitian_basis, to_coordinates
 from ..classical.particle_moves import TAU_MAX, gaussian, roots
-from ..classical.tally import TINY, Tally, fisher_information, log_likelihood
+from ..classical.tally import Tally
 from .networks import Head, ParticleNetwork
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-#: Numbers held at once for likelihoods.
-CHUNK = 2_000_000
 #: Precision of a root's coordinates before any data: they are those of a unit vector.
 PRIOR = 16.0
 #: White noise of so many copies' worth, times d, keeps the midst of a bank of full rank.
@@ -81,11 +80,11 @@ class Bank:
 
     Attributes
     ----------
-    roots
-        (S, P, d * d) float64, unit vectors: coordinates of Hermitian B; the particle is B^2.
-    log_weight
-        (S, P) float64, logarithm of weights that sum to one.
-    d
+    roots : Tensor (S, P, d * d), float64
+        Unit vectors: coordinates of Hermitian B; the particle is B^2.
+    log_weight : Tensor (S, P), float64
+        Logarithm of weights that sum to one.
+    d : int
         Dimension of the Hilbert space.
     """
 
@@ -126,14 +125,14 @@ class Bank:
 
 @dataclass(frozen=True)
 class CellEstimate:
-    """What the second network says.
+    """Estimate of the second network, with its confidence.
 
     Attributes
     ----------
-    state
-        (S, d, d) estimate.
-    log_infidelity
-        (S,) logarithm of the infidelity expected of it: the smaller, the more confident.
+    state : Tensor (S, d, d)
+        Estimate.
+    log_infidelity : Tensor (S,)
+        Logarithm of the infidelity expected of it: the smaller, the more confident.
     """
 
     state: Tensor
@@ -145,11 +144,11 @@ class Cell(nn.Module):
 
     Parameters
     ----------
-    width
+    width : int
         Numbers in a layer of both networks.
-    rounds
+    rounds : int
         Rounds of moves a block.
-    proposals
+    proposals : int
         Moves among which a particle chooses in each round.
     """
 
@@ -168,13 +167,13 @@ class Cell(nn.Module):
 
         Parameters
         ----------
-        bank
+        bank : Bank
             Particles before.
-        tally
+        tally : Tally
             All data, this block included.
-        block
+        block : (Tensor, Tensor)
             Coordinates (S, k, d * d) of its effects, and its counts (S, k).
-        rng
+        rng : Generator
             Randomness of the moves.
         """
         value = likelihood(tally, bank.coordinates())
@@ -213,14 +212,9 @@ class Cell(nn.Module):
 
 @torch.no_grad()
 def likelihood(tally: Tally, x: Tensor) -> Tensor:
-    """Log-likelihood (S, P) of all data for particles of coordinates x, some experiments a time."""
+    """Log-likelihood (S, P) of all data for particles of coordinates x (S, P, d * d)."""
     g, counts, _ = tally.stacked()
-    size = max(1, CHUNK // max(1, x.shape[1] * g.shape[1]))
-    parts = [
-        log_likelihood(g[i : i + size], counts[i : i + size], x[i : i + size])
-        for i in range(0, len(x), size)
-    ]
-    return torch.cat(parts)
+    return log_likelihood(g, counts, x)
 
 
 def hedge(mean: Tensor, tally: Tally) -> Tensor:
@@ -242,16 +236,16 @@ def posterior_covariance(centre: Tensor, tally: Tally) -> Tensor:
 
 @dataclass(frozen=True)
 class Midst:
-    """Where a bank is and how wide the posterior: what moves are made with.
+    """Middle of a bank and width of the posterior, with which moves are made.
 
     Attributes
     ----------
-    root
-        (S, d * d) of a state of full rank in the midst of the bank.
-    precision
-        (S, d * d, d * d) of the roots' coordinates.
-    spread
-        (S, d * d, d * d) square root of its inverse.
+    root : Tensor (S, d * d)
+        Of a state of full rank in the midst of the bank.
+    precision : Tensor (S, d * d, d * d)
+        Of the roots' coordinates.
+    spread : Tensor (S, d * d, d * d)
+        Square root of its inverse.
     """
 
     root: Tensor
@@ -272,7 +266,7 @@ class Midst:
         return cls(root, precision, torch.linalg.cholesky(torch.linalg.inv(precision)))
 
     def distance_squared(self, b: Tensor) -> Tensor:
-        """Of roots (S, P, d * d), in standard deviations, (S, P)."""
+        """Squared distances (S, P) of roots (S, P, d * d), in standard deviations."""
         off = b - self.root[:, None]
         return ((off @ self.precision) * off).sum(-1)
 
@@ -281,7 +275,7 @@ class Midst:
 def compare(
     bank: Bank, around: Midst, tally: Tally, block: tuple[Tensor, Tensor], value: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `ParticleNetwork` is told: observed and own histograms of the block, and of all data.
+    """Inputs of `ParticleNetwork`: observed and own histograms of the block, and of all data.
 
     Of the histograms of all data, which are as many as there were blocks, only their distance: the
     deviance, and the gaps to the best particle and to the midst of the bank. Also how far off the
@@ -340,19 +334,19 @@ def keep_best(
 
     Parameters
     ----------
-    b
-        (S, P, d * d) roots.
-    value
-        (S, P) log-likelihoods.
-    size
-        (S, P) sizes of the moves, 0 to 1.
-    around
+    b : Tensor (S, P, d * d)
+        Roots.
+    value : Tensor (S, P)
+        Log-likelihoods.
+    size : Tensor (S, P)
+        Sizes of the moves, 0 to 1.
+    around : Midst
         What they are made with.
-    tally
+    tally : Tally
         All data.
-    proposals
+    proposals : int
         Moves of each particle.
-    rng
+    rng : Generator
         Randomness.
 
     Returns
@@ -384,15 +378,17 @@ def _moved(b: Tensor, size: Tensor, step: Tensor, middle: Tensor) -> Tensor:
 def look(
     bank: Bank, tally: Tally, rho: Tensor, values: Tensor, frame: Tensor, covariance: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `Head` is told.
+    """Inputs of `Head`.
 
     Parameters
     ----------
-    bank, tally
-    rho
-        (S, d, d) hedged mean, with eigenvalues (S, d) and eigenvectors.
-    values, frame
-    covariance
+    bank : Bank
+    tally : Tally
+    rho : Tensor (S, d, d)
+        Hedged mean, with eigenvalues (S, d) and eigenvectors.
+    values : Tensor (S, d)
+    frame : Tensor (S, d, d)
+    covariance : Tensor
         By Fisher's information.
 
     Returns

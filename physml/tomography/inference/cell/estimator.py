@@ -48,8 +48,8 @@ class Turned(Basis):
 
     Attributes
     ----------
-    fixed
-        (k, d, d) effects before the turn.
+    fixed : Tensor (k, d, d), optional
+        Effects before the turn.
     """
 
     fixed: Tensor | None = None
@@ -74,7 +74,7 @@ def whole_measurement(name: str, n: int) -> Tensor:
     if name == "mub":
         bases = basis_effects(mub_bases(n))
         return bases.flatten(0, 1) / len(bases)
-    raise InputError.expected("povm", "sic, mub or pairwise", repr(name))
+    raise InputError.expected("povm=", "sic, mub or pairwise", repr(name))
 
 
 class CellEstimator(Estimator):
@@ -82,15 +82,15 @@ class CellEstimator(Estimator):
 
     Parameters
     ----------
-    cells
+    cells : Cell or mapping, optional
         The cell, or one for each dimension; None: the shipped ones.
-    n_particles
+    n_particles : int
         P; any number, as the networks look at one particle at a time.
-    povm
+    povm : Tensor, optional
         None: `next_basis` gives bases. Effects (k, d, d): it turns these.
-    at_random
+    at_random : bool
         Whether `next_basis` turns `povm` at random instead of by choice.
-    learning
+    learning : bool
         Whether the gradients of the last update are kept.
     """
 
@@ -106,7 +106,7 @@ class CellEstimator(Estimator):
         learning: bool = False,
     ) -> None:
         if n_particles < 2:
-            raise InputError.expected("n_particles", "at least 2", str(n_particles))
+            raise InputError.expected("n_particles=", "at least 2", str(n_particles))
         if cells is None:
             cells = load_cells()
         self.cells, self.n_particles, self.povm = cells, n_particles, povm
@@ -138,7 +138,7 @@ class CellEstimator(Estimator):
         else:
             known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.cells))
             raise InputError.expected(
-                "number of qubits",
+                "n_qubits=",
                 f"one that there are cells for ({known})",
                 str(d.bit_length() - 1),
             )
@@ -220,18 +220,21 @@ def arm(
 
     Parameters
     ----------
-    cell, n_particles, learning
+    cell : Cell
+    n_particles : int
         See `CellEstimator`.
-    povm
+    povm : str
         ``"bases"``, ``"product"`` (bases of each qubit), or a name of `whole_measurement`.
-    how
+    how : str
         ``"fixed"`` (bases: those of Pauli, in turn), ``"random"`` (turned by a Haar-random unitary,
         another for each block), ``"adaptive"`` (turned by choice).
-    n
+    n : int
         Qubits.
+    learning : bool
+        See `CellEstimator`.
     """
     if how not in ("fixed", "random", "adaptive"):
-        raise InputError.expected("how", "fixed, random or adaptive", repr(how))
+        raise InputError.expected("how=", "fixed, random or adaptive", repr(how))
     if povm in BASES:
         return CellEstimator(cell, n_particles, learning=learning), BASES[povm][how]
     effects = whole_measurement(povm, n)

@@ -40,7 +40,7 @@ class ParticleNetwork(nn.Module):
 
     Parameters
     ----------
-    width
+    width : int
         Numbers in a layer.
     """
 
@@ -76,7 +76,7 @@ class Head(nn.Module):
 
     Parameters
     ----------
-    width
+    width : int
         Numbers in a layer.
     """
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 
 from ...core.estimator import Estimator
+from ...core.likelihood import TINY, fisher_information
 from ...core.operators import from_coordinates, project_to_states, to_coordinates
-from .tally import TINY, Tally, fisher_information
+from .tally import Tally
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,15 +37,14 @@ def maximum_likelihood(
 
     Parameters
     ----------
-    coordinates
-        (S, M, d * d) of the effects.
-    counts
-        (S, M).
-    start
-        (S, d, d) states of full rank at which to begin.
-    tolerance
+    coordinates : Tensor (S, M, d * d)
+        Of the effects.
+    counts : Tensor (S, M)
+    start : Tensor (S, d, d)
+        States of full rank at which to begin.
+    tolerance : float
         Log-likelihood that may be missed.
-    max_iterations
+    max_iterations : int
         After so many steps the best state so far is returned.
 
     Returns
@@ -133,7 +133,7 @@ class MaximumLikelihood(Estimator):
 
     Parameters
     ----------
-    tolerance
+    tolerance : float
         Log-likelihood that may be missed.
     """
 

@@ -18,17 +18,16 @@ from physml.exceptions import InputError
 
 from ...core.basis_choice import expected_infidelity
 from ...core.estimator import Estimator
+from ...core.likelihood import log_likelihood
 from ...core.operators import from_coordinates
 from .particle_moves import MOVES, TAU_MAX, coordinates_of, gaussian, principal_logarithms
 from .resampling import effective_size, largest_power, resampled
-from .tally import Tally, log_likelihood
+from .tally import Tally
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-#: Numbers held at once for the likelihood: what fits into the caches is fastest.
-CHUNK = 2_000_000
 #: So many halvings find parts as small as the ones that 1e12 copies at once require.
 HALVINGS = 60
 #: Moves of one round.
@@ -42,13 +41,13 @@ class ParticleFilter(Estimator):
 
     Parameters
     ----------
-    n_particles
+    n_particles : int
         P.
-    prior
+    prior : {"hs", "rank_adaptive"}
         ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
-    moves
+    moves : int
         Rounds of Markov steps after each resampling: `KINDS`.
-    threshold
+    threshold : float
         Effective share of the particles below which they are resampled.
 
     References
@@ -67,7 +66,7 @@ class ParticleFilter(Estimator):
         threshold: float = 0.5,
     ) -> None:
         if prior not in ("hs", "rank_adaptive"):
-            raise InputError.expected("prior", "hs or rank_adaptive", repr(prior))
+            raise InputError.expected("prior=", "hs or rank_adaptive", repr(prior))
         self.n_particles, self.prior = n_particles, prior
         self.moves, self.threshold = moves, threshold
 
@@ -164,10 +163,5 @@ class ParticleFilter(Estimator):
 
     @staticmethod
     def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
-        """Log-likelihood (S, P) of all data but `extra`, a few experiments at a time."""
-        size = max(1, CHUNK // max(1, x.shape[1] * data[0].shape[1]))
-        parts = [
-            log_likelihood(data[0][i : i + size], data[1][i : i + size], x[i : i + size])
-            for i in range(0, len(x), size)
-        ]
-        return torch.cat(parts) - log_likelihood(*extra, x)
+        """Log-likelihood (S, P) of all data but `extra`."""
+        return log_likelihood(*data, x) - log_likelihood(*extra, x)

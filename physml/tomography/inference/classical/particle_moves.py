@@ -32,12 +32,10 @@ class Proposal:
 
     Attributes
     ----------
-    a
-        (s, P, d, d) complex128.
-    tau
-        (s, P).
-    log_ratio
-        (s, P) logarithm of the prior density of the new over the old, with the Jacobian.
+    a : Tensor (s, P, d, d), complex128
+    tau : Tensor (s, P)
+    log_ratio : Tensor (s, P)
+        Logarithm of the prior density of the new over the old, with the Jacobian.
     """
 
     a: Tensor
@@ -51,15 +49,15 @@ class Move:
 
     Attributes
     ----------
-    propose
+    propose : callable
         Function (a, tau, step (s,), directions, rng) -> `Proposal`; `directions` is what
         `principal_logarithms` gives.
-    keeps_state
+    keeps_state : bool
         Whether rho stays as it is.
-    acceptance
+    acceptance : float
         What the step is steered to: 0.234 for steps in many dimensions, 0.44 in one (Roberts,
         Rosenthal, Stat. Sci. 16, 351, 2001).
-    first, largest
+    first, largest : float
         First and largest step.
     """
 
@@ -96,10 +94,10 @@ def principal_logarithms(mean: Tensor, covariance: Tensor) -> Tensor:
 
     Parameters
     ----------
-    mean
-        (s, d, d) density matrices.
-    covariance
-        (s, d * d - 1, d * d - 1) of the coordinates without the trace.
+    mean : Tensor (s, d, d)
+        Density matrices.
+    covariance : Tensor (s, d * d - 1, d * d - 1)
+        Of the coordinates without the trace.
     """
     values, directions = torch.linalg.eigh(covariance)
     scaled = directions * values.clamp(min=0).sqrt()[:, None]

@@ -12,10 +12,6 @@ from torch import Tensor
 from ...core.estimator import batched
 from ...core.operators import to_coordinates
 
-#: Smallest probability whose logarithm is taken: only outcomes that were seen although the state
-#: forbids them get there, and their likelihood is as good as nil.
-TINY = 1e-300
-
 
 class Tally:
     """All effects and counts so far.
@@ -25,9 +21,9 @@ class Tally:
 
     Parameters
     ----------
-    n_states
+    n_states : int
         Number of experiments S.
-    d
+    d : int
         Dimension of the Hilbert space.
     """
 
@@ -93,49 +89,3 @@ class Tally:
     def copies(self) -> Tensor:
         """Copies (S,) spent so far."""
         return self.stacked()[1].sum(-1)
-
-
-def log_likelihood(coordinates: Tensor, counts: Tensor, states: Tensor) -> Tensor:
-    """Logarithm of the likelihood, without the multinomial factor that no state depends on.
-
-    Parameters
-    ----------
-    coordinates
-        (S, M, d * d) of the effects.
-    counts
-        (S, M).
-    states
-        (S, P, d * d) coordinates of P states an experiment.
-
-    Returns
-    -------
-    Tensor
-        (S, P).
-    """
-    logarithm = torch.baddbmm(
-        torch.zeros(1, 1, 1, dtype=states.dtype), states, coordinates.mT, beta=0
-    )
-    logarithm.clamp_(min=TINY).log_()
-    return torch.bmm(logarithm, counts[..., None])[..., 0]
-
-
-def fisher_information(coordinates: Tensor, shots: Tensor, state: Tensor) -> Tensor:
-    """Information on the coordinates of the state but the first, which the trace fixes.
-
-    Parameters
-    ----------
-    coordinates
-        (S, M, d * d) of the effects.
-    shots
-        (S, M) copies spent on the measurement of each outcome.
-    state
-        (S, d * d) coordinates of a state of full rank.
-
-    Returns
-    -------
-    Tensor
-        (S, d * d - 1, d * d - 1): sum of n g g^T / p.
-    """
-    p = (coordinates @ state[..., None])[..., 0].clamp(min=TINY)
-    g = coordinates[..., 1:]
-    return g.mT @ (g * (shots / p)[..., None])

@@ -11,10 +11,10 @@ from physml.exceptions import InputError
 from ...core.basis import Basis, BasisKind
 from ...core.basis_choice import choose_basis
 from ...core.fixed_measurements import mub_bases
+from ...core.likelihood import fisher_information
 from ...core.measurements import pauli_local
 from ...core.operators import n_qubits, random_unitary, to_coordinates
 from .likelihood import TOLERANCE, MaximumLikelihood, fisher_covariance
-from .tally import fisher_information
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +34,11 @@ class TwoStage(MaximumLikelihood):
 
     Parameters
     ----------
-    total
+    total : int
         Copies N of the whole experiment: the method has to know them beforehand.
-    share
+    share : float
         Share of the first stage.
-    tolerance
+    tolerance : float
         Log-likelihood that may be missed.
 
     References

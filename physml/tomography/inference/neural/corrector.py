@@ -87,7 +87,7 @@ def features(values: Tensor, covariance: Tensor, copies: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CovarianceSummary:
-    """What the outputs of the network act on, in the eigenframe of the filter.
+    """Estimate and covariance of the filter in its eigenframe, on which the outputs act.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ class CovarianceSummary:
 
 @dataclass(frozen=True)
 class Correction:
-    """What the network says.
+    """Corrected estimate, and the infidelity to be expected.
 
     Attributes
     ----------
@@ -157,9 +157,9 @@ class Corrector(nn.Module):
 
     Parameters
     ----------
-    d
+    d : int
         Dimension of the Hilbert space.
-    width, blocks
+    width, blocks : int
         Size of the network.
     """
 

@@ -1,10 +1,10 @@
 """Adaptive bases chosen in the eigenframe of the filter, by what they leave of the infidelity.
 
-Candidates are judged as in `design`, by the fall of tr(G C), with two differences. What is left to
-gain in each eigenvalue and each pair of eigenvectors is what the corrector expects: it has learned
-what positivity and the prior tell already, so that nothing is spent on that; the correlations are
-those of the filter. And the outcomes of a candidate are taken one by one, so that all the
-candidates of all experiments are judged by one product of matrices.
+Candidates are compared as in `basis_choice`, by the fall of tr(G C), with two differences. What is
+left to gain in each eigenvalue and each pair of eigenvectors is what the corrector expects: it has
+learned what positivity and the prior tell already, so that nothing is spent on that; the
+correlations are those of the filter. And the outcomes of a candidate are taken one by one, so that
+all the candidates of all experiments are compared by one product of matrices.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ def choose(
 
     Parameters
     ----------
-    kind
+    kind : {"global", "product"}
         ``"global"`` or ``"product"``.
-    posterior
+    posterior : InformationFilter
         Its eigenvectors and copies are used.
-    covariance
-        (S, d * d, d * d) of the filter in its eigenframe, scaled.
-    made
+    covariance : Tensor (S, d * d, d * d)
+        Of the filter in its eigenframe, scaled.
+    made : Correction
         Eigenvalues to expect, in the order of the filter's eigenvectors, and parts of the
         infidelity.
-    rng
+    rng : Generator
         Randomness of the candidates, the same for all experiments where they are global.
-    shots
+    shots : float
         Copies to be measured.
     """
     copies = posterior.copies[:, None]
@@ -109,15 +109,15 @@ def gains(rows: Tensor, values: Tensor, unit: Tensor, covariance: Tensor, shots:
 
     Parameters
     ----------
-    rows
-        (S or 1, m * d, d * d) coordinates of the outcomes in the eigenframe.
-    values
-        (S, d) eigenvalues of the state.
-    unit
-        (S, d * d) elements per root of infidelity.
-    covariance
-        (S, d * d, d * d) in these units; its trace is the infidelity.
-    shots
+    rows : Tensor (S or 1, m * d, d * d)
+        Coordinates of the outcomes in the eigenframe.
+    values : Tensor (S, d)
+        Eigenvalues of the state.
+    unit : Tensor (S, d * d)
+        Elements per root of infidelity.
+    covariance : Tensor (S, d * d, d * d)
+        In these units; its trace is the infidelity.
+    shots : float
         Copies to be measured.
     """
     d = values.shape[-1]

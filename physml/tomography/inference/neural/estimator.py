@@ -37,14 +37,14 @@ class NeuralEstimator(Estimator):
 
     Parameters
     ----------
-    networks
+    networks : mapping, optional
         Corrector of each dimension; None: the shipped ones.
-    window, tolerance, steps
+    window, tolerance, steps : int
         See `InformationFilter`. A batch of one is followed to the maximum after each update, and
         all of its measurements are kept.
-    card
+    card : mapping, optional
         Metadata of the weights.
-    regions
+    regions : mapping, optional
         Calibrated radii of each dimension.
     """
 
@@ -89,7 +89,7 @@ class NeuralEstimator(Estimator):
         if d not in self.networks:
             known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.networks))
             raise InputError.expected(
-                "number of qubits",
+                "n_qubits=",
                 f"one that there are weights for ({known})",
                 str(d.bit_length() - 1),
                 "Train others with `physml tomography train`, or choose another estimator.",

@@ -39,25 +39,29 @@ class InformationFilter:
 
     Parameters
     ----------
-    n_states
+    n_states : int
         S.
-    d
+    d : int
         Dimension of the Hilbert space.
-    window
+    window : int
         Rows (outcomes) of each experiment's own measurements that are kept in full.
-    tolerance
+    tolerance : float
         Newton decrement at which an experiment counts as converged.
-    steps
+    steps : int
         Most Newton steps an update; experiments that are not there yet go on at the next.
+    beta : float
+        Strength of the hedge.
 
     Attributes
     ----------
-    values, vectors
-        Eigenvalues (S, d), in descending order, and eigenvectors (S, d, d) of the estimate.
-    copies
-        (S,) copies so far.
-    decrement
-        (S,) bound of the Newton decrement after the last step.
+    values : Tensor (S, d)
+        Eigenvalues of the estimate, in descending order.
+    vectors : Tensor (S, d, d)
+        Its eigenvectors.
+    copies : Tensor (S,)
+        Copies so far.
+    decrement : Tensor (S,)
+        Bound of the Newton decrement after the last step.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Moments of experiments: what is known at one, what follows for the radius, and what was wrong."""
+"""Moments of experiments: inputs of the radius, and the infidelity that it has to hold."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ class Moments:
 
 
 def inputs_of(values: Tensor, covariance: Tensor, copies: Tensor, made: Correction) -> Tensor:
-    """What a radius may depend on: the inputs of the corrector, and what it made of them.
+    """Inputs of the quantiles of a radius: those of the corrector, and its outputs.
 
     Parameters
     ----------
-    values, covariance, copies
+    values, covariance, copies : Tensor
         See `corrector.features`.
     made : Correction
 

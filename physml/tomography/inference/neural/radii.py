@@ -37,13 +37,13 @@ class Regions(nn.Module):
 
     Parameters
     ----------
-    n_inputs
+    n_inputs : int
         Numbers that `moments.inputs_of` gives.
-    levels
+    levels : Tensor
         In (0, 1), increasing.
-    n_copies, bins
+    n_copies, bins : int
         Size of the table of corrections.
-    width
+    width : int
         Of both hidden layers.
 
     Attributes
@@ -236,7 +236,7 @@ class Balance:
         self.hits = torch.zeros(n_cells, len(levels))
 
     def __call__(self, rows: NDArray, quantiles: Tensor, found: Tensor) -> Tensor:
-        """What to add to the loss (n, q) of these rows."""
+        """Term to add to the loss (n, q) of these rows."""
         cell, away = self.cell[rows], quantiles - found[:, None]
         self.hits.index_add_(0, cell, (away.detach() >= 0).float())
         return -self.multiplier[cell] * torch.sigmoid(away / self.SMOOTH)

@@ -116,7 +116,7 @@ def congruence(a: NDArray) -> NDArray:
 
 @dataclass(frozen=True)
 class Data:
-    """What the filter knows of one experiment.
+    """Data of one experiment.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ class Data:
 
 
 def checked(effects: Tensor, counts: Tensor) -> tuple[Tensor, Tensor] | None:
-    """What `estimator.batched` gives, if the types are right and nothing is wrong; else None."""
+    """Result of `estimator.batched` if the types are right and nothing is wrong; else None."""
     if effects.ndim == 3:
         effects = effects[None]
     if counts.ndim == 1:
@@ -171,7 +171,7 @@ class Record:
 
     Parameters
     ----------
-    d
+    d : int
         Dimension of the Hilbert space.
     """
 
@@ -214,7 +214,7 @@ class Record:
 
 @dataclass
 class State:
-    """What the filter says of one experiment.
+    """Maximum of the hedged likelihood of one experiment, and its curvature.
 
     Attributes
     ----------
@@ -246,13 +246,13 @@ def follow(data: Data, values: NDArray, vectors: NDArray, steps: int, tolerance:
 
     Parameters
     ----------
-    data
+    data : Data
         All data.
-    values, vectors
-        (d,), (d, d): eigenframe of the estimate to start from.
-    steps
+    values, vectors : ndarray (d,), (d, d)
+        Eigenframe of the estimate to start from.
+    steps : int
         Most steps, at least one.
-    tolerance
+    tolerance : float
         Newton decrement that will do.
 
     Raises

@@ -17,6 +17,7 @@ from physml.tomography.core.basis_choice import (
     product_candidates,
 )
 from physml.tomography.core.born import probabilities, sample_counts
+from physml.tomography.core.likelihood import fisher_information, log_likelihood
 from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import PAULI, from_coordinates, infidelity, random_unitary
 from physml.tomography.core.states import draw
@@ -29,7 +30,7 @@ from physml.tomography.inference.classical.particle_moves import (
     gaussian,
     principal_logarithms,
 )
-from physml.tomography.inference.classical.tally import Tally, fisher_information, log_likelihood
+from physml.tomography.inference.classical.tally import Tally
 from physml.tomography.inference.classical.two_stage import TwoStage
 from physml.tomography.simulator.experiment import experiment
 
