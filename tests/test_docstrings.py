@@ -25,10 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Folders of the package; the files at its top are the empty one.
 PARTS = ("", *sorted(p.name for p in (ROOT / "physml").iterdir() if (p / "__init__.py").is_file()))
 #: Those with faults that are known; none should be here for long.
-PENDING = ("background", "cavities", "cli", "config", "stages", "tomography")
+PENDING = ("background", "cavities", "cli", "config", "stages")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module
+#: Aliases that look like classes to autodoc, which then fails on their signature.
+CRASHES = re.compile(r"(TypeVar\(|(tuple|list|dict|set|NDArray)\[)").match
 SECTIONS = ("Parameters", "Other Parameters", "Attributes")
 
 
@@ -139,10 +141,19 @@ def public(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, Docume
 
 def constants(source: str, tree: ast.Module) -> Iterator[str]:
     """Faults of the texts about constants and fields."""
+    ends = set()
     for comment in re.finditer(r"(?:^ *#:.*\n)+", source, re.MULTILINE):
         line = source.count("\n", 0, comment.start()) + 1
+        ends.add(source.count("\n", 0, comment.end()) + 1)
         plain = re.sub(r"^ *#: ?", "", comment.group(), flags=re.MULTILINE)
         yield from (f"line {line}: {fault}" for fault in markup(plain))
+    for alias in tree.body:
+        if (
+            isinstance(alias, ast.Assign)
+            and alias.lineno in ends
+            and CRASHES(ast.unparse(alias.value))
+        ):
+            yield f"line {alias.lineno}: autodoc fails on such an alias with a comment after #:"
     for node in ast.walk(tree):
         body = node.body if isinstance(node, ast.Module | ast.ClassDef) else []
         for before, text in pairwise(body):
@@ -176,6 +187,7 @@ def test_docstrings_are_read_without_faults(part: str) -> None:
     if found and part in PENDING:
         pytest.xfail(f"{len(found)} faults\n" + "\n".join(found))
     assert found == []
+    assert part not in PENDING, "it has no faults any more"
 
 
 GOOD = '''
@@ -230,6 +242,7 @@ BAD = {
         "Its place.",
         "Its place:\n        - x\n          - y\n            z",
     ),
+    "autodoc fails": ("LIMIT = 1", "LIMIT = tuple[int, int]"),
     "stands above it": ("LIMIT = 1", 'LIMIT = 1\n"""Limit."""'),
 }
 
