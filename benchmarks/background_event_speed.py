@@ -18,14 +18,12 @@ Goals: 5,000 sparse frames and 200 dense frames a second on one core.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
+from common.options import command, parse, write
+from common.tables import verdict
+from common.timing import cpu_seconds
 
 from physml.background.core.events import SPLIT, find_events, frames_to_sparse
 from physml.background.core.frames import PIXEL, Frames
@@ -79,16 +77,6 @@ def make_frames(n: int, seed: int) -> Frames:
     return Frames(pixels, (SIDE, SIDE), np.arange(n), np.ones(n, np.float32), 0.005)
 
 
-def cpu_seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median CPU time of some calls."""
-    times = []
-    for _ in range(rounds):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return float(np.median(times))
-
-
 def dense_seconds(frames: Frames, n: int, seed: int, rounds: int) -> float:
     """CPU time of n dense frames; making them is not in it."""
     rng = stream(seed, "test", 1)
@@ -110,37 +98,28 @@ def dense_seconds(frames: Frames, n: int, seed: int, rounds: int) -> float:
 
 def main() -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "rounds", "seed", "json")
     parser.add_argument("--frames", type=int, default=20000, help="sparse frames")
     parser.add_argument("--images", type=int, default=200, help="dense frames")
-    parser.add_argument("--rounds", type=int, default=3, help="medians over this many")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the numbers here too")
-    arguments = parser.parse_args()
-    if not 1 <= arguments.images <= arguments.frames:
+    a = parse(parser)
+    if not 1 <= a.images <= a.frames:
         parser.error("expected 1 <= images <= frames")
-    frames = make_frames(arguments.frames, arguments.seed)
+    frames = make_frames(a.frames, a.seed)
     found = find_events(frames)  # first call: imports
-    sparse = arguments.frames / cpu_seconds(lambda: find_events(frames), arguments.rounds)
-    dense = arguments.images / dense_seconds(
-        frames, arguments.images, arguments.seed, arguments.rounds
-    )
+    sparse = a.frames / cpu_seconds(lambda: find_events(frames), a.rounds)
+    dense = a.images / dense_seconds(frames, a.images, a.seed, a.rounds)
     print(
-        f"{arguments.frames} frames with {len(frames.pixels) / len(frames):.1f} pixels, "
+        f"{a.frames} frames with {len(frames.pixels) / len(frames):.1f} pixels, "
         f"{len(found.clusters) / len(frames):.2f} clusters, "
         f"{found.events['valid'].sum() / len(frames):.3f} valid events each; one core"
     )
-    reached = True
-    for name, rate, goal in (("sparse", sparse, SPARSE_GOAL), ("dense", dense, DENSE_GOAL)):
-        reached &= rate >= goal
-        word = "reached" if rate >= goal else "missed"
-        print(f"{name:6s} {rate:10,.0f} frames per CPU second, goal {goal:,.0f}: {word}")
-    if arguments.json:
-        numbers = {"sparse_frames_per_cpu_second": sparse, "dense_frames_per_cpu_second": dense}
-        arguments.json.write_text(json.dumps({**numbers, "frames": arguments.frames}, indent=1))
-    return 0 if reached else 1
+    rates = {"sparse": (sparse, SPARSE_GOAL), "dense": (dense, DENSE_GOAL)}
+    for name, (rate, goal) in rates.items():
+        met = verdict(rate >= goal)
+        print(f"{name:6s} {rate:10,.0f} frames per CPU second, goal {goal:,.0f}: {met}")
+    numbers = {f"{name}_frames_per_cpu_second": rate for name, (rate, _) in rates.items()}
+    write(a, numbers | {"frames": a.frames})
+    return 0 if all(rate >= goal for rate, goal in rates.values()) else 1
 
 
 if __name__ == "__main__":

@@ -21,18 +21,17 @@ Goal: 1.25 ms a frame (800 frames a second of four quadrants).
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from background_event_speed import make_frames
+from background_event_speed import NOISE, make_frames
+from common.options import command, parse, write
+from common.tables import verdict
+from common.timing import cpu_seconds
 
 from physml.background.core.events import SPLIT, find_events
 from physml.background.core.frames import Frames
@@ -45,7 +44,6 @@ from physml.training.initialise import initialise
 
 GOAL = 1.25  # ms
 RETENTION = 0.98
-NOISE = 3 * 3.71e-3  # keV
 IMAGES = 100
 
 
@@ -80,13 +78,7 @@ def forms(detector: BackgroundDetector, folder: Path) -> dict[str, tuple[Backgro
 
 def milliseconds(work: Callable[[], Any], frames: int, rounds: int = 5) -> float:
     """CPU time a frame, median of rounds after one that warms up."""
-    work()
-    times = []
-    for _ in range(rounds):
-        begun = time.process_time()
-        work()
-        times.append(time.process_time() - begun)
-    return 1e3 * float(np.median(times)) / frames
+    return 1e3 * cpu_seconds(work, rounds, warm_up=True) / frames
 
 
 def one_by_one(detector: BackgroundDetector, singles: list[Frames]) -> None:
@@ -121,14 +113,11 @@ def differences(original: Classified, other: Classified, cut: np.ndarray) -> dic
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__, "weights", "json")
     parser.add_argument("--frames", type=int, default=4000)
-    parser.add_argument("--weights", type=Path)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    detector, what = load(arguments.weights)
-    frames = make_frames(arguments.frames, seed=1)
+    a = parse(parser)
+    detector, what = load(a.weights)
+    frames = make_frames(a.frames, seed=1)
     singles = [frames.select(frames.index[k : k + 1]) for k in range(200)]
     images = noisy_images(frames.select(frames.index[:IMAGES]))
     found = find_events(frames)
@@ -141,20 +130,20 @@ def main() -> None:
     )
     print(
         f"{what}, {sum(p.numel() for p in detector.network.parameters()):,} parameters, "
-        f"{arguments.frames:,} frames, {len(found.clusters) / arguments.frames:.2f} clusters each"
+        f"{a.frames:,} frames, {len(found.clusters) / a.frames:.2f} clusters each"
     )
     print(
         f"{'':12} {'kB':>6} {'stream':>8} {'one by one':>11} {'images':>8}  ms a frame   "
         "P(background): largest, mean difference, verdicts changed at 98 %"
     )
     report: dict[str, Any] = {"weights": what, "goal_ms": GOAL}
-    finding = milliseconds(lambda: find_events(frames), arguments.frames)
+    finding = milliseconds(lambda: find_events(frames), a.frames)
     with tempfile.TemporaryDirectory() as folder:
         for name, (form, size) in forms(detector, Path(folder)).items():
             row: dict[str, Any] = {
                 "bytes": size,
                 "stream_ms": milliseconds(
-                    lambda d=form: d.classify(frames, find_events(frames)), arguments.frames
+                    lambda d=form: d.classify(frames, find_events(frames)), a.frames
                 ),
                 "one_by_one_ms": milliseconds(lambda d=form: one_by_one(d, singles), len(singles)),
                 "images_ms": milliseconds(lambda d=form: from_images(d, images), IMAGES),
@@ -168,10 +157,8 @@ def main() -> None:
             )
     print(f"of which event finding: {finding:.3f} ms (stream)")
     best = report["torch"]["stream_ms"]
-    print(f"goal {GOAL} ms a frame, all steps: {'met' if best <= GOAL else 'missed'} ({best:.3f})")
-    report["finding_ms"] = finding
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1))
+    print(f"goal {GOAL} ms a frame, all steps: {verdict(best <= GOAL)} ({best:.3f})")
+    write(a, report | {"finding_ms": finding})
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ Goal: 20,000 hits per second.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+from common.options import command, parse, write
+from common.tables import verdict
 
 from physml.background.core.events import find_events, truth
 from physml.background.settings import ConditionsPrior, SimulateSettings
@@ -69,42 +69,37 @@ def measure(settings: SimulateSettings, exposures: int, seed: int) -> dict[str, 
 
 def main() -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "seed", "json")
     parser.add_argument("--exposures", type=int, default=6)
     parser.add_argument("--hits", type=int, default=10_000, help="in an exposure")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the numbers here too")
-    arguments = parser.parse_args()
+    a = parse(parser)
     began = time.process_time()
     library(SILICON), library(ALUMINIUM)
     start = time.process_time() - began
     simulate_exposure(SimulateSettings(hits=100), 0, 0)  # first call: imports, tables
     print(f"electron tracks, once a process: {start:.1f} s")
-    result: dict[str, object] = {"goal": GOAL, "start_seconds": start}
+    result: dict[str, Any] = {"goal": GOAL, "start_seconds": start}
     default = SimulateSettings()
     for name, settings in (
-        ("geometry of the Geant4 set", far_shield(arguments.hits)),
-        ("default prior", default.model_copy(update={"hits": arguments.hits})),
+        ("geometry of the Geant4 set", far_shield(a.hits)),
+        ("default prior", default.model_copy(update={"hits": a.hits})),
     ):
-        found = measure(settings, arguments.exposures, arguments.seed)
+        found = measure(settings, a.exposures, a.seed)
         result[name] = found
         print(
             f"{name:28s} {found['hits_per_second']:8,.0f} hits per CPU second; "
             f"{found['background_per_second']:5.0f} surviving background events, "
             f"{found['photons_per_second']:5.0f} X-ray events (0.3 to 15 keV)"
         )
-    rate = result["default prior"]["hits_per_second"]  # type: ignore[index]
+    rate = result["default prior"]["hits_per_second"]
     minutes = default.n_samples * default.hits / rate / 60
     print(
         f"the default recipe, {default.n_samples} exposures of {default.hits:,} hits: "
         f"{minutes:.1f} min on one core"
     )
-    reached = result["geometry of the Geant4 set"]["hits_per_second"] >= GOAL  # type: ignore[index]
-    print(f"goal: {GOAL:,.0f} hits per second: {'reached' if reached else 'missed'}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1))
+    reached = result["geometry of the Geant4 set"]["hits_per_second"] >= GOAL
+    print(f"goal: {GOAL:,.0f} hits per second: {verdict(reached)}")
+    write(a, result)
     return 0 if reached else 1
 
 

@@ -1,0 +1,1 @@
+"""What the benchmarks share: their options, tables, times, kept rows and files."""
