@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from physml.cli.messages import adjust_logging
-from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads
+from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads, need, need_place
 
 if TYPE_CHECKING:
     from .results.result import BackgroundResult
@@ -53,27 +53,25 @@ def predict(
     ] = 0.98,
     detector: Annotated[
         str | None,
-        typer.Option(help="wfi (default), wfi_fast, axis, acis, or a YAML file of a detector."),
+        typer.Option(help="Detector: wfi (default), wfi_fast, axis, acis, or a YAML file of one."),
     ] = None,
     gain: Annotated[
-        str | None,
-        typer.Option(help="keV per unit of raw values: a number, or an image of the pixels'."),
+        str | None, typer.Option(help="Gain in keV per raw unit: a number, or an image of gains.")
     ] = None,
     offset: Annotated[
-        str | None,
-        typer.Option(help="Raw value of no signal: a number, or an image of the pixels'."),
+        str | None, typer.Option(help="Raw value of no signal: a number, or an image of offsets.")
     ] = None,
     bad: Annotated[
         Path | None, typer.Option(help="Image that is not 0 at pixels to ignore.")
     ] = None,
     frame_time: Annotated[
-        float | None,
-        typer.Option(help="Seconds; by default the file's, else the detector's."),
+        float | None, typer.Option(help="Time of a frame, s; by default the file's or detector's.")
     ] = None,
     standoff: Annotated[
         float | None,
         typer.Option(
-            help="mm from the silicon to the camera's housing; by default measured on the events."
+            help="Distance from the silicon to the camera's housing, mm; by default measured on "
+            "the events."
         ),
     ] = None,
     split: Annotated[
@@ -85,7 +83,7 @@ def predict(
     ] = None,
     channel: Annotated[
         float | None,
-        typer.Option(help="keV in a PI channel of an event list without energies."),
+        typer.Option(help="Width of a PI channel of an event list without energies, keV."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="Date of TIME 0 (UTC), such as 2031-03-01T12:00:00.")
@@ -98,21 +96,25 @@ def predict(
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Find the events of frames and say how likely each was left by a particle.
+    """Find the events of frames, and the probability that a particle left each of them.
 
     Writes events.fits (all events, the rejected ones flagged, with WEIGHT 0), spectrum_kept.pha,
     spectrum_rejected.pha, effective_area_correction.fits (what the cut leaves of the X-rays),
     background.fits, overview.png and summary.json. A file of any size is read block by block.
     """
-    from physml import provenance
-    from physml.io.atomic import atomic_directory, refuse_existing, refuse_foreign
-
     adjust_logging(ctx, verbose, quiet)
-    # Before any work: is there a place for the result?
-    if overwrite:
-        refuse_foreign(output)
-    else:
-        refuse_existing(output)
+    # All that can be refused without torch and astropy, which take seconds to import.
+    need_place(output, overwrite)
+    for path, what in (
+        (frames, "a file of frames or events (HDF5 or FITS)"),
+        (bad, "an image of bad pixels (FITS)"),
+        (weights, "weights in safetensors format"),
+    ):
+        if path is not None:
+            need(path, False, what)
+    from physml import provenance
+    from physml.io.atomic import atomic_directory
+
     arguments: dict[str, Any] = {
         "retention": retention,
         "detector": detector,

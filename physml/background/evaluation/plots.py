@@ -10,9 +10,21 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
-from physml.evaluation.figures import COLOURS, MARKERS, new_figure
+from physml.evaluation.figures import (
+    COLOURS,
+    GREY,
+    beside,
+    goal,
+    interval_ends,
+    interval_plot,
+    interval_rows,
+    legend_below,
+    new_figure,
+    plain_ticks,
+    reliability_diagram,
+    series_style,
+)
 
 from ..learning.energy_matching import operating_curve
 from .methods import CONTEXT, KNOWN, LOCAL, MODEL, OTHER, TREES
@@ -22,8 +34,6 @@ if TYPE_CHECKING:
     from ..core.frames import Frames
     from .scored_set import ScoredSet
 
-GREY = "0.4"
-ORDER = ("blue", "vermilion", "green", "purple", "orange", "sky")
 #: Method -> colour, line.
 STYLES: Mapping[str, tuple[str, str]] = {
     MODEL: ("blue", "-"),
@@ -36,8 +46,10 @@ STYLES: Mapping[str, tuple[str, str]] = {
     "boosted trees, context": ("orange", ":"),
     "SAC": ("green", "-"),
 }
-FEWEST = 20  # events that make a point
-SPECTRUM = np.geomspace(0.3, 10, 19)  # keV
+#: Events that make a point.
+FEWEST = 20
+#: Edges of the bins of the spectrum, keV.
+SPECTRUM = np.geomspace(0.3, 10, 19)
 TITLES = {"close": "near wall, 5 mm", "far": "far wall, 15 mm", "geant4": "Geant4, far wall"}
 
 
@@ -61,9 +73,7 @@ def plot_removed(ax: Axes, scored: ScoredSet, band: str = WIDE) -> Axes:
     for loss in (0.01, 0.02, 0.05, 0.1):
         ax.axvline(loss, color="0.85", lw=0.8, zorder=0)
     ax.set(xscale="log", xlim=(2e-3, 0.3), ylim=(0, 1))
-    ticks = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-    ax.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2), text="{:.1%}")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set(xlabel="X-rays lost", ylabel="surviving background removed")
     return ax
@@ -81,23 +91,16 @@ def plot_bands(ax: Axes, numbers: Mapping[str, Any], retention: float) -> Axes:
     """
     methods = [m for m in STYLES if "at_retention" in numbers["methods"].get(m, {})]
     places = np.arange(len(BANDS), dtype=float)
-    step = 0.8 / max(len(methods), 1)
     for k, method in enumerate(methods):
         found = numbers["methods"][method]["at_retention"]
-        value, low, high = (
-            np.array([_or_nan(found[b][key(retention)][name]) for b in BANDS])
-            for name in ("value", "low", "high")
-        )
         colour, line = STYLES[method]
-        ax.errorbar(
-            places + (k - (len(methods) - 1) / 2) * step,
-            value,
-            yerr=_ends(value, low, high),
-            color=COLOURS[colour],
-            marker={"-": "o", "--": "s", ":": "^"}[line],
-            ls="none",
-            capsize=2,
+        interval_plot(
+            ax,
+            beside(places, k, len(methods)),
+            [found[b][key(retention)] for b in BANDS],
             label=method,
+            colour=colour,
+            marker={"-": "o", "--": "s", ":": "^"}[line],
         )
     ax.set_xticks(places, [f"{b} keV" for b in BANDS])
     ax.set_ylim(0, None)
@@ -107,67 +110,55 @@ def plot_bands(ax: Axes, numbers: Mapping[str, Any], retention: float) -> Axes:
 
 
 def plot_promises(ax: Axes, sets: Mapping[str, Mapping[str, Any]]) -> Axes:
-    """Retention achieved by the fixed cuts minus that promised, in points, for each set."""
-    names = [n for n in sets if MODEL in sets[n].get("methods", {MODEL: 0})]
-    for k, name in enumerate(names):
-        part = sets[name]
-        fixed = part["methods"][MODEL]["fixed"] if "methods" in part else part["fixed"]
+    """Retention achieved by the fixed cuts minus that promised, in points, for each set.
+
+    Parameters
+    ----------
+    ax : Axes
+    sets : mapping
+        Set -> its numbers.
+    """
+    ticks: set[float] = set()
+    for k, (name, part) in enumerate(sets.items()):
+        fixed = part["methods"][MODEL]["fixed"]
         promised = np.array([float(r) for r in fixed])
-        value, low, high = (
-            np.array([_or_nan(f[WIDE]["retention"][n]) for f in fixed.values()])
-            for n in ("value", "low", "high")
-        )
-        ax.errorbar(
-            100 * (1 - promised) * 1.05 ** (k - len(names) / 2),
-            100 * (value - promised),
-            yerr=100 * _ends(value, low, high),
-            color=COLOURS[ORDER[k % 6]],
-            marker=MARKERS[k],
-            ls="none",
-            capsize=2,
+        lost = 100 * (1 - promised)
+        look: Any = series_style(k)
+        ticks |= set(np.round(lost, 3).tolist())
+        interval_plot(
+            ax,
+            beside(lost, k, len(sets), log=True),
+            100 * (interval_ends([f[WIDE]["retention"] for f in fixed.values()]) - promised),
             label=TITLES.get(name, name),
+            **look,
         )
-    ax.axhspan(-0.3, 0.3, color="0.9", zorder=0)
-    ax.axhline(0, color=GREY, lw=1)
+    goal(ax, 0, (0.3,))
     ax.set_xscale("log")
-    ticks = sorted({round(100 * (1 - float(r)), 3) for n in names for r in _fixed(sets[n])})
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, sorted(ticks))
     ax.set(xlabel="loss promised [% of X-rays]", ylabel="kept minus promised [points]")
     ax.legend()
     return ax
 
 
-def _fixed(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = (
-        part["methods"][MODEL]["fixed"] if "methods" in part else part["fixed"]
-    )
-    return found
-
-
 def plot_reliability(ax: Axes, sets: Mapping[str, Mapping[str, Any]]) -> Axes:
-    """Share that is background against P(background), for each set."""
-    ax.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+    """Share that is background against P(background), for each set.
+
+    Parameters
+    ----------
+    ax : Axes
+    sets : mapping
+        Set -> its numbers.
+    """
     for k, (name, part) in enumerate(sets.items()):
-        found = part["calibration"]
-        use = np.array(found["count"]) >= FEWEST
-        predicted = np.array([_or_nan(p) for p in found["predicted"]])[use]
-        value, low, high = (
-            np.array([_or_nan(o[n]) for o in found["observed"]])[use]
-            for n in ("value", "low", "high")
+        error = part["calibration"]["error"]["value"]
+        told = "-" if error is None else f"{error:.3f}"
+        reliability_diagram(
+            ax,
+            part["calibration"],
+            label=f"{TITLES.get(name, name)}: error {told}",
+            fewest=FEWEST,
+            **series_style(k),
         )
-        error = found["error"]["value"]
-        ax.errorbar(
-            predicted,
-            value,
-            yerr=_ends(value, low, high),
-            color=COLOURS[ORDER[k % 6]],
-            marker=MARKERS[k],
-            capsize=2,
-            lw=1,
-            label=f"{TITLES.get(name, name)}: error {_or_nan(error):.3f}",
-        )
-    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.set(xlabel="P(background)", ylabel="share that is background")
     ax.legend(loc="lower right", fontsize=8)
     return ax
@@ -204,23 +195,10 @@ def plot_bins(
         shown.append(("removed", "vermilion", "s", "background removed"))
     lowest = 1.0
     for name, colour, marker, text in shown:
-        value, low, high = (
-            np.array([_or_nan(b[name][n]) for b in bins]) for n in ("value", "low", "high")
-        )
-        if np.isfinite(low).any():
-            lowest = min(lowest, float(np.nanmin(low)))
-        ax.errorbar(
-            centre,
-            value,
-            yerr=_ends(value, low, high),
-            xerr=[centre - edges[:-1], edges[1:] - centre],
-            color=COLOURS[colour],
-            marker=marker,
-            ls="none",
-            capsize=2,
-            label=text,
-        )
-    ax.axhline(promised, color=GREY, ls=":", lw=1)
+        ends = interval_ends([b[name] for b in bins])
+        lowest = float(np.nanmin(ends[1], initial=lowest))
+        interval_plot(ax, centre, ends, edges=edges, label=text, colour=colour, marker=marker)
+    goal(ax, promised, line=":")
     ax.set_xscale("log")
     margin = 0.1 * (1 - lowest) + 1e-3
     ax.set(xlabel=label, ylim=(0, 1.03) if removed else (lowest - margin, 1 + margin))
@@ -229,8 +207,17 @@ def plot_bins(
 
 
 def plot_map(ax: Axes, found: Mapping[str, Any], shape: tuple[int, int]) -> Axes:
-    """Share of the X-rays kept over the detector."""
-    values = np.array([[_or_nan(v) for v in row] for row in found["retention"]])
+    """Share of the X-rays kept over the detector.
+
+    Parameters
+    ----------
+    ax : Axes
+    found : mapping
+        From `metrics.kept_map`.
+    shape : tuple of int
+        Rows and columns of the detector.
+    """
+    values = np.array(found["retention"], float)
     picture = ax.imshow(
         100 * values,
         extent=(-0.5, shape[1] - 0.5, -0.5, shape[0] - 0.5),
@@ -246,55 +233,47 @@ def plot_map(ax: Axes, found: Mapping[str, Any], shape: tuple[int, int]) -> Axes
 
 
 def plot_stress(ax: Axes, stress: Mapping[str, Any], retention: float) -> Axes:
-    """Retention achieved minus promised under each condition, in points."""
-    names = list(stress)[::-1]
-    rows = np.arange(len(names))
-    value, low, high = (
-        np.array([_or_nan(stress[n]["fixed"][key(retention)]["retention"][v]) for n in names])
-        for v in ("value", "low", "high")
-    )
-    ax.axvspan(-1, 1, color="0.94", zorder=0)
-    ax.axvspan(-0.3, 0.3, color="0.87", zorder=0)
-    ax.errorbar(
-        100 * (value - retention),
-        rows,
-        xerr=100 * _ends(value, low, high),
-        color=COLOURS["blue"],
-        marker="o",
-        ls="none",
-        capsize=2,
-    )
-    ax.set_yticks(rows, names)
+    """Retention achieved minus promised under each condition, in points.
+
+    Parameters
+    ----------
+    ax : Axes
+    stress : mapping
+        Condition -> its numbers.
+    retention : float
+        That is promised.
+    """
+    ends = interval_ends(_fixed(stress, retention, "retention"))
+    interval_rows(ax, list(stress), 100 * (ends - retention), colour="blue")
+    goal(ax, 0, (0.3, 1), axis="x")
     ax.set_xlabel(f"kept minus promised [points], {retention:.0%} promised")
     return ax
 
 
 def plot_stress_removed(ax: Axes, stress: Mapping[str, Any], retention: float) -> Axes:
-    """Background removed by the fixed cut under each condition."""
-    names = list(stress)[::-1]
-    rows = np.arange(len(names))
-    value, low, high = (
-        np.array([_or_nan(stress[n]["fixed"][key(retention)]["removed"][v]) for n in names])
-        for v in ("value", "low", "high")
-    )
-    ax.errorbar(
-        value,
-        rows,
-        xerr=_ends(value, low, high),
-        color=COLOURS["vermilion"],
-        marker="s",
-        ls="none",
-        capsize=2,
-    )
-    ax.set_yticks(rows, [""] * len(names))
+    """Background removed by the fixed cut under each condition; see `plot_stress`."""
+    removed = _fixed(stress, retention, "removed")
+    interval_rows(ax, [""] * len(stress), removed, colour="vermilion", marker="s")
     ax.set_xlim(0, None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_xlabel("background removed by that cut")
     return ax
 
 
+def _fixed(stress: Mapping[str, Any], retention: float, name: str) -> list[Mapping[str, Any]]:
+    return [part["fixed"][key(retention)][name] for part in stress.values()]
+
+
 def plot_spectrum(ax: Axes, scored: ScoredSet, retention: float) -> Axes:
-    """Spectrum of the background: after grading, and after the fixed cut."""
+    """Spectrum of the background: after grading, and after the fixed cut.
+
+    Parameters
+    ----------
+    ax : Axes
+    scored : ScoredSet
+    retention : float
+        Of the cut.
+    """
     events = scored.events
     rejected = scored.cuts[MODEL][retention][WIDE]
     norm = scored.live_s * scored.area_cm2 * np.diff(SPECTRUM)
@@ -306,40 +285,35 @@ def plot_spectrum(ax: Axes, scored: ScoredSet, retention: float) -> Axes:
         rate, _ = np.histogram(events.energy[use], SPECTRUM, weights=events.weight[use])
         square, _ = np.histogram(events.energy[use], SPECTRUM, weights=events.weight[use] ** 2)
         ax.stairs(rate / norm, SPECTRUM, color=COLOURS[colour], ls=line, lw=1.6, label=label)
-        ax.errorbar(
-            np.sqrt(SPECTRUM[1:] * SPECTRUM[:-1]),
-            rate / norm,
-            yerr=np.sqrt(square) / norm,
-            color=COLOURS[colour],
-            ls="none",
-            capsize=2,
-        )
-    ax.axhline(5e-3, color=GREY, ls=":", lw=1)
+        ends = np.stack([rate, rate - np.sqrt(square), rate + np.sqrt(square)]) / norm
+        middle = np.sqrt(SPECTRUM[1:] * SPECTRUM[:-1])
+        interval_plot(ax, middle, ends, colour=colour, marker="none")
+    goal(ax, 5e-3, line=":")
     ax.text(9.8, 5.1e-3, "WFI requirement, 2-7 keV", color=GREY, fontsize=8, ha="right")
     ax.set(xscale="log", xlim=(0.3, 10), ylim=(0, None))
-    ticks = (0.3, 0.5, 1, 2, 5, 10)
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (0.3, 0.5, 1, 2, 5, 10))
     ax.set(xlabel="energy [keV]", ylabel=r"background [counts / (cm$^2$ s keV)]")
     ax.legend()
     return ax
 
 
 def plot_saved(ax: Axes, example: Mapping[str, Any]) -> Axes:
-    """Exposure time saved on the faint extended source against the X-rays lost."""
+    """Exposure time saved on the faint extended source against the X-rays lost.
+
+    Parameters
+    ----------
+    ax : Axes
+    example : mapping
+        From `exposure_saved.worked_example`.
+    """
     rows = sorted(example["rows"], key=lambda r: r["retention"])
     loss = np.array([100 * (1 - r["retention"]) for r in rows])
-    value, low, high = (
-        np.array([_or_nan(r["saved"][n]) for r in rows]) for n in ("value", "low", "high")
-    )
-    ax.errorbar(
-        loss, value, yerr=_ends(value, low, high), color=COLOURS["blue"], marker="o", capsize=2
-    )
+    ends = interval_ends([r["saved"] for r in rows])
+    interval_plot(ax, loss, ends, line="-")
     ax.set_xscale("log")
-    ax.set_xticks(loss, [f"{x:g}" for x in loss])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, loss)
     ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    ax.set_ylim(min(0, float(np.nanmin(low, initial=0))), None)
+    ax.set_ylim(float(np.nanmin(ends[1], initial=0)), None)
     ax.set(xlabel="X-rays lost [%]", ylabel="exposure time saved")
     return ax
 
@@ -388,7 +362,7 @@ def removed_figure(scored: Mapping[str, ScoredSet]) -> Figure:
     for ax, (name, one) in zip(axes[0], scored.items(), strict=True):
         plot_removed(ax, one)
         ax.set_title(TITLES.get(name, name))
-    _legend_below(figure, axes)
+    legend_below(figure)
     return figure
 
 
@@ -398,7 +372,7 @@ def bands_figure(sets: Mapping[str, Mapping[str, Any]], retention: float) -> Fig
     for ax, (name, numbers) in zip(axes[0], sets.items(), strict=True):
         plot_bands(ax, numbers, retention)
         ax.set_title(TITLES.get(name, name))
-    _legend_below(figure, axes)
+    legend_below(figure)
     return figure
 
 
@@ -473,7 +447,7 @@ def figures(scored: Mapping[str, ScoredSet], result: Mapping[str, Any]) -> dict[
     Parameters
     ----------
     scored : mapping
-        Set -> what everybody said.
+        Set -> `ScoredSet`.
     result : mapping
         From `compare.evaluate_all`; with ``test`` its reliability is shown as well.
     """
@@ -482,7 +456,7 @@ def figures(scored: Mapping[str, ScoredSet], result: Mapping[str, Any]) -> dict[
     middle = min(retentions, key=lambda r: abs(r - 0.98))
     best = "geant4" if "geant4" in sets else "far"
     out = {"removed": removed_figure(scored), "bands": bands_figure(sets, middle)}
-    with_test = dict(sets) | ({"test": result["test"]} if "test" in result else {})
+    with_test = {**sets, **({"test": result["test"]} if "test" in result else {})}
     for name, draw, data in (
         ("promises", plot_promises, sets),
         ("reliability", plot_reliability, with_test),
@@ -501,24 +475,3 @@ def figures(scored: Mapping[str, ScoredSet], result: Mapping[str, Any]) -> dict[
     out["sensitivity"] = figure
     out["examples"] = examples_figure(scored[best], middle)
     return out
-
-
-def _legend_below(figure: Figure, axes: NDArray[Any]) -> None:
-    """One legend for all panels; the last has every method."""
-    handles, labels = axes[0, -1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, 2 * axes.shape[1]))
-
-
-def _or_nan(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
-def _ends(
-    value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Lengths of error bars; rounding may put an end on the wrong side.
-
-    An end that is not known stays NaN, and no bar is drawn: a bar of no length would say that
-    the value is certain.
-    """
-    return np.clip(np.stack([value - low, high - value]), 0, None)

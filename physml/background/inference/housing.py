@@ -185,13 +185,9 @@ def _collect(
         rng = stream(0, "predict", k)  # the same data have the same housing
         found.append(evidence(detector, frames, events, rate, standoffs, left, draws, rng))
     found = found or [Evidence.none(len(standoffs), draws)]
+    axes = {"energy": 0, "rate": 0, "weight": 0, "here": 1, "elsewhere": 1}
     return Evidence(
-        *(
-            np.concatenate([getattr(f, name) for f in found])
-            for name in ("energy", "rate", "weight")
-        ),
-        np.concatenate([f.here for f in found], 1),
-        np.concatenate([f.elsewhere for f in found], 1),
+        **{name: np.concatenate([getattr(f, name) for f in found], k) for name, k in axes.items()}
     )
 
 

@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from physml.evaluation.figures import COLOURS, STYLE
+from physml.evaluation.figures import (
+    COLOURS,
+    colour_bar,
+    interval_plot,
+    overview_figure,
+    plain_ticks,
+    style,
+)
 
 from .event_rows import REJECTED
 from .maps import grid, images, selected
@@ -25,12 +31,10 @@ from .maps import grid, images, selected
 if TYPE_CHECKING:
     from .result import BackgroundResult
 
+#: Largest side of the images shown.
 MAX_BINS = 128
-"""Largest side of the images shown."""
-
+#: Most bins of the spectra.
 ENERGY_BINS = 60
-"""Most bins of the spectra."""
-
 PROBABILITY_BINS = 50
 KEPT, CUT = COLOURS["blue"], COLOURS["vermilion"]
 GRADE_COLOURS = {
@@ -43,23 +47,15 @@ GRADE_COLOURS = {
 
 
 def plot_overview(result: BackgroundResult) -> Figure:
-    """Six panels, and in words what was promised and what is outside of the training."""
-    notes = _notes(result)
-    with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
-        height = 9.2 + 0.2 * len(notes)
-        figure = Figure(figsize=(15.0, height))
-        FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(
-            2,
-            3,
-            left=0.06,
-            right=0.955,
-            top=1 - 0.85 / height,
-            bottom=(0.7 + 0.2 * len(notes)) / height,
-            wspace=0.34,
-            hspace=0.26,
-        )
-        axes = [figure.add_subplot(grid[i, j]) for i in range(2) for j in range(3)]
+    """Six panels, and in words what was promised and what is outside of the training.
+
+    Parameters
+    ----------
+    result : BackgroundResult
+    """
+    figure, grid = overview_figure(_title(result), _notes(result), wspace=0.34, hspace=0.26)
+    with style():
+        axes = [figure.add_subplot(grid[k]) for k in range(6)]
         maps = images(result)
         if result.with_frames:
             plot_image(result, maps["KEPT"], "Kept events", axes[0])
@@ -71,17 +67,7 @@ def plot_overview(result: BackgroundResult) -> Figure:
             plot_grades(result, axes[2])
         plot_spectra(result, axes[3])
         plot_probability(result, axes[4])
-        if result.with_frames:
-            plot_retention(result, axes[5])
-        else:
-            plot_rate(result, axes[5])
-        figure.text(
-            0.06, 1 - 0.16 / height, _title(result), size=14, weight="bold", va="top", ha="left"
-        )
-        for k, line in enumerate(notes):
-            figure.text(
-                0.06, (0.12 + 0.2 * (len(notes) - 1 - k)) / height, line, size=10, va="bottom"
-            )
+        (plot_retention if result.with_frames else plot_rate)(result, axes[5])
     return figure
 
 
@@ -113,7 +99,7 @@ def plot_image(
     ax.grid(False)
     ax.set_facecolor("black")
     side = step * pixels.step
-    _colour_bar(ax, drawn, f"{label} per {f'{side} x {side} pixels' if side > 1 else 'pixel'}")
+    colour_bar(ax, drawn, f"{label} per {f'{side} x {side} pixels' if side > 1 else 'pixel'}")
     ax.set(xlabel=pixels.columns[0], ylabel=pixels.columns[1], title=title)
     return ax
 
@@ -139,7 +125,7 @@ def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
         marker="s",
         linewidths=0,
     )
-    _colour_bar(ax, drawn, "energy of a pixel (keV)")
+    colour_bar(ax, drawn, "energy of a pixel (keV)")
     rejected = (example.events["FLAG"] & REJECTED) > 0
     for chosen, colour, marker, name in (
         (~rejected, KEPT, "o", "kept"),
@@ -202,7 +188,7 @@ def plot_spectra(result: BackgroundResult, ax: Axes) -> Axes:
         ax.legend(loc="best", frameon=True, framealpha=0.8)
     ax.set_xscale("log")
     ax.set(xlim=(low, high), xlabel="Energy (keV)", ylabel="Events per s per keV", title="Spectra")
-    ax.set_xticks([0.1, 0.3, 1, 2, 5, 10], labels=["0.1", "0.3", "1", "2", "5", "10"])
+    plain_ticks(ax, (0.1, 0.3, 1, 2, 5, 10))
     return ax
 
 
@@ -232,23 +218,14 @@ def plot_probability(result: BackgroundResult, ax: Axes) -> Axes:
 
 
 def plot_retention(result: BackgroundResult, ax: Axes) -> Axes:
-    """What the cut leaves of the effective area, by energy."""
+    """Share of the effective area that the cut leaves, by energy."""
     c = result.correction
     value, error = c.of(result.tally.rate or [0.0])
     edges = c.energy
     middle = np.sqrt(edges[1:] * edges[:-1])
     ax.axhline(result.retention, color="0.4", linestyle="--", linewidth=1.2, label="promised")
-    ax.errorbar(
-        middle,
-        value,
-        yerr=error,
-        xerr=np.stack([middle - edges[:-1], edges[1:] - middle]),
-        color=KEPT,
-        marker="o",
-        linestyle="none",
-        capsize=2,
-        label="measured in these frames",
-    )
+    ends = np.stack([value, value - error, value + error])
+    interval_plot(ax, middle, ends, edges=edges, colour=KEPT, label="measured in these frames")
     reach = max(0.004, 1.6 * float(np.max(np.abs(value - result.retention) + error)))
     ax.set(
         xscale="log",
@@ -257,7 +234,7 @@ def plot_retention(result: BackgroundResult, ax: Axes) -> Axes:
         ylabel="Share of X-rays kept",
         title=f"Effective area at {result.tally.mean_rate:.2g} tracks per frame",
     )
-    ax.set_xticks([0.2, 0.5, 1, 2, 5, 10], labels=["0.2", "0.5", "1", "2", "5", "10"])
+    plain_ticks(ax, (0.2, 0.5, 1, 2, 5, 10))
     ax.legend(loc="lower left")
     return ax
 
@@ -281,7 +258,7 @@ def plot_grades(result: BackgroundResult, ax: Axes) -> Axes:
         ylabel="P(background)",
         title="Energy and grade decide",
     )
-    ax.set_xticks([0.2, 0.5, 1, 2, 5, 10], labels=["0.2", "0.5", "1", "2", "5", "10"])
+    plain_ticks(ax, (0.2, 0.5, 1, 2, 5, 10))
     ax.legend(markerscale=3, loc="best", ncols=2)
     return ax
 
@@ -296,13 +273,6 @@ def plot_rate(result: BackgroundResult, ax: Axes) -> Axes:
     ax.stairs(counts / np.diff(edges), edges - first, color=KEPT)
     ax.set(xlabel="Time since the start (s)", ylabel="Events per s", title="Light curve")
     return ax
-
-
-def _colour_bar(ax: Axes, drawn: Any, label: str) -> None:
-    inset = ax.inset_axes((1.02, 0.0, 0.035, 1.0))
-    bar = ax.figure.colorbar(drawn, cax=inset)
-    bar.set_label(label, size=9, labelpad=3)
-    bar.ax.tick_params(labelsize=8)
 
 
 def _title(result: BackgroundResult) -> str:

@@ -1,0 +1,163 @@
+"""Example of the report: its file, its truth, and the essentials for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from physml.io.shards import write_shard
+
+from ..core.events import find_in_exposures
+from ..core.frames import PIXEL, Frames
+from ..results.event_rows import REJECTED
+from .metrics import BANDS, WIDE, valid_events
+
+if TYPE_CHECKING:
+    from ..results.result import BackgroundResult
+    from ..settings import ReportSettings
+
+#: Names of the examples.
+NAMES = {"extended_source": "simulated extended source"}
+#: Where the example comes from.
+NOTE = (
+    "Simulated: {seconds:g} s of one quadrant behind a wall at 15 mm, solar minimum; a faint "
+    "extended source in the middle of other X-rays."
+)
+
+
+def write_example(path: Path, frames: Frames, provenance: Mapping[str, Any]) -> None:
+    """Write frames as a user would have them: no truth, frames numbered from 0.
+
+    Parameters
+    ----------
+    path : Path
+        HDF5 file to write.
+    frames : Frames
+        Of one exposure.
+    provenance : mapping
+        Run record.
+    """
+    assert frames.exposures is not None
+    pixels = np.zeros(len(frames.pixels), PIXEL)
+    for name in PIXEL.names or ():
+        pixels[name] = frames.pixels[name]
+    exposure = frames.exposures.copy()
+    first = int(exposure["first_frame"][0])
+    pixels["frame"] -= first
+    exposure["first_frame"] = 0
+    known = ["first_frame", "n_frames", "frame_time", "ny", "nx", "pixel_um", "thickness_um"]
+    known += ["enc", "threshold"]
+    table = np.zeros(1, [(name, exposure.dtype[name]) for name in known])
+    for name in known:
+        table[name] = exposure[name]
+    write_shard(
+        path,
+        {"index": frames.index - first},
+        tables={"pixels": pixels, "exposures": table},
+        provenance=provenance,
+    )
+
+
+def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
+    """Count X-rays and background that a cut kept and removed, where the truth is known.
+
+    Parameters
+    ----------
+    result : BackgroundResult
+    frames : Frames
+        The example, with truth.
+
+    Returns
+    -------
+    dict
+        ``xrays``, ``xrays_kept``, ``background``, ``background_removed``: numbers of events in
+        0.3-10 keV; and ``promised``.
+    """
+    assert frames.exposures is not None
+    found = find_in_exposures(frames)
+    events = valid_events(found, frames)
+    peak = found.events[events.row]
+    first = int(frames.exposures["first_frame"][0])
+    listed = result.store.read()
+    gone = {
+        (int(f), int(y), int(x))
+        for f, y, x in zip(
+            *(listed[name][(listed["FLAG"] & REJECTED) > 0] for name in ("FRAME", "RAWY", "RAWX")),
+            strict=True,
+        )
+    }
+    rejected = np.array(
+        [
+            (int(f) - first, int(y) + 1, int(x) + 1) in gone
+            for f, y, x in zip(peak["frame"], peak["y"], peak["x"], strict=True)
+        ],
+        bool,
+    )
+    inside = events.within(BANDS[WIDE])
+    xray, background = inside & ~events.background, inside & events.background
+    return {
+        "promised": result.retention,
+        "xrays": int(xray.sum()),
+        "xrays_kept": int((xray & ~rejected).sum()),
+        "background": int(background.sum()),
+        "background_removed": int((background & rejected).sum()),
+    }
+
+
+def summarise(
+    settings: ReportSettings,
+    cleaned: Mapping[str, Any],
+    truth: Mapping[str, Any],
+    whose: str,
+    measured: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Essentials of the example and of the evaluation.
+
+    Parameters
+    ----------
+    settings : ReportSettings
+    cleaned : mapping
+        Summary of the result.
+    truth : mapping
+        From `against_truth`.
+    whose : str
+        Whose weights were used, in words.
+    measured : mapping
+        Numbers of the evaluation.
+
+    Returns
+    -------
+    dict
+        ``example``, ``simulated``, ``note``, ``weights``, ``cleaned``, ``truth``, ``evaluation``
+        (a few numbers of each set).
+    """
+    numbers = {}
+    for name, part in measured.get("sets", {}).items():
+        rows = {}
+        for method, found in part["methods"].items():
+            by = found.get("at_retention", {}).get("0.3-10", {})
+            if by:
+                rows[method] = {r: s["value"] for r, s in by.items()}
+        numbers[name] = {
+            "photons": part["photons"],
+            "background": part["background"],
+            "removed": rows,
+            "kept": {
+                r: f["0.3-10"]["retention"]["value"]
+                for r, f in part["methods"]["network"]["fixed"].items()
+            },
+            "calibration_error": part["calibration"]["error"]["value"],
+            "frames_found": part["frames_with_particle"]["most_probable"]["found"]["value"],
+        }
+    return {
+        "example": NAMES[settings.example],
+        "simulated": True,
+        "note": NOTE.format(seconds=settings.seconds),
+        "weights": whose,
+        "cleaned": dict(cleaned),
+        "truth": dict(truth),
+        "evaluation": numbers,
+    }
