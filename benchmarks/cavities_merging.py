@@ -11,11 +11,10 @@ training, validation or test image has.
 
 from __future__ import annotations
 
-import argparse
 import logging
 
 import numpy as np
-import torch
+from common.options import command, parse
 
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
@@ -54,12 +53,11 @@ def listed(catalogue, true) -> bool:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--empty", type=int, default=160, help="images without cavities")
     parser.add_argument("--with-cavities", type=int, default=120, help="images with cavities")
     parser.add_argument("--size", type=int, default=512, help="side of the images, pixel")
-    a = parser.parse_args()
-    torch.set_num_threads(1)
+    a = parse(parser)
     logging.disable(logging.WARNING)  # no image here has a WCS
     predictor = CavityPredictor.load()
     alarms = [len(c) > 0 for c, _ in search(predictor, "empty", a.empty, a.size)]

@@ -20,16 +20,16 @@ Goal: at least 5 times as fast as the plain cube on a CPU.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
+from common.options import command, parse, write
+from common.tables import verdict
+from common.timing import cpu_seconds
 from torch import Tensor
 
 from physml.cavities.settings import SimulateSettings
@@ -188,13 +188,6 @@ def cube_rendering(cube: PlainCube | TunedCube):
         yield
 
 
-def timed(settings: SimulateSettings, seed: int, images: int) -> tuple[Batch, float]:
-    """Simulate, and return the batch and images per CPU second of this process."""
-    began = time.process_time()
-    batch = simulate_batch(settings, seed, range(images))
-    return batch, images / (time.process_time() - began)
-
-
 def mask_agreement(a: Batch, b: Batch) -> float:
     """Share of the labelled pixels that both label: they draw the same cavities."""
     one, two = a.mask > 0, b.mask > 0
@@ -203,52 +196,40 @@ def mask_agreement(a: Batch, b: Batch) -> float:
 
 def main() -> int:
     """Run and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "rounds", "threads", "seed", "json")
     parser.add_argument("--images", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=3, help="medians over this many")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the numbers here too")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    a = parse(parser)
+    torch.set_num_threads(a.threads)
     settings = SimulateSettings()
     cubes = {"ours": None, "plain": PlainCube(), "tuned": TunedCube()}
     rates: dict[str, list[float]] = {name: [] for name in cubes}
     batches: dict[str, Batch] = {}
-    simulate_batch(settings, arguments.seed, [0])  # first call: plans, tables
+    simulate_batch(settings, a.seed, [0])  # first call: plans, tables
     # Taken in turn, so that whatever else the machine does meets all of them.
-    for _ in range(arguments.rounds):
+    for _ in range(a.rounds):
         for name, cube in cubes.items():
+
+            def simulate(name: str = name) -> None:
+                batches[name] = simulate_batch(settings, a.seed, range(a.images))
+
             with cube_rendering(cube) if cube else nullcontext():
-                batches[name], rate = timed(settings, arguments.seed, arguments.images)
-            rates[name].append(rate)
+                rates[name].append(a.images / cpu_seconds(simulate, 1))
     ours = float(np.median(rates["ours"]))
-    result = {
-        "images": arguments.images,
-        "rounds": arguments.rounds,
-        "threads": arguments.threads,
-        "images_per_cpu_second": ours,
-        "goal": GOAL,
-    }
-    print(f"simulate_batch     {ours:8.2f} images per CPU second, {arguments.threads} thread(s)")
+    print(f"simulate_batch     {ours:8.2f} images per CPU second, {a.threads} thread(s)")
+    result: dict[str, Any] = {"images_per_cpu_second": ours, "goal": GOAL}
+    result |= {name: getattr(a, name) for name in ("images", "rounds", "threads")}
     for name in ("plain", "tuned"):
         rate = float(np.median(rates[name]))
         agreement = mask_agreement(batches["ours"], batches[name])
-        result[name] = {
-            "images_per_cpu_second": rate,
-            "ratio": ours / rate,
-            "labels_in_common": agreement,
-        }
+        result[name] = {"images_per_cpu_second": rate, "ratio": ours / rate}
+        result[name]["labels_in_common"] = agreement
         print(
             f"{name} 128^3 cube   {rate:8.2f} images per CPU second, ratio {ours / rate:.1f}, "
             f"{agreement:.1%} of the labelled pixels in common"
         )
     reached = result["plain"]["ratio"] >= GOAL
-    print(f"goal: {GOAL:g} times the plain cube: {'reached' if reached else 'missed'}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1))
+    print(f"goal: {GOAL:g} times the plain cube: {verdict(reached)}")
+    write(a, result)
     return 0 if reached else 1
 
 

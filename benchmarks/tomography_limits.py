@@ -9,11 +9,9 @@ dominate them. About five minutes on one core.
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
-
 import torch
+from common.options import command, parse, write
+from common.tables import table
 
 from physml.random import stream
 from physml.tomography.core.basis import basis_effects
@@ -55,24 +53,18 @@ def measure(name: str, n_states: int, steps: int) -> dict[str, dict[str, float]]
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__, "json")
     parser.add_argument("--states", type=int, default=40)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    table = {}
-    for name in TWO_QUBITS:
-        table[name] = measure(name, options.states, options.steps)
-        for design, row in table[name].items():
-            print(
-                f"{name:14s} {design:14s} {row['median']:8.2f}  "
-                f"({row['first_quartile']:.1f} to {row['third_quartile']:.1f}), "
-                f"floor {row['floor_median']:.2f}",
-                flush=True,
-            )
-    if options.json:
-        options.json.write_text(json.dumps(table, indent=1) + "\n")
+    a = parse(parser)
+    found = {name: measure(name, a.states, a.steps) for name in TWO_QUBITS}
+    rows = [
+        [name, design, *(f"{value:.2f}" for value in row.values())]
+        for name, designs in found.items()
+        for design, row in designs.items()
+    ]
+    header = ["states", "design", "median", "first quartile", "third quartile", "floor"]
+    write(a, found, table(header, rows))
 
 
 if __name__ == "__main__":

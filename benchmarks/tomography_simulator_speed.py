@@ -16,13 +16,10 @@ CPU time of this process, the best of three rounds.
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
 from collections.abc import Callable
-from pathlib import Path
 
-import torch
+from common.options import command, parse, write
+from common.timing import cpu_seconds
 
 from physml.random import stream
 from physml.tomography.core.basis import basis_effects
@@ -35,22 +32,15 @@ from physml.tomography.simulator.sample import simulate_batch
 
 def rate(work: Callable[[], object], n: int) -> float:
     """How many a second."""
-    best = float("inf")
-    for _ in range(3):
-        began = time.process_time()
-        work()
-        best = min(best, time.process_time() - began)
-    return n / best
+    return n / cpu_seconds(work, of=min)
 
 
 def main() -> None:
     """Print the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__, "json")
     parser.add_argument("--states", type=int, default=20_000)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    n = options.states
+    a = parse(parser)
+    n = a.states
     rng = stream(0, "test", 0)
     rates = {name: rate(lambda draw=draw: draw(n, 4, rng), n) for name, draw in ENSEMBLES.items()}
     rho, sigma = ENSEMBLES["hs"](n, 4, rng), ENSEMBLES["bures"](n, 4, rng)
@@ -65,8 +55,7 @@ def main() -> None:
     rates["samples"] = rate(lambda: simulate_batch(SimulateSettings(), 0, range(samples)), samples)
     for name, value in rates.items():
         print(f"{name:14s} {value:12,.0f} /s")
-    if options.json:
-        options.json.write_text(json.dumps(rates, indent=1) + "\n")
+    write(a, rates)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ that of update and estimate together, of means.
 
 from __future__ import annotations
 
-import argparse
+from common.options import command, parse
+from common.tables import table
 
 from physml.tomography.evaluation.latency import STEPS, latency, work
 
@@ -22,23 +23,21 @@ NAMES = {
 
 def main() -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__)
     parser.add_argument("--copies", type=int, default=100_000)
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--qubits", type=int, default=2)
-    a = parser.parse_args()
+    a = parse(parser)
     found = latency(None, a.copies, 0, n_qubits=a.qubits, batch=a.batch)
     print(f"{a.qubits} qubits, {a.copies} copies, ms of CPU time: median (mean)")
-    print(f"| method | {' | '.join(STEPS)} | update + estimate | ratio |")
-    print("|---" * (len(STEPS) + 3) + "|")
+    rows = []
     for key, name in NAMES.items():
         times = found[key]
         cells = [f"{times[step]['median']:.3f} ({times[step]['mean']:.3f})" for step in STEPS]
         cells.append(f"{work(times, 'median'):.3f} ({work(times):.3f})")
         cells.append(f"{work(found['particle_filter']) / work(times):,.1f}")
-        print(f"| {name.format(batch=found['batch'])} | {' | '.join(cells)} |")
+        rows.append([name.format(batch=found["batch"]), *cells])
+    print(table(["method", *STEPS, "update + estimate", "ratio"], rows))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from physml.io.atomic import write_json, write_text
 from physml.tomography.core.schedule import marks_of
 from physml.tomography.evaluation import compare
 from physml.tomography.evaluation.latency import STEPS, latency
+from physml.tomography.evaluation.sets import coverage_list
 from physml.tomography.settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
 
 log = logging.getLogger("tomography_vs_rivals")
@@ -105,7 +106,7 @@ def coverage(
     """Rows of the learned estimator on the longer lists, by list."""
     larger = settings.model_copy(update={"batch": COVERAGE_BATCH})
     out: dict[str, Any] = {}
-    for place, rho in compare.coverage_lists(n_states, qubits).items():
+    for place, rho in compare.frozen_lists(n_states, qubits, coverage_list).items():
         rows = {}
         for name in COVERED:
             own = f"coverage of {place}"
