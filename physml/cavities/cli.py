@@ -183,42 +183,23 @@ def output_names(files: list[Path]) -> list[str]:
 def show(result: CavityResult, folder: Path) -> None:
     """Print the catalogue in short."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from .results.catalogue import short_table
 
     # In a pipe there is no terminal whose width would have to be kept.
     console = Console(width=None if sys.stdout.isatty() else 200)
-    table = result.catalogue
-    unit = '"' if result.observation.sky.wcs is not None else "px"
-    title = f"{result.observation.name}: {result.summary()}"
+    place = ("x", "y") if result.observation.sky.wcs is None else ("RA", "Dec")
+    names = ["no.", *place, "distance", "azimuth", "radius", "S/N", "probability", "4pV [erg]"]
+    columns = short_table(result.catalogue, [*names, "completeness", "false alarms", "flags"])
+    title = escape(f"{result.name}: {result.summary()}")
     view = Table(title=title, title_justify="left", box=None)
-    sky = "ra" in table.colnames
-    columns = ["no.", *(("RA", "Dec") if sky else ("x", "y")), f"distance [{unit}]"]
-    columns += ["azimuth", f"radius [{unit}]", "S/N", "probability"]
-    columns += ["4pV [erg]"] * ("enthalpy" in table.colnames)
-    columns += ["completeness", "false alarms"] * ("completeness" in table.colnames)
-    for name in [*columns, "flags"]:
+    for name in columns:
         text = name == "flags"
-        view.add_column(name, justify="left" if text else "right", no_wrap=not text)
-    for row in table:
-        place = (
-            (f"{row['ra'].value:.5f}", f"{row['dec'].value:+.5f}")
-            if sky
-            else (f"{row['x']:.1f}", f"{row['y']:.1f}")
-        )
-        cells = [
-            str(row["id"]),
-            *place,
-            f"{row['distance'].value:.1f}",
-            f"{row['azimuth'].value:.0f}",
-            f"{row['radius'].value:.1f} +- {row['radius_err'].value:.1f}",
-            f"{row['snr']:.1f}",
-            f"{row['probability']:.2f}",
-        ]
-        if "enthalpy" in table.colnames:
-            cells.append(f"{row['enthalpy'].value:.2e} +- {row['enthalpy_err'].value:.1e}")
-        if "completeness" in table.colnames:
-            cells += [f"{row['completeness']:.2f}", f"{row['false_alarms']:.2f}"]
-        view.add_row(*cells, str(row["flags"]))
+        view.add_column(escape(name), justify="left" if text else "right", no_wrap=not text)
+    for cells in zip(*columns.values(), strict=True):
+        view.add_row(*cells)
     console.print(view)
     if result.recovery is not None:
         low, high = result.recovery.false_alarm_interval

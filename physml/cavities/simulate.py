@@ -23,10 +23,11 @@ def run(*, settings: CavitiesSettings, shard: int, out: Path) -> None:
     out : Path
         HDF5 file to write.
     """
-    whole = simulate_batch(settings.simulate, settings.seed, settings.simulate.indices(shard))
+    indices = settings.simulate.indices(shard)
+    whole = vars(simulate_batch(settings.simulate, settings.seed, indices))
     write_shard(
         out,
-        whole.arrays(),
-        tables=whole.tables(),
+        {name: values for name, values in whole.items() if values.dtype.names is None},
+        tables={name: values for name, values in whole.items() if values.dtype.names},
         provenance=provenance.record("simulate", upstream(settings, "simulate")),
     )

@@ -1,4 +1,4 @@
-r"""What a cavity says about the power of the central black hole.
+r"""Power of the central black hole from its cavities.
 
 With the pressure p of the gas around a bubble of volume V filled by relativistic plasma, the
 enthalpy is E = gamma / (gamma - 1) p V = 4 p V (gamma = 4/3). Three clocks tell how old the bubble
@@ -20,41 +20,45 @@ radius and clocks are kept.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
 from astropy.constants import m_p
 from astropy.cosmology import Planck18
 from astropy.table import QTable, Table
+from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 from physml.io.catalogues import read_ecsv
 from physml.io.fits import open_hdus
 
-log = logging.getLogger(__name__)
+#: A number, or an array of them.
+Numbers = TypeVar("Numbers", float, NDArray[np.float64])
 
+#: Mean molecular weight of the fully ionised intracluster gas.
 MU = 0.62
-"""Mean molecular weight of the fully ionised intracluster gas."""
+#: (n_e + n_i) / n_e.
 PARTICLES = 1.92
-"""(n_e + n_i) / n_e."""
+#: Adiabatic index of the relativistic plasma in the bubble.
 GAMMA = 4 / 3
-"""Adiabatic index of the relativistic plasma in the bubble."""
-DRAG = 0.75
-"""Drag coefficient C of a rising bubble (Churazov et al. 2001, ApJ 554, 261)."""
-
+#: Enthalpy over p V.
 ENTHALPY = GAMMA / (GAMMA - 1)
+#: Drag coefficient C of a rising bubble (Churazov et al. 2001, ApJ 554, 261).
+DRAG = 0.75
 
+#: Columns of a profile, for messages.
 COLUMNS = (
     "radius (kpc or arcsec), and either pressure (erg/cm3, keV/cm3 or Pa) or n_e (1/cm3) with "
     "kT (keV); errors optional as <column>_err"
 )
 
 
-def volume(semi_major, semi_minor):
+def volume(semi_major: Numbers, semi_minor: Numbers) -> Numbers:
     """Volume of an ellipsoid whose depth is unknown, 4/3 pi (a b)^(3/2).
 
     The depth lies between b (prolate) and a (oblate); this is the geometric mean of the two
@@ -63,12 +67,14 @@ def volume(semi_major, semi_minor):
     return 4 / 3 * np.pi * (semi_major * semi_minor) ** 1.5
 
 
-def depth_error(semi_major, semi_minor):
+def depth_error(semi_major: Numbers, semi_minor: Numbers) -> Numbers:
     """Relative error of `volume` from the unknown depth: half of ln(V_max / V_min) = ln(a/b)/2."""
     return 0.5 * np.log(semi_major / semi_minor)
 
 
-def volume_error(semi_major, semi_minor, radius, radius_err):
+def volume_error(
+    semi_major: Numbers, semi_minor: Numbers, radius: Numbers, radius_err: Numbers
+) -> Numbers:
     """Error of `volume`: unknown depth, and three times the relative error of the radius."""
     relative = np.hypot(depth_error(semi_major, semi_minor), 3 * radius_err / radius)
     return volume(semi_major, semi_minor) * relative
@@ -103,14 +109,14 @@ class GasProfile:
         Where it was read from.
     """
 
-    radius: np.ndarray
-    pressure: np.ndarray
-    pressure_err: np.ndarray
-    kT: np.ndarray | None = None
-    kT_err: np.ndarray | None = None
+    radius: NDArray[Any]
+    pressure: NDArray[Any]
+    pressure_err: NDArray[Any]
+    kT: NDArray[Any] | None = None
+    kT_err: NDArray[Any] | None = None
     path: Path | None = None
 
-    def at(self, radius: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    def at(self, radius: NDArray[Any], name: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Value and relative error at radii [kpc], by straight lines in log-log.
 
         Beyond its ends the profile goes on with the slope of its last two points.
@@ -126,7 +132,7 @@ class GasProfile:
         result = np.exp(y[index] + weight * (y[index + 1] - y[index]))
         return result, np.interp(at, x, relative)
 
-    def slope(self, radius: np.ndarray) -> np.ndarray:
+    def slope(self, radius: NDArray[Any]) -> NDArray[Any]:
         """Logarithmic slope d ln p / d ln r at radii [kpc].
 
         A straight line through the neighbouring points in log-log, weighted by a Gaussian in
@@ -145,7 +151,7 @@ class GasProfile:
         spread = (weight * (x - mean_x) ** 2).sum(1)
         return (weight * (x - mean_x) * (y - mean_y)).sum(1) / spread
 
-    def covers(self, radius: np.ndarray) -> np.ndarray:
+    def covers(self, radius: NDArray[Any]) -> NDArray[Any]:
         """Whether radii [kpc] lie within the profile's range."""
         return (np.asarray(radius) >= self.radius[0]) & (np.asarray(radius) <= self.radius[-1])
 
@@ -222,7 +228,9 @@ def _read_table(file: Path) -> Table:
         ) from error
 
 
-def _column(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies=()) -> np.ndarray:
+def _column(
+    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any] = ()
+) -> NDArray[Any]:
     """Positive finite values of a column in a unit."""
     values = _in_unit(file, table, name, unit, equivalencies)
     if not (np.isfinite(values).all() and (values > 0).all()):
@@ -231,7 +239,9 @@ def _column(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies
     return values
 
 
-def _error(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies=()) -> np.ndarray:
+def _error(
+    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any] = ()
+) -> NDArray[Any]:
     """Errors of a column; zeros where the table has none."""
     if f"{name}_err" not in table.colnames:
         return np.zeros(len(table))
@@ -241,7 +251,9 @@ def _error(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies=
     return values
 
 
-def _in_unit(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies) -> np.ndarray:
+def _in_unit(
+    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any]
+) -> NDArray[Any]:
     column = table[name]
     if getattr(column, "unit", None) in (None, u.dimensionless_unscaled):
         raise InputError.expected(
@@ -261,15 +273,14 @@ def _in_unit(file: Path, table: Table, name: str, unit: u.UnitBase, equivalencie
     return np.atleast_1d(np.asarray(values, dtype=float))
 
 
-# Powers of (radius r, depth factor, distance R, pressure p, temperature kT) in each result;
-# the pressure's own fall with R is added where it is known.
-_POWERS = {
+#: Powers of radius r, depth factor, distance R, pressure p and temperature kT in each result; the
+#: pressure's own fall with R is added where it is known.
+POWERS = {
     "enthalpy": (3.0, 1.0, 0.0, 1.0, 0.0),
     "t_cs": (0.0, 0.0, 1.0, 0.0, -0.5),
     "t_buoy": (-0.5, -0.5, 1.5, 0.0, -0.5),
     "t_refill": (0.5, 0.0, 0.5, 0.0, -0.5),
 }
-CLOCKS = ("t_cs", "t_buoy", "t_refill")
 
 
 def energetics(
@@ -315,42 +326,44 @@ def energetics(
         ]
     )
     values = {"enthalpy": (ENTHALPY * pressure * volume(a, b) * u.kpc.to(u.cm) ** 3, u.erg)}
-    powers = {
-        "enthalpy": [np.full_like(radius, p) for p in _POWERS["enthalpy"]],
-    }
+    powers = {"enthalpy": [np.full_like(radius, p) for p in POWERS["enthalpy"]]}
     powers["enthalpy"][2] = known_slope  # p V at R: p falls with R
     if profile.kT is not None:
         kT, sigma[4] = profile.at(distance_kpc, "kT")
-        values.update(_clocks(a, b, distance_kpc, kT, slope))
-        for clock in CLOCKS:
-            powers[clock] = [np.full_like(radius, p) for p in _POWERS[clock]]
-            values[f"power_{clock[2:]}"] = (
-                values["enthalpy"][0] / (values[clock][0] * u.Myr.to(u.s)),
-                u.erg / u.s,
-            )
-            powers[f"power_{clock[2:]}"] = [
-                e - t for e, t in zip(powers["enthalpy"], powers[clock], strict=True)
-            ]
+        for clock, age in _clocks(a, b, distance_kpc, kT, slope).items():
+            power = f"power_{clock[2:]}"
+            values[clock] = (age, u.Myr)
+            values[power] = (values["enthalpy"][0] / (age * u.Myr.to(u.s)), u.erg / u.s)
+            powers[clock] = [np.full_like(radius, p) for p in POWERS[clock]]
+            powers[power] = [e - t for e, t in zip(powers["enthalpy"], powers[clock], strict=True)]
     out = {
         "pressure": pressure * u.erg / u.cm**3,
         "pressure_err": pressure * np.hypot(pressure_rel, known_slope * sigma[2]) * u.erg / u.cm**3,
     }
-    for name, (value, unit) in values.items():
+    # The catalogue's order: energies, ages, powers.
+    for name in sorted(values, key=lambda name: name.startswith("power")):
+        value, unit = values[name]
         out[name] = value * unit
         relative = np.sqrt(sum((p * s) ** 2 for p, s in zip(powers[name], sigma, strict=True)))
         out[f"{name}_err"] = value * relative * unit
     return out
 
 
-def _clocks(a, b, distance, kT, slope) -> dict[str, tuple[np.ndarray, u.UnitBase]]:
-    """Give the three ages [Myr]."""
+def _clocks(
+    a: NDArray[Any],
+    b: NDArray[Any],
+    distance: NDArray[Any],
+    kT: NDArray[Any],
+    slope: NDArray[Any],
+) -> dict[str, NDArray[np.float64]]:
+    """Three ages [Myr] of cavities with semi-axes and distances in kpc, kT in keV."""
     # kT / (mu m_p) is the square of the isothermal sound speed.
     speed2 = (kT * u.keV / (MU * m_p)).to_value(u.kpc**2 / u.Myr**2)
     with np.errstate(invalid="ignore"):
         gravity = np.where(slope < 0, -slope * speed2 / distance, np.nan)
     area = np.pi * a * b
     return {
-        "t_cs": (distance / np.sqrt(5 / 3 * speed2), u.Myr),
-        "t_buoy": (distance * np.sqrt(DRAG * area / (2 * gravity * volume(a, b))), u.Myr),
-        "t_refill": (2 * np.sqrt(np.sqrt(a * b) / gravity), u.Myr),
+        "t_cs": distance / np.sqrt(5 / 3 * speed2),
+        "t_buoy": distance * np.sqrt(DRAG * area / (2 * gravity * volume(a, b))),
+        "t_refill": 2 * np.sqrt(np.sqrt(a * b) / gravity),
     }

@@ -20,22 +20,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+#: Parameters of the fit.
 PARAMETERS = [
-    "log_amplitude_1",
-    "log_core_1",
-    "log_slope_1",
-    "log_amplitude_2",
-    "log_core_2",
-    "log_slope_2",
-    "e1",
-    "e2",
-    "x",
-    "y",
-    "log_constant",
+    *("log_amplitude_1", "log_core_1", "log_slope_1"),
+    *("log_amplitude_2", "log_core_2", "log_slope_2"),
+    *("e1", "e2", "x", "y", "log_constant"),
 ]
+#: Sectors of the polar bins.
 SECTORS = 12
-TOLERATED = 0.08  # relative misfit that counts as one sigma: haloes are not double beta models
-FREEDOM = 4.0  # Student-t degrees of freedom: cavities and clumps must not pull the fit
+#: Steps of the fit.
+STEPS = 30
+#: Relative misfit that counts as one sigma: haloes are not double beta models.
+TOLERATED = 0.08
+#: Student-t degrees of freedom: cavities and clumps must not pull the fit.
+FREEDOM = 4.0
 
 
 @dataclass
@@ -60,7 +58,7 @@ class HaloFit:
 
 
 def find_centre(
-    counts: NDArray, exposure: NDArray | None = None, invalid: NDArray | None = None
+    counts: NDArray[Any], exposure: NDArray[Any] | None = None, invalid: NDArray[Any] | None = None
 ) -> NDArray[np.float64]:
     """Brightest place of each image, from coarse to fine smoothing.
 
@@ -87,7 +85,7 @@ def find_centre(
     return out
 
 
-def _peak(image: NDArray, depth: NDArray) -> tuple[float, float]:
+def _peak(image: NDArray[Any], depth: NDArray[Any]) -> tuple[float, float]:
     shape = image.shape
     y, x = np.indices(shape)
     where = np.asarray(np.ones(shape, bool))
@@ -106,7 +104,9 @@ def _peak(image: NDArray, depth: NDArray) -> tuple[float, float]:
     return place
 
 
-def fill_sources(counts: NDArray, mask: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
+def fill_sources(
+    counts: NDArray[Any], mask: NDArray[Any], rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Replace masked pixels by Poisson draws at the level of their surroundings.
 
     Each connected hole takes the mean of the ring around it, which reaches 1.5 to 2.5 times as
@@ -144,12 +144,11 @@ def fill_sources(counts: NDArray, mask: NDArray, rng: np.random.Generator) -> ND
 
 
 def fit_halo(
-    counts: NDArray,
-    exposure: NDArray | None = None,
-    background: NDArray | None = None,
-    invalid: NDArray | None = None,
-    centre: NDArray | None = None,
-    iterations: int = 30,
+    counts: NDArray[Any],
+    exposure: NDArray[Any] | None = None,
+    background: NDArray[Any] | None = None,
+    invalid: NDArray[Any] | None = None,
+    centre: NDArray[Any] | None = None,
 ) -> HaloFit:
     """Fit a smooth elliptical double beta model to each image.
 
@@ -166,8 +165,6 @@ def fit_halo(
         Pixels to leave out.
     centre : ndarray, shape (n, 2), optional
         x, y to start from; `find_centre` by default.
-    iterations : int
-        Steps of the fit.
     """
     counts = np.asarray(counts, np.float64)
     shape = counts.shape
@@ -180,7 +177,7 @@ def fit_halo(
     bins = _gather(counts, depth, known, live, centre)
     has_background = known.reshape(len(counts), -1).sum(1) > 0
     theta, mean, width = _start(bins, centre, has_background)
-    theta = _fisher_scoring(bins, theta, mean, width, iterations)
+    theta = _fisher_scoring(bins, theta, mean, width)
     model = _image(theta, shape, depth, known)
     names = np.dtype([(name, "f8") for name in PARAMETERS])
     parameters = np.array([tuple(row) for row in theta.numpy()], dtype=names)
@@ -198,7 +195,13 @@ class _Bins:
     y: Tensor
 
 
-def _gather(counts, depth, known, live, centre) -> _Bins:
+def _gather(
+    counts: NDArray[Any],
+    depth: NDArray[Any],
+    known: NDArray[Any],
+    live: NDArray[np.bool_],
+    centre: NDArray[Any],
+) -> _Bins:
     n, h, w = counts.shape
     y, x = np.indices((h, w))
     reach = np.hypot(h, w)
@@ -229,7 +232,9 @@ def _gather(counts, depth, known, live, centre) -> _Bins:
     return _Bins(*t)
 
 
-def _start(bins: _Bins, centre: NDArray, has_background: NDArray) -> tuple[Tensor, Tensor, Tensor]:
+def _start(
+    bins: _Bins, centre: NDArray[Any], has_background: NDArray[Any]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Starting values and Gaussian priors (mean, width) of the parameters."""
     n = len(centre)
     radius = torch.hypot(
@@ -268,7 +273,7 @@ def _start(bins: _Bins, centre: NDArray, has_background: NDArray) -> tuple[Tenso
     return mean.clone(), mean, width
 
 
-def _surface(theta: Tensor, x: Tensor, y: Tensor, jacobian: bool):
+def _surface(theta: Tensor, x: Tensor, y: Tensor, jacobian: bool) -> tuple[Tensor, Tensor | None]:
     """Surface brightness at x, y (n, k) and its derivatives (n, k, 11)."""
     t = theta[:, :, None]
     u, v = x - t[:, 8], y - t[:, 9]
@@ -298,14 +303,14 @@ def _surface(theta: Tensor, x: Tensor, y: Tensor, jacobian: bool):
     return total, torch.stack(columns, -1)
 
 
-def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor, steps: int) -> Tensor:
+def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor) -> Tensor:
     """Minimise the robust, tempered chi^2 plus priors for all images together."""
     live = bins.exposure > 0
     low = torch.tensor([-25, -1.5, -1.6, -25, 0.0, -1.6, -0.6, -0.6, -1e9, -1e9, -60.0])
     high = torch.tensor([25, 4.5, 1.6, 25, 5.5, 1.6, 0.6, 0.6, 1e9, 1e9, 25.0])
 
-    def cost(parameters: Tensor, jacobian: bool):
-        surface, slopes = _surface(parameters, bins.x, bins.y, jacobian)
+    def cost(parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        surface, slopes = _surface(parameters, bins.x, bins.y, True)
         mu = (bins.exposure * surface + bins.background).clamp_min(1e-9)
         # Variance of the model, not of the data: an empty bin is informative too.
         variance = mu + (TOLERATED * mu) ** 2 + 0.25
@@ -315,9 +320,8 @@ def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor, ste
             live, torch.log(variance), 0.0
         )
         value = value.sum(1) + (((parameters - mean) / width) ** 2).sum(1)
-        if not jacobian:
-            return value, None, None
         weight = (FREEDOM + 1) / (FREEDOM + chi2) / variance * live
+        assert slopes is not None
         scaled = slopes * bins.exposure[..., None]
         curvature = torch.einsum("nki,nk,nkj->nij", scaled, weight, scaled)
         curvature = curvature + torch.diag_embed(width**-2)
@@ -327,13 +331,13 @@ def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor, ste
         return value, gradient - (parameters - mean) / width**2, curvature
 
     damping = torch.full((len(theta), 1), 1e-2, dtype=theta.dtype)
-    value, gradient, curvature = cost(theta, True)
-    for _ in range(steps):
+    value, gradient, curvature = cost(theta)
+    for _ in range(STEPS):
         diagonal = torch.diagonal(curvature, dim1=1, dim2=2)
         system = curvature + torch.diag_embed(damping * diagonal + 1e-9)
         step = torch.linalg.solve(system, gradient[..., None])[..., 0]
         trial = torch.minimum(torch.maximum(theta + step.clamp(-1.0, 1.0), low), high)
-        new_value, new_gradient, new_curvature = cost(trial, True)
+        new_value, new_gradient, new_curvature = cost(trial)
         better = new_value < value
         keep = better[:, None]
         theta = torch.where(keep, trial, theta)
@@ -346,7 +350,9 @@ def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor, ste
     return theta
 
 
-def _image(theta: Tensor, shape, depth: NDArray, known: NDArray) -> NDArray[np.float32]:
+def _image(
+    theta: Tensor, shape: tuple[int, ...], depth: NDArray[Any], known: NDArray[Any]
+) -> NDArray[np.float32]:
     """The fitted models on the pixel grid."""
     n, h, w = shape
     y, x = torch.meshgrid(

@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.wcs import WCS
+from numpy.typing import NDArray
+from regions import CirclePixelRegion, PixCoord, PixelRegion, Regions, SkyRegion
 
 from physml.exceptions import InputError
 
+#: Largest region file.
 MAX_BYTES = 16 << 20
 _SKY = {"fk4", "b1950", "fk5", "j2000", "icrs", "galactic", "ecliptic"}
 _FRAMES = _SKY | {"image", "physical"}
 _AREA = ("circle", "ellipse", "box", "rotbox", "polygon", "annulus", "rectangle")
 
-Grid = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Positions = NDArray[np.float64]
+Grid = Callable[[Positions, Positions], tuple[Positions, Positions]]
 
 
 def read_mask(
     path: str | PathLike[str], shape: tuple[int, int], wcs: WCS | None, header: Any = None
-) -> np.ndarray:
+) -> NDArray[np.bool_]:
     """Pixels whose centres lie in the regions of a file.
 
     Parameters
@@ -75,7 +79,8 @@ def read_mask(
             x, y, radius = (float(v) for v in re.split(r"[,\s]+", statement))
             if not (np.isfinite([x, y, radius]).all() and radius > 0):
                 raise InputError.expected(where, "x y radius with radius > 0", repr(statement))
-            _paint_circle(mask, x - 1, y - 1, radius)
+            circle = CirclePixelRegion(PixCoord(x - 1, y - 1), radius)
+            _paint_pixels(mask, circle, _same, _same)
             signs.add(True)
             continue
         signs.add(not statement.startswith("-"))
@@ -92,7 +97,7 @@ def read_mask(
     return mask
 
 
-def _statements(file: Path, text: str):
+def _statements(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
     """Yield (line number, frame, statement) for each region of a file."""
     frame: str | None = None
     table_row = re.compile(r"^[-+.\deE]+([,\s]+[-+.\deE]+){2}$")
@@ -129,11 +134,9 @@ def _statements(file: Path, text: str):
 
 
 def _paint(
-    mask: np.ndarray, where: str, frame: str, statement: str, wcs: WCS | None, header: Any
+    mask: NDArray[np.bool_], where: str, frame: str, statement: str, wcs: WCS | None, header: Any
 ) -> None:
     """Add one region to the mask."""
-    from regions import PixelRegion, Regions, SkyRegion
-
     if frame in _SKY and wcs is None:
         raise InputError.expected(
             where,
@@ -168,7 +171,7 @@ def _paint(
     _paint_pixels(mask, region, to_region, to_image)
 
 
-def _check_finite(where: str, statement: str, region) -> None:
+def _check_finite(where: str, statement: str, region: PixelRegion) -> None:
     """Refuse a region that lies nowhere: NaN, or a place that the coordinates cannot reach."""
     try:
         box = region.bounding_box
@@ -183,9 +186,9 @@ def _nowhere(where: str, statement: str) -> InputError:
     return InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
 
 
-def _paint_pixels(mask: np.ndarray, region, to_region: Grid, to_image: Grid) -> None:
-    from regions import PixCoord
-
+def _paint_pixels(
+    mask: NDArray[np.bool_], region: PixelRegion, to_region: Grid, to_image: Grid
+) -> None:
     box = region.bounding_box
     x, y = to_image(
         np.array([box.ixmin - 1.0, box.ixmax + 1.0]), np.array([box.iymin - 1.0, box.iymax + 1.0])
@@ -199,13 +202,7 @@ def _paint_pixels(mask: np.ndarray, region, to_region: Grid, to_image: Grid) -> 
     mask[low_y:high_y, low_x:high_x] |= region.contains(PixCoord(*to_region(X, Y)))
 
 
-def _paint_circle(mask: np.ndarray, x: float, y: float, radius: float) -> None:
-    from regions import CirclePixelRegion, PixCoord
-
-    _paint_pixels(mask, CirclePixelRegion(PixCoord(x, y), radius), _same, _same)
-
-
-def _same(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _same(x: Positions, y: Positions) -> tuple[Positions, Positions]:
     return x, y
 
 
@@ -218,10 +215,10 @@ def _physical(header: Any) -> tuple[Grid, Grid]:
     ltm = np.array([header.get("LTM1_1", 1.0), header.get("LTM2_2", 1.0)], dtype=float)
     ltv = np.array([header.get("LTV1", 0.0), header.get("LTV2", 0.0)], dtype=float)
 
-    def to_physical(x, y):
+    def to_physical(x: Positions, y: Positions) -> tuple[Positions, Positions]:
         return (x + 1 - ltv[0]) / ltm[0] - 1, (y + 1 - ltv[1]) / ltm[1] - 1
 
-    def to_image(x, y):
+    def to_image(x: Positions, y: Positions) -> tuple[Positions, Positions]:
         return ltm[0] * (x + 1) + ltv[0] - 1, ltm[1] * (y + 1) + ltv[1] - 1
 
     return to_physical, to_image

@@ -1,7 +1,7 @@
 """One observation as the search needs it: counts, exposure, background, mask, sky coordinates.
 
 Whatever an astronomer has (a FITS path, an open file, a `CCDData`, a bare array; counts or flux;
-with maps or without) becomes one checked `Observation`. What is wrong with the data is said here,
+with maps or without) becomes one checked `Observation`. What is wrong with the data is told here,
 before any time is spent on them.
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 from physml.io.fits import open_image
@@ -30,11 +31,10 @@ from .sky import Sky
 
 log = logging.getLogger(__name__)
 
+#: Largest share of undefined pixels that is masked rather than refused.
 MAX_NAN = 0.20
-"""Largest share of undefined pixels that is masked rather than refused."""
-
+#: Smallest side of an image: the network's field [pixel].
 FIELD_SIDE = 128
-"""Smallest side of an image: the network's field [pixel]."""
 
 
 @dataclass
@@ -63,10 +63,10 @@ class Observation:
         What was done to the data and the user should know, see `remark`.
     """
 
-    counts: np.ndarray
-    relative_exposure: np.ndarray
-    background: np.ndarray | None
-    filled: np.ndarray
+    counts: NDArray[Any]
+    relative_exposure: NDArray[Any]
+    background: NDArray[Any] | None
+    filled: NDArray[Any]
     sky: Sky
     name: str = "image"
     path: Path | None = None
@@ -74,7 +74,7 @@ class Observation:
     notes: dict[str, str] = field(default_factory=dict)
 
     @property
-    def exposed(self) -> np.ndarray:
+    def exposed(self) -> NDArray[Any]:
         """Pixels that were observed."""
         return self.relative_exposure > 0
 
@@ -85,7 +85,7 @@ class Observation:
 
     @property
     def remarks(self) -> list[str]:
-        """What was done to the data and the user should know."""
+        """Texts of `notes`."""
         return list(self.notes.values())
 
     def remark(self, of_many: str, text: str) -> None:
@@ -124,7 +124,7 @@ class Observation:
         return self.inside(x, y, f"RA {coordinate.ra.deg:.6f} Dec {coordinate.dec.deg:+.6f}")
 
     def inside(self, x: float, y: float, what: str) -> tuple[float, float]:
-        """Return (x, y), or raise `InputError` where it lies outside the image."""
+        """Position (x, y); `InputError` where it lies outside the image."""
         height, width = self.counts.shape
         if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
             raise InputError.expected(
@@ -255,7 +255,7 @@ def load_observation(
     return observation
 
 
-def _open(image: Any) -> tuple[np.ndarray, WCS | None, Any, Path | None, np.ndarray]:
+def _open(image: Any) -> tuple[NDArray[Any], WCS | None, Any, Path | None, NDArray[Any]]:
     """Take data, celestial WCS, header, file and flagged pixels of whatever was given."""
     opened = open_image(image)
     path = Path(image) if isinstance(image, str | PathLike) else None
@@ -268,7 +268,7 @@ def _open(image: Any) -> tuple[np.ndarray, WCS | None, Any, Path | None, np.ndar
     return opened.data, opened.wcs, opened.header, path, flagged
 
 
-def _check_shape(data: np.ndarray, label: str) -> None:
+def _check_shape(data: NDArray[Any], label: str) -> None:
     if min(data.shape) < FIELD_SIDE:
         raise InputError.expected(
             label,
@@ -278,7 +278,9 @@ def _check_shape(data: np.ndarray, label: str) -> None:
         )
 
 
-def _check_content(data: np.ndarray, counts: np.ndarray, undefined: np.ndarray, label: str) -> None:
+def _check_content(
+    data: NDArray[Any], counts: NDArray[Any], undefined: NDArray[Any], label: str
+) -> None:
     if undefined.mean() > MAX_NAN:
         raise InputError.expected(
             label,
@@ -295,7 +297,7 @@ def _check_content(data: np.ndarray, counts: np.ndarray, undefined: np.ndarray, 
         )
 
 
-def _read_map(given: Any, observation: Observation, role: str) -> np.ndarray | None:
+def _read_map(given: Any, observation: Observation, role: str) -> NDArray[Any] | None:
     """Exposure or background map on the pixels of the image, checked; None where not given."""
     if given is None:
         return None
@@ -323,11 +325,11 @@ def _read_map(given: Any, observation: Observation, role: str) -> np.ndarray | N
     return data
 
 
-def _size(data: np.ndarray) -> str:
+def _size(data: NDArray[Any]) -> str:
     return " x ".join(map(str, data.shape[::-1]))
 
 
-def _to_counts(observation: Observation, exposure: np.ndarray | None, units: str) -> None:
+def _to_counts(observation: Observation, exposure: NDArray[Any] | None, units: str) -> None:
     """Turn a flux image back into counts: the noise, and with it the search, lives in counts."""
     check_arguments(units=units)
     flux = units == "flux" or (units == "auto" and observation.total < 50)

@@ -15,6 +15,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_skycoord
+from numpy.typing import ArrayLike, NDArray
 
 _ARCSEC = np.degrees(1.0) * 3600
 
@@ -39,12 +40,12 @@ class Sky:
         """Unit of lengths: arcsec, or pixel without a WCS."""
         return u.pix if self.wcs is None else u.arcsec
 
-    def coordinates(self, x, y) -> SkyCoord:
+    def coordinates(self, x: ArrayLike, y: ArrayLike) -> SkyCoord:
         """ICRS coordinates of 0-based pixels; only with a WCS."""
         assert self.wcs is not None
         return pixel_to_skycoord(np.asarray(x, float), np.asarray(y, float), self.wcs, 0).icrs
 
-    def jacobian(self, x: float, y: float) -> np.ndarray:
+    def jacobian(self, x: float, y: float) -> NDArray[np.float64]:
         """Matrix J from pixel steps (dx, dy) to (east, north) [arcsec / pixel], shape (2, 2).
 
         Central differences over one pixel, in the tangent plane of the place itself: exact enough

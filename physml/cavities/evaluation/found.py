@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ class Images:
         """Total counts of each image, shape (n,)."""
         return self.counts.sum(axis=(1, 2), dtype=np.float64)
 
-    def flat_fielded(self, floor: float = 0.05) -> NDArray[np.float32]:
-        """Counts over relative exposure; 0 below the ``floor``, where noise reigns."""
-        seen = self.exposure > floor
+    def flat_fielded(self) -> NDArray[np.float32]:
+        """Counts over relative exposure; 0 where less than 5 % were exposed and noise reigns."""
+        seen = self.exposure > 0.05
         flat = np.divide(self.counts, self.exposure, out=np.zeros_like(self.counts), where=seen)
         return flat.astype(np.float32)
 
@@ -145,18 +145,8 @@ class Found:
         )
 
 
-def find(
-    detector: CavityDetector, images: Images, advance: Callable[[int], None] | None = None
-) -> Found:
-    """Run the detector over a set, without a background map and without a given centre.
-
-    Parameters
-    ----------
-    detector : CavityDetector
-    images : Images
-    advance : callable, optional
-        Called with the number of images done since the last call.
-    """
+def find(detector: CavityDetector, images: Images) -> Found:
+    """Run the detector over a set, without a background map and without a given centre."""
     rows: list[tuple[float, ...]] = []
     labels = np.zeros(images.counts.shape, np.uint8)
     probability = np.zeros(images.counts.shape, np.float16)
@@ -175,8 +165,6 @@ def find(
                 size = volume(float(row["semi_major"]), float(row["semi_minor"]))
                 columns = ("probability", "x", "y", "radius", "radius_err")
                 rows.append((i, k, *(float(row[c]) for c in columns), size))
-        if advance is not None:
-            advance(len(made))
     seconds = (time.process_time() - began) / max(len(images), 1)
     candidates = np.array(rows, matching.CANDIDATE_DTYPE)
     return Found(candidates, labels, probability, thresholds, seconds, matching.COMPANION)

@@ -1,4 +1,4 @@
-r"""How many cavities could be found at all: the ideal observer.
+r"""The ideal observer: the number of cavities that could be found at all.
 
 The ideal observer knows the expected counts of the image exactly, halo, sources, exposure, PSF,
 rims and background, and for each candidate cavity also its exact place, shape and depth. It asks
@@ -39,18 +39,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
 from ..settings import SimulateSettings
-from ..simulator.batch import observe as observe_draws
+from ..simulator.batch import observe as observe_draw
 from ..simulator.instrument import blur, psf_kernel
 from ..simulator.prior import draw
 from ..simulator.render import project_halo
 
+#: Mean and standard deviation of the log-likelihood ratio of each cavity.
 MOMENTS_DTYPE = np.dtype(
     [("image", "i8"), ("label", "i8")] + [(k, "f8") for k in ("mean0", "sd0", "mean1", "sd1")]
 )
-# Below this many counts a pixel holds nothing to compare: edges of the PSF's reach, gaps.
+#: Below this many counts a pixel holds nothing to compare: edges of the PSF's reach, gaps.
 FLOOR = 1e-9
 
 
@@ -92,7 +94,7 @@ def expectations(
     size = settings.image_size
     for index in indices:
         d = draw(settings, seed, int(index))
-        scene, exposure, made = observe_draws(settings, [d])
+        scene, exposure, made = observe_draw(settings, d)
         p = scene.params
         fwhm = p["psf_fwhm"]
         on_axis = psf_kernel(fwhm, p["psf_wings"], p["psf_alpha"])
@@ -181,10 +183,8 @@ def observe(
     return out, np.stack(shapes) if shapes else np.zeros((0, *size), np.float16)
 
 
-def alarm_probability(
-    threshold: float, table: NDArray[Any], n_images: int | None = None
-) -> NDArray[np.float64]:
-    """Chance that each image alarms when all its cavities are filled in (``known``).
+def alarm_probability(threshold: float, table: NDArray[Any]) -> NDArray[np.float64]:
+    """Chance that each image of a table alarms when all its cavities are filled in (``known``).
 
     Parameters
     ----------
@@ -192,27 +192,19 @@ def alarm_probability(
         On the log-likelihood ratio.
     table : structured ndarray
         From `observe`.
-    n_images : int, optional
-        Number of images; those without a row cannot alarm. By default the images in ``table``.
 
     Returns
     -------
-    ndarray, shape (n_images,)
+    ndarray, shape (n,)
+        One chance for each image that has a row.
     """
     images, row = np.unique(table["image"], return_inverse=True)
     quiet = log_ndtr((threshold - table["mean0"]) / np.maximum(table["sd0"], 1e-12))
-    per_image = -np.expm1(np.bincount(row, weights=quiet, minlength=len(images)))
-    if n_images is None:
-        return per_image
-    out = np.zeros(n_images)
-    out[images] = per_image
-    return out
+    return -np.expm1(np.bincount(row, weights=quiet, minlength=len(images)))
 
 
 def known_threshold(table: NDArray[Any], level: float) -> float:
     """Threshold of the ``known`` observer at which a share ``level`` of the images alarms."""
-    from scipy.optimize import brentq
-
     if len(table) == 0:
         raise ValueError("no visible cavity to test")
     spread = 40 * table["sd0"].max() + np.abs(table["mean0"]).max() + 1

@@ -28,10 +28,13 @@ from physml.random import stream
 
 from ..core.matching import STRICT, Rule, ScoredSet, match
 
-LEVEL = 0.95  # of all intervals
-CALIBRATION_BINS = 10  # of candidates, of which a set has hundreds, not millions
-# The frozen sets begin at 5,000 counts, give or take their Poisson noise.
+#: Probability content of all intervals.
+LEVEL = 0.95
+#: Bins of candidates, of which a set has hundreds, not millions.
+CALIBRATION_BINS = 10
+#: Bins of counts; the frozen sets begin at 5,000 counts, give or take their Poisson noise.
 COUNT_EDGES = (2e3, 4.5e3, 2e4, 1e5, 3e6)
+#: Bins of the properties by which completeness is shown.
 CURVE_EDGES: Mapping[str, tuple[float, ...]] = {
     "counts": (2e3, 4.5e3, 1e4, 2e4, 5e4, 1e5, 3e5, 3e6),
     "radius": (3.0, 5.0, 7.0, 10.0, 14.0, 20.0, 40.0),
@@ -43,7 +46,7 @@ Weights = NDArray[np.float64]
 
 
 def image_weights(n: int, replicas: int, seed: int, index: int = 0) -> Weights:
-    """How often each of ``n`` images is drawn in each replica, shape (1 + replicas, n).
+    """Number of times that each of ``n`` images is drawn in each replica, shape (1 + replicas, n).
 
     The first row is all ones, so that row 0 of any estimator is the value itself.
     """
@@ -63,7 +66,7 @@ def summarise(values: NDArray[np.float64]) -> dict[str, float | None]:
 
 
 def as_dict(interval: Interval) -> dict[str, float | None]:
-    """Turn an interval into JSON's terms: None for what is not defined."""
+    """Interval in JSON's terms: None for what is not defined."""
     undefined = not np.isfinite(interval.value)
     return {
         name: float(x) if np.isfinite(x) and not undefined else None
@@ -204,7 +207,6 @@ def completeness_at_alarm(
     *,
     level: float = 0.05,
     rule: Rule = STRICT,
-    edges: Sequence[float] = COUNT_EDGES,
 ) -> dict[str, Any]:
     """Completeness where at most ``level`` of the images without cavities alarm.
 
@@ -218,8 +220,9 @@ def completeness_at_alarm(
         Images with cavities, and without.
     weights, empty_weights : ndarray
         From `image_weights`, with the same number of rows.
-    edges : sequence of float
-        Bins of total counts.
+    level : float
+        Share of images without cavities that may alarm.
+    rule : Rule
 
     Returns
     -------
@@ -234,10 +237,10 @@ def completeness_at_alarm(
     w = weights[:, image]
     overall = alarm_threshold(alarms, empty_weights, level)
     found = hits[None, :] >= overall[:, None]
-    in_bin = np.digitize(scored.counts, edges[1:-1])
-    empty_bin = np.digitize(empty.counts, edges[1:-1])
+    in_bin = np.digitize(scored.counts, COUNT_EDGES[1:-1])
+    empty_bin = np.digitize(empty.counts, COUNT_EDGES[1:-1])
     bins, thresholds, found_binned = [], [], np.zeros_like(found)
-    for k, (low, high) in enumerate(pairwise(edges)):
+    for k, (low, high) in enumerate(pairwise(COUNT_EDGES)):
         members, here = empty_bin == k, in_bin[image] == k
         if members.any():
             limit = alarm_threshold(alarms[members], empty_weights[:, members], level)
@@ -265,7 +268,7 @@ def completeness_at_alarm(
 
 
 def alarm_curve(
-    scored: ScoredSet, empty: ScoredSet, rule: Rule = STRICT
+    scored: ScoredSet, empty: ScoredSet
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Completeness against the share of images without cavities that alarm.
 
@@ -274,7 +277,7 @@ def alarm_curve(
     alarmed, completeness : ndarray
         From the highest threshold down.
     """
-    hits, alarms = hit_scores(scored, rule), alarm_scores(empty, rule)
+    hits, alarms = hit_scores(scored), alarm_scores(empty)
     both = np.unique(np.concatenate([hits, alarms]))
     thresholds = both[np.isfinite(both)][::-1]
     found = np.searchsorted(np.sort(-hits), -thresholds, side="right")
@@ -290,7 +293,7 @@ def weighted_share(weights: Weights, found: NDArray[Any]) -> NDArray[np.float64]
 
 
 def quantity(scored: ScoredSet, name: str) -> NDArray[np.float64]:
-    """Return a property of each true cavity, by which completeness is shown, shape (t,).
+    """Property of each true cavity, by which completeness is shown, shape (t,).
 
     ``counts``, ``distance_over_radius`` (projected distance), or a column of the table.
     """
@@ -347,10 +350,8 @@ def completeness_curve(
 # ----------------------------------------------------------------- sizes
 
 
-def size_metrics(
-    scored: ScoredSet, threshold: Any, weights: Weights, rule: Rule = STRICT
-) -> dict[str, Any]:
-    """How well the sizes of the found cavities are measured.
+def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[str, Any]:
+    """Accuracy of the sizes of the found cavities.
 
     Radii are R = sqrt(ab). ``scatter`` is half the width of the central 68 % of R / R_true.
     The true volume is the ellipsoid's own, whose depth no image shows: even a perfect outline
@@ -358,7 +359,7 @@ def size_metrics(
     """
     limit = np.broadcast_to(np.asarray(threshold, np.float64), (scored.n_images,))
     c = scored.candidates
-    found = match(scored, rule)
+    found = match(scored)
     used = (found >= 0) & (scored.decision >= limit[c["image"]])
     truth = scored.cavities[found[used]]
     got = c[used]
@@ -388,13 +389,13 @@ def size_metrics(
 
 
 def no_candidates() -> Reliability:
-    """Give an empty sum of `candidate_reliability`."""
+    """Empty sum of `candidate_reliability`."""
     return Reliability(CALIBRATION_BINS)
 
 
-def candidate_reliability(scored: ScoredSet, rule: Rule = STRICT) -> list[Reliability]:
+def candidate_reliability(scored: ScoredSet) -> list[Reliability]:
     """Probabilities of the candidates and whether they are true, binned, image by image."""
-    hit = match(scored, rule) >= 0
+    hit = match(scored) >= 0
     out = [no_candidates() for _ in range(scored.n_images)]
     for image in np.unique(scored.candidates["image"]).tolist():
         here = scored.candidates["image"] == image
@@ -402,9 +403,7 @@ def candidate_reliability(scored: ScoredSet, rule: Rule = STRICT) -> list[Reliab
     return out
 
 
-def calibration(
-    scored: ScoredSet, *, replicas: int, seed: int, rule: Rule = STRICT
-) -> dict[str, Any]:
+def calibration(scored: ScoredSet, *, replicas: int, seed: int) -> dict[str, Any]:
     """Compare the candidates' probabilities with how often they are right.
 
     Returns
@@ -414,7 +413,7 @@ def calibration(
         probability, weighted by candidates; ``reliability``: ``probability``, ``hits``,
         ``candidates`` of each bin.
     """
-    parts = candidate_reliability(scored, rule)
+    parts = candidate_reliability(scored)
     error = bootstrap_sums(
         np.stack([r.sums for r in parts]),
         calibration_error,

@@ -33,6 +33,8 @@ from .found import Found, Images
 from .set_metrics import ALARM_LEVEL
 from .sets import PARTNER
 
+#: Examples of each kind.
+EACH = 5
 #: Candidates that make a point of the reliability diagram, at least.
 FEWEST = 5
 LABELS = {
@@ -238,7 +240,7 @@ def matched(
 
 
 def examples(
-    images: Images, found: Found, scored: ScoredSet, each: int = 5
+    images: Images, found: Found, scored: ScoredSet
 ) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], str]]:
     """Images with the worst errors, then some at random places of the list.
 
@@ -255,7 +257,7 @@ def examples(
     false = np.flatnonzero(kept & (pair < 0))
     false = false[np.argsort(-candidates["score"][false])]
     order = np.argsort(scored.counts)
-    spread = order[np.linspace(0, len(order) - 1, 2 * each).astype(int)]
+    spread = order[np.linspace(0, len(order) - 1, 2 * EACH).astype(int)]
     lists = [
         [(cavities["image"][i], f"missed, S/N {cavities['snr'][i]:.0f}") for i in missed],
         [(candidates["image"][i], f"false, p = {candidates['score'][i]:.2f}") for i in false],
@@ -265,7 +267,7 @@ def examples(
     for part in lists:
         new: dict[int, str] = {}
         for i, text in part:
-            if len(new) < each and int(i) not in chosen:
+            if len(new) < EACH and int(i) not in chosen:
                 new.setdefault(int(i), text)
         chosen |= new
     shown = []

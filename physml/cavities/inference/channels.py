@@ -1,20 +1,18 @@
-"""What the network sees: a stack of channels from counts, smooth model, exposure and mask."""
+"""Input of the network: a stack of channels from counts, smooth model, exposure and mask."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+#: Names of the channels.
 CHANNELS = (
-    "log_counts",
-    "residual",
-    "residual_5",
-    "residual_13",
-    "log_model",
-    "log_exposure",
-    "invalid",
+    *("log_counts", "residual", "residual_5", "residual_13"),
+    *("log_model", "log_exposure", "invalid"),
 )
-FLOOR = 0.05  # counts; keeps significances finite where nothing is expected
+#: Counts that keep significances finite where nothing is expected.
+FLOOR = 0.05
+#: Largest absolute value of a channel.
 CLIP = 8.0
 
 

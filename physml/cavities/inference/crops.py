@@ -7,26 +7,18 @@ from torch import Tensor
 
 from .channels import CHANNELS
 
+#: Channels of a crop.
 CROP_CHANNELS = (
-    "cavity",
-    "centre",
-    "residual",
-    "residual_5",
-    "residual_13",
-    "log_model",
-    "invalid",
+    *("cavity", "centre", "residual", "residual_5", "residual_13"),
+    *("log_model", "invalid"),
 )
+#: Numbers beside a crop, see `detector.candidate_scalars`.
 SCALARS = (
-    "log_radius",
-    "log_counts",
-    "log_expected",
-    "significance",
-    "depth",
-    "off_centre",
-    "mean_cavity",
-    "peak_centre",
+    *("log_radius", "log_counts", "log_expected", "significance", "depth"),
+    *("off_centre", "mean_cavity", "peak_centre"),
 )
-REACH = 2.2  # half-width of a crop in candidate radii
+#: Half-width of a crop in candidate radii.
+REACH = 2.2
 
 
 def stack_maps(cavity: Tensor, centre: Tensor, image: Tensor) -> Tensor:
@@ -78,7 +70,7 @@ def cut(maps: Tensor, row: Tensor, x: Tensor, y: Tensor, radius: Tensor, side: i
 
 
 def turn(crops: Tensor, symmetry: int) -> Tensor:
-    """One of the 8 symmetries of the square, as `training_data.dihedral`."""
+    """One of the 8 symmetries of the square, as `learning.image_sets.dihedral`."""
     if symmetry >= 4:
         crops = crops.transpose(-1, -2)
     return torch.rot90(crops, symmetry % 4, (-2, -1))

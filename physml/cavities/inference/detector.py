@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -25,22 +26,18 @@ from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
 
 log = logging.getLogger(__name__)
 
-LOWEST = 0.05  # candidates below this probability are dropped
-PEAK = 0.04  # lowest peak of the centre map that makes a candidate
+#: Probability below which candidates are dropped.
+LOWEST = 0.05
+#: Lowest peak of the centre map that makes a candidate.
+PEAK = 0.04
+#: Images that the networks see at once.
+BATCH = 8
+#: Intersection over union above which two candidates are one.
+OVERLAP = 0.35
+#: Columns of a detection's table.
 COLUMNS = [
-    "x",
-    "y",
-    "semi_major",
-    "semi_minor",
-    "theta",
-    "radius",
-    "radius_err",
-    "position_err",
-    "area",
-    "decrement",
-    "decrement_err",
-    "snr",
-    "probability",
+    *("x", "y", "semi_major", "semi_minor", "theta", "radius", "radius_err", "position_err"),
+    *("area", "decrement", "decrement_err", "snr", "probability"),
 ]
 
 
@@ -65,13 +62,13 @@ class Candidates:
     peak: Tensor
 
     def __len__(self) -> int:
-        """Return the number of candidates."""
+        """Number of candidates."""
         return len(self.row)
 
 
 @dataclass
 class Detection:
-    """What was found in one image.
+    """Findings in one image.
 
     Attributes
     ----------
@@ -112,7 +109,6 @@ class CavityDetector:
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.decoder = decoder.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
-        self.version = str(card.get("version", "untrained"))
         self.precision: torch.dtype | None = torch.bfloat16
         self.symmetries: tuple[int, ...] = tuple(range(8))
 
@@ -145,12 +141,11 @@ class CavityDetector:
 
     def detect(
         self,
-        counts: NDArray,
-        exposure: NDArray | None = None,
-        background: NDArray | None = None,
-        invalid: NDArray | None = None,
-        centre: NDArray | None = None,
-        batch: int = 8,
+        counts: NDArray[Any],
+        exposure: NDArray[Any] | None = None,
+        background: NDArray[Any] | None = None,
+        invalid: NDArray[Any] | None = None,
+        centre: NDArray[Any] | None = None,
     ) -> list[Detection]:
         """Find cavities in images.
 
@@ -167,8 +162,6 @@ class CavityDetector:
             Pixels without information.
         centre : ndarray, shape (n, 2), optional
             x, y of the halo's centre [pixel]; the brightest place by default.
-        batch : int
-            Images at once.
 
         Returns
         -------
@@ -179,8 +172,8 @@ class CavityDetector:
         if min(h, w) < 64:
             raise ValueError(f"images must have at least 64 pixels a side, found {h} x {w}")
         found: list[Detection] = []
-        for first in range(0, n, batch):
-            part = slice(first, first + batch)
+        for first in range(0, n, BATCH):
+            part = slice(first, first + BATCH)
             depth = None if exposure is None else relative(np.asarray(exposure[part]))
             bad = np.zeros(counts[part].shape, bool)
             if invalid is not None:
@@ -197,25 +190,39 @@ class CavityDetector:
             found += self.decode_images(counts[part], fit.model, depth, bad, fit.centre)
         return found
 
-    def decode_images(self, counts, model, exposure, invalid, centre) -> list[Detection]:
-        """`detect` after the smooth fit; arrays of shape (n, H, W), centre (n, 2)."""
+    def decode_images(
+        self,
+        counts: NDArray[Any],
+        model: NDArray[Any],
+        exposure: NDArray[Any] | None,
+        invalid: NDArray[np.bool_],
+        centre: NDArray[Any],
+    ) -> list[Detection]:
+        """`detect` after the smooth fit.
+
+        Parameters
+        ----------
+        counts, model, exposure, invalid : ndarray, shape (n, H, W)
+            Counts, smooth expected counts, relative exposure (1 by default), unseen pixels.
+        centre : ndarray, shape (n, 2)
+            x, y of the halo's centre [pixel].
+        """
         shape = counts.shape[1:]
         depth = np.ones_like(counts) if exposure is None else exposure
         fields = [
-            torch.from_numpy(np.ascontiguousarray(a, t))
-            for a, t in (
-                (counts, np.float32),
-                (model, np.float32),
-                (depth, np.float32),
-                (invalid, bool),
-            )
+            *(
+                torch.from_numpy(np.ascontiguousarray(a, np.float32))
+                for a in (counts, model, depth)
+            ),
+            torch.from_numpy(np.ascontiguousarray(invalid, bool)),
         ]
         image, trim = pad(channels(*fields), self.network.stride)
         with torch.no_grad():
             maps = self.average_maps(image)
             stack = cr.stack_maps(maps.cavity, maps.centre, image)
             some = find_candidates(maps, shape)
-            scalars = describe(some, maps, image, fields, torch.from_numpy(np.asarray(centre)))
+            middle = torch.from_numpy(np.asarray(centre))
+            scalars = candidate_scalars(some, maps, fields, middle)
             decoded = self.decode(stack, some, scalars)
         probability = self.calibrate_pixels(maps.cavity)[(..., *trim)].numpy()
         return [
@@ -251,7 +258,7 @@ class CavityDetector:
         logit = torch.logit(cavity, 1e-6)
         return torch.sigmoid(c.get("pixel_scale", 1.0) * logit + c.get("pixel_offset", 0.0))
 
-    def decode(self, stack: Tensor, some: Candidates, scalars: Tensor) -> dict[str, NDArray]:
+    def decode(self, stack: Tensor, some: Candidates, scalars: Tensor) -> dict[str, NDArray[Any]]:
         """Decoder outputs for the candidates, averaged over symmetries, calibrated.
 
         Returns
@@ -296,11 +303,22 @@ class CavityDetector:
             "probability": logit.sigmoid(),
         }
 
-    def _collect(self, image, some, decoded, probability, counts, model, invalid) -> Detection:
+    def _collect(
+        self,
+        image: int,
+        some: Candidates,
+        decoded: dict[str, NDArray[np.float64]],
+        probability: NDArray[Any],
+        counts: NDArray[Any],
+        model: NDArray[Any],
+        invalid: NDArray[np.bool_],
+    ) -> Detection:
         chosen = np.flatnonzero((some.row == image).numpy() & (decoded["probability"] >= LOWEST))
         chosen = chosen[np.argsort(-decoded["probability"][chosen], kind="stable")]
         table = Table({k: v[chosen] for k, v in decoded.items()})
-        table = _inside(table, counts.shape)
+        h, w = counts.shape
+        x, y = np.asarray(table["x"]), np.asarray(table["y"])
+        table = table[(x > -0.5) & (x < w - 0.5) & (y > -0.5) & (y < h - 0.5)]
         table = suppress(table, counts.shape)
         table["area"] = np.pi * table["semi_major"] * table["semi_minor"]
         labels = draw_labels(table, counts.shape)
@@ -315,7 +333,7 @@ class CavityDetector:
         return Detection(probability.astype(np.float32), labels, table, model, threshold)
 
 
-def relative(exposure: NDArray) -> NDArray[np.float32]:
+def relative(exposure: NDArray[Any]) -> NDArray[np.float32]:
     """Exposure maps scaled to a largest value of 1 each."""
     depth = np.asarray(exposure, np.float32)
     top = depth.max(axis=(-2, -1), keepdims=True)
@@ -344,7 +362,7 @@ def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
     shape : tuple of int
         Height and width without padding.
     """
-    rows: list[NDArray] = []
+    rows: list[NDArray[Any]] = []
     centre = maps.centre.numpy()
     for k in range(len(centre)):
         image = centre[k, : shape[0], : shape[1]]
@@ -364,8 +382,8 @@ def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
     return Candidates(row, ix.float(), iy.float(), radius, maps.centre[row, iy, ix])
 
 
-def describe(
-    some: Candidates, maps: Maps, image: Tensor, fields: list[Tensor], centre: Tensor
+def candidate_scalars(
+    some: Candidates, maps: Maps, fields: Sequence[Tensor], centre: Tensor
 ) -> Tensor:
     """Scalars beside the crops (`crops.SCALARS`), shape (m, 8).
 
@@ -373,9 +391,7 @@ def describe(
     ----------
     some : Candidates
     maps : Maps
-    image : Tensor
-        Input channels (unused padding included).
-    fields : list of Tensor
+    fields : sequence of Tensor
         counts, model, exposure, invalid of shape (n, H, W).
     centre : Tensor, shape (n, 2)
     """
@@ -423,16 +439,7 @@ def turn_decoded(out: Tensor, symmetry: int) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def _inside(table: Table, shape: tuple[int, int]) -> Table:
-    """Drop candidates whose decoded centre lies outside the image."""
-    h, w = shape
-    keep = (
-        (table["x"] > -0.5) & (table["x"] < w - 0.5) & (table["y"] > -0.5) & (table["y"] < h - 0.5)
-    )
-    return table[np.asarray(keep, bool)]
-
-
-def suppress(table: Table, shape: tuple[int, int], overlap: float = 0.35) -> Table:
+def suppress(table: Table, shape: tuple[int, int]) -> Table:
     """Drop candidates that repeat a more probable one.
 
     Two candidates are one cavity when their intersection exceeds a share of their union, or
@@ -445,7 +452,7 @@ def suppress(table: Table, shape: tuple[int, int], overlap: float = 0.35) -> Tab
         area = max(int(mask.sum()), 1)
         for other, before in zip(kept, masks, strict=True):
             shared = int((mask & before).sum())
-            if shared > overlap * (area + int(before.sum()) - shared):
+            if shared > OVERLAP * (area + int(before.sum()) - shared):
                 break
             near = np.hypot(row["x"] - table[other]["x"], row["y"] - table[other]["y"])
             if near < 0.5 * min(row["radius"], table[other]["radius"]):

@@ -14,19 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import map_coordinates
 
 from physml.exceptions import InputError
 
 from ..data.observation import Observation
 
+#: Side of the network's field [pixel].
 FIELD = 128
-"""Side of the network's field [pixel]."""
-
+#: Binnings tried by `auto`: steps of 1.3 to 2, so that each size is well resolved at one.
 LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
-"""Binnings tried by `auto`: steps of 1.3 to 2, so that each size is well resolved at one."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Field:
     scale: int
     x0: int
     y0: int
-    counts: np.ndarray
-    exposure: np.ndarray
-    background: np.ndarray | None
-    invalid: np.ndarray
+    counts: NDArray[Any]
+    exposure: NDArray[Any]
+    background: NDArray[Any] | None
+    invalid: NDArray[Any]
     centre: tuple[float, float]
 
     @property
@@ -65,14 +66,19 @@ class Field:
         """Counts in the field."""
         return float(self.counts.sum())
 
-    def to_image(self, x, y):
+    def to_image(
+        self, x: ArrayLike, y: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Field position to input position [pixel]."""
         half = (self.scale - 1) / 2
-        return self.x0 + self.scale * np.asarray(x) + half, self.y0 + self.scale * np.asarray(
-            y
-        ) + half
+        return (
+            self.x0 + self.scale * np.asarray(x) + half,
+            self.y0 + self.scale * np.asarray(y) + half,
+        )
 
-    def from_image(self, x, y):
+    def from_image(
+        self, x: ArrayLike, y: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Input position to field position [pixel]."""
         half = (self.scale - 1) / 2
         return (
@@ -80,15 +86,15 @@ class Field:
             (np.asarray(y) - self.y0 - half) / self.scale,
         )
 
-    def contains(self, x, y, margin=0.0):
-        """Whether input positions lie in the field, `margin` input pixels inside its border."""
-        size = self.scale * self.counts.shape[1], self.scale * self.counts.shape[0]
-        low_x, low_y = self.x0 - 0.5 + margin, self.y0 - 0.5 + margin
-        high_x, high_y = self.x0 - 0.5 + size[0] - margin, self.y0 - 0.5 + size[1] - margin
+    def contains(self, x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
+        """Whether input positions lie in the field."""
+        height, width = self.counts.shape
+        right = self.x0 - 0.5 + self.scale * width
+        top = self.y0 - 0.5 + self.scale * height
         x, y = np.asarray(x), np.asarray(y)
-        return (x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)
+        return (x > self.x0 - 0.5) & (x < right) & (y > self.y0 - 0.5) & (y < top)
 
-    def spread(self, field: np.ndarray, shape: tuple[int, int], fill: float = 0) -> np.ndarray:
+    def spread(self, field: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
         """Put a field image on the input pixels, each block of k x k given its field pixel's value.
 
         Parameters
@@ -97,45 +103,28 @@ class Field:
             Image on field pixels.
         shape : tuple of int
             Shape of the input image.
-        fill : float
-            Value outside the field.
+
+        Returns
+        -------
+        ndarray, shape `shape`
+            0 outside the field.
         """
-        out = np.full(shape, fill, dtype=field.dtype)
+        out = np.zeros(shape, dtype=field.dtype)
         fine = field.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
         there, here = _overlap(self.x0, self.y0, fine.shape, shape)
         out[there] = fine[here]
         return out
 
-    def interpolate(self, field: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def interpolate(self, field: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
         """Put a smooth field image on the input pixels, bilinear; edge values outside the field."""
-        from scipy.ndimage import map_coordinates
-
         y, x = np.arange(shape[0], dtype=float), np.arange(shape[1], dtype=float)
         X, Y = self.from_image(x, y)
         grid = np.meshgrid(Y, X, indexing="ij")
         return map_coordinates(np.asarray(field, dtype=float), grid, order=1, mode="nearest")
 
-    def wcs(self, wcs: WCS) -> WCS:
-        """World coordinates of the field's pixels.
-
-        Only for linear projections: a lookup table or SIP distortion would have to be rebinned
-        too. The catalogue never needs it: it goes back to input pixels first.
-        """
-        out = wcs.deepcopy()
-        out.wcs.crpix = (
-            (wcs.wcs.crpix[0] - self.x0 - 0.5) / self.scale + 0.5,
-            (wcs.wcs.crpix[1] - self.y0 - 0.5) / self.scale + 0.5,
-        )
-        if wcs.wcs.has_cd():
-            out.wcs.cd = wcs.wcs.cd * self.scale
-        else:
-            out.wcs.cdelt = wcs.wcs.cdelt * self.scale
-        out.pixel_shape = self.counts.shape[::-1]
-        return out
-
 
 def choose_scales(
-    observation: Observation, scales: str | int | Sequence[int] = "auto", field: int = FIELD
+    observation: Observation, scales: str | int | Sequence[int] = "auto"
 ) -> tuple[int, ...]:
     """Binnings at which an image is searched.
 
@@ -146,8 +135,6 @@ def choose_scales(
     scales : "auto", int or sequence of int
         `auto` goes up the ladder until the field is as large as the exposed image, give or take
         an eighth of a field on each side.
-    field : int
-        Side of the network's field [pixel].
 
     Raises
     ------
@@ -157,7 +144,7 @@ def choose_scales(
     rows, columns = np.nonzero(observation.exposed)
     extent = max(np.ptp(rows), np.ptp(columns)) + 1
     if isinstance(scales, str) and scales.strip().lower() == "auto":
-        needed = max(1, int(np.ceil(extent / field - 0.25)))
+        needed = max(1, int(np.ceil(extent / FIELD - 0.25)))
         chosen = [k for k in LADDER if k < needed]
         chosen += [k for k in LADDER if k >= needed][:1]
         return tuple(chosen)
@@ -206,7 +193,7 @@ def cut_field(
     shape = observation.counts.shape
     there, here = _overlap(x0, y0, (size, size), shape)
 
-    def block(image: np.ndarray) -> np.ndarray:
+    def block(image: NDArray[Any]) -> NDArray[Any]:
         """Sum of the joined pixels; nothing outside the image."""
         padded = np.zeros((size, size))
         padded[here] = image[there]
@@ -229,12 +216,12 @@ def cut_field(
     )
 
 
-def _overlap(x0: int, y0: int, size: tuple[int, int], shape: tuple[int, int]):
+def _overlap(
+    x0: int, y0: int, size: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
     """Slices of an image of `shape`, and of a window of `size` at (x0, y0), that coincide."""
-    low_y, high_y = max(y0, 0), min(y0 + size[0], shape[0])
-    low_x, high_x = max(x0, 0), min(x0 + size[1], shape[1])
-    if low_y >= high_y or low_x >= high_x:
-        return (slice(0, 0), slice(0, 0)), (slice(0, 0), slice(0, 0))
+    low_y, high_y = max(y0, 0), max(0, y0, min(y0 + size[0], shape[0]))
+    low_x, high_x = max(x0, 0), max(0, x0, min(x0 + size[1], shape[1]))
     there = slice(low_y, high_y), slice(low_x, high_x)
     here = slice(low_y - y0, high_y - y0), slice(low_x - x0, high_x - x0)
     return there, here

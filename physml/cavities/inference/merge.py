@@ -18,27 +18,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy.table import Table
 
 from ..core.ellipse import Ellipse, overlap
 from .fields import Field
 
+#: Radius at which the network resolves a cavity best [field pixel]: mid-range of its training.
 BEST_RADIUS = 14.0
-"""Radius at which the network resolves a cavity best [field pixel]: mid-range of its training."""
+#: Spread of ln(radius) about it.
 RADIUS_SPREAD = 0.4
-"""Spread of ln(radius) about it."""
+#: Order of the mean over binnings: 1 the plain mean, infinity the largest.
 ORDER = 4.0
-"""Order of the mean over binnings: 1 the plain mean, infinity the largest."""
+#: Probability where a binning that sees the place reports nothing (its list ends at 0.05).
 SILENCE = 0.02
-"""Probability where a binning that sees the place reports nothing (its list ends at 0.05)."""
+#: Offset and slope from the logit of that mean to the logit of the joint probability.
 CALIBRATION = (-0.5, 1.2)
-"""Offset and slope from the logit of that mean to the logit of the joint probability."""
+#: Intersection over union from which two ellipses are one cavity: the usual match criterion.
 SAME_IOU = 0.3
-"""Intersection over union from which two ellipses are one cavity: the usual match criterion."""
+#: Part of the smaller ellipse inside the larger one from which they are one cavity ...
 SAME_PART = 0.6
-"""Part of the smaller ellipse inside the larger one from which they are one cavity ..."""
+#: ... if their radii agree within this factor: old cavities are seen through and around young ones
+#: (NGC 5813 has three generations on one axis), and must not vanish in them.
 SAME_RATIO = 2.5
-"""... if their radii agree within this factor: old cavities are seen through and around young ones
-(NGC 5813 has three generations on one axis), and must not vanish in them."""
 
 
 @dataclass(frozen=True)
@@ -89,44 +90,48 @@ class Candidate(Ellipse):
         return tuple(sorted({self.scale, *(m.scale for m in self.members)}))
 
 
-def from_table(field: Field, table) -> list[Candidate]:
-    """Rows of a detector's table, moved from field to input pixels."""
+def from_table(field: Field, table: Table) -> list[Candidate]:
+    """Rows of a detector's table, moved from field to input pixels.
+
+    Parameters
+    ----------
+    field : Field
+    table : Table
+        As in `Detection`.
+    """
     out = []
+    k = field.scale
     for row in range(len(table)):
-        x, y = field.to_image(table["x"][row], table["y"][row])
-        k = field.scale
-        major, minor = float(table["semi_major"][row]), float(table["semi_minor"][row])
+        value = {name: float(table[name][row]) for name in table.colnames}
+        x, y = field.to_image(value["x"], value["y"])
         # The radius is decoded with care, the axes give the shape: sqrt(ab) has to be the radius.
-        stretch = float(table["radius"][row]) / np.sqrt(major * minor)
-        major, minor = stretch * major, stretch * minor
+        stretch = value["radius"] / np.sqrt(value["semi_major"] * value["semi_minor"])
+        axes = [stretch * value["semi_major"], stretch * value["semi_minor"]]
+        position_err = value.get("position_err")
         out.append(
             Candidate(
                 x=float(x),
                 y=float(y),
-                semi_major=k * max(major, minor),
-                semi_minor=k * min(major, minor),
-                theta=float(table["theta"][row]),
-                radius=k * float(table["radius"][row]),
-                radius_err=k * float(table["radius_err"][row]),
-                area=k * k * float(table["area"][row]),
-                decrement=float(table["decrement"][row]),
-                snr=float(table["snr"][row]),
-                probability=float(table["probability"][row]),
+                semi_major=k * max(axes),
+                semi_minor=k * min(axes),
+                radius=k * value["radius"],
+                radius_err=k * value["radius_err"],
+                area=k * k * value["area"],
+                position_err=None if position_err is None else k * position_err,
+                decrement_err=value.get("decrement_err"),
+                theta=value["theta"],
+                decrement=value["decrement"],
+                snr=value["snr"],
+                probability=value["probability"],
                 scale=k,
                 row=row,
-                position_err=_optional(table, "position_err", row, k),
-                decrement_err=_optional(table, "decrement_err", row, 1),
             )
         )
     return out
 
 
-def _optional(table, name: str, row: int, scale: int) -> float | None:
-    return scale * float(table[name][row]) if name in table.colnames else None
-
-
 def resolution_weight(radius: float, scale: int) -> float:
-    """How well a cavity of `radius` input pixels is resolved at a binning, 0 to 1."""
+    """Resolution of a cavity of `radius` input pixels at a binning, 0 to 1."""
     return float(np.exp(-0.5 * (np.log(radius / scale / BEST_RADIUS) / RADIUS_SPREAD) ** 2))
 
 
@@ -171,7 +176,7 @@ def merge(fields: Sequence[Field], found: Sequence[Sequence[Candidate]]) -> list
 
 
 def _joint(head: Candidate, fields: Sequence[Field]) -> Candidate:
-    """Give a cavity the support and the probability of all binnings that could have seen it."""
+    """Cavity with the support and the probability of all binnings that could have seen it."""
     reported: dict[int, float] = {head.scale: head.probability}
     for member in head.members:
         reported[member.scale] = max(reported.get(member.scale, 0.0), member.probability)

@@ -16,28 +16,23 @@ from physml.nn.unet import UNet
 
 from ..settings import NetworkSettings
 from .channels import CHANNELS
+from .crops import CROP_CHANNELS, SCALARS
 
+#: Outputs of the U-Net at full and at half resolution.
 DENSE = ("cavity", "centre")
 COARSE = ("log_a", "log_b", "cos_2theta", "sin_2theta", "log_var_a", "log_var_b")
+#: Outputs of the decoder.
 DECODED = (
-    "logit",
-    "dx",
-    "dy",
-    "log_a",
-    "log_b",
-    "cos_2theta",
-    "sin_2theta",
-    "decrement",
-    "log_var_radius",
-    "log_var_position",
-    "log_var_decrement",
+    *("logit", "dx", "dy", "log_a", "log_b", "cos_2theta", "sin_2theta", "decrement"),
+    *("log_var_radius", "log_var_position", "log_var_decrement"),
 )
-SIZE_SCALE = 10.0  # pixels; sizes are learned as logarithms relative to it
+#: Length relative to which sizes are learned, as logarithms [pixel].
+SIZE_SCALE = 10.0
 
 
 @dataclass
 class Maps:
-    """What the U-Net says of a batch.
+    """Maps that the U-Net makes of a batch.
 
     Attributes
     ----------
@@ -60,7 +55,8 @@ class CavityNet(nn.Module):
     settings : NetworkSettings
     """
 
-    part = "unet."  # prefix of its tensors in a weights file
+    #: Prefix of its tensors in a weights file.
+    part = "unet."
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -91,12 +87,11 @@ class DecoderNet(nn.Module):
     settings : NetworkSettings
     """
 
-    part = "decoder."  # prefix of its tensors in a weights file
+    #: Prefix of its tensors in a weights file.
+    part = "decoder."
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
-        from .crops import CROP_CHANNELS, SCALARS
-
         self.net = ResNet(len(CROP_CHANNELS), len(SCALARS), len(DECODED), settings.decoder_widths)
 
     def forward(self, crop: Tensor, scalars: Tensor) -> Tensor:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from ..core.matching import COMPANION
 from ..data.observation import Observation
 from .fields import Field, cut_field
 from .merge import Candidate, from_table, merge
 
+#: Probability from which a candidate is listed, flagged where it is not a confident detection.
 LISTED = 0.6
-"""Probability from which a candidate is listed, flagged where it is not a confident detection."""
+#: Fields searched together: enough to keep the processor busy, 10 MB each in the network.
 BATCH = 16
-"""Fields searched together: enough to keep the processor busy, 10 MB each in the network."""
 
 
 class Detector(Protocol):
@@ -49,7 +50,7 @@ class Detector(Protocol):
 
 @dataclass
 class Search:
-    """What was found in one image.
+    """Findings in one image.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class Search:
     candidates: list[Candidate]
 
     def field(self, scale: int) -> Field:
-        """Return the field of a binning."""
+        """Field of a binning."""
         return next(f for f in self.fields if f.scale == scale)
 
     def confident(self, detector: Detector, candidate: Candidate) -> bool:
@@ -104,7 +105,7 @@ class Search:
             return self.selected(detector, threshold)
         return [c for c in self.candidates if self.confident(detector, c)]
 
-    def probability(self) -> np.ndarray:
+    def probability(self) -> NDArray[Any]:
         """Probability that a pixel lies in a cavity, on input pixels, shape (H, W), float32.
 
         The mean over the binnings that cover a pixel. Near a candidate, the binning that resolves
@@ -131,7 +132,7 @@ class Search:
             out += (weight * fine).astype(np.float32)
         return np.divide(out, total, out=np.zeros_like(out), where=total > 0).clip(0, 1)
 
-    def labels(self, candidates: Sequence[Candidate]) -> np.ndarray:
+    def labels(self, candidates: Sequence[Candidate]) -> NDArray[Any]:
         """Labels on input pixels, shape (H, W), int32: k for the k-th candidate, 0 outside.
 
         Where two overlap, the pixel goes to the more probable one.
@@ -151,7 +152,7 @@ class Search:
                 out[rows, columns][candidate.inside(x, y)] = number
         return out
 
-    def model(self, observation: Observation) -> np.ndarray:
+    def model(self, observation: Observation) -> NDArray[Any]:
         """Smooth model of the image without cavities, on input pixels [expected counts].
 
         Each binning fits its own field. From the finest one outwards each goes over softly into
@@ -198,12 +199,13 @@ def search(
     # With and without a background map are two problems for the halo's fit.
     for known in (False, True):
         same = [(i, j) for i, j in jobs if (fields[i][j].background is not None) == known]
-        for chunk in _chunks(same, BATCH):
+        for start in range(0, len(same), BATCH):
+            chunk = same[start : start + BATCH]
             batch = [fields[i][j] for i, j in chunk]
             results = detector.detect(
                 np.stack([f.counts for f in batch]),
                 exposure=np.stack([f.exposure for f in batch]),
-                background=np.stack([f.background for f in batch]) if known else None,
+                background=np.array([f.background for f in batch]) if known else None,
                 invalid=np.stack([f.invalid for f in batch]),
                 centre=np.array([f.centre for f in batch]),
             )
@@ -221,33 +223,24 @@ def search(
     return out
 
 
-def _chunks(items: Sequence, size: int) -> Iterable[Sequence]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _taper(field: Field, shape: tuple[int, int]) -> np.ndarray:
+def _taper(field: Field, shape: tuple[int, int]) -> NDArray[Any]:
     """1 in the inner half of a field, falling to 0 at its border."""
+    X, Y = field.from_image(np.arange(shape[1]), np.arange(shape[0]))
 
-    def along(positions: np.ndarray, size: int) -> np.ndarray:
-        half = size / 2
-        reach = np.abs(positions - (size - 1) / 2) / half
+    def along(positions: NDArray[Any], size: int) -> NDArray[Any]:
+        reach = np.abs(positions - (size - 1) / 2) / (size / 2)
         return np.clip((1 - reach) / 0.4, 0, 1)
 
-    X, _ = field.from_image(np.arange(shape[1]), 0)
-    _, Y = field.from_image(0, np.arange(shape[0]))
     ramp = along(Y, field.counts.shape[0])[:, None] * along(X, field.counts.shape[1])
     return ramp * ramp * (3 - 2 * ramp)
 
 
-def fill_undefined(image: np.ndarray) -> np.ndarray:
-    """Give undefined pixels the value of the nearest defined one."""
+def fill_undefined(image: NDArray[Any]) -> NDArray[Any]:
+    """Image whose undefined pixels have the value of the nearest defined one."""
     bad = ~np.isfinite(image)
     if not bad.any():
         return image
     if bad.all():
         return np.zeros_like(image)
-    from scipy.ndimage import distance_transform_edt
-
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
     return image[tuple(nearest)]

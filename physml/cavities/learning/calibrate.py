@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import itertools
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from ..inference.detector import CavityDetector, Detection
-    from ..settings import CavitiesSettings
-    from .image_sets import CavityImages
+from physml.evaluation.calibration import error_scale, fit_platt
+
+from ..core.matching import CANDIDATE_DTYPE, match, scored_set, true_cavities
+from ..inference.channels import channels
+from ..inference.detector import CavityDetector, Detection
+from ..inference.search import LISTED
+from ..settings import CavitiesSettings
+from ..simulator.batch import simulate_batch
+from .image_sets import CavityImages
+from .prepared import prepare_batch, searchable
 
 log = logging.getLogger(__name__)
 
-KNOTS = 5  # nodes of the threshold as a function of log10 counts
-ALARM_FIRST = 10_000_000  # numbers of the images that only set thresholds
+#: Nodes of the threshold as a function of log10 counts.
+KNOTS = 5
+#: Number of the first image that only sets thresholds.
+ALARM_FIRST = 10_000_000
 
 
-def platt(logit: NDArray, true: NDArray) -> tuple[float, float]:
+def platt(logit: NDArray[Any], true: NDArray[Any]) -> tuple[float, float]:
     """Slope and offset of Platt scaling; the identity where nothing can be learned from it."""
-    from physml.evaluation.calibration import fit_platt
-
     if len(np.unique(true)) < 2:
         return 1.0, 0.0
     fit = fit_platt(logit, true)
@@ -49,10 +56,6 @@ def calibrate(
     dict
         ``calibration`` and ``thresholds`` for the card.
     """
-    from physml.evaluation.calibration import error_scale
-
-    from ..inference.search import LISTED
-
     calibration = detector.card["calibration"] = {}
     scale, offset = calibrate_pixels(detector, valid)
     calibration |= {"pixel_scale": scale, "pixel_offset": offset}
@@ -76,21 +79,12 @@ def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[flo
     Pixels of one image err together: it takes thousands of images, not of pixels, to know the
     offset well.
     """
-    import torch
-
-    from ..inference.channels import channels
-
     a = valid.arrays
     logits, truths = [], []
     rng = np.random.default_rng(0)  # which pixels are taken is no part of the data
     for first in range(0, len(valid), 16):
         part = slice(first, first + 16)
-        image = channels(
-            torch.from_numpy(a["counts"][part].astype(np.float32)),
-            torch.from_numpy(np.square(a["root_model"][part].astype(np.float32))),
-            torch.from_numpy(a["exposure"][part].astype(np.float32)),
-            torch.from_numpy(a["invalid"][part] > 0),
-        )
+        image = channels(*map(torch.from_numpy, searchable(a, part)))
         with torch.no_grad():
             cavity = detector.average_maps(image).cavity
         keep = (a["invalid"][part] == 0) & (rng.random(cavity.shape) < 0.1)
@@ -99,27 +93,19 @@ def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[flo
     return platt(np.concatenate(logits), np.concatenate(truths))
 
 
-def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray]) -> list[Detection]:
+def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray[Any]]) -> list[Detection]:
     """Detect in preprocessed images, whose smooth models are known."""
     found: list[Detection] = []
-    for first in range(0, len(arrays["index"]), 16):
+    for first in range(0, len(arrays["counts"]), 16):
         part = slice(first, first + 16)
-        found += detector.decode_images(
-            arrays["counts"][part].astype(np.float32),
-            np.square(arrays["root_model"][part].astype(np.float32)),
-            arrays["exposure"][part].astype(np.float32),
-            arrays["invalid"][part] > 0,
-            arrays["centre"][part],
-        )
+        found += detector.decode_images(*searchable(arrays, part), arrays["centre"][part])
     return found
 
 
 def outcomes(
-    found: list[Detection], arrays: dict[str, NDArray]
+    found: list[Detection], arrays: dict[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Logit and truth of each candidate, and the pulls of the radii of the true ones."""
-    from ..core.matching import CANDIDATE_DTYPE, match, scored_set, true_cavities
-
     rows = [
         (i, k + 1, r["probability"], r["x"], r["y"], r["radius"], r["radius_err"], 0.0)
         for i, d in enumerate(found)
@@ -146,9 +132,6 @@ def alarm_thresholds(
     training, validation or test image has. In each bin of log10 counts the threshold is the
     quantile of the images' highest probabilities; between bin centres it is interpolated.
     """
-    from ..simulator.batch import simulate_batch
-    from .prepared import prepare_batch
-
     s = settings.simulate
     empty = s.model_copy(update={"cavities": s.cavities.model_copy(update={"none": 1.0})})
     tops, totals = [], []
@@ -156,11 +139,7 @@ def alarm_thresholds(
         last = min(first + 64, settings.train.alarm_images)
         batch = simulate_batch(empty, settings.seed, range(ALARM_FIRST + first, ALARM_FIRST + last))
         arrays = prepare_batch(batch, settings.seed)
-        for d, image in zip(
-            detect_prepared(detector, arrays | {"index": batch.index}),
-            arrays["counts"],
-            strict=True,
-        ):
+        for d, image in zip(detect_prepared(detector, arrays), arrays["counts"], strict=True):
             tops.append(d.table["probability"][0] if len(d.table) else 0.0)
             totals.append(image.sum(dtype=np.float64))
         if first // 64 % 10 == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,24 @@ from physml.nn.sharing import divisor
 
 from ..inference import crops as cr
 from ..inference.channels import channels
-from ..inference.detector import Candidates, CavityDetector, describe, find_candidates, turn_decoded
+from ..inference.detector import (
+    Candidates,
+    CavityDetector,
+    candidate_scalars,
+    find_candidates,
+    turn_decoded,
+)
 from ..inference.networks import DECODED
 from .image_sets import CavityImages
+from .prepared import searchable
 
 log = logging.getLogger(__name__)
 
-NEAR = 0.6  # a candidate belongs to a cavity when their centres are within this many radii
-ALIKE = 2.0  # ... and their radii agree within this factor
+#: A candidate belongs to a cavity when their centres are within this many radii ...
+NEAR = 0.6
+#: ... and their radii agree within this factor.
+ALIKE = 2.0
+#: Targets of the decoder, beside its outputs of these names.
 TARGETS = ("true", *DECODED[1:8])
 
 
@@ -51,10 +62,12 @@ class CandidateCrops:
     fingerprint: str = ""
 
     def __len__(self) -> int:
-        """Return the number of candidates."""
+        """Number of candidates."""
         return len(self.some)
 
-    def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
+    def batch(
+        self, indices: NDArray[Any], rng: np.random.Generator, augment: bool
+    ) -> dict[str, Tensor]:
         """Crops and targets of some candidates.
 
         Augmentation shifts and scales the crop, as another noise would have, and turns it.
@@ -123,18 +136,14 @@ def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
     block = 32
     for first in range(0, len(images), block):
         part = slice(first, first + block)
-        fields = [
-            torch.from_numpy(a["counts"][part].astype(np.float32)),
-            torch.from_numpy(np.square(a["root_model"][part].astype(np.float32))),
-            torch.from_numpy(a["exposure"][part].astype(np.float32)),
-            torch.from_numpy(a["invalid"][part] > 0),
-        ]
+        fields = [torch.from_numpy(f) for f in searchable(a, part)]
         image = channels(*fields)
         with torch.no_grad():
             maps = detector.average_maps(image)
             stack = cr.stack_maps(maps.cavity, maps.centre, image)
         some = find_candidates(maps, (fields[0].shape[1], fields[0].shape[2]))
-        scalars.append(describe(some, maps, image, fields, torch.from_numpy(a["centre"][part])))
+        centre = torch.from_numpy(a["centre"][part])
+        scalars.append(candidate_scalars(some, maps, fields, centre))
         truths.append(assign(some, a["cavities"][part], a["index"][part]))
         some.row += first
         candidates.append(some)
@@ -155,7 +164,7 @@ def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
     )
 
 
-def assign(some: Candidates, table: NDArray, index: NDArray[np.int64]) -> Tensor:
+def assign(some: Candidates, table: NDArray[Any], index: NDArray[np.int64]) -> Tensor:
     """Truth of each candidate (`CandidateCrops.truth`); zeros for a false one.
 
     Several candidates may belong to one cavity: the decoder brings them to the same ellipse, and

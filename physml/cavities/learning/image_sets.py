@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,12 @@ from physml.random import stream
 from ..inference.channels import channels
 from ..inference.networks import SIZE_SCALE
 from ..settings import LossSettings
-from .prepared import PREPARED
+from .prepared import PREPARED, searchable
 
-CLEAR = 4.0  # expected S/N of the clearest cavity, from which an image counts for the Dice loss
-THINNEST = 0.05  # smallest share of the counts that augmentation keeps
+#: Expected S/N of the clearest cavity, from which an image counts for the Dice loss.
+CLEAR = 4.0
+#: Smallest share of the counts that augmentation keeps.
+THINNEST = 0.05
 
 
 @dataclass
@@ -43,7 +46,7 @@ class CavityImages:
         Which images of the arrays belong to it; all by default.
     """
 
-    arrays: dict[str, NDArray]
+    arrays: dict[str, NDArray[Any]]
     rethin: float = 0.0
     flatten: float = 0.0
     fingerprint: str = ""
@@ -56,17 +59,17 @@ class CavityImages:
         return cls({n: shard[n] for n in PREPARED}, fingerprint=sha256(path))
 
     def __len__(self) -> int:
-        """Return the number of images."""
+        """Number of images."""
         return len(self.arrays["index"]) if self.rows is None else len(self.rows)
 
     def view(self, keep: NDArray[np.bool_]) -> CavityImages:
-        """Return some of the images for training, without a copy: they are gigabytes."""
+        """Some of the images for training, without a copy: they are gigabytes."""
         rows = np.flatnonzero(keep)
         name = f"{self.fingerprint} {hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
         return CavityImages(self.arrays, self.rethin, self.flatten, name, rows)
 
     def subset(self, keep: NDArray[np.bool_]) -> CavityImages:
-        """Return a copy of some of the images."""
+        """Copy of some of the images."""
         chosen = {k: v[keep] for k, v in self.arrays.items()}
         return CavityImages(chosen, self.rethin, self.flatten, self.fingerprint)
 
@@ -82,10 +85,7 @@ class CavityImages:
         a = self.arrays
         if self.rows is not None:
             indices = self.rows[indices]
-        counts = a["counts"][indices].astype(np.float32)
-        model = np.square(a["root_model"][indices].astype(np.float32))
-        exposure = a["exposure"][indices].astype(np.float32)
-        invalid = a["invalid"][indices] > 0
+        counts, model, exposure, invalid = searchable(a, indices)
         if augment:
             for row in np.flatnonzero(rng.random(len(indices)) < self.rethin):
                 keep = np.exp(rng.uniform(np.log(THINNEST), 0))
@@ -124,7 +124,9 @@ def for_decoder(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray
     return np.asarray(draws) < share
 
 
-def flat_field(counts: NDArray, model: NDArray, exposure: NDArray, invalid: NDArray) -> None:
+def flat_field(
+    counts: NDArray[Any], model: NDArray[Any], exposure: NDArray[Any], invalid: NDArray[np.bool_]
+) -> None:
     """Divide an image by its exposure map, in place: so come images without their map.
 
     Where less than a fifth of the time was exposed, the pixels become invalid.
@@ -136,14 +138,14 @@ def flat_field(counts: NDArray, model: NDArray, exposure: NDArray, invalid: NDAr
     exposure[...] = 1
 
 
-def dihedral(image: NDArray, symmetry: int) -> NDArray:
+def dihedral(image: NDArray, symmetry: int) -> NDArray[Any]:
     """One of the 8 symmetries of the square: transposed for 4 and more, then turned."""
     if symmetry >= 4:
         image = image.T
     return np.rot90(image, symmetry % 4)
 
 
-def dihedral_table(table: NDArray, symmetry: int, size: int) -> NDArray:
+def dihedral_table(table: NDArray, symmetry: int, size: int) -> NDArray[Any]:
     """Move cavities as `dihedral` moves pixels."""
     out = table.copy()
     x, y, theta = out["x"].copy(), out["y"].copy(), out["theta"].copy()
@@ -158,7 +160,7 @@ def dihedral_table(table: NDArray, symmetry: int, size: int) -> NDArray:
     return out
 
 
-def targets(mask: NDArray[np.uint8], table: NDArray) -> dict[str, Tensor]:
+def targets(mask: NDArray[np.uint8], table: NDArray[Any]) -> dict[str, Tensor]:
     """Targets of the three heads.
 
     Parameters

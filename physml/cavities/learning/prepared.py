@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,22 @@ def prepare_slice(path: Path, first: int, last: int, seed: int) -> dict[str, NDA
         raw["counts"], raw["exposure"], raw["background"], raw["invalid"], raw["index"], seed
     )
     return made | {name: raw[name] for name in _TRUTH}
+
+
+def searchable(
+    arrays: Mapping[str, NDArray[Any]], rows: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Counts, smooth model, exposure and unseen pixels of prepared images, for the networks.
+
+    Parameters
+    ----------
+    arrays : mapping
+        As in `PREPARED`.
+    rows : slice or ndarray of int
+    """
+    return (
+        arrays["counts"][rows].astype(np.float32),
+        np.square(arrays["root_model"][rows].astype(np.float32)),
+        arrays["exposure"][rows].astype(np.float32),
+        arrays["invalid"][rows] > 0,
+    )

@@ -8,43 +8,49 @@ the edge, and the elongation, the second, have sqrt(2) times as much.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import NDArray
 
 from ..core.energetics import GasProfile, energetics, kpc_per_arcsec, volume, volume_error
 from ..data.observation import Observation
 from ..inference.merge import Candidate
 from ..inference.search import Search
 
+#: Columns of numbers that need no redshift: power of the unit of length (or the unit), meaning.
+MEASURED: dict[str, tuple[int | u.UnitBase, str]] = {
+    "x": (0, "centre, 0-based input pixel"),
+    "y": (0, "centre, 0-based input pixel"),
+    "ra": (u.deg, "centre, ICRS"),
+    "dec": (u.deg, "centre, ICRS"),
+    "position_err": (1, "error of the centre along each axis"),
+    "distance": (1, "projected distance from the cluster centre"),
+    "distance_err": (1, "its error, without that of the cluster centre"),
+    "azimuth": (u.deg, "direction from the cluster centre, {angle}"),
+    "semi_major": (1, "semi-major axis"),
+    "semi_minor": (1, "semi-minor axis"),
+    "semi_axis_err": (1, "error of each semi-axis"),
+    "ellipticity": (0, "1 - semi_minor / semi_major"),
+    "position_angle": (u.deg, "direction of the semi-major axis, {angle}"),
+    "position_angle_err": (u.deg, "its error, at most that of a random direction"),
+    "theta": (u.deg, "direction of the semi-major axis on pixels, from +x towards +y"),
+    "radius": (1, "sqrt(semi_major semi_minor)"),
+    "radius_err": (1, "its error"),
+    "area": (2, "area of the label"),
+    "volume": (3, "4/3 pi (a b)^(3/2): depth between b and a"),
+    "volume_err": (3, "its error: unknown depth and radius"),
+    "decrement": (0, "share of the surface brightness that is missing"),
+    "decrement_err": (0, "its error"),
+    "snr": (0, "decrement over its noise in the undisturbed model"),
+    "probability": (0, "calibrated probability that this is a cavity"),
+}
+#: Meaning of the other columns.
 DESCRIPTIONS = {
     "id": "number of the cavity; its value in the label image",
-    "x": "centre, 0-based input pixel",
-    "y": "centre, 0-based input pixel",
-    "ra": "centre, ICRS",
-    "dec": "centre, ICRS",
-    "position_err": "error of the centre along each axis",
-    "distance": "projected distance from the cluster centre",
-    "distance_err": "its error, without that of the cluster centre",
-    "azimuth": "direction from the cluster centre, {angle}",
-    "semi_major": "semi-major axis",
-    "semi_minor": "semi-minor axis",
-    "semi_axis_err": "error of each semi-axis",
-    "ellipticity": "1 - semi_minor / semi_major",
-    "position_angle": "direction of the semi-major axis, {angle}",
-    "position_angle_err": "its error, at most that of a random direction",
-    "theta": "direction of the semi-major axis on pixels, from +x towards +y",
-    "radius": "sqrt(semi_major semi_minor)",
-    "radius_err": "its error",
-    "area": "area of the label",
-    "volume": "4/3 pi (a b)^(3/2): depth between b and a",
-    "volume_err": "its error: unknown depth and radius",
-    "decrement": "share of the surface brightness that is missing",
-    "decrement_err": "its error",
-    "snr": "decrement over its noise in the undisturbed model",
-    "probability": "calibrated probability that this is a cavity",
     "scale": "binning at which it was measured, input pixels",
     "scales_found": "binnings at which it was found",
     "scales_searched": "binnings that could have seen it",
@@ -63,6 +69,7 @@ DESCRIPTIONS = {
     "power_refill": "4 p V / t_refill",
 }
 
+#: Flags and what they mean.
 FLAGS = {
     "candidate": "below the threshold that keeps the rate of false alarms: not a sure detection",
     "edge": "reaches over the edge of the image, or of the field that found it",
@@ -116,31 +123,12 @@ def build_catalogue(
     rows = [_row(observation, search, c, centre) for c in cavities]
     table = QTable()
     table["id"] = np.arange(1, len(rows) + 1)
-
-    def column(name: str, unit_: u.UnitBase | None = None) -> None:
+    for name, (power, _) in MEASURED.items():
+        if sky.wcs is None and name in ("ra", "dec"):
+            continue
         values = np.array([row[name] for row in rows], dtype=float)
-        table[name] = values if unit_ is None else values * unit_
-
-    column("x")
-    column("y")
-    if sky.wcs is not None:
-        column("ra", u.deg)
-        column("dec", u.deg)
-    for name in ("position_err", "distance", "distance_err"):
-        column(name, unit)
-    column("azimuth", u.deg)
-    for name in ("semi_major", "semi_minor", "semi_axis_err"):
-        column(name, unit)
-    column("ellipticity")
-    for name in ("position_angle", "position_angle_err", "theta"):
-        column(name, u.deg)
-    for name in ("radius", "radius_err"):
-        column(name, unit)
-    column("area", unit**2)
-    column("volume", unit**3)
-    column("volume_err", unit**3)
-    for name in ("decrement", "decrement_err", "snr", "probability"):
-        column(name)
+        own = unit**power if isinstance(power, int) else power
+        table[name] = values if power == 0 else values * own
     table["scale"] = np.array([c.scale for c in cavities], dtype=int)
     table["scales_found"] = _texts([" ".join(map(str, c.found_at)) for c in cavities])
     table["scales_searched"] = _texts([" ".join(map(str, c.seen_at)) for c in cavities])
@@ -150,16 +138,17 @@ def build_catalogue(
     if redshift is not None and sky.wcs is not None:
         _add_physical(table, redshift, profile, flags)
     table["flags"] = _texts([" ".join(f) for f in flags])
+    meanings = DESCRIPTIONS | {name: text for name, (_, text) in MEASURED.items()}
     angle = "from +x towards +y" if sky.wcs is None else "east of north"
     for name in table.colnames:
         root = name.removesuffix("_err")
-        text = DESCRIPTIONS.get(name) or f"error of {root}: {DESCRIPTIONS.get(root, root)}"
+        text = meanings.get(name) or f"error of {root}: {meanings.get(root, root)}"
         table[name].info.description = text.format(angle=angle)
     table.meta["flags"] = dict(FLAGS)
     return table
 
 
-def _texts(values: list[str]) -> np.ndarray:
+def _texts(values: list[str]) -> NDArray[np.str_]:
     # FITS has no strings of length 0.
     width = max([1, *(len(v) for v in values)])
     return np.array(values, dtype=f"U{width}")
@@ -167,7 +156,7 @@ def _texts(values: list[str]) -> np.ndarray:
 
 def _row(
     observation: Observation, search: Search, c: Candidate, centre: tuple[float, float]
-) -> dict:
+) -> dict[str, Any]:
     """All numbers of one cavity that need no redshift."""
     sky = observation.sky
     area = sky.pixel_area(c.x, c.y)
@@ -222,25 +211,15 @@ def _flags(
 ) -> list[str]:
     height, width = observation.counts.shape
     half_x, half_y = c.half_extent()
-    outside = (
-        c.x - half_x < -0.5
-        or c.y - half_y < -0.5
-        or c.x + half_x > width - 0.5
-        or c.y + half_y > height - 0.5
-    )
-    field = search.field(c.scale)
-    corners_x = np.array([c.x - half_x, c.x + half_x])
-    corners_y = np.array([c.y - half_y, c.y + half_y])
-    cut = not np.all(field.contains(corners_x, corners_y))
-    rows = slice(max(0, int(c.y - half_y)), min(height, int(c.y + half_y) + 2))
-    columns = slice(max(0, int(c.x - half_x)), min(width, int(c.x + half_x) + 2))
-    y, x = np.mgrid[rows, columns]
-    inside = c.inside(x, y)
-    exposure = observation.relative_exposure[rows, columns][inside]
-    filled = observation.filled[rows, columns][inside]
+    x, y = np.array([c.x - half_x, c.x + half_x]), np.array([c.y - half_y, c.y + half_y])
+    whole = x[0] >= -0.5 and y[0] >= -0.5 and x[1] <= width - 0.5 and y[1] <= height - 0.5
+    window = c.window(observation.counts.shape)
+    inside = c.inside(*np.mgrid[window][::-1])
+    exposure = observation.relative_exposure[window][inside]
+    filled = observation.filled[window][inside]
     others = [k for k in c.seen_at if k != c.scale and 4 <= c.radius / k <= 32]
     conditions = {
-        "edge": outside or cut,
+        "edge": not (whole and search.field(c.scale).contains(x, y).all()),
         "chip_gap": exposure.size > 0 and float(np.mean(exposure <= 0)) > 0.02,
         "low_exposure": exposure.size > 0 and float(exposure.mean()) < 0.5,
         "masked_source": filled.size > 0 and float(filled.mean()) > 0.2,
@@ -279,3 +258,53 @@ def _add_physical(
     for i, covered in enumerate(profile.covers(table["distance_kpc"].to_value(u.kpc))):
         if not covered:
             flags[i].append("pressure_extrapolated")
+
+
+def _with_error(row: Any, name: str, style: str) -> str:
+    return f"{row[name].value:{style}} +- {row[f'{name}_err'].value:{style}}"
+
+
+#: Columns of short tables: the column that has to be there, and the text of a row.
+SHORT: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "no.": ("id", lambda r: f"{r['id']}"),
+    "RA": ("ra", lambda r: f"{r['ra'].value:.5f}"),
+    "Dec": ("dec", lambda r: f"{r['dec'].value:+.5f}"),
+    "x": ("x", lambda r: f"{r['x']:.1f}"),
+    "y": ("y", lambda r: f"{r['y']:.1f}"),
+    "distance": ("distance", lambda r: f"{r['distance'].value:.1f}"),
+    "azimuth": ("azimuth", lambda r: f"{r['azimuth'].value:.0f}"),
+    "radius": ("radius", lambda r: _with_error(r, "radius", ".1f")),
+    "a x b": (
+        "semi_major",
+        lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}",
+    ),
+    "decrement": ("decrement", lambda r: f"{r['decrement']:.0%}"),
+    "S/N": ("snr", lambda r: f"{r['snr']:.1f}"),
+    "probability": ("probability", lambda r: f"{r['probability']:.2f}"),
+    "d [kpc]": ("distance_kpc", lambda r: f"{r['distance_kpc'].value:.2f}"),
+    "R [kpc]": ("radius_kpc", lambda r: f"{r['radius_kpc'].value:.2f}"),
+    "4pV [erg]": ("enthalpy", lambda r: _with_error(r, "enthalpy", ".2e")),
+    "t_buoy [Myr]": ("t_buoy", lambda r: f"{r['t_buoy'].value:.3g}"),
+    "P_buoy [erg/s]": ("power_buoy", lambda r: f"{r['power_buoy'].value:.2g}"),
+    "completeness": ("completeness", lambda r: f"{r['completeness']:.2f}"),
+    "false alarms": ("false_alarms", lambda r: f"{r['false_alarms']:.2f}"),
+    "flags": ("flags", lambda r: str(r["flags"])),
+}
+
+
+def short_table(table: QTable, names: Sequence[str]) -> dict[str, list[str]]:
+    """Columns of a catalogue as texts, under heads with their units.
+
+    Parameters
+    ----------
+    table : QTable
+    names : sequence of str
+        Of `SHORT`; those that the catalogue lacks are left out.
+    """
+    unit = {"arcsec": '"'}.get(str(table["radius"].unit), "px")
+    heads = {name: f"{name} [{unit}]" for name in ("distance", "radius", "a x b")}
+    return {
+        heads.get(name, name): [text(row) for row in table]
+        for name, (needed, text) in ((name, SHORT[name]) for name in names)
+        if needed in table.colnames
+    }

@@ -6,7 +6,6 @@ the view of the large ones, a second row shows the inner part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from scipy.ndimage import gaussian_filter
 
 from physml.evaluation.figures import colour_bar
 
+from .catalogue import short_table
 from .result import CavityResult
 
 STYLE: dict[Any, Any] = {
@@ -37,6 +37,11 @@ NICE = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
 WORTH_A_ZOOM = 12.0
 #: Rows of the catalogue that are written below the panels.
 LISTED_ROWS = 8
+#: Columns of them.
+SHOWN = (
+    *("no.", "probability", "S/N", "distance", "azimuth", "radius", "a x b", "decrement"),
+    *("d [kpc]", "R [kpc]", "4pV [erg]", "t_buoy [Myr]", "P_buoy [erg/s]", "flags"),
+)
 
 
 @dataclass(frozen=True)
@@ -366,47 +371,15 @@ def _title(result: CavityResult) -> str:
     return f"{target + '  |  ' if target else ''}{result.name}  |  {result.summary()}"
 
 
-def _columns(result: CavityResult) -> dict[str, tuple[float, Callable[[Any], str]]]:
-    """Columns of the short table: width as a share of the figure, and the text of a row."""
-    unit = '"' if result.observation.sky.wcs is not None else " px"
-    optional: dict[str, tuple[str, float, Callable[[Any], str]]] = {
-        "d [kpc]": ("distance_kpc", 0.065, lambda r: f"{r['distance_kpc'].value:.2f}"),
-        "R [kpc]": ("radius_kpc", 0.065, lambda r: f"{r['radius_kpc'].value:.2f}"),
-        "4pV [erg]": ("enthalpy", 0.065, lambda r: f"{r['enthalpy'].value:.2g}"),
-        "t_buoy [Myr]": ("t_buoy", 0.08, lambda r: f"{r['t_buoy'].value:.3g}"),
-        "P_buoy [erg/s]": ("power_buoy", 0.09, lambda r: f"{r['power_buoy'].value:.2g}"),
-    }
-    return {
-        "no.": (0.03, lambda r: f"{r['id']}"),
-        "probability": (0.075, lambda r: f"{r['probability']:.2f}"),
-        "S/N": (0.04, lambda r: f"{r['snr']:.1f}"),
-        "distance": (0.065, lambda r: f"{r['distance'].value:.1f}{unit}"),
-        "azimuth": (0.055, lambda r: f"{r['azimuth'].value:.0f} deg"),
-        "radius": (
-            0.085,
-            lambda r: f"{r['radius'].value:.1f} ± {r['radius_err'].value:.1f}{unit}",
-        ),
-        "a x b": (
-            0.085,
-            lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}{unit}",
-        ),
-        "decrement": (0.065, lambda r: f"{r['decrement']:.0%}"),
-        **{
-            name: (width, text)
-            for name, (column, width, text) in optional.items()
-            if column in result.catalogue.colnames
-        },
-        "flags": (0.065, lambda r: str(r["flags"]).replace(" ", ", ")),
-    }
-
-
 def _table(result: CavityResult, figure: Figure, x: float, y: float, step: float) -> None:
     """Write the catalogue in short, most probable cavities first."""
     if not result.cavities:
         figure.text(x, y, "No candidate reaches the threshold.", va="top", size=11)
         return
-    for name, (width, text) in _columns(result).items():
+    columns = short_table(result.catalogue[:LISTED_ROWS], SHOWN)
+    for name, texts in columns.items():
         figure.text(x, y, name, va="top", size=10, weight="bold")
-        for i, row in enumerate(result.catalogue[:LISTED_ROWS], start=1):
-            figure.text(x, y - i * step, text(row), va="top", size=10)
-        x += width
+        for i, text in enumerate(texts, start=1):
+            figure.text(x, y - i * step, text, va="top", size=10)
+        # The figure holds about 180 characters of this size, a margin of 2 between columns.
+        x += (max(map(len, (name, *texts))) + 2) / 180

@@ -262,16 +262,14 @@ def _plant(
                 break
         else:
             continue
-        w, h = shape.half_extent()
-        rows = slice(max(0, int(shape.y - h)), min(model.shape[0], int(shape.y + h) + 2))
-        columns = slice(max(0, int(shape.x - w)), min(model.shape[1], int(shape.x + w) + 2))
-        Y, X = np.mgrid[rows, columns]
+        window = shape.window(result.observation.counts.shape)
+        Y, X = np.mgrid[window]
         chord = depth * np.sqrt(np.clip(1 - shape.squared_radius(X, Y), 0, None))
         removed = halo.removed(X, Y, chord)
-        left[rows, columns] *= 1 - removed
+        left[window] *= 1 - removed
         inside = chord > 0
-        counts = model[rows, columns][inside].sum()
-        missing = (gas[rows, columns] * removed)[inside].sum()
+        counts = model[window][inside].sum()
+        missing = (gas[window] * removed)[inside].sum()
         decrement = float(missing / counts) if counts > 0 else 0.0
         snr = float(missing / np.sqrt(counts)) if counts > 0 else 0.0
         cavities.append(Injection(shape, distance, decrement, snr))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,22 +68,11 @@ class Batch:
     index: NDArray[np.int64]
     cluster: NDArray[np.int64]
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Images and numbers for `write_shard`."""
-        tables = self.tables()
-        return {k: v for k, v in vars(self).items() if k not in tables}
-
-    def tables(self) -> dict[str, NDArray[Any]]:
-        """Structured parts for `write_shard`."""
-        return {"cavities": self.cavities, "params": self.params}
-
 
 def simulate_batch(
     settings: SimulateSettings,
     seed: int,
     indices: Iterable[int],
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
 ) -> Batch:
     """Simulate the observations with the given numbers.
 
@@ -97,78 +86,55 @@ def simulate_batch(
         Root of the random streams.
     indices : iterable of int
         Numbers of the observations.
-    device, dtype
-        Where and in which precision torch computes.
     """
-    draws = [draw(settings, seed, int(i)) for i in indices]
-    # On a CPU one image at a time: it stays in the cache, and the sums do not depend on the batch.
-    block = 1 if torch.device(device).type == "cpu" else len(draws)
-    parts = [
-        _simulate_block(settings, draws[k : k + block], device, dtype)
-        for k in range(0, len(draws), block)
-    ]
+    # One image at a time: it stays in the cache, and the sums do not depend on the batch.
+    parts = [_simulate(settings, draw(settings, seed, int(i))) for i in indices]
     return Batch(**{k: np.concatenate([getattr(p, k) for p in parts]) for k in vars(parts[0])})
 
 
 def observe(
-    settings: SimulateSettings,
-    draws: Sequence[Draw],
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype = torch.float32,
+    settings: SimulateSettings, draw: Draw
 ) -> tuple[render.Scene, NDArray[np.float32], render.Rendered]:
-    """Scene, exposure maps of shape (n, H, W) and expected counts of drawn observations.
+    """Scene, exposure map of shape (1, H, W) and expected counts of a drawn observation.
 
     Parameters
     ----------
     settings : SimulateSettings
-    draws : sequence of Draw
-        The exposure map is the next that their random streams give.
-    device, dtype
-        As in `simulate_batch`.
+    draw : Draw
+        The exposure map is the next that its random stream gives.
     """
     size = settings.image_size
-    scene = render.build_scene(draws, device, dtype, cuspy=settings.halo.family == "vikhlinin")
-    exposure = np.ones((len(draws), size, size), np.float32)
-    for row, d in enumerate(draws):
-        if d.params["structured"]:
-            exposure[row] = exposure_map(d.params, d.rng, size)
-    points = torch.zeros((len(draws), size, size), dtype=dtype, device=device)
-    rows = torch.as_tensor(np.repeat(np.arange(len(draws)), [len(d.sources) for d in draws]))
-    stars = torch.as_tensor(np.concatenate([d.sources for d in draws])).to(device, dtype)
-    render.add_points(points, stars[:, 0], stars[:, 1], stars[:, 2], rows.to(device))
-    depth = torch.as_tensor(exposure).to(device, dtype)
-    return scene, exposure, render.render(scene, points, depth, settings.nodes)
+    scene = render.build_scene([draw], cuspy=settings.halo.family == "vikhlinin")
+    exposure = np.ones((1, size, size), np.float32)
+    if draw.params["structured"]:
+        exposure[0] = exposure_map(draw.params, draw.rng, size)
+    points = torch.zeros((1, size, size))
+    stars = torch.as_tensor(draw.sources).float()
+    rows = torch.zeros(len(stars), dtype=torch.long)
+    render.add_points(points, stars[:, 0], stars[:, 1], stars[:, 2], rows)
+    return scene, exposure, render.render(scene, points, torch.as_tensor(exposure), settings.nodes)
 
 
-def _simulate_block(
-    settings: SimulateSettings,
-    draws: Sequence[Draw],
-    device: str | torch.device,
-    dtype: torch.dtype,
-) -> Batch:
-    scene, exposure, made = observe(settings, draws, device, dtype)
-    expected = made.expected.cpu().numpy().astype(np.float64)
-    require_finite("expected counts", expected, [d.index for d in draws])
-    counts = np.stack([d.rng.poisson(mu) for d, mu in zip(draws, expected, strict=True)])
+def _simulate(settings: SimulateSettings, draw: Draw) -> Batch:
+    scene, exposure, made = observe(settings, draw)
+    expected = made.expected.numpy().astype(np.float64)
+    require_finite("expected counts", expected, [draw.index])
+    counts = draw.rng.poisson(expected)
     invalid = NO_EXPOSURE * (exposure <= 0).astype(np.uint8)
-    for row, d in enumerate(draws):
-        invalid[row] |= POINT_SOURCE * source_mask(d, expected[row])
+    invalid |= POINT_SOURCE * source_mask(draw, expected[0])
     mask, cavities = _labels(settings, scene, made, exposure)
-    names = list(draws[0].params)
-    params = np.array(
-        [tuple(d.params[k] for k in names) for d in draws], dtype=[(k, "f4") for k in names]
-    )
+    names = list(draw.params)
     return Batch(
         counts=counts.astype(np.uint32),
         exposure=exposure.astype(np.float16),
-        background=made.background.cpu().numpy().astype(np.float16),
+        background=made.background.numpy().astype(np.float16),
         mask=mask,
-        decrement=made.decrement.cpu().numpy().astype(np.float16),
+        decrement=made.decrement.numpy().astype(np.float16),
         invalid=invalid,
         cavities=cavities,
-        params=params,
-        index=np.array([d.index for d in draws], np.int64),
-        cluster=np.array([d.cluster for d in draws], np.int64),
+        params=np.array([tuple(draw.params[k] for k in names)], [(k, "f4") for k in names]),
+        index=np.array([draw.index], np.int64),
+        cluster=np.array([draw.cluster], np.int64),
     )
 
 
@@ -205,7 +171,7 @@ def _labels(
     exposure: NDArray[np.float32],
 ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
     """Instance mask and table of true cavities."""
-    live = torch.as_tensor(exposure > 0, device=made.each.device)[:, None]
+    live = torch.as_tensor(exposure > 0)[:, None]
     deep = (made.each > settings.cavities.floor) & live
     number = torch.zeros_like(made.decrement, dtype=torch.uint8)
     deepest = torch.zeros_like(made.decrement)
@@ -240,9 +206,9 @@ def _labels(
         "rim_excess": scene.rim_excess,
         "radius": (a * b).sqrt(),
     }
-    present = scene.present.cpu().numpy()
+    present = scene.present.numpy()
     for name, value in columns.items():
-        used[name] = np.where(present, value.cpu().numpy(), 0)
+        used[name] = np.where(present, value.numpy(), 0)
     used["present"] = present
-    used["visible"] = present & (owned > 0).cpu().numpy()
-    return number.cpu().numpy().astype(np.uint8), table
+    used["visible"] = present & (owned > 0).numpy()
+    return number.numpy().astype(np.uint8), table

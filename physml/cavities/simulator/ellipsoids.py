@@ -36,7 +36,7 @@ class Ellipsoids(TensorRecord):
     z: Tensor
     matrix: Tensor
 
-    def chord(self, px: Tensor, py: Tensor, scale: float | Tensor = 1.0):
+    def chord(self, px: Tensor, py: Tensor, scale: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
         """Ends of the chord at image positions.
 
         Returns
@@ -106,11 +106,3 @@ def ellipsoid_matrix(a: Tensor, b: Tensor, c: Tensor, theta: Tensor, tilt: Tenso
     )
     scale = torch.stack([a**-2, b**-2, c**-2], -1)
     return axes.transpose(-1, -2) @ (scale[..., None] * axes)
-
-
-def rim_shape_integral(width: Tensor) -> Tensor:
-    r"""Int_1^{1+d} w(rho) 3 rho^2 d rho with w falling linearly from 1 to 0, in cavity volumes.
-
-    Substituting rho = 1 + t: Int_0^d (1 - t/d) 3 (1+t)^2 dt = 3 d/2 + d^2 + d^3/4.
-    """
-    return 1.5 * width + width**2 + 0.25 * width**3

@@ -1,4 +1,4 @@
-"""What a simulated observation consists of, drawn sample by sample.
+"""Numbers of a simulated observation, drawn sample by sample.
 
 Each image has two random streams of its own, one for the cluster (halo, cavities, sloshing) and
 one for the observation (depth, field, sources, noise), so that the data depend on neither the
@@ -17,6 +17,7 @@ from physml.random import stream
 
 from ..settings import CavityPrior, HaloPrior, InstrumentPrior, NuisancePrior, SimulateSettings
 
+#: Largest number of cavities in an image.
 MAX_CAVITIES = 6
 
 
@@ -244,9 +245,9 @@ def draw_sources(prior: NuisancePrior, rng: Generator) -> dict[str, float]:
 
 
 def broken_power_law(
-    rng: Generator, n: int, low: float, high: float, knee: float, faint=1.6, bright=2.5
+    rng: Generator, n: int, low: float, high: float, knee: float
 ) -> NDArray[np.float64]:
-    """Fluxes with dN/dS ~ S^-faint below the knee and S^-bright above, by inversion.
+    """Fluxes with dN/dS ~ S^-1.6 below the knee and S^-2.5 above, by inversion.
 
     Parameters
     ----------
@@ -255,7 +256,7 @@ def broken_power_law(
     low, high, knee : float
         Limits and break, low < knee < high.
     """
-    p, q = 1 - faint, 1 - bright
+    p, q = -0.6, -1.5
     # Both branches are normalised to dN/dS = 1 at the knee.
     below = knee * (1 - (low / knee) ** p) / p
     above = knee * ((high / knee) ** q - 1) / q

@@ -16,8 +16,10 @@ so that the same code runs on an image grid and on a flat list of line-of-sight 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,11 +29,11 @@ from torch import Tensor
 class TensorRecord:
     """Mixin for dataclasses of tensors: index, reshape and move all fields at once."""
 
-    def map(self, function):
-        """Apply a function to every field and return a record of the same type."""
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """Record of the same type with a function applied to every field."""
         return type(self)(**{f.name: function(getattr(self, f.name)) for f in fields(self)})  # type: ignore[arg-type]
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Self:
         return self.map(lambda t: t[index])
 
 
@@ -124,7 +126,7 @@ class Disturbance(TensorRecord):
     front_power: Tensor  # p
 
     def spiral(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return h g(x, y)."""
+        """H g(x, y)."""
         radius = torch.sqrt(x * x + y * y)
         phase = (
             torch.atan2(y, x)
@@ -154,9 +156,9 @@ class Halo(TensorRecord):
     y: Tensor
     cuspy: bool = False
 
-    def map(self, function):
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """Apply a function to all tensors, nested ones included."""
-        return Halo(
+        return type(self)(
             self.first.map(function),
             self.second.map(function),
             function(self.single_phase),
@@ -198,7 +200,9 @@ def legendre(order: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return torch.as_tensor(nodes).to(like), torch.as_tensor(weights).to(like)
 
 
-def line_of_sight(integrand, scale: Tensor, limit: Tensor, order: int) -> Tensor:
+def line_of_sight(
+    integrand: Callable[[Tensor], Tensor], scale: Tensor, limit: Tensor, order: int
+) -> Tensor:
     """2 Int_0^limit f(z) dz for even f, with nodes spread as z = scale sinh(t).
 
     The mapping follows both the core (linear) and the power-law tail (logarithmic), so that

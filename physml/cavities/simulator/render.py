@@ -10,18 +10,19 @@ on its chord, and only at the pixels of its shadow::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .ellipsoids import Ellipsoids, ellipsoid_matrix, rim_shape_integral
+from .ellipsoids import Ellipsoids, ellipsoid_matrix
 from .instrument import blur, psf_kernel
 from .prior import Draw
 from .profiles import Component, Disturbance, Halo, legendre, line_of_sight, projection_factor
 
-INFINITE = 3e4  # pixels; the beta = 0.3 tail beyond it holds under 1e-3 of a projection
+#: Depth [pixel]; the beta = 0.3 tail beyond it holds under 1e-3 of a projection.
+INFINITE = 3e4
 
 
 @dataclass
@@ -53,16 +54,12 @@ class Scene:
 
 def build_scene(
     draws: Sequence[Draw],
-    device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     cuspy: bool = False,
 ) -> Scene:
     """Collect draws into tensors."""
     names = draws[0].params.keys()
-    p = {
-        k: torch.tensor(np.array([d.params[k] for d in draws])).to(device=device, dtype=dtype)
-        for k in names
-    }
+    p = {k: torch.tensor(np.array([d.params[k] for d in draws])).to(dtype) for k in names}
     one = torch.ones_like(p["x"])
 
     def component(suffix: str, brightness: Tensor) -> Component:
@@ -84,47 +81,19 @@ def build_scene(
         component("", one),
         component("_2", p["amplitude_ratio"]),
         p["single_phase"],
-        Disturbance(
-            *(
-                p[k]
-                for k in (
-                    "slosh_amplitude",
-                    "slosh_winding",
-                    "slosh_phase",
-                    "slosh_height",
-                    "slosh_sharp",
-                    "front_jump",
-                    "front_radius",
-                    "front_angle",
-                    "front_power",
-                )
-            )
-        ),
+        Disturbance(**{f.name: p[f.name] for f in fields(Disturbance)}),
         p["x"],
         p["y"],
         cuspy,
     )
-    filler = dict.fromkeys(
-        (
-            [
-                "theta",
-                "tilt",
-                "distance",
-                "phi",
-                "line_of_sight",
-                "f",
-                "rim_width",
-                "rim_excess",
-                "rim_bow",
-            ]
-        ),
-        0.0,
-    ) | {"a": 1.0, "b": 1.0, "c_z": 1.0}
+    zeros = ("theta", "tilt", "distance", "phi", "line_of_sight", "f")
+    filler = dict.fromkeys((*zeros, "rim_width", "rim_excess", "rim_bow"), 0.0)
+    filler |= {"a": 1.0, "b": 1.0, "c_z": 1.0}
     slots = max(1, *(len(d.cavities) for d in draws), 1)
     table = {
         k: torch.tensor(
             np.array([[c[k] for c in d.cavities] + [v] * (slots - len(d.cavities)) for d in draws])
-        ).to(device=device, dtype=dtype)
+        ).to(dtype)
         for k, v in filler.items()
     }
     flat = table["distance"] * table["line_of_sight"].cos()
@@ -136,8 +105,8 @@ def build_scene(
             table["a"], table["b"], table["c_z"], table["theta"], table["tilt"]
         ),
     )
-    number = torch.tensor([len(d.cavities) for d in draws], device=device)
-    present = torch.arange(slots, device=device)[None, :] < number[:, None]
+    number = torch.tensor([len(d.cavities) for d in draws])
+    present = torch.arange(slots)[None, :] < number[:, None]
     return Scene(
         halo,
         cavities,
@@ -152,7 +121,7 @@ def build_scene(
 
 def pixel_grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel centres x, y of shape (1, size, size)."""
-    axis = torch.arange(size, dtype=like.dtype, device=like.device)
+    axis = torch.arange(size, dtype=like.dtype)
     return axis[None, None, :].expand(1, size, size), axis[None, :, None].expand(1, size, size)
 
 
@@ -181,15 +150,15 @@ def project_halo(halo: Halo, size: int, order: int = 20) -> Tensor:
     surface = _project(halo, x, y, order, stride=2)
     n, reach, fine = len(halo.x), 4, 5
     side = 2 * reach + 1
-    span = torch.arange(-reach, reach + 1, device=halo.x.device)
+    span = torch.arange(-reach, reach + 1)
     ix = (halo.x.round().long()[:, None] + span).clamp(0, size - 1)
     iy = (halo.y.round().long()[:, None] + span).clamp(0, size - 1)
-    sub = (torch.arange(fine, dtype=halo.x.dtype, device=halo.x.device) + 0.5) / fine - 0.5
+    sub = (torch.arange(fine, dtype=halo.x.dtype) + 0.5) / fine - 0.5
     fx = (ix[:, :, None] + sub).reshape(n, 1, side * fine)
     fy = (iy[:, :, None] + sub).reshape(n, side * fine, 1)
     patch = _project(halo, fx, fy, order, stride=1)
     patch = patch.reshape(n, side, fine, side, fine).mean((2, 4))
-    rows = torch.arange(n, device=halo.x.device)[:, None, None]
+    rows = torch.arange(n)[:, None, None]
     surface[rows, iy[:, :, None], ix[:, None, :]] = patch
     return surface
 
@@ -255,7 +224,9 @@ def _quiet(wide: Halo, dx: Tensor, dy: Tensor, order: int, stride: int) -> Tenso
     return surface
 
 
-def _spiral_ratios(part: Halo, dx: Tensor, dy: Tensor, order: int, stride: int):
+def _spiral_ratios(
+    part: Halo, dx: Tensor, dy: Tensor, order: int, stride: int
+) -> tuple[Tensor, Tensor]:
     """Int eps w dz and Int eps w^2 dz over Int eps dz, w = exp(-z^2 / 2 H^2)."""
     deep = _add_axis(part)
     u, v = _thin(dx, stride), _thin(dy, stride)
@@ -278,7 +249,7 @@ def _spiral_ratios(part: Halo, dx: Tensor, dy: Tensor, order: int, stride: int):
 
 
 def _front(part: Halo, dx: Tensor, dy: Tensor, order: int) -> Tensor:
-    """What the density jump adds inside its sphere."""
+    """Emission that the density jump adds inside its sphere."""
     out = torch.zeros_like(dx)
     limit2 = part.disturbance.front_radius**2 - dx * dx - dy * dy
     row, iy, ix = (limit2 > 0).nonzero(as_tuple=True)
@@ -301,7 +272,7 @@ def _thin(t: Tensor, stride: int) -> Tensor:
     if stride == 1:
         return t
     size = t.shape[-1]
-    keep = torch.arange(0, size + stride - 1, stride, device=t.device).clamp_max(size - 1)
+    keep = torch.arange(0, size + stride - 1, stride).clamp_max(size - 1)
     return t[..., keep, :][..., keep]
 
 
@@ -326,7 +297,7 @@ def _add_axis(halo: Halo) -> Halo:
 
 @dataclass
 class Excavation:
-    """What the cavities change, as images and per cavity.
+    """Emission that the cavities change, as images and per cavity.
 
     Attributes
     ----------
@@ -355,8 +326,8 @@ def excavate(scene: Scene, size: int, order: int = 16) -> Excavation:
     n = len(scene.present)
     like = scene.halo.x
     slots = scene.present.shape[1]
-    each = torch.zeros((n, slots, size * size), dtype=like.dtype, device=like.device)
-    rims = torch.zeros((n, size * size), dtype=like.dtype, device=like.device)
+    each = torch.zeros((n, slots, size * size), dtype=like.dtype)
+    rims = torch.zeros((n, size * size), dtype=like.dtype)
     image, slot, pixel = _shadows(scene, size, scene.present, grow=None)
     if len(image):
         each[image, slot, pixel] = _chord_integral(scene, size, image, slot, pixel, order)
@@ -369,7 +340,7 @@ def excavate(scene: Scene, size: int, order: int = 16) -> Excavation:
     return Excavation(each.sum(1), rims.reshape(n, size, size), each)
 
 
-def _shadows(scene: Scene, size: int, which: Tensor, grow: Tensor | None):
+def _shadows(scene: Scene, size: int, which: Tensor, grow: Tensor | None) -> tuple[Tensor, ...]:
     """Pixels inside the projected outlines: image, cavity and flat pixel number of each."""
     image, slot = which.nonzero(as_tuple=True)
     if not len(image):
@@ -385,7 +356,7 @@ def _shadows(scene: Scene, size: int, which: Tensor, grow: Tensor | None):
         if not len(group):
             continue
         reach = int(half[group].max())
-        span = torch.arange(-reach, reach + 1, device=half.device)
+        span = torch.arange(-reach, reach + 1)
         part = body[group][:, None, None]
         iy = part.y.round().long() + span[None, :, None]
         ix = part.x.round().long() + span[None, None, :]
@@ -398,8 +369,8 @@ def _shadows(scene: Scene, size: int, which: Tensor, grow: Tensor | None):
     return tuple(torch.cat(p) for p in zip(*parts, strict=True))
 
 
-def _share(scene: Scene, image: Tensor, slot: Tensor, x: Tensor, y: Tensor, z: Tensor):
-    """How a point is shared by overlapping cavities.
+def _share(scene: Scene, image: Tensor, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Share of overlapping cavities in a point.
 
     Returns
     -------
@@ -425,11 +396,13 @@ def _overlapping(scene: Scene) -> Tensor:
     centre = torch.stack([c.x, c.y, c.z], -1)
     gap = torch.cdist(centre, centre) - reach[:, :, None] - reach[:, None, :]
     both = scene.present[:, :, None] & scene.present[:, None, :]
-    both = both & ~torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
+    both = both & ~torch.eye(both.shape[1], dtype=torch.bool)
     return ((gap < 0) & both).any(-1).any(-1)
 
 
-def _chord_integral(scene, size, image, slot, pixel, order) -> Tensor:
+def _chord_integral(
+    scene: Scene, size: int, image: Tensor, slot: Tensor, pixel: Tensor, order: int
+) -> Tensor:
     nodes, weights = legendre(order, scene.halo.x)
     body = scene.cavities[image, slot]
     px = (pixel % size).to(body.x)
@@ -442,14 +415,14 @@ def _chord_integral(scene, size, image, slot, pixel, order) -> Tensor:
     meeting = _overlapping(scene)[image].nonzero()[:, 0]
     if len(meeting):
         # A point in several cavities is emptied once, by the emptiest, and shared between them.
-        top, number = _share(
-            scene, image[meeting], slot[meeting], px[meeting], py[meeting], z[meeting]
-        )
+        top, number = _share(scene, image[meeting], px[meeting], py[meeting], z[meeting])
         f[meeting] = top / number.clamp_min(1)
     return (emission * f * weights).sum(1) * half
 
 
-def _rim_integral(scene, size, image, slot, pixel, order) -> Tensor:
+def _rim_integral(
+    scene: Scene, size: int, image: Tensor, slot: Tensor, pixel: Tensor, order: int
+) -> Tensor:
     """Emission added by rims: n -> n (1 + excess w), w falling linearly to 0 at 1 + width."""
     nodes, weights = legendre(order, scene.halo.x)
     body = scene.cavities[image, slot]
@@ -480,17 +453,10 @@ def _rim_integral(scene, size, image, slot, pixel, order) -> Tensor:
         n = 1 + excess * weight
         added = halo.emissivity(x, y, z) * (n * n - 1)
         if len(meeting):
-            emptied, _ = _share(
-                scene, image[meeting], slot[meeting], x[meeting], y[meeting], z[meeting]
-            )
+            emptied, _ = _share(scene, image[meeting], x[meeting], y[meeting], z[meeting])
             added[meeting] *= 1 - emptied
         total += (added * weights).sum(1) * half
     return total
-
-
-def rim_mass(width: Tensor, excess: Tensor) -> Tensor:
-    """Mass gained by a rim over the mass once in the cavity, for uniform gas (eta f)."""
-    return excess * rim_shape_integral(width)
 
 
 @dataclass
@@ -589,7 +555,9 @@ def _central_sources(scene: Scene, size: int) -> Tensor:
     return out
 
 
-def add_points(image: Tensor, x: Tensor, y: Tensor, flux: Tensor, rows: Tensor | None = None):
+def add_points(
+    image: Tensor, x: Tensor, y: Tensor, flux: Tensor, rows: Tensor | None = None
+) -> None:
     """Add point sources in place, shared bilinearly between four pixels.
 
     Parameters
@@ -601,7 +569,7 @@ def add_points(image: Tensor, x: Tensor, y: Tensor, flux: Tensor, rows: Tensor |
         Image of each source; 0 ... n-1 by default.
     """
     size = image.shape[-1]
-    rows = torch.arange(len(image), device=image.device) if rows is None else rows
+    rows = torch.arange(len(image)) if rows is None else rows
     x0, y0 = x.floor().long(), y.floor().long()
     fx, fy = x - x0, y - y0
     for dx, wx in ((0, 1 - fx), (1, fx)):

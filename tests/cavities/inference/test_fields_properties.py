@@ -34,17 +34,6 @@ def test_no_count_is_lost_or_made(scale, centre):
     assert field.counts.sum() == IMAGE[inside].sum()
 
 
-@settings(max_examples=40, deadline=None)
-@given(scales, positions, st.floats(-180, 180), st.booleans(), st.floats(0.5, 2))
-def test_the_field_wcs_agrees_with_the_image_wcs(scale, centre, rotation, cd, stretch):
-    wcs = tan_wcs(IMAGE.shape, rotation=rotation, cd=cd, stretch=stretch)
-    field = cut_field(OBSERVATION, scale, centre)
-    X, Y = np.array([0.0, 63.5, 100.2]), np.array([5.0, 63.5, 90.7])
-    here = field.wcs(wcs).pixel_to_world(X, Y)
-    there = wcs.pixel_to_world(*field.to_image(X, Y))
-    assert here.separation(there).arcsec.max() < 1e-6
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     st.floats(-180, 180),

@@ -16,7 +16,6 @@ from physml.cavities.simulator.render import (
     build_scene,
     excavate,
     project_halo,
-    rim_mass,
 )
 
 T = torch.tensor
@@ -194,18 +193,13 @@ def test_outline_is_the_shadow_of_the_ellipsoid():
         assert int((ellipse != (half > 0)).sum()) < 0.002 * int(ellipse.sum())
 
 
-def test_rims_hold_the_mass_that_the_cavity_lost():
-    """Monte Carlo of the density excess in the shell against its closed form."""
-    rng = np.random.default_rng(0)
-    for width, excess in ((0.1, 0.3), (0.3, 0.2)):
-        rho = rng.uniform(0, 1 + width, 400_000)
-        weight = np.clip((1 + width - rho) / width, 0, 1) * (rho > 1)
-        # Volume element 3 rho^2 d rho in units of the cavity's volume.
-        mass = np.mean(excess * weight * 3 * rho**2) * (1 + width)
-        closed = float(rim_mass(T(width, dtype=torch.float64), T(excess, dtype=torch.float64)))
-        assert closed == pytest.approx(mass, rel=0.02)
-        # eta = mass gained over mass lost stays below one over the whole prior.
-        assert closed < 1
+def test_rims_hold_at_most_the_mass_that_the_cavity_lost():
+    """The widest and densest rim of the prior, without a bow, in masses of the emptied gas."""
+    prior = SimulateSettings().cavities
+    width, excess = prior.rim_width[1], prior.rim_excess[1]
+    rho = np.linspace(1, 1 + width, 1001)
+    mass = np.trapezoid(excess * (1 + width - rho) / width * 3 * rho**2, rho)
+    assert 0.2 < mass < 1
 
 
 def test_rim_emission_against_dense_lines():
