@@ -15,16 +15,13 @@ CPU time: what a laboratory would wait for.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from common.options import command, parse
+from common.rows import Row, Rows
+from common.tables import table
 
-from physml.io.atomic import write_json
 from physml.random import stream
 from physml.tomography.core.schedule import MARKS, schedule
 from physml.tomography.evaluation.baselines import BASELINES, run_baseline
@@ -33,7 +30,7 @@ from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.simulator.experiment import Experiment, experiment
 
 
-def row(result: Experiment) -> dict[str, list[Any]]:
+def row(result: Experiment) -> Row:
     """Numbers of one method on one list."""
     values, number = result.infidelity, len(result.infidelity)
     return {
@@ -50,20 +47,17 @@ def row(result: Experiment) -> dict[str, list[Any]]:
     }
 
 
-def show(name: str, states: str, numbers: dict[str, list[Any]]) -> None:
-    """Print one row."""
-    cells = [
-        f"{mean:.2e} ± {error:.0e} ({median:.1e}, {high:.1e})"
-        for mean, error, median, high in zip(
-            numbers["mean"],
-            numbers["standard_error"],
-            numbers["median"],
-            numbers["percentile_95"],
-            strict=True,
-        )
+def cells(numbers: dict[str, list[Any]]) -> list[str]:
+    """Cells of one row."""
+    names = ("mean", "standard_error", "median", "percentile_95")
+    return [
+        *(
+            f"{mean:.2e} ± {error:.0e} ({median:.1e}, {high:.1e})"
+            for mean, error, median, high in zip(*(numbers[k] for k in names), strict=True)
+        ),
+        f"{numbers['update_ms'][0]:.2f}",
+        f"{numbers['estimate_ms'][0]:.2f}",
     ]
-    times = f"{numbers['update_ms'][0]:.2f} / {numbers['estimate_ms'][0]:.2f} ms"
-    print(f"{name:30s} {states:13s} {' | '.join(cells)} | {times}", flush=True)
 
 
 def single(seed: int) -> None:
@@ -82,43 +76,33 @@ def single(seed: int) -> None:
     print(f"300 particles, copy by copy: {result.update_seconds.sum():.2f} s to 1e3 copies")
 
 
-def main() -> int:
+def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "seed", "json")
     parser.add_argument("--qubits", type=int, default=2, choices=sorted(LISTS))
     parser.add_argument("--states", type=int, default=160, help="of each list")
     parser.add_argument("--lists", nargs="+", help="all by default")
     parser.add_argument("--methods", nargs="+", default=list(BASELINES), choices=list(BASELINES))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="keep the numbers here")
     parser.add_argument("--single", action="store_true", help="times of one experiment")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if arguments.single:
-        single(arguments.seed)
-        return 0
-    kept = json.loads(arguments.json.read_text()) if _exists(arguments.json) else {}
-    print(
-        f"mean ± error (median, 95th percentile) at {', '.join(f'{n:.0e}' for n in MARKS)} copies"
-    )
-    for name in arguments.methods:
-        for number, states in enumerate(arguments.lists or LISTS[arguments.qubits]):
-            key = f"{name} | {states} | {arguments.qubits} | {arguments.states}"
-            if key not in kept:
-                rho = evaluation_list(states, arguments.qubits, arguments.states)
-                rng = stream(arguments.seed, "test", number)
-                kept[key] = row(run_baseline(BASELINES[name], rho, rng))
-                if arguments.json:
-                    write_json(arguments.json, kept, overwrite=True)
-            show(name, states, kept[key])
-    return 0
-
-
-def _exists(path: Path | None) -> bool:
-    return path is not None and path.exists()
+    a = parse(parser)
+    if a.single:
+        single(a.seed)
+        return
+    kept, rows = Rows(a.json), []
+    for name in a.methods:
+        for number, states in enumerate(a.lists or LISTS[a.qubits]):
+            key, rng = (
+                f"{name} | {states} | {a.qubits} | {a.states}",
+                stream(a.seed, "test", number),
+            )
+            rho = evaluation_list(states, a.qubits, a.states)
+            found = kept.get(
+                key, lambda *given: row(run_baseline(*given)), BASELINES[name], rho, rng
+            )
+            rows.append([name, states, *cells(found)])
+    print("mean ± error (median, 95th percentile) of the infidelity at so many copies; ms a state")
+    print(table(["method", "states", *(f"{n:,}" for n in MARKS), "update", "estimate"], rows))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

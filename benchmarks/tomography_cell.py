@@ -26,18 +26,18 @@ adaptivity
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common.options import command, parse, write
+from common.rows import Row, Rows
+from common.tables import table
 
-from physml.evaluation.figures import COLOURS, new_figure, save_figure
-from physml.io.atomic import write_json, write_text
+from physml.evaluation.figures import COLOURS, legend_below, new_figure
+from physml.io.atomic import read_json
 from physml.random import stream
 from physml.tomography.core.estimator import Estimator
 from physml.tomography.core.schedule import schedule
@@ -55,8 +55,6 @@ from physml.tomography.inference.weights import open_weights
 from physml.tomography.learning.cell_training import make_cell
 from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
-
-log = logging.getLogger("tomography_cell")
 
 SEED = 20_210_607
 LISTS = {"hs": "Hilbert-Schmidt", "pure": "pure", "pure_white_5": "pure + 5 % white noise"}
@@ -76,32 +74,13 @@ BLOCKINGS = {
 }
 #: States that are worked on together.
 BATCH = 80
-Row = dict[str, Any]
 
 
-class Rows:
-    """Rows by what they are of, kept in a file."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.kept: dict[str, Row] = {}
-        if path is not None and path.exists():
-            self.kept = json.loads(path.read_text(encoding="utf-8"))
-
-    def get(self, key: str, make: Callable[[], Row]) -> Row:
-        """The row that was kept, or a new one."""
-        if key not in self.kept:
-            self.kept[key] = make()
-            log.info("%s: %s", key, self.kept[key])
-            if self.path is not None:
-                write_json(self.path, self.kept, overwrite=True)
-        return self.kept[key]
-
-
-def judge(
-    estimator: Estimator, design: Any, rho: torch.Tensor, copies: int, number: int
-) -> dict[str, Any]:
+def measure(
+    make: Callable[[], tuple[Estimator, Any]], rho: torch.Tensor, copies: int, number: int
+) -> Row:
     """Mean and standard error at the powers of ten, and CPU seconds of an experiment in a batch."""
+    estimator, design = make()
     found, seconds = [], 0.0
     for k, part in enumerate(rho.split(BATCH)):
         rng = stream(SEED, "test", 1_000 * number + k)
@@ -122,9 +101,8 @@ def rival(path: Path | None, place: str, name: str, copies: int) -> Row | None:
     """Row of another benchmark's file; its 95 % interval as a standard error."""
     if path is None:
         return None
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     start = f"2 qubits, {place} | {name} | {LIST_SIZE} | {copies} |"
-    for key, found in rows.items():
+    for key, found in read_json(path)["rows"].items():
         if key.startswith(start):
             mean = found["mean"]
             return {
@@ -139,7 +117,7 @@ def rival(path: Path | None, place: str, name: str, copies: int) -> Row | None:
 def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[str, Any]:
     """Cell, filter and maximum likelihood: list -> method -> row."""
     plain = make_cell(CellSettings(), SEED, 4).eval().requires_grad_(False)
-    made: dict[str, Callable[[], tuple[Estimator, str]]] = {
+    makers: dict[str, Callable[[], tuple[Estimator, str]]] = {
         METHODS[0]: lambda: (CellEstimator(cell, a.particles), "global"),
         METHODS[1]: lambda: (CellEstimator(plain, a.particles), "global"),
         METHODS[2]: lambda: (ParticleFilter(), "global"),
@@ -147,21 +125,15 @@ def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dic
     }
     out: dict[str, Any] = {}
     if not a.untrained:
-        del made[METHODS[1]]
+        del makers[METHODS[1]]
     for number, place in enumerate(LISTS):
         rho = evaluation_list(place, 2, a.states)
         out[place] = {}
-        for name, make in made.items():
+        for name, make in makers.items():
             found = rival(a.rivals, place, name, a.copies) if name in METHODS[2:] else None
             whose = f"{a.particles} | {version}" if name in METHODS[:2] else "-"
             key = f"accuracy | {place} | {name} | {a.states} | {a.copies} | {whose}"
-
-            def run(
-                make: Callable = make, rho: torch.Tensor = rho, number: int = number
-            ) -> dict[str, Any]:
-                return judge(*make(), rho, a.copies, number)
-
-            out[place][name] = found or rows.get(key, run)
+            out[place][name] = found or rows.get(key, measure, make, rho, a.copies, number)
     return out
 
 
@@ -179,26 +151,16 @@ def cost(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[st
     # What is done first pays for what is loaded and cached once.
     timed(CellEstimator(cell, a.particles), [50])
     for mark in COST:
-        key = f"cost | {{}} | {mark} | {a.particles} | {version}"
-        out["particle cell"][mark] = rows.get(
-            key.format("particle cell"),
-            lambda mark=mark: timed(CellEstimator(cell, a.particles), schedule(mark)),
-        )
-        out["filter"][mark] = rows.get(
-            f"cost | filter | {mark}", lambda mark=mark: timed(ParticleFilter(), schedule(mark))
-        )
-        if mark in COPY_BY_COPY:
-            out["filter by copy"][mark] = rows.get(
-                f"cost | filter by copy | {mark}",
-                lambda mark=mark: timed(ParticleFilter(), [1] * mark),
-            )
-        else:
-            last = out["filter by copy"][COPY_BY_COPY[-1]]["seconds"]
-            out["filter by copy"][mark] = {
-                "seconds": last * mark / COPY_BY_COPY[-1],
-                "updates": mark,
-                "measured": False,
-            }
+        for name in BLOCKINGS:
+            if name == "filter by copy" and mark not in COPY_BY_COPY:
+                last = out[name][COPY_BY_COPY[-1]]["seconds"] * mark / COPY_BY_COPY[-1]
+                out[name][mark] = {"seconds": last, "updates": mark, "measured": False}
+                continue
+            ours = name == "particle cell"
+            estimator = CellEstimator(cell, a.particles) if ours else ParticleFilter()
+            blocks = [1] * mark if name == "filter by copy" else schedule(mark)
+            key = f"cost | {name} | {mark}" + (f" | {a.particles} | {version}" if ours else "")
+            out[name][mark] = rows.get(key, timed, estimator, blocks)
     return out
 
 
@@ -213,74 +175,52 @@ def adaptivity(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> d
                 whose = "-" if how == ML else f"{a.particles} | {version}"
                 key = f"adaptivity | {place} | {povm} | {how} | {a.turned} | {whose}"
 
-                def run(
-                    how: str = how, povm: str = povm, rho: torch.Tensor = rho, number: int = number
-                ) -> Row:
-                    if how == ML:
-                        design = "pauli" if povm == "bases" else whole_measurement(povm, 2)
-                        made: tuple[Estimator, Any] = MaximumLikelihood(), design
-                    else:
-                        made = arm(cell, a.particles, povm, how, 2)
-                    return judge(*made, rho, 10_000, 20 + number)
+                def make(how: str = how, povm: str = povm) -> tuple[Estimator, Any]:
+                    if how != ML:
+                        return arm(cell, a.particles, povm, how, 2)
+                    design = "pauli" if povm == "bases" else whole_measurement(povm, 2)
+                    return MaximumLikelihood(), design
 
-                out[place][povm][how] = rows.get(key, run)
+                row = rows.get(key, measure, make, rho, 10_000, 20 + number)
+                out[place][povm][how] = row
     return out
 
 
 # ---------------------------------------------------------------------------------------- tables
 
 
-def decades(count: int) -> str:
-    """Heads of columns."""
-    return " | ".join(f"{10 ** (2 + k):,}" for k in range(count))
+TITLE = "mean infidelity ± standard error at so many copies"
 
 
-def numbers(row: Row) -> str:
+def numbers(row: Row) -> list[str]:
     """Mean and standard error at each number of copies."""
-    return " | ".join(f"{m:.2g} ± {e:.1g}" for m, e in zip(row["mean"], row["error"], strict=True))
+    return [f"{m:.2g} ± {e:.1g}" for m, e in zip(row["mean"], row["error"], strict=True)]
 
 
 def markdown(result: dict[str, Any]) -> str:
     """All tables that were made."""
-    lines: list[str] = []
+    parts: list[str] = []
     for place, methods in result.get("accuracy", {}).items():
         count = len(next(iter(methods.values()))["mean"])
-        lines += [
-            f"**{LISTS[place]}**, mean infidelity ± standard error at so many copies",
-            "",
-            f"| | {decades(count)} | states |",
-            "|---|" + "---|" * (count + 1),
-            *(f"| {name} | {numbers(row)} | {row['states']} |" for name, row in methods.items()),
-            "",
-        ]
+        head = ["", *(f"{10 ** (2 + k):,}" for k in range(count)), "states"]
+        rows = [[name, *numbers(row), row["states"]] for name, row in methods.items()]
+        parts += [f"**{LISTS[place]}**, {TITLE}", table(head, rows)]
     if "cost" in result:
-        found = result["cost"]
-        lines += [
-            "| copies | " + " | ".join(BLOCKINGS.values()) + " | by copy / cell |",
-            "|---|" + "---|" * (len(BLOCKINGS) + 1),
-        ]
+        found, rows = result["cost"], []
         for mark in COST:
+            by_copy, ours = (found[k][mark]["seconds"] for k in ("filter by copy", "particle cell"))
             cells = [shown(found[name][mark]) for name in BLOCKINGS]
-            ratio = (
-                found["filter by copy"][mark]["seconds"] / found["particle cell"][mark]["seconds"]
-            )
-            lines.append(f"| {mark:,} | {' | '.join(cells)} | {ratio:,.2g} |")
-        lines.append("")
+            rows.append([f"{mark:,}", *cells, f"{by_copy / ours:,.2g}"])
+        parts.append(table(["copies", *BLOCKINGS.values(), "by copy / cell"], rows))
     for place, povms in result.get("adaptivity", {}).items():
-        lines += [
-            f"**{LISTS[place]}**, mean infidelity ± standard error at so many copies",
-            "",
-            f"| measurement | | {decades(3)} | fixed / this at 10,000 |",
-            "|---|---|" + "---|" * 4,
+        head = ["measurement", "", "100", "1,000", "10,000", "fixed / this at 10,000"]
+        rows = [
+            [POVMS[povm], how, *numbers(row), f"{arms['fixed']['mean'][-1] / row['mean'][-1]:.1f}"]
+            for povm, arms in povms.items()
+            for how, row in arms.items()
         ]
-        for povm, arms in povms.items():
-            fixed = arms["fixed"]["mean"][-1]
-            lines += [
-                f"| {POVMS[povm]} | {how} | {numbers(row)} | {fixed / row['mean'][-1]:.1f} |"
-                for how, row in arms.items()
-            ]
-        lines.append("")
-    return "\n".join(lines)
+        parts += [f"**{LISTS[place]}**, {TITLE}", table(head, rows)]
+    return "\n\n".join(parts) + "\n"
 
 
 def shown(row: Row) -> str:
@@ -341,9 +281,9 @@ def draw_adaptivity(axes: Sequence[Any], result: dict[str, Any]) -> None:
     axes[0].set_ylabel("mean infidelity at 10,000 copies")
 
 
-def figures(result: dict[str, Any], folder: Path) -> None:
-    """PNG files of what was made."""
-    folder.mkdir(parents=True, exist_ok=True)
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    """Figures of what was made, by name."""
+    made = {}
     for name, found in result.items():
         if name == "cost":
             figure, axes = new_figure(1, 1, size=(6.5, 4.4))
@@ -351,44 +291,29 @@ def figures(result: dict[str, Any], folder: Path) -> None:
         else:
             figure, axes = new_figure(1, len(found), size=(4.4, 4.2))
             {"accuracy": draw_accuracy, "adaptivity": draw_adaptivity}[name](axes[0], found)
-            handles, labels = axes[0, 0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
-        save_figure(figure, folder / f"tomography-cell-{name}.png", overwrite=True)
+            legend_below(figure, columns=3)
+        made[f"tomography-cell-{name}"] = figure
+    return made
 
 
-def main() -> int:
+def main() -> None:
     """Run and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "weights", "json", "markdown", "figures")
     tables = {"accuracy": accuracy, "cost": cost, "adaptivity": adaptivity}
-    parser.add_argument("--weights", type=Path, help="the shipped ones by default")
     parser.add_argument("--tables", nargs="+", default=list(tables), choices=list(tables))
     parser.add_argument("--states", type=int, default=LIST_SIZE, help="of each list")
     parser.add_argument("--turned", type=int, default=80, help="states of the table of adaptivity")
     parser.add_argument("--particles", type=int, default=100, help="of the cell")
     parser.add_argument("--copies", type=int, default=100_000, help="a power of ten")
     parser.add_argument("--untrained", action="store_true", help="the cell before training, too")
-    parser.add_argument("--json", type=Path, help="file that keeps rows")
     parser.add_argument("--rivals", type=Path, help="file of tomography_vs_rivals.py")
-    parser.add_argument("--markdown", type=Path, help="file to write; default: print")
-    parser.add_argument("--figures", type=Path, help="folder for PNG files")
-    a = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    torch.set_num_threads(1)
+    a = parse(parser)
     cells, card = load_cells(a.weights), open_weights(a.weights).card
     rows = Rows(a.json)
     with torch.no_grad():
         result = {name: tables[name](rows, cells[4], card["version"], a) for name in a.tables}
-    text = markdown(result)
-    if a.markdown is None:
-        print(text)
-    else:
-        write_text(a.markdown, text, overwrite=True)
-    if a.figures is not None:
-        figures(result, a.figures)
-    return 0
+    write(a, text=markdown(result), figures=figures(result) if a.figures else None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from common.options import command, parse, write
+from common.tables import table
 from torch import Tensor
 
 from physml.evaluation.bootstrap import LEVEL
 from physml.evaluation.calibration import wilson
-from physml.io.atomic import write_text
 from physml.random import stream
 from physml.tomography.core.operators import concurrence, purity
 from physml.tomography.core.schedule import schedule
@@ -35,7 +35,7 @@ from physml.tomography.inference.posterior import Posterior
 from physml.tomography.inference.posterior_particles import sample
 from physml.tomography.simulator.experiment import experiment
 
-log = logging.getLogger("tomography_intervals")
+log = logging.getLogger("benchmarks")
 
 SEED = 31_415
 COPIES = (100, 1_000, 10_000, 100_000)
@@ -131,12 +131,9 @@ def text_of(rows: list[tuple[bool, float, bool]]) -> str:
     return f"{bold}{share}{bold}; {np.median(length):.2g}"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, help="default: those shipped")
+    parser = command(__doc__, "weights", markdown=Path("results/bench/tomography_intervals.md"))
     parser.add_argument("--states", type=int, default=200, help="of each list")
     parser.add_argument("--qubits", type=int, default=2)
     parser.add_argument("--copies", type=int, nargs="+", default=list(COPIES))
@@ -144,34 +141,19 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ensembles", nargs="+", default=list(ENSEMBLES))
     parser.add_argument("--level", type=float, default=0.9)
     parser.add_argument("--page", type=int, default=40, help="of the validation lists")
-    parser.add_argument(
-        "--markdown", type=Path, default=Path("results/bench/tomography_intervals.md")
-    )
-    a = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    torch.set_num_threads(1)
-    head = ["states", "measurements", "of", *(f"{n:,} copies" for n in a.copies)]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    outside = total = 0
+    a = parse(parser)
+    rows, inside = [], []
     for name in a.ensembles:
         for design in a.designs:
             found = cells(name, a.qubits, design, a)
             for key in dict.fromkeys(key for key, _ in found):
-                row = [text_of(found[key, n]) for n in a.copies]
-                lines.append("| " + " | ".join([name, design, key, *row]) + " |")
-            outside += sum(not inside for rows in found.values() for _, _, inside in rows)
-            total += sum(map(len, found.values()))
-    lines += ["", f"Estimates outside their own interval: {outside} of {total}."]
-    text = (
-        f"### Truth inside the {a.level:.0%} interval, {a.states} states; median length\n\n"
-        + "\n".join(lines)
-        + "\n"
-    )
-    print(text)
-    a.markdown.parent.mkdir(parents=True, exist_ok=True)
-    write_text(a.markdown, text, overwrite=True)
-    return 0
+                rows.append([name, design, key, *(text_of(found[key, n]) for n in a.copies)])
+            inside += [own for cell in found.values() for _, _, own in cell]
+    head = ["states", "measurements", "of", *(f"{n:,} copies" for n in a.copies)]
+    title = f"### Truth inside the {a.level:.0%} interval, {a.states} states; median length"
+    outside = f"Estimates outside their own interval: {inside.count(False)} of {len(inside)}."
+    write(a, text=f"{title}\n\n{table(head, rows)}\n\n{outside}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,17 +10,16 @@ The same counts go through the learned estimator, maximum likelihood and the par
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from common.options import command, parse, write
+from common.tables import table
 
-from physml.evaluation.figures import save_figure
-from physml.io.atomic import write_text
+from physml.datasets import shared_folder
 from physml.tomography.core.operators import fidelity
 from physml.tomography.core.states import named_state
 from physml.tomography.data.records import Records
@@ -65,37 +64,27 @@ def estimates(
     return target, found
 
 
-def rows(name: str, target: str, found: Mapping[str, TomographyResult]) -> list[str]:
-    """One row of markdown for each estimator."""
-    out = []
-    for estimator, result in found.items():
-        cells = [name, estimator.replace("_", " ")]
-        cells += [f"{f.value:.4f} ({f.low:.4f} to {f.high:.4f})" for f in result.functionals]
-        cells.append(f"{result.region.infidelity:.2g}")
-        out.append("| " + " | ".join(cells) + " |")
-    return out
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Print the table, write it and draw the figures."""
-    root = Path(__file__).resolve().parents[1]
-    shared = Path(os.environ.get("PHYSML_SHARED_DATA") or root.parent / "shared" / "data")
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=shared / "quantum")
-    parser.add_argument("--out", type=Path, default=Path("results/bench"), help="for the figures")
-    parser.add_argument("--weights", type=Path, help="default: those shipped")
-    a = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    predictor = TomographyPredictor.load(a.weights)
-    lines = [
-        "| counts | estimator | fidelity to the nearest Bell state | purity | concurrence "
-        "| 90 % region, infidelity |",
-        "|---|---|---|---|---|---|",
+def rows(name: str, found: Mapping[str, TomographyResult]) -> list[list[str]]:
+    """One row for each estimator."""
+    return [
+        [
+            name,
+            estimator.replace("_", " "),
+            *(f"{f.value:.4f} ({f.low:.4f} to {f.high:.4f})" for f in result.functionals),
+            f"{result.region.infidelity:.2g}",
+        ]
+        for estimator, result in found.items()
     ]
-    a.out.mkdir(parents=True, exist_ok=True)
-    tests = []
+
+
+def main() -> None:
+    """Print the table, write it and draw the figures."""
+    parser = command(
+        __doc__, "weights", data=shared_folder() / "quantum", out=Path("results/bench")
+    )
+    a = parse(parser)
+    predictor = TomographyPredictor.load(a.weights)
+    body, tests, figures = [], [], {}
     for name, (file, rounded) in SETS.items():
         path = a.data / file
         if not path.is_file():
@@ -104,18 +93,16 @@ def main(argv: list[str] | None = None) -> int:
         records = load_records(path, kind="photonic", rounded=rounded)
         records = replace(records, name=name.replace("-", " "))
         target, found = estimates(records, predictor)
-        lines += rows(f"{name} ({target}), {records.copies:,} pairs", target, found)
+        body += rows(f"{name} ({target}), {records.copies:,} pairs", found)
         fit = found["neural"].goodness
         assert fit is not None
         tests += [f"- {name}: goodness of fit p = {fit.p_value:.2g}", *map(str, fit.warnings)]
-        save_figure(
-            plot_overview(found["neural"]), a.out / f"tomography-{name}.png", overwrite=True
-        )
-    text = "\n".join([*lines, "", *tests]) + "\n"
-    print(text)
-    write_text(a.out / "tomography_real_data.md", text, overwrite=True)
-    return 0
+        figures[f"tomography-{name}"] = plot_overview(found["neural"])
+    head = ["counts", "estimator", "fidelity to the nearest Bell state", "purity", "concurrence"]
+    a.markdown = a.out / "tomography_real_data.md"
+    text = "\n".join([table([*head, "90 % region, infidelity"], body), "", *tests])
+    write(a, text=text, figures=figures)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,12 +10,11 @@ a quarter of an hour of one core.
 
 from __future__ import annotations
 
-import argparse
-import logging
 from pathlib import Path
 
 import numpy as np
-import torch
+from common.options import command, parse
+from common.tables import table
 
 from physml.random import stream
 from physml.tomography.core.schedule import MARKS, schedule
@@ -30,27 +29,21 @@ from physml.tomography.simulator.experiment import experiment
 
 def main() -> None:
     """Train, judge, print a Markdown table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__)
     parser.add_argument("data", type=Path, help="folder with train.h5 and valid.h5")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--qubits", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--state", type=Path, required=True, help="folder for what is finished")
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(1)
+    a = parse(parser)
     settings = TomographySettings()
-    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS)]
-    print("| " + " | ".join(header) + " |\n|" + "---|" * len(header))
-    for qubits in arguments.qubits:
-        states = [read_states(arguments.data / f"{x}.h5", qubits) for x in ("train", "valid")]
-        rows: dict[tuple[str, str], list[str]] = {}
-        for seed in range(settings.seed, settings.seed + arguments.seeds):
+    rows: dict[tuple[str, str], list[list[str]]] = {}
+    for qubits in a.qubits:
+        states = [read_states(a.data / f"{x}.h5", qubits) for x in ("train", "valid")]
+        for seed in range(settings.seed, settings.seed + a.seeds):
             network, _, _ = train_corrector(
                 settings.train,
                 *states,
-                arguments.state / str(seed) / f"{qubits}_qubits",
+                a.state / str(seed) / f"{qubits}_qubits",
                 seed,
                 1,
                 lambda: None,
@@ -67,11 +60,10 @@ def main() -> None:
                         marks=MARKS,
                     )
                     mean = [f"{x:.3g}" for x in np.mean(done.infidelity, 0)]
-                    rows.setdefault((name, design), []).append(
-                        f"| {list_name(name, qubits)} | {design} | {seed} | {' | '.join(mean)} |"
-                    )
-        for lines in rows.values():
-            print("\n".join(lines), flush=True)
+                    place = list_name(name, qubits)
+                    rows.setdefault((place, design), []).append([place, design, str(seed), *mean])
+    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS)]
+    print(table(header, [row for found in rows.values() for row in found]))
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ class Rows:
         if path is not None and path.exists():
             self.rows = read_json(path)["rows"]
 
-    def get(self, key: str, make: Callable[[], Row]) -> Row:
-        """Row of before, or a new one, which is kept."""
+    def get(self, key: str, make: Callable[..., Row], *arguments: Any) -> Row:
+        """Row of before, or a new one, made with some arguments, which is kept."""
         if key not in self.rows:
-            self.rows[key] = make()
+            self.rows[key] = make(*arguments)
             log.info("%s", key)
             self.save()
         return self.rows[key]
