@@ -12,7 +12,7 @@ from astropy.nddata import CCDData
 from astropy.wcs import WCS
 
 from physml import provenance
-from physml.exceptions import InputError, OutputError
+from physml.exceptions import InputError
 from physml.io import origin
 from physml.io.fits import open_hdus, open_image, write_image
 
@@ -286,12 +286,3 @@ def test_gzipped_output_is_reproducible(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(first).data, IMAGE)
     with open_hdus(first) as a, open_hdus(second) as b:
         assert a[0].header["DATASUM"] == b[0].header["DATASUM"]
-
-
-def test_no_overwriting_by_accident(path: Path) -> None:
-    before = path.read_bytes()
-    with pytest.raises(OutputError):
-        write_image(path, IMAGE)
-    assert path.read_bytes() == before
-    write_image(path, IMAGE + 1, overwrite=True)
-    np.testing.assert_array_equal(open_image(path).data, IMAGE + 1)

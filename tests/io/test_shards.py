@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physml import provenance
-from physml.exceptions import InputError, OutputError
+from physml.exceptions import InputError
 from physml.io.shards import ShardWriter, Spec, open_shard, read_provenance, read_shard, write_shard
 
 RNG = np.random.default_rng(0)
@@ -114,15 +114,6 @@ def test_bad_arrays_leave_no_file(tmp_path: Path, arrays, tables, match: str) ->
     with pytest.raises(InputError, match=match):
         write_shard(tmp_path / "b.h5", arrays, tables=tables, provenance={})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_no_overwriting_by_accident(path: Path) -> None:
-    before = path.read_bytes()
-    with pytest.raises(OutputError, match="--overwrite"):
-        write_shard(path, {"counts": COUNTS[:2]}, provenance={})
-    assert path.read_bytes() == before
-    write_shard(path, {"counts": COUNTS[:2]}, provenance={}, overwrite=True)
-    assert len(read_shard(path, {"counts": SPEC["counts"]})) == 2
 
 
 def test_empty_shard_and_tables_of_another_length(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from physml import provenance
-from physml.exceptions import InputError, OutputError
+from physml.exceptions import InputError
 from physml.io import origin
 from physml.io.weights import load_weights, read_metadata, read_shapes, save_weights
 
@@ -88,21 +88,6 @@ def test_non_finite_weights_are_not_written(tmp_path: Path, value: float) -> Non
 def test_too_large_for_half_precision(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="finite float16 weights in 'a'"):
         save_weights(tmp_path / "a.safetensors", {"a": torch.tensor([1e5])}, {}, dtype="float16")
-
-
-def test_no_overwriting_by_accident(tmp_path: Path, net: nn.Module) -> None:
-    path = tmp_path / "a.safetensors"
-    save_weights(path, net.state_dict(), {})
-    with pytest.raises(OutputError):
-        save_weights(path, net.state_dict(), {})
-    save_weights(path, net.state_dict(), {"n": 2}, overwrite=True)
-    assert read_metadata(path) == {"n": 2}
-
-
-def test_missing_and_folder(tmp_path: Path) -> None:
-    for path, found in ((tmp_path / "none", "no such file"), (tmp_path, "a folder")):
-        with pytest.raises(InputError, match=found):
-            load_weights(path)
 
 
 def test_header_of_any_length_is_no_pickle(tmp_path: Path) -> None:

@@ -64,23 +64,28 @@ def read_shard(
         Anything is not as expected; nothing of the file is then used.
     """
     source = Path(path)
-    arrays: dict[str, NDArray[Any]] = {}
     with open_hdf5(source) as file:
-        datasets = {}
-        budget = max_bytes
-        for name, wanted in spec.items():
-            dataset = wanted_dataset(source, file, name, wanted)
-            if dataset is None:
-                continue
+        arrays = {}
+        for name, (dataset, chunks) in _datasets(source, file, spec, max_bytes).items():
             with hdf5_errors(source, name):
-                budget -= check_size(source, name, dataset, budget)
-                Chunks(source, name, dataset).check()
-            datasets[name] = dataset
-        for name, dataset in datasets.items():
-            values = _take(source, name, dataset, spec[name], ())
-            check_digest(source, name, dataset, values)
-            arrays[name] = values
+                chunks.check()
+            arrays[name] = _take(source, name, dataset, spec[name], ())
+            check_digest(source, name, dataset, arrays[name])
         return Shard(arrays, _record_of(source, file) or {})
+
+
+def _datasets(
+    path: Path, file: h5py.File, spec: Mapping[str, Spec], max_bytes: int
+) -> dict[str, tuple[h5py.Dataset, Chunks]]:
+    """Datasets that are there, after all checks that need no data, and their chunks."""
+    found = {}
+    for name, wanted in spec.items():
+        dataset = wanted_dataset(path, file, name, wanted)
+        if dataset is not None:
+            with hdf5_errors(path, name):
+                max_bytes -= check_size(path, name, dataset, max_bytes)
+                found[name] = dataset, Chunks(path, name, dataset)
+    return found
 
 
 def read_provenance(path: str | PathLike[str]) -> dict[str, Any] | None:
@@ -125,17 +130,8 @@ class LazyShard:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_hdf5(self.path))
-            self._datasets: dict[str, h5py.Dataset] = {}
-            self._chunks: dict[str, Chunks] = {}
-            for name, wanted in spec.items():
-                dataset = wanted_dataset(self.path, file, name, wanted)
-                if dataset is None:
-                    continue
-                with hdf5_errors(self.path, name):
-                    # The whole may be larger than memory; it must still be backed by bytes.
-                    check_size(self.path, name, dataset, 1 << 62)
-                    self._chunks[name] = Chunks(self.path, name, dataset)
-                self._datasets[name] = dataset
+            # The whole may be larger than memory; it must still be backed by bytes.
+            self._datasets = _datasets(self.path, file, spec, 1 << 62)
             self.provenance: dict[str, Any] = _record_of(self.path, file) or {}
             self._stack = stack.pop_all()
 
@@ -146,15 +142,14 @@ class LazyShard:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a dataset."""
-        return tuple(self._datasets[name].shape)
+        return tuple(self._datasets[name][0].shape)
 
     def dtype(self, name: str) -> np.dtype[Any]:
         """Type of a dataset."""
-        return np.dtype(self._datasets[name].dtype)
+        return np.dtype(self._datasets[name][0].dtype)
 
     def __len__(self) -> int:
-        first = next(iter(self._datasets.values()), None)
-        return 0 if first is None else int(first.shape[0])
+        return next((int(dataset.shape[0]) for dataset, _ in self._datasets.values()), 0)
 
     def __contains__(self, name: object) -> bool:
         return name in self._datasets
@@ -180,7 +175,7 @@ class LazyShard:
         InputError
             Damaged, not finite, or more than `max_bytes` at once.
         """
-        dataset, spec = self._datasets[name], self._spec[name]
+        dataset, spec = self._datasets[name][0], self._spec[name]
         length = int(dataset.shape[0])
         sample = declared_bytes(dataset) // max(length, 1)
         if isinstance(index, slice):
@@ -214,7 +209,7 @@ class LazyShard:
     def _check_chunks(self, name: str, rows: Iterable[int]) -> None:
         if not self._unpacked:
             with hdf5_errors(self.path, name):
-                self._chunks[name].check(rows)
+                self._datasets[name][1].check(rows)
 
     def close(self) -> None:
         """Close the file; further reading fails."""
