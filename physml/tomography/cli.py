@@ -12,6 +12,9 @@ from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Verbose, limit_threads, need, need_place
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from .results.result import TomographyResult
 
 app = typer.Typer(no_args_is_help=True)
@@ -146,7 +149,7 @@ def run(
     from .cli_inputs import open_session, reach_laboratory
     from .inference.steering import Stop, steer
 
-    _threads(threads)
+    limit_threads(threads)
     stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
     with open_session(session, given, readout) as tomographer:
@@ -184,7 +187,7 @@ def next_(
     _need_files(design, readout, *(add or []))
     from .cli_inputs import add_answers, open_session, read_answers
 
-    _threads(threads)
+    limit_threads(threads)
     answers = [answer for path in add or [] for answer in read_answers(path)]
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
     with open_session(session, given, readout) as tomographer:
@@ -254,7 +257,7 @@ def predict(
         from .data.records_file import load_records
         from .predict import TomographyPredictor
 
-        _threads(threads)
+        limit_threads(threads)
         predictor = TomographyPredictor.load(weights)
         data = load_records(records, kind, repeats, rounded)
         arguments: dict[str, Any] = {
@@ -305,7 +308,7 @@ def benchmark(
     adjust_logging(ctx, verbose, quiet)
     from .evaluation.methods import compare_estimators
 
-    _threads(threads)
+    limit_threads(threads)
     names = [name.strip() for name in estimators.split(",") if name.strip()]
     rows = compare_estimators(names, ensemble, n_qubits, design, copies, states, seed)
     show_comparison(rows, f"{ensemble}, {n_qubits} qubits, {design}, {states} states", as_json)
@@ -318,32 +321,19 @@ def _need_files(*given: str | Path | None) -> None:
             need(Path(value), False, "a file")
 
 
-def _threads(threads: int) -> None:
-    """Set the threads of the numerical libraries, torch among them."""
-    import torch
-
-    limit_threads(threads)
-    torch.set_num_threads(threads)
-
-
 def show_comparison(rows: Sequence[dict[str, Any]], title: str, as_json: bool) -> None:
     """Print what `compare` found."""
     import json
-    import sys
-
-    from rich.console import Console
-    from rich.table import Table
 
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    view = Table(title=f"Infidelity: {title}", title_justify="left", box=None)
-    for name in ("estimator", "copies", "mean", "median", "95 %", "ms an update"):
-        view.add_column(name, justify="left" if name == "estimator" else "right", no_wrap=True)
+    view = _table("estimator", "copies", "mean", "median", "95 %", "ms an update")
+    view.title, view.title_justify = f"Infidelity: {title}", "left"
     for row in rows:
         numbers = [f"{row[name]:.2e}" for name in ("mean", "median", "p95")]
         view.add_row(row["estimator"], str(row["copies"]), *numbers, f"{row['ms']:.3f}")
-    Console(width=None if sys.stdout.isatty() else 160).print(view)
+    _console(160).print(view, soft_wrap=False)
 
 
 def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
@@ -357,39 +347,49 @@ def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
     as_json : bool
     """
     import json
-    import sys
 
     from physml.provenance import jsonable
 
     if as_json:
         typer.echo(json.dumps(jsonable(result.to_dict()), indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    # In a pipe there is no terminal whose width would have to be kept.
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = _console(200)
     region = result.region
-    number = len(result.records.measurements)
-    title = (
-        f"{result.records.name}: {result.records.n_qubits} qubits, {result.records.copies} copies "
-        f"in {number} measurements, {result.estimator}"
+    console.print(
+        f"{result.name}: {result.records.n_qubits} qubits, {result.records.copies} copies in "
+        f"{len(result.records.measurements)} measurements, {result.estimator}"
     )
-    console.print(title, highlight=False, soft_wrap=True, markup=False)
-    view = Table(box=None)
-    for name in ("", "estimate", "low", "high"):
-        view.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    view = _table("", "estimate", "low", "high")
     for interval in [*result.functionals, *result.eigenvalues]:
         numbers = (interval.value, interval.low, interval.high)
         view.add_row(interval.name, *(f"{x:.4f}" for x in numbers))
-    console.print(view)
+    console.print(view, soft_wrap=False)
     console.print(
         f"The true state lies within an infidelity of {region.infidelity:.2g} (at "
-        f"{region.level:.0%})",
-        highlight=False,
-        soft_wrap=True,
+        f"{region.level:.0%})"
     )
     for text in result.warnings:
-        console.print(f"Note: {text}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"Note: {text}")
     if folder is not None:
-        console.print(f"Written to {folder}", highlight=False, soft_wrap=True)
+        console.print(f"Written to {folder}")
+
+
+def _table(first: str, *others: str) -> Table:
+    """Table with these columns, of which the first is aligned to the left."""
+    from rich.table import Table
+
+    view = Table(box=None)
+    view.add_column(first, no_wrap=True)
+    for name in others:
+        view.add_column(name, justify="right", no_wrap=True)
+    return view
+
+
+def _console(width: int) -> Console:
+    """Console for results; in a pipe there is no terminal whose width would have to be kept."""
+    import sys
+
+    from rich.console import Console
+
+    wide = None if sys.stdout.isatty() else width
+    return Console(width=wide, highlight=False, markup=False, soft_wrap=True)

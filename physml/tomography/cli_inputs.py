@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from physml.exceptions import InputError
 from physml.io.files import require_file
 
 from .core.checks import check_id, check_qubits
+from .core.measurements import Setting
 from .core.qobj import as_density_matrix
 from .core.readout import Readout, estimate_confusion, flips
 from .core.states import NAMED, named_state
@@ -21,9 +23,6 @@ from .data.records import check_calibration, read_strict_json
 from .data.session import is_session, read_session
 from .inference.by_name import arguments_of
 from .inference.tomographer import Tomographer
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomographer:
@@ -95,8 +94,6 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
 
 def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> None:
     """Record counts, with their settings where those were not asked for."""
-    from .core.measurements import Setting
-
     for answer in answers:
         setting: Any = answer["id"]
         if "setting" in answer:

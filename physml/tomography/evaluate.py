@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from physml import provenance
 from physml.config import upstream
@@ -11,9 +10,7 @@ from physml.evaluation.products import write_evaluation
 
 from .evaluation.compare import evaluate_all
 from .evaluation.plots import figures
-
-if TYPE_CHECKING:
-    from .settings import TomographySettings
+from .settings import TomographySettings
 
 
 def run(

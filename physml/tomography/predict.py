@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 from physml.stages.predict import Predictor
@@ -29,9 +30,6 @@ from .inference.cell.estimator import CellEstimator
 from .inference.neural.estimator import NeuralEstimator, load
 from .inference.tomographer import Tomographer
 from .results.result import Step, TomographyResult
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from physml.stages.preprocess import by_split, slices, write_prepared
 
 from .learning.prepared import RAW, prepare
-
-if TYPE_CHECKING:
-    from .settings import TomographySettings
+from .settings import TomographySettings
 
 
 def run(

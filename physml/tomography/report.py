@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,15 +27,13 @@ from .core.born import probabilities, sample_counts
 from .core.operators import concurrence, infidelity, purity
 from .core.schedule import schedule
 from .core.states import named_state
+from .data.records import Records
 from .data.records_file import load_records
 from .inference.tomographer import Tomographer
+from .predict import TomographyPredictor
 from .results.products import write_state
-
-if TYPE_CHECKING:
-    from .data.records import Records
-    from .predict import TomographyPredictor
-    from .results.result import TomographyResult
-    from .settings import ReportSettings, TomographySettings
+from .results.result import TomographyResult
+from .settings import ReportSettings, TomographySettings
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +113,9 @@ def make_example(
     InputError
         The measured pairs were asked for, and are not on this machine.
     """
-    path = None if settings.example == "simulated" else measured_pairs()
-    if path is not None:
-        return "twin_photons", real_records(path), None
+    measured = None if settings.example == "simulated" else measured_pairs()
+    if measured is not None:
+        return "twin_photons", measured, None
     if settings.example == "twin_photons":
         raise InputError.expected(
             "report.example",
@@ -130,23 +128,16 @@ def make_example(
     return "simulated", records, truth
 
 
-def measured_pairs() -> Path | None:
-    """Counts of the twin photons, or None where they are not on this machine.
+def measured_pairs() -> Records | None:
+    """Coincidences of the twin photons, of one run; None where they are not on this machine.
 
-    See `physml.datasets.shared_folder`.
+    See `physml.datasets.shared_folder`. The file has means of 50 runs, rounded here: they are what
+    a single run would show; with the sums, errors would be those of seven times as many hours.
     """
     path = shared_folder() / "quantum" / "twin_photons_MIT" / "counts.csv"
-    return path if path.is_file() else None
-
-
-def real_records(path: Path) -> Records:
-    """Coincidences of the twin photons, of one run: means, rounded.
-
-    The means of 50 runs are what a single run would show; with the sums, errors would be those of
-    seven times as many hours.
-    """
-    found = load_records(path, kind="photonic", rounded=True)
-    return replace(found, name="twin photons")
+    if not path.is_file():
+        return None
+    return replace(load_records(path, kind="photonic", rounded=True), name="twin photons")
 
 
 def simulated_state(seed: int) -> torch.Tensor:
@@ -232,20 +223,15 @@ def summarise(
         "warnings": ours.warnings,
         "truth": None if truth is None else against_truth(ours, truth),
         "copies": numbers["copies"],
-        "evaluation": {
-            place: {m: [x["value"] for x in v["mean"]] for m, v in part["methods"].items()}
-            for place, part in numbers["lists"].items()
-        },
-        "coverage": {
-            place: {
-                m: [x["value"] for x in v["coverage"]]
-                for m, v in part["methods"].items()
-                if v["coverage"]
-            }
-            for place, part in numbers["lists"].items()
-        },
+        "evaluation": {place: _values(part, "mean") for place, part in numbers["lists"].items()},
+        "coverage": {place: _values(part, "coverage") for place, part in numbers["lists"].items()},
         "latency": numbers["latency"],
     }
+
+
+def _values(part: Mapping[str, Any], name: str) -> dict[str, list[float]]:
+    """Values at each mark of the methods that have them, without their intervals."""
+    return {m: [x["value"] for x in v[name]] for m, v in part["methods"].items() if v[name]}
 
 
 def essentials(result: TomographyResult) -> dict[str, Any]:

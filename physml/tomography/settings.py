@@ -7,13 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Len
 from pydantic import AfterValidator, Field, model_validator
 
-from physml.config import (
-    PipelineSettings,
-    ResourceSettings,
-    Settings,
-    SimulateBase,
-    StageSettings,
-)
+from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
 from physml.parallel.settings import PreprocessBase
 from physml.training.settings import TrainBase, TrainResources
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,10 +10,8 @@ from physml import provenance
 from physml.config import upstream
 from physml.io.shards import write_shard
 
+from .settings import TomographySettings
 from .simulator.sample import simulate_batch
-
-if TYPE_CHECKING:
-    from .settings import TomographySettings
 
 
 def run(*, settings: TomographySettings, shard: int, out: Path) -> None:

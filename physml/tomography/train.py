@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from physml.io.weights import version_of
 from physml.random import stream
@@ -15,11 +17,7 @@ from .learning.calibrate import calibrate
 from .learning.cell_training import train_cell
 from .learning.corrector_training import train_corrector
 from .learning.prepared import read_states
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .settings import TomographySettings
+from .settings import TomographySettings
 
 #: Number of the random stream of the calibration, but for the dimension.
 CALIBRATE = 2**31 + 1_000

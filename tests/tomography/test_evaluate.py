@@ -336,11 +336,11 @@ def test_curve_is_what_was_measured_and_lines_what_physics_allows(result):
     assert limit == pytest.approx(limits.gill_massar_pure(4, x))
 
 
-def test_coverage_is_drawn_in_percent_for_lists_with_regions(result):
+def test_coverage_is_drawn_for_lists_with_regions(result):
     _, axes = new_figure()
     ax = plots.plot_coverage(axes[0, 0], result["lists"], COPIES, 0.9, "particle filter, global")
     assert len(ax.containers) == 3  # the test split was not given to it
-    assert ax.containers[0].lines[0].get_ydata() == pytest.approx([90] * 4)
+    assert ax.containers[0].lines[0].get_ydata() == pytest.approx([0.9] * 4)
 
 
 def test_slopes_stand_in_their_rows(result):
@@ -443,4 +443,5 @@ def test_coverage_lists_are_frozen_and_not_those_of_the_evaluation():
     assert (some - evaluation_list("pure", 1, 5)).abs().amax((1, 2)).min() > 1e-3
     with pytest.raises(ValueError, match="states"):
         coverage_list("pure", 1, COVERAGE_SIZE + 1)
-    assert set(compare.coverage_lists(2, [1])) == set(compare.frozen_lists(2, [1]))
+    longer, frozen = (compare.frozen_lists(2, [1], f) for f in (coverage_list, evaluation_list))
+    assert set(longer) == set(frozen)

@@ -8,19 +8,15 @@ they are compared is the same for all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 
 from .basis import Basis, BasisKind, basis_effects
 from .measurements import pauli_local
 from .operators import hermitian_basis, n_qubits, partial_trace, random_unitary, to_coordinates
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: Haar random bases among the candidates; early on, when little is known, they are the best.
 RANDOM_GLOBAL = 6
@@ -42,8 +38,7 @@ def infidelity_metric(rho: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor
-        (S, d * d - 1, d * d - 1), for the coordinates without the trace.
+    Tensor (S, d * d - 1, d * d - 1)
 
     References
     ----------
@@ -80,8 +75,7 @@ def gains(unitaries: Tensor, rho: Tensor, covariance: Tensor, shots: float) -> T
 
     Returns
     -------
-    Tensor
-        (S, m).
+    Tensor (S, m)
     """
     g = to_coordinates(basis_effects(unitaries))
     p = (g @ to_coordinates(rho)[:, None, :, None])[..., 0].clamp(min=FLOOR)
@@ -173,11 +167,7 @@ def _chains(psi: Tensor, start: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def choose_basis(
-    kind: BasisKind,
-    rho: Tensor,
-    covariance: Tensor | None,
-    rng: np.random.Generator,
-    shots: float,
+    kind: BasisKind, rho: Tensor, covariance: Tensor | None, rng: np.random.Generator, shots: float
 ) -> Basis:
     """The best of the candidates.
 

@@ -8,19 +8,16 @@ is a batch of one. Everything is complex128 or float64, so that 1e12 copies lose
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 
+from .basis import Basis, BasisKind
 from .basis_choice import choose_basis
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from .basis import Basis, BasisKind
 
 
 def batched(effects: Tensor, counts: Tensor, n_states: int) -> tuple[Tensor, Tensor]:

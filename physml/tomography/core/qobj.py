@@ -76,23 +76,16 @@ def to_qutip(rho: Tensor | ArrayLike) -> qutip.Qobj:
     return qutip.Qobj(array, dims=[dims, dims])
 
 
-def from_qutip(state: qutip.Qobj | Any, d: int | None = None, place: str = "state") -> Tensor:
-    """Density matrix of a qutip object: a ket, a bra or a density matrix.
-
-    Raises
-    ------
-    InputError
-        It is no state of qubits, or of another dimension.
-    """
-    if getattr(state, "type", None) not in ("ket", "bra", "oper"):
-        kind = getattr(state, "type", type(state).__name__)
-        raise InputError.expected(place, "a ket, a bra or a density matrix", str(kind))
-    array = state.full()
-    return check_state(array.conj().T if state.type == "bra" else array, d, place)
-
-
 def as_density_matrix(given: Any, n_qubits: int, place: str = "target=") -> Tensor:
-    """State of a Qobj, array or tensor: (d, d), or a vector (d,) of any length but zero.
+    """State (d, d) of qutip's object, of an array or of a tensor.
+
+    Parameters
+    ----------
+    given : Qobj, array or Tensor
+        A ket, a bra or a density matrix; (d, d), or a vector (d,) of any length but zero.
+    n_qubits : int
+    place : str
+        What to call it in errors.
 
     Raises
     ------
@@ -101,7 +94,10 @@ def as_density_matrix(given: Any, n_qubits: int, place: str = "target=") -> Tens
     """
     d = 1 << n_qubits
     if hasattr(given, "full"):  # qutip, without importing it
-        return from_qutip(given, d, place)
+        kind = str(getattr(given, "type", type(given).__name__))
+        if kind not in ("ket", "bra", "oper"):
+            raise InputError.expected(place, "a ket, a bra or a density matrix", kind)
+        return check_state(given.full().conj().T if kind == "bra" else given.full(), d, place)
     if hasattr(given, "detach"):
         given = given.detach().cpu().numpy()
     try:

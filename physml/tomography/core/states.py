@@ -45,14 +45,7 @@ def named_state(name: str, n_qubits: int) -> Tensor:
     psi: Any = np.zeros(d, np.complex128)
     key = name.lower()
     bells = {"phi+": (0, 3, 1), "phi-": (0, 3, -1), "psi+": (1, 2, 1), "psi-": (1, 2, -1)}
-    single = {
-        "0": (1, 0),
-        "1": (0, 1),
-        "+": (1, 1),
-        "-": (1, -1),
-        "i": (1, 1j),
-        "-i": (1, -1j),
-    }
+    single = {"0": (1, 0), "1": (0, 1), "+": (1, 1), "-": (1, -1), "i": (1, 1j), "-i": (1, -1j)}
     if key in bells:
         if n_qubits != 2:
             raise InputError.expected(f"state {name}", "2 qubits", str(n_qubits))
@@ -132,10 +125,7 @@ def pure_white(
 
 
 def thermal(
-    n: int,
-    d: int,
-    rng: Generator,
-    temperature: tuple[float, float] = (0.1, 10.0),
+    n: int, d: int, rng: Generator, temperature: tuple[float, float] = (0.1, 10.0)
 ) -> Tensor:
     """Gibbs states e^{-H / T} / Z of random Hamiltonians.
 

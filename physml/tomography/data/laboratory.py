@@ -22,19 +22,20 @@ import zlib
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from physml.exceptions import InputError, PhysmlError
+from physml.io.atomic import write_json
 from physml.io.files import require_file
 from physml.random import stream
 
+from ..core.born import probabilities, sample_counts
 from ..core.checks import check_counts, check_time
 from ..core.measurements import Setting
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..core.readout import Readout
+from ..core.readout import Readout
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +103,6 @@ class SimulatedLaboratory:
 
     def measure(self, setting: Setting) -> Counts:
         """Draw counts; see `Laboratory.measure`."""
-        import torch
-
-        from ..core.born import probabilities, sample_counts
-
         real = setting if self.readout is None else self.readout.apply(setting)
         p = probabilities(torch.from_numpy(real.effects), self.state[None])
         rng = stream(self.seed, "simulate", zlib.crc32(setting.id.encode("utf-8")))
@@ -129,8 +126,6 @@ class FolderLaboratory:
 
     def measure(self, setting: Setting) -> Counts:
         """Ask, wait, and read; see `Laboratory.measure`."""
-        from physml.io.atomic import write_json
-
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", setting.id):
             raise InputError.expected("setting", "an id that can name a file", repr(setting.id))
         asked = self.folder / f"{setting.id}.setting.json"

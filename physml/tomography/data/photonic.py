@@ -36,28 +36,12 @@ from ..core.readout import Readout, check_confusion
 MAX_BYTES = 16 << 20
 MAX_ROWS = 100_000
 
+#: Raised by JSON of another form.
+_OTHER_JSON = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 #: Directions on the Bloch sphere that differ by less are the same.
 _SAME = 1e-4
 
 Complex = NDArray[np.complex128]
-
-
-@dataclass(frozen=True, eq=False)
-class Coincidences:
-    """Measurements of one source.
-
-    Attributes
-    ----------
-    measurements : tuple of (Setting, ndarray (2^n,) int64)
-    seconds : tuple of float
-        Integration time of each.
-    readout : Readout or None
-        Crosstalk between the two detectors of each photon, where the file tells of it.
-    """
-
-    measurements: tuple[tuple[Setting, NDArray[np.int64]], ...]
-    seconds: tuple[float, ...]
-    readout: Readout | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +55,7 @@ class _Row:
 
 def read_coincidences(
     path: str | PathLike[str], repeats: int = 1, rounded: bool = False
-) -> Coincidences:
+) -> tuple[list[tuple[Setting, NDArray[np.int64]]], Readout | None]:
     """Read a coincidence table.
 
     Parameters
@@ -83,6 +67,12 @@ def read_coincidences(
     rounded : bool
         Round means to whole counts, as if they were those of one run. Less is then known from
         them than really was measured.
+
+    Returns
+    -------
+    measurements : list of (Setting, ndarray (2^n,))
+    readout : Readout or None
+        Crosstalk between the two detectors of each photon, where the file tells of it.
 
     Raises
     ------
@@ -110,19 +100,19 @@ def read_coincidences(
     if len({(row.vectors.shape, len(row.counts)) for row in rows}) > 1:
         raise InputError.expected(source, "rows of one kind", "several kinds")
     made = _whole(rows) if len(rows[0].counts) > 1 else _grouped(rows, source)
-    return _finish(made, source, repeats, rounded, readout)
+    return _counted(made, source, repeats, rounded), readout
 
 
 # ------------------------------------------------------------------------------------ both layouts
 
-_Made = tuple[str, Complex, NDArray[np.float64], float]
+_Made = tuple[str, Complex, NDArray[np.float64]]
 
 
-def _finish(
-    made: list[_Made], source: Path, repeats: int, rounded: bool, readout: Readout | None
-) -> Coincidences:
+def _counted(
+    made: list[_Made], source: Path, repeats: int, rounded: bool
+) -> list[tuple[Setting, NDArray[np.int64]]]:
     measurements, used = [], dict[str, int]()
-    for name, local, raw, _ in made:
+    for name, local, raw in made:
         values = raw * repeats
         counts = np.rint(values)
         if not rounded and np.abs(values - counts).max() > 1e-6 * max(1.0, values.max()):
@@ -141,7 +131,7 @@ def _finish(
         identifier = name if used[name] == 1 else f"{name} {used[name]}"
         setting = product_setting(local, int(counts.sum()), identifier)
         measurements.append((setting, counts.astype(np.int64)))
-    return Coincidences(tuple(measurements), tuple(m[3] for m in made), readout)
+    return measurements
 
 
 def _whole(rows: list[_Row]) -> list[_Made]:
@@ -152,7 +142,7 @@ def _whole(rows: list[_Row]) -> list[_Made]:
         letters = [_letter(axis) for axis in axes]
         plain = all(sign > 0 for _, sign in letters) and all(name for name, _ in letters)
         name = "".join(a for a, _ in letters) if plain else f"row{i}"
-        out.append((name, np.stack([_basis(axis) for axis in axes]), row.counts, row.seconds))
+        out.append((name, np.stack([_basis(axis) for axis in axes]), row.counts))
     return out
 
 
@@ -187,7 +177,7 @@ def _grouped(rows: list[_Row], source: Path) -> list[_Made]:
         if max(times) - min(times) > 1e-9 * max(times):
             raise InputError.expected(source, f"equal times for all of {name}", str(sorted(times)))
         counts = np.concatenate([row.counts for row in each])
-        out.append((name, np.stack([_basis(a) for a in axes]), counts, sum(times)))
+        out.append((name, np.stack([_basis(a) for a in axes]), counts))
     return out
 
 
@@ -291,14 +281,7 @@ def _json_rows(text: str, source: Path) -> tuple[list[_Row], Readout | None]:
         states = {name: _pair(v, source) for name, v in data["measurement_states"].items()}
         n, detectors = int(data["n_qubits"]), int(data.get("n_detectors_per_qubit", 1))
         entries = list(data["data"])
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except _OTHER_JSON as error:
         raise InputError.expected(
             source, "measurement_states, n_qubits and data", f"something else ({error!r})"
         ) from error

@@ -21,7 +21,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from physml.exceptions import InputError
+from physml.io.atomic import write_text
 
 from .records import MAX_MEASUREMENTS, Measurement, Records, as_measurement, axes_setting
 
@@ -159,8 +162,6 @@ def write_csv(records: Records, path: Path, overwrite: bool = False) -> None:
     InputError
         A setting is no Pauli setting, or there are readout errors: CSV has no place for them.
     """
-    from physml.io.atomic import write_text
-
     if records.readout is not None:
         raise InputError.expected(path, "records without readout errors", "some", "Use .json.")
     names = list(records.measurements[0].setting.outcomes)
@@ -181,8 +182,6 @@ def write_csv(records: Records, path: Path, overwrite: bool = False) -> None:
 
 def axes_of(measurement: Measurement) -> str | None:
     """Axes of a Pauli setting, such as XZ; None for others."""
-    import numpy as np
-
     setting = measurement.setting
     if setting.local is None:
         return None

@@ -16,6 +16,8 @@ from physml.exceptions import InputError
 from ..core.checks import check_counts
 from ..core.measurements import Setting
 from ..core.readout import Readout
+from .photonic import read_coincidences
+from .qiskit import from_qiskit
 from .records import Measurement, Records, read_strict_json
 
 KINDS = ("auto", "records", "qiskit", "photonic")
@@ -55,16 +57,12 @@ def read_foreign(path: Path, kind: str, repeats: int = 1, rounded: bool = False)
     """
     files = {"records": path}
     if kind == "photonic":
-        from .photonic import read_coincidences
-
-        found = read_coincidences(path, repeats, rounded)
+        made, readout = read_coincidences(path, repeats, rounded)
         # Times of integration are no moments; whether the source drifted is told by the order.
         remarks = []
         if rounded:
             remarks.append("counts were means and were rounded: less is known than was measured")
-        return _records(found.measurements, path, found.readout, files, remarks)
-    from .qiskit import from_qiskit
-
+        return _records(made, path, readout, files, remarks)
     try:
         made = from_qiskit(read_strict_json(path))
     except InputError as error:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from physml import provenance
 from physml.exceptions import InputError
 from physml.io.shards import Spec, read_shard, write_shard
 
@@ -49,8 +50,6 @@ def write_hdf5(records: Records, path: Path, overwrite: bool = False) -> None:
     OutputError
         There is something of that name already, or no room.
     """
-    from physml import provenance
-
     n = records.n_qubits
     settings = np.zeros(len(records.measurements), _table(n))
     for row, m in zip(settings, records.measurements, strict=True):

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from physml.exceptions import InputError, OutputError
+from physml.io.atomic import write_text
 from physml.io.files import require_file
 
 try:
@@ -93,8 +94,6 @@ class Session:
         OutputError
             There is something of that name already, or no place for it.
         """
-        from physml.io.atomic import write_text
-
         body = {"format": FORMAT, **header}
         write_text(path, _line(0, "session", body, Path(path)).decode("utf-8"))
         return cls.resume(path)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..core.basis import BasisKind
 from ..core.estimator import Estimator
@@ -18,9 +18,6 @@ from ..inference.classical.linear import LinearInversion
 from ..inference.classical.particle_filter import ParticleFilter
 from ..inference.classical.two_stage import TwoStage
 from ..simulator.experiment import Experiment, experiment
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from physml.parallel.tasks import client
 from physml.random import stream
@@ -23,16 +24,11 @@ from physml.random import stream
 from ..core.schedule import marks_of
 from ..inference.neural.estimator import load
 from ..learning.prepared import read_states
-from ..settings import NEURAL
+from ..settings import NEURAL, EvaluateSettings
 from . import latency
 from .methods import Outcome, method, run_method
 from .scores import scores
-from .sets import LISTS, coverage_list, evaluation_list
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..settings import EvaluateSettings
+from .sets import LISTS, evaluation_list
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +80,7 @@ class Job:
 
 
 def frozen_lists(
-    n_states: int,
-    qubits: Sequence[int],
-    draw: Callable[[str, int, int], Tensor] = evaluation_list,
+    n_states: int, qubits: Sequence[int], draw: Callable[[str, int, int], Tensor] = evaluation_list
 ) -> dict[str, Tensor]:
     """Evaluation lists (S, d, d) by name, such as "2 qubits, hs".
 
@@ -96,16 +90,11 @@ def frozen_lists(
         S of each.
     qubits : sequence of int
     draw : callable
-        `evaluation_list`, or another of `sets`.
+        `evaluation_list`, or another of `sets`, such as `coverage_list`.
     """
     return {
         list_name(name, n): draw(name, n, n_states) for n in qubits for name in LISTS.get(n, ())
     }
-
-
-def coverage_lists(n_states: int, qubits: Sequence[int]) -> dict[str, Tensor]:
-    """Longer lists by the same names, to count how many regions hold the truth."""
-    return frozen_lists(n_states, qubits, coverage_list)
 
 
 def list_name(name: str, n_qubits: int) -> str:

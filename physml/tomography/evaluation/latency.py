@@ -5,22 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from physml.random import stream
 
+from ..core.basis import BasisKind
 from ..core.born import probabilities, sample_counts
+from ..core.estimator import Estimator
 from ..core.schedule import schedule
 from ..inference.classical.particle_filter import ParticleFilter
 from ..inference.neural.estimator import NeuralEstimator
 from .sets import LIST_SIZE, evaluation_list
-
-if TYPE_CHECKING:
-    from ..core.basis import BasisKind
-    from ..core.estimator import Estimator
 
 STEPS = ("choose", "update", "estimate")
 STREAM = 1 << 50  # place of the random streams of timed experiments

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from physml.exceptions import InputError
 from physml.random import stream
 
 from ..core.checks import check_qubits
+from ..core.estimator import Estimator
 from ..core.operators import fidelity
 from ..core.schedule import schedule
 from ..inference.by_name import make_estimator
@@ -27,9 +28,6 @@ from ..settings import CELL, NEURAL
 from ..simulator.experiment import experiment
 from .baselines import BASELINES, Baseline, run_baseline
 from .sets import evaluation_list
-
-if TYPE_CHECKING:
-    from ..core.estimator import Estimator
 
 Floats = NDArray[np.float64]
 
@@ -93,11 +91,7 @@ def method(name: str, weights: Path | None = None) -> Baseline:
 
 
 def run_method(
-    how: Baseline,
-    rho: Tensor,
-    marks: Sequence[int],
-    rng: np.random.Generator,
-    level: float = 0.9,
+    how: Baseline, rho: Tensor, marks: Sequence[int], rng: np.random.Generator, level: float = 0.9
 ) -> Outcome:
     """Run one method on states.
 

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from physml.evaluation.bootstrap import LEVEL, Interval, percentile_interval
 from physml.evaluation.calibration import wilson
 
-from .methods import Outcome
-
-Floats = NDArray[np.float64]
+from .methods import Floats, Outcome
 
 #: Copies from which on the slope is measured.
 SLOPE_FROM = 1_000

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from physml.random import stream
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from ..core.states import ENSEMBLES, bloch_length
 
 SEED_EVAL = 18_120_669  # unlike any training seed
 SEED_VALID = 66_930_812  # of lists that things may be chosen by
@@ -38,26 +38,10 @@ BLOCH: Mapping[str, float] = MappingProxyType(
     {"r_0.5": 0.5, "r_0.9": 0.9, "r_0.99": 0.99, "r_1": 1.0}
 )
 
-#: Place of each list among the random streams. Numbers are never reused: they are part of the data.
-_NUMBERS: Mapping[str, int] = MappingProxyType(
-    {
-        "hs": 0,
-        "pure": 1,
-        "pure_white_5": 2,
-        "bures": 3,
-        "rank_adaptive": 4,
-        "pure_white_1": 5,
-        "pure_white": 6,
-        "thermal": 7,
-        "w": 8,
-        "ghz": 9,
-        "bell": 10,
-        "mixture": 11,
-        "r_0.5": 12,
-        "r_0.9": 13,
-        "r_0.99": 14,
-        "r_1": 15,
-    }
+#: Lists by their place among the random streams, which is part of the data: only appended to.
+_NAMES = (
+    *("hs", "pure", "pure_white_5", "bures", "rank_adaptive", "pure_white_1", "pure_white"),
+    *("thermal", "w", "ghz", "bell", "mixture", *BLOCH),
 )
 _STRIDE = 1_000  # numbers of lists set apart for each number of qubits
 
@@ -99,14 +83,12 @@ def coverage_list(name: str, n_qubits: int, n: int = 1_000) -> Tensor:
 
 
 def _list(name: str, n_qubits: int, n: int, seed: int, page: int, size: int = LIST_SIZE) -> Tensor:
-    from ..core.states import ENSEMBLES, bloch_length
-
-    if name not in _NUMBERS:
-        raise ValueError(f"unknown list {name!r}: expected one of {', '.join(_NUMBERS)}")
+    if name not in _NAMES:
+        raise ValueError(f"unknown list {name!r}: expected one of {', '.join(_NAMES)}")
     if not 1 <= n <= size:
         raise ValueError(f"a list has {size} states, asked for {n}")
     if n_qubits < 1 or page < 0:
         raise ValueError(f"expected n_qubits >= 1 and page >= 0, got {n_qubits} and {page}")
     draw = partial(bloch_length, length=BLOCH[name]) if name in BLOCH else ENSEMBLES[name]
-    index = (page * 100 + n_qubits) * _STRIDE + _NUMBERS[name]
+    index = (page * 100 + n_qubits) * _STRIDE + _NAMES.index(name)
     return draw(size, 1 << n_qubits, stream(seed, "evaluate", index))[:n]

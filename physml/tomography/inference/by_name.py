@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from physml.exceptions import InputError, PhysmlError
+from physml.pipeline import load_object
 
 from ..core.estimator import Estimator
 from ..core.readout import Readout
 
+#: Arguments of a tomographer that a session is begun with.
+ARGUMENTS = ("n_qubits", "design", "estimator", "readout", "seed")
 ESTIMATORS: Mapping[str, str] = {
     "neural": "physml.tomography.inference.neural.estimator:NeuralEstimator",
     "particle_filter": "physml.tomography.inference.classical.particle_filter:ParticleFilter",
@@ -32,8 +35,6 @@ def make_estimator(given: str | Estimator) -> Estimator:
     PhysmlError
         It is not part of this installation.
     """
-    from physml.pipeline import load_object
-
     if isinstance(given, Estimator):
         return given
     if given not in ESTIMATORS:
@@ -78,7 +79,7 @@ def arguments_of(header: Mapping[str, Any], path: str | PathLike[str]) -> dict[s
     InputError
         A header of something else, or an estimator that has no name here.
     """
-    missing = {"n_qubits", "design", "estimator", "readout", "seed"} - set(header)
+    missing = set(ARGUMENTS) - set(header)
     if missing:
         raise InputError.expected(Path(path), f"a header with {', '.join(sorted(missing))}", "none")
     seed = header["seed"]
@@ -91,4 +92,4 @@ def arguments_of(header: Mapping[str, Any], path: str | PathLike[str]) -> dict[s
             repr(header["estimator"]),
             "Open the session with Tomographer(..., estimator=..., session=...).",
         )
-    return {name: header[name] for name in ("n_qubits", "design", "estimator", "readout", "seed")}
+    return {name: header[name] for name in ARGUMENTS}

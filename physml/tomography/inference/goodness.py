@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import gammaincc
+from torch import Tensor
 
 from physml.exceptions import InputError
 
 from ..core.likelihood import TINY
 from ..core.operators import to_coordinates
 from .classical.likelihood import maximum_likelihood
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-    from torch import Tensor
 
 #: Probability below which the data are said not to fit.
 ALARM = 1e-3
@@ -240,12 +238,10 @@ def _tail(value: float, simulated: NDArray[np.float64]) -> float:
     A sum of squares of nearly normal numbers is nearly of this form (Satterthwaite, Biometrics
     Bulletin 2, 110, 1946); and it has a tail, which sixty replicates by themselves have not.
     """
-    from scipy.stats import gamma
-
     mean, variance = float(simulated.mean()), float(simulated.var(ddof=1))
     if mean <= 0 or variance <= 0:
         return 1.0 if value <= mean + LIKELIHOOD_TOLERANCE else 0.0
-    return float(gamma.sf(value, mean**2 / variance, scale=variance / mean))
+    return float(gammaincc(mean**2 / variance, max(value, 0.0) / (variance / mean)))
 
 
 def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict[str, float]:

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
+from numpy.random import Generator
+from torch import Tensor
 
+from ..core.estimator import Estimator
 from ..core.operators import fidelity
-from .answers import ANY
+from .answers import ANY, Functional
 from .classical.particle_filter import ParticleFilter
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
-    from torch import Tensor
-
-    from ..core.estimator import Estimator
-    from .answers import Functional
-    from .neural.estimator import NeuralEstimator
+from .neural.estimator import NeuralEstimator
+from .posterior_particles import sample
 
 #: Samples: a 90 % quantile is then known to about one percent in probability.
 PARTICLES = 600
@@ -181,8 +177,9 @@ def posterior(
         and filter propose them.
     particles : int
     """
-    if estimator is not None and estimator.name == "neural" and len(counts):
-        return _of_network(cast("NeuralEstimator", estimator), estimate, rng)
+    if isinstance(estimator, NeuralEstimator) and len(counts):
+        found = sample(estimator, rng)
+        return Posterior(found.states[0], found.weights[0], estimate, calibrated_radius(estimator))
     if isinstance(estimator, ParticleFilter):
         sampler = estimator
     else:
@@ -194,21 +191,11 @@ def posterior(
     return Posterior(sampler.particles()[0], sampler.weights()[0], estimate)
 
 
-def _of_network(estimator: NeuralEstimator, estimate: Tensor, rng: Generator) -> Posterior:
-    """Samples and calibration of a neural estimator with data of one experiment."""
-    from .posterior_particles import sample
-
-    found = sample(estimator, rng)
-    return Posterior(found.states[0], found.weights[0], estimate, calibrated_radius(estimator))
-
-
 def calibrated_radius(estimator: Estimator) -> Callable[[float], float] | None:
     """Infidelity of the region of a level as the weights of a neural estimator were calibrated.
 
     It takes no samples. None for other estimators, and for weights without calibration.
     """
-    from .neural.estimator import NeuralEstimator
-
     if not isinstance(estimator, NeuralEstimator) or estimator.d not in estimator.regions:
         return None
     return lambda level: float(estimator.radius(level)[0])

@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,10 +32,8 @@ from torch import Tensor
 
 from ..core.eigenframe import pairs, rotation, scales, unvec, vec
 from .classical.resampling import largest_power, resampled
+from .neural.estimator import NeuralEstimator
 from .neural.information_filter import inverse, scaled_information
-
-if TYPE_CHECKING:
-    from .neural.estimator import NeuralEstimator
 
 PARTICLES = 256
 #: Proposals by which the spread of traces is judged.
@@ -148,7 +145,7 @@ class _Target:
         self.root = vectors * values.clamp(min=SMALLEST).sqrt()[:, None]
         frame = f.frame @ rotation(vectors)
         information = scaled_information(
-            f.information(), frame, scales(values.clamp(min=SMALLEST)), HEDGE
+            f.information, frame, scales(values.clamp(min=SMALLEST)), HEDGE
         )
         self.covariance = WIDER * inverse(information)
         self.dd = estimator.d**2

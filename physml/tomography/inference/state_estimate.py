@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from physml.exceptions import InputError, PhysmlError
 from physml.random import stream
@@ -16,16 +17,15 @@ from ..core.checks import check_probability, check_qubits
 from ..core.estimator import Estimator
 from ..core.measurements import Setting
 from ..core.operators import to_coordinates
+from ..core.qobj import to_qutip
 from ..data.records import Measurement, Records
 from .answers import Interval, Region, functional
 from .by_name import make_estimator, make_readout
+from .goodness import GoodnessOfFit, goodness_of_fit
+from .posterior import Posterior, calibrated_radius, posterior
 
 if TYPE_CHECKING:
     import qutip
-    from torch import Tensor
-
-    from .goodness import GoodnessOfFit
-    from .posterior import Posterior
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,6 @@ class StateEstimate:
         PhysmlError
             qutip is not installed; `density_matrix` does without.
         """
-        from ..core.qobj import to_qutip
-
         try:
             return to_qutip(self.density_matrix)
         except ModuleNotFoundError as error:
@@ -138,8 +136,6 @@ class StateEstimate:
     def posterior(self) -> Posterior:
         """Posterior of the data so far, sampled once."""
         if self._posterior_cache is None or self._posterior_cache[0] != len(self._measured):
-            from .posterior import posterior
-
             n, size = len(self._measured), self.dimension
             effects = [*self._effects.values()]
             counts = [torch.from_numpy(m.counts.astype(float)) for m in self._measured.values()]
@@ -173,8 +169,6 @@ class StateEstimate:
         level : float
             Between 0 and 1.
         """
-        from .posterior import calibrated_radius
-
         level = check_probability(level, "level=")
         complete = self.unmeasured == 0
         # Calibrated on experiments whose settings determine the state, and only for such.
@@ -227,8 +221,6 @@ class StateEstimate:
         InputError
             There are no data yet.
         """
-        from .goodness import goodness_of_fit
-
         measured = list(self._measured.values())
         if measured and all(m.time is not None for m in measured):
             measured.sort(key=lambda m: m.time or 0.0)

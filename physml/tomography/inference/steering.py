@@ -5,18 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from physml.exceptions import InputError
 
 from ..core.checks import check_probability
-from ..core.measurements import check_shots
+from ..core.measurements import Setting, check_shots
+from ..data.laboratory import Laboratory
 from .designs import next_shots
-
-if TYPE_CHECKING:
-    from ..core.measurements import Setting
-    from ..data.laboratory import Laboratory
-    from .tomographer import Tomographer
+from .tomographer import Tomographer
 
 log = logging.getLogger(__name__)
 

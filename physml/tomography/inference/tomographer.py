@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from physml import provenance
 from physml.exceptions import InputError, PhysmlError
 from physml.random import stream
 
@@ -24,8 +25,8 @@ from ..core.checks import check_counts, check_id, check_time
 from ..core.estimator import Estimator
 from ..core.measurements import Setting, check, check_shots, global_setting, product_setting
 from ..data.records import Measurement, Records
-from ..data.session import Session
-from .by_name import arguments_of
+from ..data.session import Session, read_session
+from .by_name import ARGUMENTS, arguments_of
 from .designs import Design, make_design, next_shots, take_turns
 from .state_estimate import SETTINGS, StateEstimate
 
@@ -99,8 +100,6 @@ class Tomographer(StateEstimate):
         InputError
             No such session; or it was begun with an estimator of somebody's own.
         """
-        from ..data.session import read_session
-
         return cls(**arguments_of(read_session(session)[0], session), session=session)
 
     @classmethod
@@ -264,8 +263,6 @@ class Tomographer(StateEstimate):
     # --------------------------------------------------------------------------- the session
 
     def _header(self) -> dict[str, Any]:
-        from physml import provenance
-
         return {
             "n_qubits": self.n_qubits,
             "design": self.design.to_json(),
@@ -279,7 +276,7 @@ class Tomographer(StateEstimate):
     def _carry_on(self, session: Session) -> None:
         """Check that a session is of these arguments, and take in what it holds."""
         mine = self._header()
-        for name in ("n_qubits", "design", "estimator", "readout", "seed"):
+        for name in ARGUMENTS:
             if session.header.get(name) != mine[name]:
                 raise InputError.expected(
                     session.path,

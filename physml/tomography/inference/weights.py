@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from os import PathLike
+from typing import Any, Protocol
 
-from physml.models import read_weights
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from torch import Tensor
-
-    from physml.models import Weights
+from physml.models import Weights, read_weights
 
 
 class Part(Protocol):

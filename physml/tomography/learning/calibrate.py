@@ -9,21 +9,18 @@ probability, whatever the network has learned.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..inference.neural.corrector import Corrector
 from ..inference.neural.moments import Moments
 from ..inference.neural.radii import Regions, learn, mixedness
+from ..settings import TrainSettings
 from .calibration_moments import families, simulate_moments
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..inference.neural.corrector import Corrector
-    from ..settings import TrainSettings
 
 log = logging.getLogger(__name__)
 

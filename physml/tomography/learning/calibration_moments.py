@@ -7,23 +7,21 @@ together: they share the truth and most of the counts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.estimator import Estimator
 from ..core.schedule import MARKS, schedule
+from ..core.states import hilbert_schmidt, labelled_mixture, pure, with_white_noise
+from ..inference.neural.corrector import Corrector
 from ..inference.neural.estimator import NeuralEstimator
 from ..inference.neural.moments import Moments, inputs_of, log_expected
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..core.estimator import Estimator
-    from ..inference.neural.corrector import Corrector
-    from ..settings import CalibrateSettings
+from ..settings import CalibrateSettings
+from ..simulator.experiment import experiment
 
 #: Marks a decade of copies at which experiments are looked at.
 PER_DECADE = 4
@@ -65,8 +63,6 @@ def draw_states(
     settings : CalibrateSettings
     rng : Generator
     """
-    from ..core.states import hilbert_schmidt, labelled_mixture, pure, with_white_noise
-
     s, noise = settings.shares, np.asarray(settings.noise)
     share = np.array([s.mixture, s.hs, s.pure, *[s.noisy / len(noise)] * len(noise)])
     family = rng.choice(len(share), n, p=share / share.sum())
@@ -103,8 +99,6 @@ def simulate_moments(
     settings : CalibrateSettings
     rng : Generator
     """
-    from ..simulator.experiment import experiment
-
     d = network.d
     rho, family = draw_states(settings.histories, d, parts, settings, rng)
     looks, blocks = marks(settings.copies), schedule(settings.copies)

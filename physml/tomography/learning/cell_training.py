@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import Checkpointed
 from physml.random import stream
+from physml.training.initialise import initialise
+from physml.training.state import FILENAME, AtomicSaver, Identity, read
 
+from ..core.estimator import Estimator
 from ..core.operators import fidelity, root, to_coordinates
 from ..core.schedule import ends, schedule
 from ..inference.cell.cell import Bank, Cell, CellEstimate, square_root
 from ..inference.cell.estimator import CellEstimator, arm
+from ..settings import CellSettings
 from ..simulator.experiment import experiment
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from ..core.estimator import Estimator
-    from ..settings import CellSettings
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +122,6 @@ def loss(rho: Tensor, estimate: CellEstimate, bank: Bank, copies: Tensor) -> Ten
 
 def make_cell(settings: CellSettings, seed: int, d: int) -> Cell:
     """A cell before training."""
-    from physml.training.initialise import initialise
-
     return initialise(
         lambda: Cell(settings.width, settings.rounds, settings.proposals), seed, replica=1_000 + d
     )
@@ -201,7 +198,9 @@ def train_cell(
     optimiser = torch.optim.Adam(cell.parameters(), settings.learning_rate, betas=(0.9, 0.99))
     progress = _Progress(cell, optimiser, copy.deepcopy(cell).requires_grad_(False), {}, math.inf)
     identity = _identity(settings, states, valid_states, seed)
-    found = None if state is None else _read(state, identity)
+    found = None
+    if state is not None:
+        found = read(state, Identity(identity), device=torch.device("cpu"))
     if found is None:
         progress.best = validate(cell, settings, valid_states, seed)
         progress.kept = copy.deepcopy(cell.state_dict())
@@ -220,7 +219,7 @@ def train_cell(
             "d = %d, cell, batch %d of %d: %s", d, run + 1, settings.runs, progress.history[-1]
         )
         if state is not None:
-            _write(state, identity, progress)
+            AtomicSaver(state)({"identity": identity, **progress.state()}, FILENAME)
         slowest = max(slowest, time.monotonic() - began)
     cell.load_state_dict(progress.kept)
     return cell.eval(), progress.history
@@ -230,26 +229,8 @@ def _identity(
     settings: CellSettings, states: Tensor, valid_states: Tensor, seed: int
 ) -> dict[str, str]:
     """Settings, seed and data that a checkpoint is of."""
-    import hashlib
-
     data = hashlib.sha256(states.numpy().tobytes() + valid_states.numpy().tobytes())
-    return {
-        "settings": settings.model_dump_json(),
-        "seed": str(seed),
-        "data": data.hexdigest(),
-    }
-
-
-def _read(folder: Path, identity: dict[str, str]) -> dict | None:
-    from physml.training.state import Identity, read
-
-    return read(folder, Identity(identity), device=torch.device("cpu"))
-
-
-def _write(folder: Path, identity: dict[str, str], progress: _Progress) -> None:
-    from physml.training.state import FILENAME, AtomicSaver
-
-    AtomicSaver(folder)({"identity": identity, **progress.state()}, FILENAME)
+    return {"settings": settings.model_dump_json(), "seed": str(seed), "data": data.hexdigest()}
 
 
 def _one_batch(

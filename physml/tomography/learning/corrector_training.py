@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from physml.random import stream
 from physml.stages.train import loop_settings
@@ -15,16 +18,9 @@ from physml.training.initialise import initialise
 from physml.training.loop import fit
 
 from ..inference.neural.corrector import Corrector
+from ..settings import TrainSettings
 from . import rounds
 from .histories import CorrectorLoss, simulate_histories
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from ..settings import TrainSettings
 
 log = logging.getLogger(__name__)
 

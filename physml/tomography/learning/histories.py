@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,17 +13,16 @@ from torch import Tensor, nn
 from ..core.schedule import schedule
 from ..inference.neural.corrector import (
     Correction,
+    Corrector,
     CovarianceSummary,
     contributions,
     correct,
     features,
     root_fidelity,
 )
-
-if TYPE_CHECKING:
-    from ..inference.neural.corrector import Corrector
-    from ..inference.neural.estimator import NeuralEstimator
-    from ..settings import HistorySettings
+from ..inference.neural.estimator import NeuralEstimator
+from ..settings import HistorySettings
+from ..simulator.experiment import experiment
 
 #: A moment this many times worse than expected counts as such: one outlier must not be a batch.
 WORST = 50.0
@@ -133,9 +131,6 @@ def simulate_histories(
     marks : list of int, optional
         Copies at which moments are kept; the ends of all blocks by default.
     """
-    from ..inference.neural.estimator import NeuralEstimator
-    from ..simulator.experiment import experiment
-
     d = states.shape[-1]
     blocks = schedule(settings.copies)
     ends = np.cumsum(blocks)
@@ -172,10 +167,7 @@ def _moment(estimator: NeuralEstimator, root: Tensor) -> dict[str, NDArray]:
     truth = torch.view_as_real((f.vectors.mH @ root).contiguous())
     tensors = {
         "feature": features(f.values, covariance, f.copies),
-        "values": summary.values,
-        "deviation": summary.deviation,
-        "binding": summary.binding,
-        "parts": summary.parts,
+        **vars(summary),
         "truth": truth,
         "copies": f.copies,
     }

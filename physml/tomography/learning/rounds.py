@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from physml.exceptions import InputError
+from physml.io.weights import load_weights, save_weights
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import Tensor
-
-    from ..settings import TrainSettings
+from ..settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +29,12 @@ def key(settings: TrainSettings, seed: int, threads: int, *states: Tensor) -> st
 
 def save(path: Path, wanted: str, weights: dict[str, Tensor], card: dict[str, Any]) -> None:
     """Keep weights with what is known of them."""
-    from physml.io.weights import save_weights
-
     path.parent.mkdir(parents=True, exist_ok=True)
     save_weights(path, weights, {"key": wanted, "learned": card}, "float32", overwrite=True)
 
 
 def load(path: Path, wanted: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Weights and what is known of them; None if there are none, or they are of other settings."""
-    from physml.io.weights import load_weights
-
     if not path.exists():
         return None
     try:

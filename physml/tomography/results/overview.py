@@ -6,7 +6,7 @@ Each panel is made by a function that takes and returns `ax`.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,13 +19,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from physml.evaluation.figures import COLOURS, overview_figure, style
+from physml.evaluation.figures import COLOURS, interval_rows, overview_figure, style
 
 from ..core.limits import gill_massar, gill_massar_pure, holevo
 from ..core.operators import PAULI, partial_trace
-
-if TYPE_CHECKING:
-    from .result import TomographyResult
+from .result import TomographyResult
 
 #: Colours of phases: dark for positive numbers, light for negative ones, from either side.
 PHASE = "twilight"
@@ -152,12 +150,9 @@ def plot_spheres(result: TomographyResult, ax: Any) -> Any:
 def plot_numbers(result: TomographyResult, ax: Axes) -> Axes:
     """Functionals and eigenvalues with their intervals."""
     intervals = [*result.functionals, *result.eigenvalues[:MAX_LABELS]]
-    for k, interval in enumerate(intervals):
-        colour = COLOURS["blue"] if k < len(result.functionals) else COLOURS["green"]
-        ax.plot([interval.low, interval.high], [k, k], color=colour, linewidth=5, alpha=0.4)
-        ax.plot(interval.value, k, "o", color=colour)
-    ax.set_yticks(range(len(intervals)), [interval.name for interval in intervals])
-    ax.set(ylim=(len(intervals) - 0.5, -0.5), xlim=(-0.02, 1.02))
+    ends = [(interval.value, interval.low, interval.high) for interval in intervals]
+    interval_rows(ax, [interval.name for interval in intervals], ends, elinewidth=3, capsize=0)
+    ax.set(ylim=(-0.5, len(intervals) - 0.5), xlim=(-0.02, 1.02))
     ax.set_title(f"Estimates with {result.region.level:.0%} intervals")
     return ax
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,7 @@ from physml.io.atomic import write_json, write_text
 
 from ..data.records_file import save_records
 from . import overview
-
-if TYPE_CHECKING:
-    from .result import TomographyResult
+from .result import TomographyResult
 
 
 def write_products(result: TomographyResult, folder: Path, record: Mapping[str, Any]) -> None:

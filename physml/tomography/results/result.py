@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from physml.stages.predict import Result
 
 from ..core.qobj import to_qutip
+from ..data.records import Records
+from ..inference.answers import Interval, Region
+from ..inference.goodness import GoodnessOfFit
+from ..inference.posterior import Posterior
 
 if TYPE_CHECKING:
     import qutip
-
-    from ..data.records import Records
-    from ..inference.answers import Interval, Region
-    from ..inference.goodness import GoodnessOfFit
-    from ..inference.posterior import Posterior
 
 
 @dataclass(frozen=True)

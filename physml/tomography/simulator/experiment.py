@@ -114,13 +114,13 @@ def experiment(
     if missing:
         raise InputError.expected("marks=", "ends of blocks of the schedule", str(missing))
     own, choice, noise = rng.spawn(3)
-    ask = _asker(estimator, design, d, choice)
+    ask = _asker(estimator, design, rho.shape, choice)
     estimator.start(n_states, d, own)
     update_seconds = np.zeros(len(ends))
     infidelities, estimates, spreads, estimate_seconds = [], [], [], []
     for block, (size, end) in enumerate(zip(schedule, ends, strict=True)):
         began = time.thread_time()
-        settings = ask(int(size), n_states)
+        settings = ask(int(size))
         elapsed = time.thread_time() - began
         for ideal, shots in settings:
             effects = ideal if readout is None else readout(ideal)
@@ -153,27 +153,28 @@ def experiment(
 def _asker(
     estimator: Estimator,
     design: str | Tensor | Sequence[Tensor],
-    d: int,
+    shape: Sequence[int],
     rng: np.random.Generator,
-) -> Callable[[int, int], list[tuple[Tensor, int]]]:
-    """Function (copies, S) -> the settings of the next block as pairs of effects and copies."""
+) -> Callable[[int], list[tuple[Tensor, int]]]:
+    """Function of the copies of the next block to its settings: pairs of effects and copies."""
+    n_states, d = shape[:2]
     if isinstance(design, str) and design in ADAPTIVE:
 
-        def adaptive(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+        def adaptive(size: int) -> list[tuple[Tensor, int]]:
             kind: BasisKind = "product" if design == "product" else "global"
             return [(estimator.next_basis(kind, rng, size).effects, size)]
 
         return adaptive
     if isinstance(design, str) and design in RANDOM:
 
-        def at_random(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+        def at_random(size: int) -> list[tuple[Tensor, int]]:
             return [(random_basis(design, n_states, d, rng).effects, size)]
 
         return at_random
     menu = _menu(design, d)
     spent = np.zeros(len(menu), dtype=np.int64)
 
-    def in_turn(size: int, n_states: int) -> list[tuple[Tensor, int]]:
+    def in_turn(size: int) -> list[tuple[Tensor, int]]:
         before = spent.copy()
         spent[:] = _level(spent, size)
         shots = spent - before

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,7 @@ from ..core.measurements import pauli_effects
 from ..core.operators import trace_distance
 from ..core.readout import flips, joint_confusion, noisy_effects
 from ..core.states import ENSEMBLES
-
-if TYPE_CHECKING:
-    from ..settings import SimulateSettings
+from ..settings import SimulateSettings
 
 
 @dataclass

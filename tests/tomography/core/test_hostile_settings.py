@@ -101,6 +101,6 @@ def test_too_large_tables_are_not_read(tmp_path):
 def test_an_honest_table_is_read(tmp_path):
     file = tmp_path / "table"
     file.write_text(table())
-    ((setting, counts),) = read_coincidences(file).measurements
+    ((setting, counts),), _ = read_coincidences(file)
     assert setting.id == "Z"
     assert counts.tolist() == [1, 2]

@@ -17,17 +17,18 @@ def test_qutip_and_back():
     q = qobj.to_qutip(rho)
     assert q.dims == [[2, 2, 2], [2, 2, 2]]
     assert q.isherm
-    assert torch.equal(qobj.from_qutip(q), rho)
+    assert torch.equal(qobj.as_density_matrix(q, 3), rho)
     ket = qutip.tensor(qutip.basis(2, 0), qutip.basis(2, 1))
     expected = torch.zeros(4, 4, dtype=torch.complex128)
     expected[1, 1] = 1
-    assert torch.equal(qobj.from_qutip(ket, d=4), expected)
+    assert torch.equal(qobj.as_density_matrix(ket, 2), expected)
     complex_ket = (qutip.basis(2, 0) + 1j * qutip.basis(2, 1)).unit()
-    assert torch.allclose(qobj.from_qutip(complex_ket), qobj.from_qutip(complex_ket.dag()))
+    bra = qobj.as_density_matrix(complex_ket.dag(), 1)
+    assert torch.allclose(qobj.as_density_matrix(complex_ket, 1), bra)
     with pytest.raises(InputError, match="a ket, a bra or a density matrix"):
-        qobj.from_qutip(3)
+        qobj.as_density_matrix(qutip.to_super(qutip.qeye(2)), 1)
     with pytest.raises(InputError, match=r"1 qubits \(d = 2\)"):
-        qobj.from_qutip(q, d=2)
+        qobj.as_density_matrix(q, 1)
 
 
 @pytest.mark.parametrize(

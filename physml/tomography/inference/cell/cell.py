@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...core.basis_choice import expected_infidelity
 from ...core.likelihood import TINY, fisher_information, log_likelihood
@@ -30,10 +30,6 @@ from ...core.operators import from_coordinates, hermitian_basis, to_coordinates
 from ..classical.particle_moves import TAU_MAX, gaussian, roots
 from ..classical.tally import Tally
 from .networks import Head, ParticleNetwork
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: Precision of a root's coordinates before any data: they are those of a unit vector.
 PRIOR = 16.0

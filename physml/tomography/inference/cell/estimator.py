@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 
@@ -26,12 +29,6 @@ from ...core.operators import from_coordinates, random_unitary, to_coordinates
 from ..classical.tally import Tally
 from ..weights import open_weights, prefix
 from .cell import Bank, Cell, CellEstimate, hedge, posterior_covariance
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    import numpy as np
-    from torch import Tensor
 
 #: Designs of `run.experiment` by bases and by how they are chosen.
 BASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
@@ -138,9 +135,7 @@ class CellEstimator(Estimator):
         else:
             known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.cells))
             raise InputError.expected(
-                "n_qubits=",
-                f"one that there are cells for ({known})",
-                str(d.bit_length() - 1),
+                "n_qubits=", f"one that there are cells for ({known})", str(d.bit_length() - 1)
             )
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)

@@ -6,13 +6,8 @@ measurement, and an estimate turns with the unknown state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import nn
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor, nn
 
 #: Numbers that the particle network is told of each outcome, and of each particle beside them.
 OUTCOME, SUMMARY = 3, 9

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.estimator import Estimator
 from ...core.likelihood import TINY, fisher_information
 from ...core.operators import from_coordinates, project_to_states, to_coordinates
 from .tally import Tally
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: The certified distance from the largest log-likelihood at which the search may stop.
 TOLERANCE = 1e-3

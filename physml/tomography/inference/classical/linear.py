@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.estimator import Estimator, batched
 from ...core.operators import from_coordinates, project_to_states, to_coordinates
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: Directions with less than this share of the largest information count as not measured.
 RANK_TOLERANCE = 1e-10

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 
@@ -23,10 +25,6 @@ from ...core.operators import from_coordinates
 from .particle_moves import MOVES, TAU_MAX, coordinates_of, gaussian, principal_logarithms
 from .resampling import effective_size, largest_power, resampled
 from .tally import Tally
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: So many halvings find parts as small as the ones that 1e12 copies at once require.
 HALVINGS = 60

@@ -12,15 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.operators import from_coordinates, to_coordinates
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: Range of tau of the rank-adaptive prior, rho ~ a_0 a_0^+ + exp(-2 tau) sum_k a_k a_k^+.
 TAU_MAX = 5.0

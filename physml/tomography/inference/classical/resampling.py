@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+from torch import Tensor
 
 
 def effective_size(log_weight: Tensor) -> Tensor:
@@ -17,11 +13,7 @@ def effective_size(log_weight: Tensor) -> Tensor:
 
 
 def largest_power(
-    value: Tensor,
-    left: Tensor,
-    enough: float,
-    log_weight: Tensor | None = None,
-    halvings: int = 30,
+    value: Tensor, left: Tensor, enough: float, log_weight: Tensor | None = None, halvings: int = 30
 ) -> Tensor:
     """Largest powers (S,) of new weights that leave enough effective particles.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from physml.exceptions import InputError
 
@@ -15,10 +17,6 @@ from ...core.likelihood import fisher_information
 from ...core.measurements import pauli_local
 from ...core.operators import n_qubits, random_unitary, to_coordinates
 from .likelihood import TOLERANCE, MaximumLikelihood, fisher_covariance
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
 
 #: Bases of the second stage; enough of them for the shares of the optimal design.
 SECOND_BLOCKS = 24

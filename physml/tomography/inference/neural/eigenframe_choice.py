@@ -11,24 +11,18 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ...core.basis import Basis, BasisKind, basis_effects
 from ...core.basis_choice import product_candidates
 from ...core.eigenframe import metric, vec
-from .corrector import CovarianceSummary
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from torch import Tensor
-
-    from .corrector import Correction
-    from .information_filter import InformationFilter
+from .corrector import Correction, CovarianceSummary
+from .information_filter import InformationFilter
 
 #: Unbiased bases with random phases among the global candidates.
 FLAT = 8

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from physml.exceptions import InputError
 
@@ -17,14 +21,6 @@ from .corrector import Correction, Corrector, CovarianceSummary, correct, featur
 from .information_filter import InformationFilter
 from .moments import inputs_of, log_expected
 from .radii import Regions
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from os import PathLike
-
-    from numpy.typing import NDArray
-    from torch import Tensor
-
 
 #: Newton decrement at which one experiment alone counts as converged: its estimate is then a
 #: function of the data, whatever their order and grouping.
@@ -115,7 +111,7 @@ class NeuralEstimator(Estimator):
     def correction(self) -> tuple[Tensor, Correction]:
         """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
         if self._state is None:
-            covariance = self.covariance_in_frame()
+            covariance = self.filter.covariance()
             now = self.filter.now
             # Numpy for one experiment, torch for several.
             made = self._batch(covariance) if now is None else self._single(now.values, covariance)
@@ -138,10 +134,6 @@ class NeuralEstimator(Estimator):
             torch.from_numpy(np.array([level])),
             torch.from_numpy(parts[None]),
         )
-
-    def covariance_in_frame(self) -> Tensor:
-        """Scaled covariance of the filter in its eigenframe."""
-        return self.filter.covariance()
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""

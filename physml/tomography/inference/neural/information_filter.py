@@ -62,6 +62,11 @@ class InformationFilter:
         Copies so far.
     decrement : Tensor (S,)
         Bound of the Newton decrement after the last step.
+    information : Tensor (S, d * d, d * d)
+        Curvature of the log-likelihood at the estimate before the last step, in fixed coordinates,
+        without the hedge and without the normalisation by the trace.
+    now : State or None
+        Of a single experiment in numpy; None before the first update.
     """
 
     def __init__(
@@ -91,12 +96,12 @@ class InformationFilter:
         self._sizes: list[int] = []
         # One experiment alone keeps its data here, and nothing in the tensors above.
         self._record = single_filter.Record(d) if n_states == 1 else None
-        self._now: single_filter.State | None = None
+        self.now: single_filter.State | None = None
         # Second-order expansion of what left the window: gradient at 0, and information.
         self._folded_score = torch.zeros(n_states, d * d, dtype=f64)
         self._folded = torch.zeros(n_states, d * d, d * d, dtype=f64)
         self._has_folded = False
-        self._information = torch.zeros_like(self._folded)
+        self.information = torch.zeros_like(self._folded)
 
     # ------------------------------------------------------------------------------------- data
 
@@ -203,35 +208,23 @@ class InformationFilter:
         """Hedged maximum-likelihood estimates (S, d, d)."""
         return (self.vectors * self.values[:, None].to(torch.complex128)) @ self.vectors.mH
 
-    def information(self) -> Tensor:
-        """Curvature (S, d * d, d * d) of the log-likelihood at the estimate before the last step.
-
-        In fixed coordinates. Without the hedge, and without the normalisation by the trace.
-        """
-        return self._information
-
     @property
     def frame(self) -> Tensor:
         """Rotations (S, d * d, d * d) from the eigenframe to fixed coordinates."""
         if self._frame is None:
-            if self._now is not None:
-                self._frame = torch.from_numpy(self._now.frame[None])
+            if self.now is not None:
+                self._frame = torch.from_numpy(self.now.frame[None])
             else:
                 self._frame = rotation(self.vectors)
         return self._frame
 
     def covariance(self) -> Tensor:
         """Inverse (S, d * d, d * d) of the scaled information with its hedge, in the eigenframe."""
-        if self._now is not None:
-            return torch.from_numpy(self._now.covariance(self.beta)[None])
+        if self.now is not None:
+            return torch.from_numpy(self.now.covariance(self.beta)[None])
         return inverse(
-            scaled_information(self._information, self.frame, scales(self.values), self.beta)
+            scaled_information(self.information, self.frame, scales(self.values), self.beta)
         )
-
-    @property
-    def now(self) -> single_filter.State | None:
-        """The state of one experiment alone in numpy; None before the first update."""
-        return self._now
 
     def follow(self, steps: int) -> None:
         """At most so many Newton steps, where the tolerance is not reached yet."""
@@ -258,15 +251,15 @@ class InformationFilter:
             record.copies,
             self.beta,
         )
-        before = self._now
+        before = self.now
         if before is None:
             values, vectors = self.values[0].numpy(), self.vectors[0].numpy()
         else:
             values, vectors = before.values, before.vectors
-        now = self._now = single_filter.follow(data, values, vectors, steps, self.tolerance)
+        now = self.now = single_filter.follow(data, values, vectors, steps, self.tolerance)
         self.values = torch.from_numpy(now.values[None])
         self.vectors = torch.from_numpy(now.vectors[None])
-        self._information = torch.from_numpy(now.information[None])
+        self.information = torch.from_numpy(now.information[None])
         self._frame, self.decrement = None, torch.from_numpy(now.left)
 
     def _step(self, active: Tensor | None) -> None:
@@ -298,11 +291,11 @@ class InformationFilter:
         frame = rotation(vectors)
         if active is None:
             self.values, self.vectors, self._frame = new, vectors, frame
-            self._information, self.decrement = information, left
+            self.information, self.decrement = information, left
         else:
             self.values[active], self.vectors[active] = new, vectors
             self.frame[active] = frame
-            self._information[active], self.decrement[active] = information, left
+            self.information[active], self.decrement[active] = information, left
 
     def _expansion(self, active: Tensor | None, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient and curvature of the log-likelihood of all data at coordinates x."""

@@ -15,17 +15,14 @@ References
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from .moments import Moments
+from .moments import Moments
 
 WIDTH = 64
 #: A radius is at least this share of the expected infidelity, and at least this.

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from .corrector import FLOOR, LARGEST_SHIFT, LARGEST_TURN, MOST_COPIES, MOST_PART, Corrector
 from .single_filter import layout, unvec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-    from torch import Tensor, nn
 
 
 def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:

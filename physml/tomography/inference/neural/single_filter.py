@@ -13,15 +13,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.linalg import lapack
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
+from torch import Tensor
 
 #: Longest step in scaled coordinates: no probability then changes by more than this share.
 LONGEST = 0.7
@@ -75,18 +72,7 @@ def layout(d: int) -> Layout:
     units[real, j, k] = units[real, k, j] = half
     units[real + m, j, k], units[real + m, k, j] = 1j * half, -1j * half
     flat = units.reshape(d * d, d * d)
-    return Layout(
-        d,
-        place,
-        factor,
-        flat.view(float),
-        flat,
-        j,
-        k,
-        real,
-        real + m,
-        np.eye(d),
-    )
+    return Layout(d, place, factor, flat.view(float), flat, j, k, real, real + m, np.eye(d))
 
 
 def vec(matrix: NDArray) -> NDArray:

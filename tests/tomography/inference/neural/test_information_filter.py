@@ -152,7 +152,7 @@ def test_a_million_million_copies_and_outcomes_never_seen() -> None:
         made.add(effects, torch.tensor([counts]))
     truth = torch.tensor([[[1, 0], [0, 0]]], dtype=torch.complex128)
     assert infidelity(made.matrix(), truth) < 1e-11
-    assert torch.isfinite(made.information()).all()
+    assert torch.isfinite(made.information).all()
 
 
 def test_the_estimate_turns_with_the_state() -> None:

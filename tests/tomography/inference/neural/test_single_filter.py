@@ -108,8 +108,8 @@ def test_one_alone_is_estimated_as_in_a_batch(d: int, name: str) -> None:
         one.update(effects, counts)
         two.update(effects.expand(2, -1, -1, -1), counts.expand(2, -1))
     torch.testing.assert_close(one.filter.matrix()[0], two.filter.matrix()[0], atol=1e-9, rtol=0)
-    information = two.filter.information()[0]
-    error = (one.filter.information()[0] - information).abs().max()
+    information = two.filter.information[0]
+    error = (one.filter.information[0] - information).abs().max()
     assert error < 1e-9 * information.abs().max()
     # The network is of single precision.
     torch.testing.assert_close(one.estimate()[0], two.estimate()[0], atol=1e-6, rtol=0)
@@ -165,7 +165,7 @@ def test_the_covariance_is_an_inverse() -> None:
         made.add(effects, counts)
     scale = scales(made.values)
     q = made.frame * scale[:, None, :]
-    scaled = q.mT @ made.information() @ q + BETA * torch.eye(16)
+    scaled = q.mT @ made.information @ q + BETA * torch.eye(16)
     one = torch.eye(16, dtype=torch.float64)[None]
     torch.testing.assert_close(made.covariance() @ scaled, one, atol=1e-9, rtol=0)
 
