@@ -11,7 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .data.event_list import EventList, load_events
 from .data.readers import is_event_list
 from .data.stream import FrameStream, load_frames
 from .inference.blocks import Block, beginning, found_blocks
+from .inference.detector import BackgroundDetector
 from .inference.housing import Housing
 from .inference.retention import Correction
 from .results.event_columns import Sky, frame_columns, list_rows
@@ -31,9 +32,6 @@ from .results.ogip import keywords
 from .results.outside_training import outside_training
 from .results.result import BackgroundResult
 from .results.tally import Example, Tally, better_example
-
-if TYPE_CHECKING:
-    from .inference.detector import BackgroundDetector
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +62,6 @@ class BackgroundPredictor(Predictor):
         InputError
             No such file, or weights of something else.
         """
-        from .inference.detector import BackgroundDetector
-
         return cls(BackgroundDetector.load(path))
 
     @property
@@ -162,12 +158,7 @@ class BackgroundPredictor(Predictor):
         wanted = stream.source.path is not None if progress is None else progress
         with show_progress(stream.name, stream.source.length, wanted) as advance:
             return self.predict_stream(
-                stream,
-                retention,
-                standoff=standoff,
-                start=start,
-                scratch=scratch,
-                advance=advance,
+                stream, retention, standoff=standoff, start=start, scratch=scratch, advance=advance
             )
 
     @staticmethod

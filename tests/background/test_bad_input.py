@@ -676,7 +676,6 @@ def test_an_existing_output_folder(detector, capsys, tmp_path, seen, camera):
 )  # fmt: skip
 def test_a_disk_that_is_full_at_any_file(victim, refused, seen, tmp_path, monkeypatch):
     """ENOSPC at the very end of each file, when its bytes are forced to the disk."""
-    from physml.background.results import overview
     from physml.io import atomic
 
     frames = write_dense(tmp_path / "f.h5", seen.images)
@@ -689,7 +688,7 @@ def test_a_disk_that_is_full_at_any_file(victim, refused, seen, tmp_path, monkey
         return fsync(path)
 
     if victim not in ("overview.png", "summary.json"):
-        monkeypatch.setattr(overview, "plot_overview", None)  # not reached
+        monkeypatch.setattr(products, "plot_overview", None)  # not reached
     monkeypatch.setattr(atomic, "_fsync", full)
     refused(frames, mentions=["room for the output"])
 

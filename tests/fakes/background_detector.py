@@ -195,9 +195,9 @@ def quick_figure(monkeypatch):
     """Draw next to nothing: for tests that are not about the picture."""
     from matplotlib.figure import Figure
 
-    from physml.background.results import overview
+    from physml.background.results import products
 
-    monkeypatch.setattr(overview, "plot_overview", lambda result: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(products, "plot_overview", lambda result: Figure(figsize=(1, 1)))
 
 
 def write_sparse(path, pixels, exposures=None, **arrays):

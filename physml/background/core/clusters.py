@@ -6,10 +6,12 @@ they point says which of the other events in the frame came with them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .arrays import Floats, Ints, Rows
 
 #: Sum and brightest pixel (keV), number of pixels, energy centroid (pixels), extent along and
 #: across the principal axis (pixels), direction of that axis (cos and sin of twice its angle to
@@ -36,7 +38,7 @@ CLUSTER = np.dtype(
 _ROUND = 1e-9  # pixel^2: below it two moments are equal but for rounding
 
 
-def connected(key: NDArray[np.int64], stride: int) -> tuple[NDArray[np.int64], int]:
+def connected(key: Ints, stride: int) -> tuple[Ints, int]:
     """Label 4-connected pixels of all frames at once.
 
     Parameters
@@ -53,9 +55,6 @@ def connected(key: NDArray[np.int64], stride: int) -> tuple[NDArray[np.int64], i
     n : int
         Number of clusters.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(key)
     if n == 0:
         return np.empty(0, np.int64), 0
@@ -69,7 +68,7 @@ def connected(key: NDArray[np.int64], stride: int) -> tuple[NDArray[np.int64], i
     return label.astype(np.int64), int(count)
 
 
-def groups(label: NDArray[np.int64], n: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def groups(label: Ints, n: int) -> tuple[NDArray[np.intp], Ints]:
     """Order that brings equal labels together, and where each begins in it.
 
     Every label 0 .. n - 1 has to occur; the order is stable.
@@ -78,9 +77,7 @@ def groups(label: NDArray[np.int64], n: int) -> tuple[NDArray[np.intp], NDArray[
     return np.argsort(label, kind="stable"), np.cumsum(size) - size
 
 
-def peaks(
-    energy: NDArray[np.floating], order: NDArray[np.intp], start: NDArray[np.int64]
-) -> NDArray[np.intp]:
+def peaks(energy: NDArray[np.floating], order: NDArray[np.intp], start: Ints) -> NDArray[np.intp]:
     """Row of the brightest pixel of each group; among equals the first."""
     if len(start) == 0:
         return np.empty(0, np.intp)
@@ -94,15 +91,15 @@ def peaks(
 
 
 def measure(
-    frame: NDArray[np.int64],
-    y: NDArray[np.float64],
-    x: NDArray[np.float64],
-    energy: NDArray[np.float64],
-    label: NDArray[np.int64],
+    frame: Ints,
+    y: Floats,
+    x: Floats,
+    energy: Floats,
+    label: Ints,
     n: int,
     shape: tuple[int, int],
     upper: float,
-) -> tuple[NDArray[Any], NDArray[np.intp]]:
+) -> tuple[Rows, NDArray[np.intp]]:
     """Properties of clusters.
 
     Parameters
@@ -135,7 +132,7 @@ def measure(
     order, start = groups(label, n)
     peak = peaks(energy, order, start)
 
-    def total(values: NDArray[Any]) -> NDArray[np.float64]:
+    def total(values: Rows) -> Floats:
         return np.asarray(np.bincount(label, values, minlength=n), np.float64)
 
     size = np.bincount(label, minlength=n)
@@ -165,9 +162,7 @@ def measure(
     return out, peak
 
 
-def half_angle(
-    cos2: NDArray[np.floating], sin2: NDArray[np.floating]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def half_angle(cos2: NDArray[np.floating], sin2: NDArray[np.floating]) -> tuple[Floats, Floats]:
     """Cosine and sine of an axis from those of twice its angle; the x axis where there is none."""
     angle = 0.5 * np.arctan2(np.asarray(sin2, np.float64), np.asarray(cos2, np.float64))
     return np.cos(angle), np.sin(angle)

@@ -6,16 +6,14 @@ from functools import lru_cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
+from numpy import float64
+from numpy.typing import NDArray
 from pydantic import Field
 
 from physml.config import KiloElectronVolt, Micrometres, Seconds, Settings, Unit, load_settings
 from physml.exceptions import InputError
-
-if TYPE_CHECKING:
-    from numpy import float64
-    from numpy.typing import NDArray
 
 #: Mean energy of an electron-hole pair in silicon, keV, and Fano factor.
 PAIR, FANO = 3.71e-3, 0.118

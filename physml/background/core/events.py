@@ -8,11 +8,13 @@ a particle. All frames are treated at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import binary_dilation
+from scipy.spatial import cKDTree
 
+from .arrays import Bools, Floats, Ints, Rows, Singles
 from .clusters import connected, measure
 from .frames import ORIGINS, PIXEL, Frames
 from .grades import INVALID, asca_grades, epic_patterns
@@ -74,9 +76,9 @@ class Found:
         Cluster and event of each pixel of the frames, -1 for none.
     """
 
-    events: NDArray[Any]
-    clusters: NDArray[Any]
-    patches: NDArray[np.float32]
+    events: Rows
+    clusters: Rows
+    patches: Singles
     pixel_cluster: NDArray[np.int32]
     pixel_event: NDArray[np.int32]
 
@@ -87,7 +89,7 @@ def find_events(
     split: float = SPLIT,
     event: float = EVENT_THRESHOLD,
     upper: float = UPPER,
-    bad: NDArray[np.bool_] | None = None,
+    bad: Bools | None = None,
     saturation: float | None = None,
     keep_border: bool = False,
 ) -> Found:
@@ -198,9 +200,7 @@ def find_events(
     return Found(events, clusters, patches, pixel_cluster, event_of[pixel_cluster])
 
 
-def find_in_exposures(
-    frames: Frames, bad: NDArray[np.bool_] | None = None, keep_border: bool = False
-) -> Found:
+def find_in_exposures(frames: Frames, bad: Bools | None = None, keep_border: bool = False) -> Found:
     """Find events with the thresholds of the frames' exposures, which have to agree.
 
     Parameters
@@ -224,7 +224,7 @@ def find_in_exposures(
     return find_events(frames, split=split, event=event, bad=bad, keep_border=keep_border)
 
 
-def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> NDArray[Any]:
+def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> Rows:
     """Take the pixels of dense frames that matter to `find_events`.
 
     Parameters
@@ -252,7 +252,7 @@ def frames_to_sparse(images: ArrayLike, split: float = SPLIT) -> NDArray[Any]:
     return pixels
 
 
-def truth(found: Found, frames: Frames) -> NDArray[Any]:
+def truth(found: Found, frames: Frames) -> Rows:
     """Label, shares and source of the true energy of each event.
 
     Parameters
@@ -292,7 +292,7 @@ def truth(found: Found, frames: Frames) -> NDArray[Any]:
     return out
 
 
-def nearest_particle(found: Found, frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def nearest_particle(found: Found, frames: Frames) -> tuple[Floats, Ints]:
     """Nearest pixel of a particle in the frame of each event.
 
     Parameters
@@ -309,8 +309,6 @@ def nearest_particle(found: Found, frames: Frames) -> tuple[NDArray[np.float64],
     cluster : ndarray of int64, shape (m,)
         Its cluster, -1 where there is none.
     """
-    from scipy.spatial import cKDTree
-
     events, clusters = found.events, found.clusters
     distance = np.full(len(events), np.inf)
     cluster = np.full(len(events), -1, np.int64)
@@ -334,12 +332,7 @@ def nearest_particle(found: Found, frames: Frames) -> tuple[NDArray[np.float64],
     return distance, cluster
 
 
-def _leading(
-    event: NDArray[np.int64],
-    source: NDArray[np.int64],
-    energy: NDArray[np.float64],
-    m: int,
-) -> NDArray[np.int32]:
+def _leading(event: Ints, source: Ints, energy: Floats, m: int) -> NDArray[np.int32]:
     """Source with most energy in each event, -1 for none; of equals the lowest number."""
     out = np.full(m, -1, np.int32)
     if len(event) == 0:
@@ -360,7 +353,7 @@ class _Places:
     pixels from reaching a pixel of another row or frame.
     """
 
-    def __init__(self, pixels: NDArray[Any], shape: tuple[int, int]) -> None:
+    def __init__(self, pixels: Rows, shape: tuple[int, int]) -> None:
         ny, nx = shape
         self.y, self.x = pixels["y"].astype(np.int64), pixels["x"].astype(np.int64)
         if len(pixels) and (
@@ -375,7 +368,7 @@ class _Places:
         if (np.diff(self.key) <= 0).any() or (np.diff(frame) < 0).any():
             raise ValueError("expected pixels sorted by (frame, y, x), each once")
 
-    def next_to(self, chosen: NDArray[np.bool_], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    def next_to(self, chosen: Bools, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Places in `rows` of the pixels that touch a chosen pixel, corners included."""
         chosen_key = self.key[chosen]
         if len(rows) == 0 or len(chosen_key) == 0:
@@ -386,7 +379,7 @@ class _Places:
         place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
         return place[key[place] == wanted]
 
-    def patches(self, energy: NDArray[np.float32], at: NDArray[np.intp]) -> NDArray[np.float32]:
+    def patches(self, energy: Singles, at: NDArray[np.intp]) -> Singles:
         """Squares of 5 x 5 around some of the pixels, shape (len(at), 5, 5)."""
         out = np.zeros((len(at), PATCH, PATCH), np.float32)
         if len(at) == 0:
@@ -402,16 +395,14 @@ class _Places:
         return out
 
 
-def _on_edge(events: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _on_edge(events: Rows, shape: tuple[int, int]) -> Bools:
     """Events whose 3 x 3 does not fit into the detector, shape (m,)."""
     y, x = events["y"], events["x"]
-    edge: NDArray[np.bool_] = (y == 0) | (x == 0) | (y == shape[0] - 1) | (x == shape[1] - 1)
+    edge: Bools = (y == 0) | (x == 0) | (y == shape[0] - 1) | (x == shape[1] - 1)
     return edge
 
 
-def _dilate(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _dilate(mask: Bools) -> Bools:
     """Grow a mask by its neighbours, corners included."""
-    from scipy.ndimage import binary_dilation
-
-    grown: NDArray[np.bool_] = binary_dilation(mask, np.ones((3, 3), bool))
+    grown: Bools = binary_dilation(mask, np.ones((3, 3), bool))
     return grown

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import Ints, Rows
 from .events import EVENT_THRESHOLD
 from .frames import ORIGINS
 
@@ -14,7 +13,7 @@ from .frames import ORIGINS
 XRAY, PARTICLE, BOTH, NEITHER = 0, 1, 2, 3
 
 
-def classes(place: NDArray[np.int64], pixels: NDArray[Any], n: int) -> NDArray[np.uint8]:
+def classes(place: Ints, pixels: Rows, n: int) -> NDArray[np.uint8]:
     """Classes of frames, or of windows in them.
 
     Either is there if it left at least the event threshold in some pixel: noise, of which there

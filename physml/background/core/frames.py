@@ -12,17 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physml.exceptions import InputError
+from physml.io.shards import Spec, read_shard
 
+from .arrays import Bools, Ints, Rows, Singles
 from .detectors import DetectorSettings
-
-if TYPE_CHECKING:
-    from physml.io.shards import Spec
 
 #: Measured pixel above the split threshold: energy in keV, after noise.
 PIXEL = np.dtype([("frame", "i8"), ("y", "i2"), ("x", "i2"), ("energy", "f4")])
@@ -100,7 +98,7 @@ EXPOSURE = np.dtype(
 _NONE = -1
 
 
-def exposure_row(detector: DetectorSettings, n_frames: int, **values: float) -> NDArray[Any]:
+def exposure_row(detector: DetectorSettings, n_frames: int, **values: float) -> Rows:
     """Table of one exposure.
 
     Parameters
@@ -156,14 +154,14 @@ class Frames:
         `PARTICLE`, `PHOTON`, `EXPOSURE`. Particles and photons are those of the frames held.
     """
 
-    pixels: NDArray[Any]
+    pixels: Rows
     shape: tuple[int, int]
-    index: NDArray[np.int64]
-    weight: NDArray[np.float32]
+    index: Ints
+    weight: Singles
     frame_time: float = float("nan")
-    particles: NDArray[Any] | None = None
-    photons: NDArray[Any] | None = None
-    exposures: NDArray[Any] | None = None
+    particles: Rows | None = None
+    photons: Rows | None = None
+    exposures: Rows | None = None
 
     def __len__(self) -> int:
         """Number of frames held."""
@@ -175,13 +173,13 @@ class Frames:
         return "source" in (self.pixels.dtype.names or ())
 
     @property
-    def starts(self) -> NDArray[np.int64]:
+    def starts(self) -> Ints:
         """Rows of `pixels` where each frame begins, and their number at the end, shape (n + 1,)."""
         first = np.searchsorted(self.pixels["frame"], self.index, side="left")
         return np.append(first, len(self.pixels)).astype(np.int64)
 
     @property
-    def frame_exposure(self) -> NDArray[np.int64]:
+    def frame_exposure(self) -> Ints:
         """Row of `exposures` of each frame, shape (n,); all 0 where there is no such table."""
         if self.exposures is None or len(self.exposures) == 0:
             return np.zeros(len(self), np.int64)
@@ -189,7 +187,7 @@ class Frames:
         first = self.exposures["first_frame"][order]
         return order[np.searchsorted(first, self.index, side="right") - 1]
 
-    def position(self, frames: ArrayLike) -> NDArray[np.int64]:
+    def position(self, frames: ArrayLike) -> Ints:
         """Places in `index` of frame numbers; -1 for those that are not held."""
         wanted = np.asarray(frames, np.int64)
         place = np.minimum(np.searchsorted(self.index, wanted), max(len(self) - 1, 0))
@@ -238,7 +236,7 @@ class Frames:
             photons=photons,
         )
 
-    def dense(self, frame: int) -> NDArray[np.float32]:
+    def dense(self, frame: int) -> Singles:
         """One frame as an image in keV, shape (ny, nx); 0 below the threshold.
 
         Raises
@@ -284,11 +282,11 @@ class Frames:
             frame_time=frame_time,
         )
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, Rows]:
         """Arrays with a row for each frame, for `write_shard`."""
         return {"index": self.index, "weight": self.weight, "frame_exposure": self.frame_exposure}
 
-    def tables(self) -> dict[str, NDArray[Any]]:
+    def tables(self) -> dict[str, Rows]:
         """Tables for `write_shard`."""
         tables = {"pixels": self.pixels}
         for name in ("particles", "photons", "exposures"):
@@ -298,18 +296,16 @@ class Frames:
         return tables
 
 
-def _member(values: NDArray[np.int64], index: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _member(values: Ints, index: Ints) -> Bools:
     """Values that are in an increasing array, as a mask."""
     if len(index) == 0:
         return np.zeros(values.shape, bool)
     place = np.minimum(np.searchsorted(index, values), len(index) - 1)
-    found: NDArray[np.bool_] = index[place] == values
+    found: Bools = index[place] == values
     return found
 
 
-def _cut(
-    table: NDArray[Any] | None, index: NDArray[np.int64]
-) -> tuple[NDArray[Any] | None, NDArray[np.int64]]:
+def _cut(table: Rows | None, index: Ints) -> tuple[Rows | None, Ints]:
     """Rows whose frame is held, and the new row of each old one (-1: gone)."""
     if table is None:
         return None, np.empty(0, np.int64)
@@ -317,9 +313,7 @@ def _cut(
     return table[keep], np.where(keep, np.cumsum(keep) - 1, _NONE)
 
 
-def _translate(
-    source: NDArray[np.int32], particle: NDArray[np.int64], photon: NDArray[np.int64]
-) -> NDArray[np.int32]:
+def _translate(source: NDArray[np.int32], particle: Ints, photon: Ints) -> NDArray[np.int32]:
     """Rewrite sources for tables whose rows moved; what is gone becomes noise."""
     new = np.full(source.shape, _NONE, np.int64)
     by_particle, by_photon = source >= 0, source <= -2
@@ -362,7 +356,7 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
     )
 
 
-def _joined(tables: Iterable[NDArray[Any] | None]) -> NDArray[Any] | None:
+def _joined(tables: Iterable[Rows | None]) -> Rows | None:
     found = list(tables)
     present = [t for t in found if t is not None]
     if len(present) not in (0, len(found)):
@@ -370,7 +364,7 @@ def _joined(tables: Iterable[NDArray[Any] | None]) -> NDArray[Any] | None:
     return np.concatenate(present) if present else None
 
 
-def _renumbered(parts: Sequence[Frames]) -> list[NDArray[Any]]:
+def _renumbered(parts: Sequence[Frames]) -> list[Rows]:
     """Pixels whose sources are rows of the joined tables."""
     found, particle, photon = [], 0, 0
     for part in parts:
@@ -386,8 +380,6 @@ def _renumbered(parts: Sequence[Frames]) -> list[NDArray[Any]]:
 
 def raw_spec() -> dict[str, Spec]:
     """Contents of a raw shard."""
-    from physml.io.shards import Spec
-
     types = {
         "index": "i8",
         "weight": "f4",
@@ -409,8 +401,6 @@ def read_frames(path: str | PathLike[str]) -> Frames:
         It is not one: a table is missing or of another kind, frames are out of order, or rows
         point outside of their tables.
     """
-    from physml.io.shards import read_shard
-
     source = Path(path)
     shard = read_shard(source, raw_spec())
     exposures = shard["exposures"].astype(EXPOSURE)

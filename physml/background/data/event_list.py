@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from astropy.io import fits
+from astropy.io.fits import Header
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+from physml.io.fits import open_hdus
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-    from astropy.table import Table
+from ..core.arrays import Floats, Ints, Rows
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,13 @@ class EventList:
 
     table: Table
     header: Header
-    energy: NDArray[np.float64]
+    energy: Floats
     grade: NDArray[np.int16]
     pattern: NDArray[np.int16]
-    time: NDArray[np.float64]
-    frame: NDArray[np.int64]
+    time: Floats
+    frame: Ints
     frame_time: float
-    intervals: NDArray[np.float64]
+    intervals: Floats
     name: str
     path: Path | None = None
     files: dict[str, Path] = field(default_factory=dict)
@@ -97,12 +99,12 @@ class EventList:
         self.remarks.append(text)
         log.warning("%s: %s", self.name, text)
 
-    def column(self, *names: str) -> NDArray[Any] | None:
+    def column(self, *names: str) -> Rows | None:
         """Column by any of its names, whatever the case; None where there is none."""
         return _column(self.table, *names)
 
 
-def _column(table: Table, *names: str) -> NDArray[Any] | None:
+def _column(table: Table, *names: str) -> Rows | None:
     known = {name.upper(): name for name in table.colnames}
     for name in names:
         if name.upper() in known:
@@ -134,11 +136,6 @@ def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
         A column is missing, times are out of order or events doubled, energies are not in keV or
         the unit that the file tells.
     """
-    from astropy.io import fits
-    from astropy.table import Table
-
-    from physml.io.fits import open_hdus
-
     source = Path(path)
     with open_hdus(source) as hdus:
         tables = [h for h in hdus if isinstance(h, fits.BinTableHDU)]
@@ -186,7 +183,7 @@ def _check_numbers(path: Path, table: Table) -> None:
             )
 
 
-def _read_intervals(path: Path, gtis: list[Any]) -> NDArray[np.float64]:
+def _read_intervals(path: Path, gtis: list[Any]) -> Floats:
     """Good time intervals of all GTI extensions together, sorted and merged."""
     parts = []
     for hdu in gtis:
@@ -206,7 +203,7 @@ def _read_intervals(path: Path, gtis: list[Any]) -> NDArray[np.float64]:
     return merge_intervals(np.concatenate(parts))
 
 
-def merge_intervals(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
+def merge_intervals(intervals: Floats) -> Floats:
     """Sort intervals and join those that overlap or touch."""
     if len(intervals) == 0:
         return intervals.reshape(0, 2)
@@ -217,7 +214,7 @@ def merge_intervals(intervals: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.column_stack([ordered[starts, 0], end[np.append(starts[1:], len(ordered)) - 1]])
 
 
-def _times(path: Path, table: Table) -> NDArray[np.float64]:
+def _times(path: Path, table: Table) -> Floats:
     time = _column(table, "TIME")
     if time is None:
         raise InputError.expected(path, "a column TIME", f"only {', '.join(table.colnames)}")
@@ -236,9 +233,7 @@ def _times(path: Path, table: Table) -> NDArray[np.float64]:
     return time
 
 
-def _energies(
-    path: Path, table: Table, header: Header, channel: float | None
-) -> NDArray[np.float64]:
+def _energies(path: Path, table: Table, header: Header, channel: float | None) -> Floats:
     given = _column(table, "ENERGY")
     if given is not None:
         unit = _unit(table, "ENERGY")
@@ -312,9 +307,7 @@ def _grades(path: Path, table: Table) -> tuple[NDArray[np.int16], NDArray[np.int
     return out.astype(np.int16), np.where(valid, pattern, -1).astype(np.int16)
 
 
-def _check_doubled(
-    path: Path, table: Table, time: NDArray[np.float64], energy: NDArray[np.float64]
-) -> None:
+def _check_doubled(path: Path, table: Table, time: Floats, energy: Floats) -> None:
     """Refuse lists in which an event occurs twice; several events of one frame share their time."""
     keys = [time, energy]
     for names in (("RAWX", "CHIPX"), ("RAWY", "CHIPY"), ("X",), ("Y",), ("CCD_ID", "CCDNR")):
@@ -335,7 +328,7 @@ def _check_doubled(
         )
 
 
-def _frames(time: NDArray[np.float64], header: Header) -> tuple[NDArray[np.int64], float]:
+def _frames(time: Floats, header: Header) -> tuple[Ints, float]:
     """Number of the readout of each event, and the frame time."""
     step = header.get("TIMEDEL")
     start = header.get("TSTART", time[0])
@@ -348,7 +341,7 @@ def _frames(time: NDArray[np.float64], header: Header) -> tuple[NDArray[np.int64
     return frame, float("nan")
 
 
-def _set_intervals(events: EventList, intervals: NDArray[np.float64]) -> None:
+def _set_intervals(events: EventList, intervals: Floats) -> None:
     time = events.time
     step = 0.0 if np.isnan(events.frame_time) else events.frame_time
     if len(intervals) == 0:

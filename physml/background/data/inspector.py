@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
+from ..core.arrays import Bools, Ints, Rows, Singles
 from ..core.events import frames_to_sparse
 from ..core.frames import PIXEL
 from .readers import Raw, Source
@@ -103,12 +103,12 @@ class Inspector:
     split: float
     enc: float
     calibration: Calibration
-    bad: NDArray[np.bool_]
+    bad: Bools
     remarks: list[str] = field(default_factory=list)
     n_negative: int = 0
     n_seen: int = 0
     largest: float = -np.inf
-    _sample: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    _sample: Singles = field(default_factory=lambda: np.empty(0, np.float32))
 
     def __post_init__(self) -> None:
         source, unit = self.source, (self.source.unit or "").strip()
@@ -141,7 +141,7 @@ class Inspector:
         top = float(np.iinfo(self.source.dtype).max) - (0.0 if offset is None else np.max(offset))
         return float(top * np.min(gain))
 
-    def pixels(self, raw: Raw) -> NDArray[Any]:
+    def pixels(self, raw: Raw) -> Rows:
         """Pixels of a block above the threshold (and far below zero), keV, sorted.
 
         Raises
@@ -158,7 +158,7 @@ class Inspector:
 
     # ------------------------------------------------------------------------------ dense frames
 
-    def _from_images(self, raw: Raw) -> NDArray[Any]:
+    def _from_images(self, raw: Raw) -> Rows:
         label, values = self.source.label, raw.values
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             frame, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
@@ -181,7 +181,7 @@ class Inspector:
         self.largest = max(self.largest, float(images.max(initial=-np.inf)))
         return rows
 
-    def _calibrated(self, values: NDArray[Any]) -> NDArray[np.float32]:
+    def _calibrated(self, values: Rows) -> Singles:
         gain, offset = self.calibration.gain, self.calibration.offset
         images = values.astype(np.float32, copy=False)
         if offset is not None:
@@ -191,7 +191,7 @@ class Inspector:
             images = images * factor
         return images
 
-    def _check_zero(self, image: NDArray[np.float32], frame: int) -> float:
+    def _check_zero(self, image: Singles, frame: int) -> float:
         """Noise of an image, keV, after a look at its unit and its offset."""
         label = self.source.label
         good = image[~self.bad]
@@ -216,7 +216,7 @@ class Inspector:
 
     # ----------------------------------------------------------------------------- sparse frames
 
-    def _from_rows(self, raw: Raw) -> NDArray[Any]:
+    def _from_rows(self, raw: Raw) -> Rows:
         label, values = self.source.label, raw.values
         ny, nx = self.shape
         rows = np.empty(len(values), PIXEL)
@@ -262,7 +262,7 @@ class Inspector:
         self.largest = max(self.largest, float(rows["energy"].max(initial=-np.inf)))
         return rows[(rows["energy"] > self.split) | (deep & (rows["energy"] < -self.split))]
 
-    def _energies(self, values: NDArray[Any], y: Any, x: Any) -> NDArray[np.float32]:
+    def _energies(self, values: Rows, y: Any, x: Any) -> Singles:
         def at(given: Any) -> Any:
             return given[y, x] if np.ndim(given) == 2 else given
 
@@ -287,7 +287,7 @@ class Inspector:
                 "Was the offset subtracted twice, or that of another detector?",
             )
 
-    def _check_energies(self, energy: NDArray[np.float32]) -> None:
+    def _check_energies(self, energy: Singles) -> None:
         """Tell keV from eV and ADU by the values of pixels above the threshold."""
         if len(self._sample) >= SAMPLE or len(energy) == 0:
             return
@@ -310,13 +310,10 @@ class Inspector:
         different = len(np.unique(seen)) >= ENOUGH_PIXELS
         if untouched and different and (seen == np.round(seen)).all():
             raise InputError.expected(
-                self.source.label,
-                "energies in keV",
-                "whole numbers only, as of raw ADU",
-                HINT_GAIN,
+                self.source.label, "energies in keV", "whole numbers only, as of raw ADU", HINT_GAIN
             )
 
-    def _check_lit(self, frame: NDArray[np.int64]) -> None:
+    def _check_lit(self, frame: Ints) -> None:
         """Refuse frames that are full of signal."""
         if len(frame) == 0:
             return
@@ -334,7 +331,7 @@ class Inspector:
                 "noise?",
             )
 
-    def check_events(self, frame: NDArray[np.int64]) -> None:
+    def check_events(self, frame: Ints) -> None:
         """Refuse frames with more events than photon counting can tell apart.
 
         Parameters
@@ -355,7 +352,7 @@ class Inspector:
                 "So many pile up, or are noise: is the threshold above the noise?",
             )
 
-    def _find_hot(self, raw: Raw, rows: NDArray[Any], lit: NDArray[np.bool_]) -> None:
+    def _find_hot(self, raw: Raw, rows: Rows, lit: Bools) -> None:
         """Add pixels and columns that are lit all the time to the bad ones."""
         if len(raw.index) == 0:
             return

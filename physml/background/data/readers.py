@@ -20,16 +20,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from astropy.io import fits
+from astropy.io.fits import Header
 
 from physml.exceptions import InputError
+from physml.io.fits import claimed_bytes, unpack
 from physml.io.origin import kind
+from physml.io.shards import Spec, hdf5_errors, open_hdf5, open_shard
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+from ..core.arrays import Ints, Rows, Singles
 
 BLOCK_BYTES = 32 << 20
 """Size of a block of dense frames, as float32."""
@@ -62,9 +64,9 @@ class Raw:
         Images of shape (n, ny, nx), or rows with the columns frame, y, x, energy.
     """
 
-    index: NDArray[np.int64]
-    weight: NDArray[np.float32] | None
-    values: NDArray[Any]
+    index: Ints
+    weight: Singles | None
+    values: Rows
 
 
 @dataclass
@@ -106,7 +108,7 @@ class Source:
     complete: bool
     read: Callable[[], Iterator[Raw]]
     unit: str | None = None
-    exposures: NDArray[Any] | None = None
+    exposures: Rows | None = None
     header: Header | None = None
     path: Path | None = None
     weighted: bool = False
@@ -189,7 +191,7 @@ def _dense(
     label: str,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    cut: Callable[[int, int], NDArray[Any]],
+    cut: Callable[[int, int], Rows],
     **more: Any,
 ) -> Source:
     """Dense source that reads frames a to b with a function."""
@@ -244,7 +246,7 @@ def _check_rows(label: Any, dtype: np.dtype[Any]) -> None:
     _check_real(label, dtype["energy"], "energies")
 
 
-def _open_rows(rows: NDArray[Any], unit: str | None) -> Source:
+def _open_rows(rows: Rows, unit: str | None) -> Source:
     """Source of a table in memory, in any order."""
     rows = rows.reshape(-1)
     _check_rows("frames", rows.dtype)
@@ -259,13 +261,10 @@ def _open_rows(rows: NDArray[Any], unit: str | None) -> Source:
 
 
 def _by_frame(
-    label: Any,
-    length: int,
-    cut: Callable[[int, int], NDArray[Any]],
-    listed: _Listed | None,
+    label: Any, length: int, cut: Callable[[int, int], Rows], listed: _Listed | None
 ) -> Iterator[Raw]:
     """Blocks of rows that end where a frame ends."""
-    held: NDArray[Any] | None = None
+    held: Rows | None = None
     last = -1
     for a in range(0, length, BLOCK_ROWS):
         b = min(a + BLOCK_ROWS, length)
@@ -307,7 +306,7 @@ def _by_frame(
         yield from ((Raw(i, w, _none(cut))) for i, w in listed.rest())
 
 
-def _none(cut: Callable[[int, int], NDArray[Any]]) -> NDArray[Any]:
+def _none(cut: Callable[[int, int], Rows]) -> Rows:
     return cut(0, 0)
 
 
@@ -328,7 +327,7 @@ class _Listed:
         self.at = 0
         self.last = -1
 
-    def _take(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    def _take(self, n: int) -> tuple[Ints, Singles | None]:
         cut = slice(self.at, min(self.at + n, self.length))
         index = self.shard.read("index", cut).astype(np.int64)
         if len(index) and (index[0] <= self.last or (np.diff(index) <= 0).any()):
@@ -344,16 +343,14 @@ class _Listed:
                 )
         return index, weight
 
-    def _done(self, index: NDArray[np.int64]) -> None:
+    def _done(self, index: Ints) -> None:
         self.at += len(index)
         if len(index):
             self.last = int(index[-1])
 
-    def until(
-        self, last: int, present: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None]:
+    def until(self, last: int, present: Ints) -> tuple[Ints, Singles | None]:
         """Go on to a frame; `present` are those with pixels, which have to be listed."""
-        parts: list[tuple[NDArray[np.int64], NDArray[np.float32] | None]] = []
+        parts: list[tuple[Ints, Singles | None]] = []
         while self.at < self.length:
             index, weight = self._take(BLOCK_ROWS)
             keep = int(np.searchsorted(index, last, side="right"))
@@ -370,7 +367,7 @@ class _Listed:
             return index, None
         return index, np.concatenate([p[1] for p in parts if p[1] is not None])
 
-    def rest(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32] | None]]:
+    def rest(self) -> Iterator[tuple[Ints, Singles | None]]:
         """Frames behind the last pixel."""
         while self.at < self.length:
             index, weight = self._take(BLOCK_ROWS)
@@ -386,8 +383,6 @@ def open_hdf5_source(path: Path) -> Source:
     InputError
         Neither is in it, or something in it is not as it has to be.
     """
-    from physml.io.shards import Spec, open_shard
-
     spec = {
         "frames": Spec(None, (None, None, None), optional=True, finite=False),
         "pixels": Spec(None, (None,), optional=True, finite=False),
@@ -434,7 +429,7 @@ def open_hdf5_source(path: Path) -> Source:
             step = block_length(shape)
             for a in range(0, length, step):
                 b = min(a + step, length)
-                index: NDArray[np.int64] = np.arange(a, b, dtype=np.int64)
+                index: Ints = np.arange(a, b, dtype=np.int64)
                 weight = None
                 if listed is not None:
                     index, weight = listed._take(b - a)
@@ -456,7 +451,7 @@ def open_hdf5_source(path: Path) -> Source:
     )
 
 
-def _exposed_shape(path: Path, exposures: NDArray[Any] | None) -> tuple[int, int] | None:
+def _exposed_shape(path: Path, exposures: Rows | None) -> tuple[int, int] | None:
     """Shape of the detector that a table of exposures tells, or None."""
     names = () if exposures is None else exposures.dtype.names or ()
     if exposures is None or not {"ny", "nx"} <= set(names) or len(exposures) == 0:
@@ -470,8 +465,6 @@ def _exposed_shape(path: Path, exposures: NDArray[Any] | None) -> tuple[int, int
 
 
 def _names(path: Path) -> str:
-    from physml.io.shards import hdf5_errors, open_hdf5
-
     with open_hdf5(path) as file, hdf5_errors(path, "any"):
         names = [str(name) for name, _ in zip(file, range(20), strict=False)]
     return "only " + ", ".join(names) if names else "nothing"
@@ -482,8 +475,6 @@ def _names(path: Path) -> str:
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
     """How to open a FITS file; a packed one is unpacked once, in memory, within a limit."""
-    from physml.io.fits import unpack
-
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if not packed:
@@ -498,10 +489,6 @@ def _extensions(path: Path, opened: Callable[[], BinaryIO]) -> Iterator[tuple[bo
     The headers are compared with the size of the file; the data are not touched. Tile-compressed
     images are the tables that they are stored as: astropy would believe the size they claim.
     """
-    from astropy.io import fits
-
-    from physml.io.fits import claimed_bytes
-
     with opened() as file:
         size = file.seek(0, io.SEEK_END)
         start, number = 0, 0
@@ -586,18 +573,18 @@ def _cube(
     blank = header.get("BLANK") if stored.kind in "ui" else None
     n, ny, nx = shape
 
-    def convert(values: NDArray[Any]) -> NDArray[Any]:
+    def convert(values: Rows) -> Rows:
         undefined = values == blank if blank is not None else None
         if whole and undefined is None:
             return (values.astype(np.int64) + int(zero)).astype(dtype)
-        out: NDArray[Any] = values.astype(np.float32 if dtype.kind == "f" else np.float64)
+        out: Rows = values.astype(np.float32 if dtype.kind == "f" else np.float64)
         if (scale, zero) != (1.0, 0.0):
             out = out * scale + zero
         if undefined is not None:
             out[undefined] = np.nan
         return out
 
-    def cut(a: int, b: int) -> NDArray[Any]:
+    def cut(a: int, b: int) -> Rows:
         frame = ny * nx * stored.itemsize
         with opened() as file:
             file.seek(start + a * frame)

@@ -11,22 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from astropy.io.fits import Header
 
 from physml.exceptions import InputError
 
+from ..core.arrays import Bools, Rows
+from ..core.detectors import DetectorSettings, load_detector
 from ..core.frames import Frames
 from .inspector import Calibration, Inspector
 from .readers import Raw, Source, open_source
 from .timeline import Timeline
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-    from ..core.detectors import DetectorSettings
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +98,7 @@ class FrameStream:
         return self.inspector.remarks
 
     @property
-    def bad(self) -> NDArray[np.bool_]:
+    def bad(self) -> Bools:
         """Bad pixels that are known so far, shape (ny, nx)."""
         return self.inspector.bad
 
@@ -172,7 +169,7 @@ class FrameStream:
             return raw
         return replace(raw, index=np.arange(first, raw.index[-1] + 1, dtype=np.int64))
 
-    def _exposures(self) -> NDArray[Any] | None:
+    def _exposures(self) -> Rows | None:
         rows = self.source.exposures
         return rows if rows is not None and "first_frame" in (rows.dtype.names or ()) else None
 
@@ -270,8 +267,6 @@ def _title(source: Source) -> str:
 
 
 def _detector(given: Any) -> DetectorSettings:
-    from ..core.detectors import DetectorSettings, load_detector
-
     if isinstance(given, DetectorSettings):
         return given
     if given is None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physml.exceptions import InputError
+
+from ..core.arrays import Floats, Ints, Rows
 
 _NAMES = ("first_frame", "n_frames", "frame_time")
 
@@ -34,14 +35,14 @@ class Timeline:
     """
 
     frame_time: float
-    first: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    count: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    step: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    first: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    count: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    step: Floats = field(default_factory=lambda: np.empty(0))
     origin: float = 0.0
     _runs: list[list[int]] = field(default_factory=list)
 
     @classmethod
-    def from_exposures(cls, exposures: NDArray[Any], path: Any, origin: float = 0.0) -> Timeline:
+    def from_exposures(cls, exposures: Rows, path: Any, origin: float = 0.0) -> Timeline:
         """Timeline of a table with the columns first_frame, n_frames and frame_time.
 
         Raises
@@ -74,7 +75,7 @@ class Timeline:
         """Whether exposures say which frames there were."""
         return len(self.first) > 0
 
-    def see(self, frames: NDArray[np.int64], complete: bool) -> None:
+    def see(self, frames: Ints, complete: bool) -> None:
         """Note frames that were read, in increasing order.
 
         Parameters
@@ -99,7 +100,7 @@ class Timeline:
             else:
                 self._runs.append([start, end])
 
-    def exposure_of(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    def exposure_of(self, frames: Ints) -> Ints:
         """Row of the exposure of each frame, -1 where it lies in none; 0 without exposures."""
         if not self.known:
             return np.zeros(len(frames), np.int64)
@@ -107,19 +108,19 @@ class Timeline:
         at = np.maximum(row, 0)
         return np.where((row >= 0) & (frames < self.first[at] + self.count[at]), row, -1)
 
-    def time(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    def time(self, frames: Ints) -> Floats:
         """Middle of each frame, s."""
         if not self.known:
             return np.asarray(self.origin + (frames + 0.5) * self.frame_time, np.float64)
         row = np.maximum(self.exposure_of(frames), 0)
         return self._start()[row] + (frames - self.first[row] + 0.5) * self.step[row]
 
-    def _start(self) -> NDArray[np.float64]:
+    def _start(self) -> Floats:
         spans = self.count * self.step
         return self.origin + np.cumsum(spans) - spans
 
     @property
-    def intervals(self) -> NDArray[np.float64]:
+    def intervals(self) -> Floats:
         """Good time, start and stop in s, shape (k, 2); sorted and apart from each other."""
         if not self.known:
             runs = np.array(self._runs, np.float64).reshape(-1, 2)

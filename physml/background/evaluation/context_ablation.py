@@ -7,39 +7,34 @@ it may know no more than the event alone tells.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..core.events import PATCH
+from ..core.arrays import Bools, Floats, Ints, Rows
+from ..core.events import PATCH, Found
 from ..core.frames import PIXEL, Frames
-from ..inference.inputs import ENERGY, LENGTH, PEAK_SHARE, PIXELS, WIDTH
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..inference.inputs import Members
-    from .metrics import Events
+from ..inference.inputs import ENERGY, LENGTH, PEAK_SHARE, PIXELS, WIDTH, Members
+from .metrics import Events
 
 NEIGHBOURS = 50  # events in order of energy that exchange their pixels
 _HALF = PATCH // 2
 _SHAPE = [PEAK_SHARE, PIXELS, LENGTH, WIDTH]
 
 
-def isolated(found: Found, events: Events) -> NDArray[np.bool_]:
+def isolated(found: Found, events: Events) -> Bools:
     """Tell which events have their 5 x 5 patch for themselves, shape (number of events,).
 
     Others have part of their context in the patch, from where no exchange of frames takes it.
     """
     e = found.events[events.row]
     around = found.patches[events.row].sum(axis=(1, 2), dtype=np.float64)
-    alone: NDArray[np.bool_] = np.abs(around - e["energy"]) < 1e-3 * e["energy"]
+    alone: Bools = np.abs(around - e["energy"]) < 1e-3 * e["energy"]
     return alone
 
 
 def exchange_frames(
     frames: Frames, found: Found, events: Events, rng: np.random.Generator
-) -> tuple[Frames, NDArray[np.int64]]:
+) -> tuple[Frames, Ints]:
     """Put each event alone into a frame of its own, together with all of another frame.
 
     Parameters
@@ -98,7 +93,7 @@ def exchange_frames(
     return moved, of
 
 
-def event_rows(moved: Frames, found: Found, events: Events, original: Found) -> NDArray[np.int64]:
+def event_rows(moved: Frames, found: Found, events: Events, original: Found) -> Ints:
     """Rows of the moved events among those found in the new frames, -1 where one is not found.
 
     Parameters
@@ -115,7 +110,7 @@ def event_rows(moved: Frames, found: Found, events: Events, original: Found) -> 
     peak = original.events[events.row]
     size = np.int64(moved.shape[0]) * moved.shape[1]
 
-    def place(frame: NDArray[Any], table: NDArray[Any]) -> NDArray[np.int64]:
+    def place(frame: Rows, table: Rows) -> Ints:
         inside = table["y"].astype(np.int64) * moved.shape[1] + table["x"]
         return frame.astype(np.int64) * size + inside
 
@@ -128,12 +123,7 @@ def event_rows(moved: Frames, found: Found, events: Events, original: Found) -> 
     return np.where(there[order][at] == wanted, order[at], -1).astype(np.int64)
 
 
-def _draw_others(
-    own: NDArray[np.int64],
-    exposure: NDArray[np.int64],
-    weight: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> NDArray[np.int64]:
+def _draw_others(own: Ints, exposure: Ints, weight: Floats, rng: np.random.Generator) -> Ints:
     """Draw another frame of the same exposure for each event, in proportion to the weights."""
     other = np.empty(len(own), np.int64)
     for number in np.unique(exposure[own]):
@@ -150,9 +140,7 @@ def _draw_others(
     return other
 
 
-def _pixels_of(
-    starts: NDArray[np.int64], frame: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixels_of(starts: Ints, frame: Ints) -> tuple[Ints, Ints]:
     """Rows of the pixels of frames, one after the other, and whose they are."""
     first, length = starts[frame], starts[frame + 1] - starts[frame]
     event = np.repeat(np.arange(len(frame)), length)
@@ -160,7 +148,7 @@ def _pixels_of(
     return np.repeat(first, length) + within, event
 
 
-def _renumbered(frames: Frames, exposure: NDArray[np.int64]) -> NDArray[Any] | None:
+def _renumbered(frames: Frames, exposure: Ints) -> Rows | None:
     """Exposures of the new frames, which are sorted by them."""
     if frames.exposures is None:
         return None

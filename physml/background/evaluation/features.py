@@ -6,17 +6,13 @@ but for touching the border: a cut on position would tilt the response over the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from ..core.arrays import Bools, Floats, Ints, Rows, Singles
 from ..core.clusters import half_angle
-from ..core.events import BORDER, nearest_particle
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
+from ..core.events import BORDER, Found, nearest_particle
+from ..core.frames import Frames
 
 #: Of the event: energies in keV; sides, corners and ring as shares of the event's energy, sides
 #: and corners from the highest to the lowest; ring is the rim of the 5 x 5.
@@ -68,7 +64,7 @@ _CORNERS = np.array([0, 2, 6, 8])
 _LEAST = 1e-3  # keV; below any threshold, so that logarithms are finite
 
 
-def local_features(found: Found) -> NDArray[np.float32]:
+def local_features(found: Found) -> Singles:
     """Numbers of each event and its 5 x 5, shape (m, len(LOCAL))."""
     e = found.events
     energy = np.maximum(e["energy"].astype(np.float64), _LEAST)
@@ -93,7 +89,7 @@ def local_features(found: Found) -> NDArray[np.float32]:
     return _table(columns, LOCAL)
 
 
-def context_features(found: Found, frames: Frames) -> NDArray[np.float32]:
+def context_features(found: Found, frames: Frames) -> Singles:
     """Numbers of what else is in the frame of each event, shape (m, len(CONTEXT)).
 
     Parameters
@@ -108,7 +104,7 @@ def context_features(found: Found, frames: Frames) -> NDArray[np.float32]:
     particle = c["particle"]
     n = len(frames.index)
 
-    def count(which: NDArray[np.bool_], weights: NDArray[Any] | None = None) -> NDArray[np.float64]:
+    def count(which: Bools, weights: Rows | None = None) -> Floats:
         values = None if weights is None else weights[which]
         return np.bincount(cluster_rank[which], values, minlength=n)[rank].astype(np.float64)
 
@@ -138,12 +134,7 @@ def context_features(found: Found, frames: Frames) -> NDArray[np.float32]:
     return _table(columns, CONTEXT)
 
 
-def _of_track(
-    e: NDArray[Any],
-    c: NDArray[Any],
-    distance: NDArray[np.float64],
-    track: NDArray[np.int64],
-) -> dict[str, NDArray[Any]]:
+def _of_track(e: Rows, c: Rows, distance: Floats, track: Ints) -> dict[str, Rows]:
     """Features of the nearest particle."""
     there, row = track >= 0, np.maximum(track, 0)
     if len(c) == 0:
@@ -165,30 +156,22 @@ def _of_track(
     return columns
 
 
-def _where(
-    there: NDArray[np.bool_], values: NDArray[Any], row: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _where(there: Bools, values: Rows, row: Ints) -> Floats:
     """Values of rows, NaN where there is none."""
     if len(values) == 0:
         return np.full(len(there), np.nan)
     return np.where(there, values[row].astype(np.float64), np.nan)
 
 
-def _points(rank: NDArray[np.int64], table: NDArray[Any], apart: float) -> NDArray[np.float64]:
+def _points(rank: Ints, table: Rows, apart: float) -> Floats:
     """Centroids in planes, one for each frame, farther apart than any two points of a frame."""
     return np.column_stack([rank * apart, table["yc"], table["xc"]])
 
 
 def _nearest(
-    places: NDArray[np.float64],
-    which: NDArray[np.bool_],
-    points: NDArray[np.float64],
-    k: int,
-    apart: float,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    places: Floats, which: Bools, points: Floats, k: int, apart: float
+) -> tuple[Floats, Ints]:
     """The k nearest of some places of the same frame: distances (NaN) and rows (-1), (m, k)."""
-    from scipy.spatial import cKDTree
-
     rows = np.flatnonzero(which)
     if len(rows) == 0 or len(points) == 0:
         return np.full((len(points), k), np.nan), np.full((len(points), k), -1, np.int64)
@@ -199,5 +182,5 @@ def _nearest(
     return np.where(hit, near, np.nan), np.where(hit, rows[np.minimum(at, len(rows) - 1)], -1)
 
 
-def _table(columns: dict[str, NDArray[Any]], names: tuple[str, ...]) -> NDArray[np.float32]:
+def _table(columns: dict[str, Rows], names: tuple[str, ...]) -> Singles:
     return np.column_stack([np.asarray(columns[name], np.float32) for name in names])

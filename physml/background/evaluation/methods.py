@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Ints
+from ..core.events import Found
+from ..core.frames import Frames
+from ..inference.detector import BackgroundDetector, Classified
+from ..inference.inputs import members, particle_rate
 from ..learning.energy_matching import energy_matching, threshold_at_retention
+from .context_ablation import exchanged_pixels
 from .metrics import BANDS, Events, valid_events
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
-    from ..inference.detector import BackgroundDetector, Classified
-    from .rivals import Rival
+from .rivals import Rival
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
 FIT_BAND = (0.3, 10.0)  # keV
 
 #: Band -> whether each event is rejected.
-Cut = Mapping[str, NDArray[np.bool_]]
+Cut = Mapping[str, Bools]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Trained:
     rival: Rival
     threshold: Mapping[str, Mapping[float, float]]
 
-    def cut(self, score: NDArray[np.float64], retention: float) -> Cut:
+    def cut(self, score: Floats, retention: float) -> Cut:
         """Apply the cuts made for a retention."""
         return {band: score >= t[retention] for band, t in self.threshold.items()}
 
@@ -91,9 +91,7 @@ def train(
     return out
 
 
-def _for_fit(
-    events: Events, use: NDArray[np.bool_], m: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _for_fit(events: Events, use: Bools, m: int) -> tuple[Ints, Floats]:
     """Label and energy-matched weight of every event found, 0 for those not to learn from."""
     label, weight = np.zeros(m, np.int64), np.zeros(m)
     label[events.row] = events.label
@@ -104,7 +102,7 @@ def _for_fit(
 
 
 def thresholds(
-    events: Events, score: NDArray[np.float64], retention: Sequence[float]
+    events: Events, score: Floats, retention: Sequence[float]
 ) -> dict[str, dict[float, float]]:
     """Lowest score to reject in each band, for each retention."""
     return {
@@ -116,9 +114,7 @@ def thresholds(
     }
 
 
-def crossed(
-    rival: Any, frames: Frames, found: Found, events: Events, folds: int = 5
-) -> NDArray[np.float64]:
+def crossed(rival: Any, frames: Frames, found: Found, events: Events, folds: int = 5) -> Floats:
     """Scores of a rival that learnt from these very frames, each from the other parts of them.
 
     What could be reached with the test's own particles: it bounds from above what training on
@@ -171,7 +167,7 @@ def network_cuts(
 
 def context_only(
     detector: BackgroundDetector, frames: Frames, found: Found, rng: np.random.Generator
-) -> NDArray[np.float64]:
+) -> Floats:
     """Score of the network when events of about equal energy have exchanged their own pixels.
 
     Returns
@@ -179,9 +175,6 @@ def context_only(
     ndarray of float64, shape (m,)
         For each of `found.events`.
     """
-    from ..inference.inputs import members, particle_rate
-    from .context_ablation import exchanged_pixels
-
     rate = particle_rate(found, frames)
     m = members(found, frames, detector.limit, rate, detector.standoff)
     logit, _ = detector.logits(exchanged_pixels(m, rng))

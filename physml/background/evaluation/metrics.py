@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from physml.evaluation.bootstrap import LEVEL, Interval, percentile_interval
 from physml.evaluation.calibration import BINS, calibration_error
 
+from ..core.arrays import Bools, Floats, Ints, Rows
+from ..core.events import Found, truth
+from ..core.frames import Frames
 from ..learning.energy_matching import energy_matching, removed_at_retention, threshold_at_retention
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
 
 #: Energy bands in keV, from and up to below.
 BANDS: Mapping[str, tuple[float, float]] = {
@@ -60,15 +60,15 @@ class Events:
         Row of `Found.events`.
     """
 
-    energy: NDArray[np.float64]
-    background: NDArray[np.bool_]
-    weight: NDArray[np.float64]
-    frame: NDArray[np.int64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    origin: NDArray[np.int64]
-    row: NDArray[np.int64]
-    _matched: dict[tuple[float, float], NDArray[np.float64]] = field(
+    energy: Floats
+    background: Bools
+    weight: Floats
+    frame: Ints
+    x: Floats
+    y: Floats
+    origin: Ints
+    row: Ints
+    _matched: dict[tuple[float, float], Floats] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -83,16 +83,16 @@ class Events:
         )
 
     @property
-    def label(self) -> NDArray[np.int64]:
+    def label(self) -> Ints:
         """0 photon, 1 background, shape (m,)."""
         return self.background.astype(np.int64)
 
-    def within(self, band: tuple[float, float]) -> NDArray[np.bool_]:
+    def within(self, band: tuple[float, float]) -> Bools:
         """Tell which lie in a band [keV], shape (m,)."""
-        inside: NDArray[np.bool_] = (self.energy >= band[0]) & (self.energy < band[1])
+        inside: Bools = (self.energy >= band[0]) & (self.energy < band[1])
         return inside
 
-    def matched(self, band: tuple[float, float]) -> NDArray[np.float64]:
+    def matched(self, band: tuple[float, float]) -> Floats:
         """Weights in a band with the photons' energies matched to the background's, shape (m,)."""
         if band not in self._matched:
             weight = energy_matching(self.energy, self.label, self.weight, band=band)
@@ -109,8 +109,6 @@ def valid_events(found: Found, frames: Frames) -> Events:
     ValueError
         The frames have no truth.
     """
-    from ..core.events import truth
-
     known = truth(found, frames)
     row = np.flatnonzero(found.events["valid"])
     e, t = found.events[row], known[row]
@@ -142,14 +140,14 @@ class Resampling:
     rng : numpy.random.Generator
     """
 
-    def __init__(self, frame: NDArray[Any], replicas: int, rng: np.random.Generator) -> None:
+    def __init__(self, frame: Rows, replicas: int, rng: np.random.Generator) -> None:
         values, self.place = np.unique(np.asarray(frame), return_inverse=True)
         self.n = len(values)
         self.repeats = np.empty((replicas, self.n), np.float32)
         for row in self.repeats:  # numbers are drawn as long integers: one row at a time
             row[:] = rng.poisson(1.0, self.n)
 
-    def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def sums(self, values: Rows) -> Floats:
         """Sums over events, of the data themselves and of each resample.
 
         Parameters
@@ -171,13 +169,13 @@ class Resampling:
         both = np.concatenate([frames.sum(axis=0)[None], drawn])
         return both if np.ndim(values) > 1 else both[:, 0]
 
-    def ratio(self, numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+    def ratio(self, numerator: Rows, denominator: Rows) -> Floats:
         """Ratios of two sums, of the data themselves and of each resample."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.sums(numerator) / self.sums(denominator)
 
 
-def summarise(values: NDArray[np.float64] | Interval, level: float = LEVEL) -> Summary:
+def summarise(values: Floats | Interval, level: float = LEVEL) -> Summary:
     """Value and interval for JSON; None where not defined.
 
     Parameters
@@ -199,7 +197,7 @@ def summarise(values: NDArray[np.float64] | Interval, level: float = LEVEL) -> S
 
 def at_retention(
     events: Events,
-    score: NDArray[np.float64],
+    score: Floats,
     retention: Sequence[float],
     *,
     replicas: int,
@@ -235,7 +233,7 @@ def at_retention(
 
 def at_threshold(
     events: Events,
-    rejected: NDArray[np.bool_] | Mapping[str, NDArray[np.bool_]],
+    rejected: Bools | Mapping[str, Bools],
     resampling: Resampling,
     bands: Sequence[str] = tuple(BANDS),
 ) -> dict[str, dict[str, Summary]]:
@@ -271,12 +269,7 @@ def at_threshold(
 
 
 def removed_difference(
-    events: Events,
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
-    retention: float,
-    band: str,
-    resampling: Resampling,
+    events: Events, one: Floats, other: Floats, retention: float, band: str, resampling: Resampling
 ) -> Summary:
     """How much more background one score removes than another on the same events.
 
@@ -301,7 +294,7 @@ def removed_difference(
 
 def rates(
     events: Events,
-    rejected: Mapping[float, NDArray[np.bool_]],
+    rejected: Mapping[float, Bools],
     live_s: float,
     area_cm2: float,
     resampling: Resampling,
@@ -327,10 +320,7 @@ def rates(
 
 
 def calibration(
-    events: Events,
-    probability: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    resampling: Resampling,
+    events: Events, probability: Floats, weight: Floats, resampling: Resampling
 ) -> dict[str, Any]:
     """Compare probabilities with what happened, under given weights.
 
@@ -364,8 +354,8 @@ def calibration(
 
 def kept_in_bins(
     events: Events,
-    rejected: NDArray[np.bool_],
-    values: NDArray[np.float64],
+    rejected: Bools,
+    values: Floats,
     edges: Sequence[float],
     resampling: Resampling,
     band: tuple[float, float] = BANDS[WIDE],
@@ -394,14 +384,14 @@ def kept_in_bins(
     return out
 
 
-def border_distance(events: Events, shape: tuple[int, int]) -> NDArray[np.float64]:
+def border_distance(events: Events, shape: tuple[int, int]) -> Floats:
     """Distance of each event from the detector's border, pixels."""
     return np.minimum(
         np.minimum(events.x, shape[1] - 1 - events.x), np.minimum(events.y, shape[0] - 1 - events.y)
     )
 
 
-def kept_map(events: Events, rejected: NDArray[np.bool_], shape: tuple[int, int]) -> dict[str, Any]:
+def kept_map(events: Events, rejected: Bools, shape: tuple[int, int]) -> dict[str, Any]:
     """Retention over the detector, and whether it is the same everywhere.
 
     Returns
@@ -415,8 +405,6 @@ def kept_map(events: Events, rejected: NDArray[np.bool_], shape: tuple[int, int]
     -----
     Variances are those of independent photons with their weights.
     """
-    from scipy.stats import chi2
-
     use = ~events.background & events.within(BANDS[WIDE])
     e, lost, w = events[use], rejected[use].astype(np.float64), events.weight[use]
     cell = [
@@ -452,9 +440,9 @@ def kept_map(events: Events, rejected: NDArray[np.bool_], shape: tuple[int, int]
 
 def frame_metrics(
     frame_class: NDArray[np.uint8],
-    weight: NDArray[np.float64],
-    graded: NDArray[np.bool_],
-    p_frame: NDArray[np.float64],
+    weight: Floats,
+    graded: Bools,
+    p_frame: Floats,
     *,
     kept: float = 0.98,
     replicas: int,
@@ -499,7 +487,7 @@ def frame_metrics(
     counts = np.concatenate([number[None], drawn]) * kinds[:, 0]
     with_particle, seen = kinds[:, 1] > 0, kinds[:, 2] > 0
 
-    def share(hit: NDArray[np.bool_], among: NDArray[np.bool_]) -> Summary:
+    def share(hit: Bools, among: Bools) -> Summary:
         with np.errstate(invalid="ignore", divide="ignore"):
             return summarise((counts * (hit & among)).sum(axis=1) / (counts * among).sum(axis=1))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +13,9 @@ from physml.io.shards import write_shard
 from ..core.events import find_in_exposures
 from ..core.frames import PIXEL, Frames
 from ..results.event_rows import REJECTED
+from ..results.result import BackgroundResult
+from ..settings import ReportSettings
 from .metrics import BANDS, WIDE, valid_events
-
-if TYPE_CHECKING:
-    from ..results.result import BackgroundResult
-    from ..settings import ReportSettings
 
 #: Names of the examples.
 NAMES = {"extended_source": "simulated extended source"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,13 +26,11 @@ from physml.evaluation.figures import (
     series_style,
 )
 
+from ..core.frames import Frames
 from ..learning.energy_matching import operating_curve
 from .methods import CONTEXT, KNOWN, LOCAL, MODEL, OTHER, TREES
 from .metrics import BANDS, WIDE, key
-
-if TYPE_CHECKING:
-    from ..core.frames import Frames
-    from .scored_set import ScoredSet
+from .scored_set import ScoredSet
 
 #: Method -> colour, line.
 STYLES: Mapping[str, tuple[str, str]] = {

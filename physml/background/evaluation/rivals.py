@@ -5,19 +5,17 @@ Each is fitted to labelled events and gives events a score; higher is more like 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
-from ..core.events import nearest_particle
-from ..core.grades import GOOD_GRADES
+from ..core.arrays import Bools, Floats, Singles
+from ..core.events import Found, nearest_particle
+from ..core.frames import Frames
 from .features import CONTEXT, LOCAL, context_features, local_features
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
 
 
 class Rival(Protocol):
@@ -48,46 +46,9 @@ class Rival(Protocol):
         """
         ...
 
-    def score(self, frames: Frames, found: Found) -> NDArray[np.float64]:
+    def score(self, frames: Frames, found: Found) -> Floats:
         """Score of each event, shape (m,); inf for events that are not valid."""
         ...
-
-
-class GradeCut:
-    """Shape and energy alone: what passes scores 0, what does not inf.
-
-    Every other method begins with what this one leaves.
-
-    Parameters
-    ----------
-    keep : {"epic", "asca", "singles"} or collection of int
-        EPIC-pn patterns 0 to 12; of those the events with ASCA grades 0, 2, 3, 4, 6; singles
-        only; or patterns.
-    """
-
-    def __init__(self, keep: Literal["epic", "asca", "singles"] | Collection[int] = "epic") -> None:
-        if isinstance(keep, str) and keep not in ("epic", "asca", "singles"):
-            raise ValueError(f"expected 'epic', 'asca', 'singles' or patterns, found {keep!r}")
-        self.keep = keep
-        self.name = f"grade cut ({keep})" if isinstance(keep, str) else "grade cut"
-
-    def fit(
-        self, frames: Frames, found: Found, label: ArrayLike, weight: ArrayLike | None = None
-    ) -> GradeCut:
-        """Nothing is learnt."""
-        return self
-
-    def score(self, frames: Frames, found: Found) -> NDArray[np.float64]:
-        """Return 0 for what passes, inf for the rest."""
-        e = found.events
-        if self.keep == "epic":
-            passes = np.ones(len(e), bool)
-        elif self.keep == "asca":
-            passes = np.isin(e["grade"], GOOD_GRADES)
-        else:
-            patterns = (0,) if self.keep == "singles" else tuple(self.keep)
-            passes = np.isin(e["pattern"], patterns)
-        return np.where(passes & e["valid"], 0.0, np.inf)
 
 
 class SelfAntiCoincidence:
@@ -105,7 +66,7 @@ class SelfAntiCoincidence:
         """Nothing is learnt; the radius is the threshold on the score."""
         return self
 
-    def score(self, frames: Frames, found: Found) -> NDArray[np.float64]:
+    def score(self, frames: Frames, found: Found) -> Floats:
         """Minus the distance in pixels."""
         distance, _ = nearest_particle(found, frames)
         return np.where(found.events["valid"], -distance, np.inf)
@@ -148,7 +109,7 @@ class BoostedTrees:
             "random_state": seed,
         }
         self.model: Any = None
-        self._columns: NDArray[np.bool_] = np.empty(0, bool)
+        self._columns: Bools = np.empty(0, bool)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -156,7 +117,7 @@ class BoostedTrees:
         local = LOCAL if self.features != "context" else ()
         return local + (CONTEXT if self.features != "local" else ())
 
-    def table(self, frames: Frames, found: Found) -> NDArray[np.float32]:
+    def table(self, frames: Frames, found: Found) -> Singles:
         """Features of the events, shape (m, len(names)); NaN where there is nothing to measure."""
         parts = []
         if self.features != "context":
@@ -175,8 +136,6 @@ class BoostedTrees:
         ValueError
             Labels or weights are not one for each event, or one class has no weight.
         """
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         m = len(found.events)
         label = np.asarray(label)
         weight = np.ones(m) if weight is None else np.asarray(weight, np.float64)
@@ -197,7 +156,7 @@ class BoostedTrees:
             self.model.fit(table[:, self._columns], label[used], weight[used] * scale)
         return self
 
-    def score(self, frames: Frames, found: Found) -> NDArray[np.float64]:
+    def score(self, frames: Frames, found: Found) -> Floats:
         """Log-odds of background, under the weights it learnt with.
 
         Raises
@@ -222,17 +181,4 @@ def _one_thread() -> Any:
     On some thousand events more gain nothing, and where another process has their core they wait
     for each other at every node of every tree: minutes instead of a second.
     """
-    from threadpoolctl import threadpool_limits
-
     return threadpool_limits(limits=1, user_api="openmp")
-
-
-def all_rivals(seed: int = 0) -> list[Rival]:
-    """Return one of each, not fitted yet."""
-    return [
-        GradeCut(),
-        SelfAntiCoincidence(),
-        BoostedTrees("local", seed=seed),
-        BoostedTrees("context", seed=seed),
-        BoostedTrees("both", seed=seed),
-    ]

@@ -5,24 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physml.random import stream
 
-from ..core.events import find_in_exposures
+from ..core.arrays import Bools, Floats
+from ..core.events import Found, find_in_exposures
+from ..core.frames import Frames
+from ..inference.detector import BackgroundDetector, Classified
 from ..inference.housing import ENOUGH, Housing
 from ..inference.inputs import particle_rate
 from . import methods, metrics
+from .context_ablation import event_rows, exchange_frames, isolated
 from .methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, Cut, Trained
 from .metrics import WIDE, Events, Resampling
-
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
-    from ..inference.detector import BackgroundDetector, Classified
 
 
 @dataclass
@@ -55,7 +53,7 @@ class ScoredSet:
     classified: Classified
     detector: BackgroundDetector
     housing: Housing
-    scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    scores: dict[str, Floats] = field(default_factory=dict)
     cuts: dict[str, dict[float, Cut]] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
 
@@ -78,7 +76,7 @@ def score_set(
     trained: Sequence[Trained] = (),
     *,
     retention: Sequence[float],
-    bad: NDArray[np.bool_] | None = None,
+    bad: Bools | None = None,
     housing_events: int = ENOUGH,
 ) -> ScoredSet:
     """Let the network and all rivals judge the events of a set.
@@ -135,12 +133,7 @@ def add_ablations(scored: ScoredSet, seed: int) -> None:
 
 
 def with_exchanged_frames(
-    scored: ScoredSet,
-    trees: Any | None,
-    *,
-    retention: float,
-    replicas: int,
-    seed: int,
+    scored: ScoredSet, trees: Any | None, *, retention: float, replicas: int, seed: int
 ) -> dict[str, Any]:
     """Put each event into another frame: what context gave must then be gone.
 
@@ -159,8 +152,6 @@ def with_exchanged_frames(
         For the network (and trees): ``own``, ``strangers``, ``local`` (removed at the retention
         in 0.3-10 keV, for the network), ``difference`` (strangers' minus local, paired).
     """
-    from .context_ablation import event_rows, exchange_frames, isolated
-
     rng = stream(seed, "evaluate", 1)
     alone = isolated(scored.found, scored.events)
     events = scored.events[alone]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from physml.io.weights import load_weights
+
+from ..core.arrays import Bools
+from ..core.events import find_in_exposures, truth
+from ..core.frame_class import classes
+from ..core.frames import ORIGINS, Frames
+from ..inference.detector import BackgroundDetector
+from ..learning.prepared import exposures_of
+from ..learning.source_method import SourceNet, Windows, headline_figures
+from ..settings import SourceMethodSettings
 from . import methods, metrics
 from .methods import KNOWN, MODEL, OTHER, TREES
 from .metrics import BANDS, WIDE, Events, Resampling
-
-if TYPE_CHECKING:
-    from ..core.frames import Frames
-    from ..inference.detector import BackgroundDetector
-    from .rivals import Rival
-
-from ..core.events import find_in_exposures
+from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
 from .scored_set import ScoredSet
 
 log = logging.getLogger(__name__)
@@ -93,8 +97,6 @@ def housing_metrics(scored: ScoredSet) -> dict[str, Any]:
 
 def found_frames(scored: ScoredSet, replicas: int, seed: int) -> dict[str, Any]:
     """How many frames with a particle are found, by grading and by the network."""
-    from ..core.frame_class import classes
-
     frames, found = scored.frames, scored.found
     place = frames.position(found.clusters["frame"])
     # An event that is not valid, or too bright: what grading itself calls a particle.
@@ -113,7 +115,7 @@ def found_frames(scored: ScoredSet, replicas: int, seed: int) -> dict[str, Any]:
     )
 
 
-def bias(scored: ScoredSet, rejected: NDArray[np.bool_], resampling: Resampling) -> dict[str, Any]:
+def bias(scored: ScoredSet, rejected: Bools, resampling: Resampling) -> dict[str, Any]:
     """Which photons are lost: by energy, by place, by what else is in the frame."""
     events, shape = scored.events, scored.frames.shape
     distance = scored.classified.d_mip[events.row]
@@ -135,12 +137,8 @@ def bias(scored: ScoredSet, rejected: NDArray[np.bool_], resampling: Resampling)
     }
 
 
-def by_origin(
-    events: Events, rejected: NDArray[np.bool_], resampling: Resampling
-) -> dict[str, dict[str, Any]]:
+def by_origin(events: Events, rejected: Bools, resampling: Resampling) -> dict[str, dict[str, Any]]:
     """Where the background comes from, and how much of each kind is removed (0.3-10 keV)."""
-    from ..core.frames import ORIGINS
-
     weight = events.weight * (events.background & events.within(BANDS[WIDE]))
     out = {}
     for k, name in enumerate(ORIGINS):
@@ -153,7 +151,7 @@ def by_origin(
 
 
 def by_companion(
-    scored: ScoredSet, rejected: NDArray[np.bool_], resampling: Resampling
+    scored: ScoredSet, rejected: Bools, resampling: Resampling
 ) -> dict[str, dict[str, Any]]:
     """Whether the background's own primaries left a track in the frame (0.3-10 keV).
 
@@ -166,8 +164,6 @@ def by_companion(
         ``track`` (a cluster above the upper limit by the same primary) and ``alone``: ``share`` of
         the background, ``removed`` of it.
     """
-    from ..core.events import truth
-
     events, pixels = scored.events, scored.frames.pixels
     cluster = scored.found.pixel_cluster
     in_track = np.zeros(len(pixels), bool)
@@ -237,8 +233,6 @@ def with_border(
     dict
         ``background``, ``photons``, and ``methods``: method -> ``at_retention``.
     """
-    from .rivals import BoostedTrees, SelfAntiCoincidence
-
     found = find_in_exposures(frames, keep_border=True)
     events = metrics.valid_events(found, frames)
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
@@ -268,11 +262,6 @@ def source_method(
     weights: Path, scored: ScoredSet, rng: np.random.Generator
 ) -> list[dict[str, Any]] | None:
     """Two headline figures of the source paper's network on a set; None if it was not trained."""
-    from physml.io.weights import load_weights
-
-    from ..learning.source_method import SourceNet, headline_figures
-    from ..settings import SourceMethodSettings
-
     state, card = load_weights(weights)
     if "source_method" not in card:
         return None
@@ -286,11 +275,6 @@ def source_method(
 
 def _windows(scored: ScoredSet, rng: np.random.Generator) -> Any:
     """Windows of a set: all of its frames with a candidate, and as many of the others as fit."""
-    from dataclasses import replace
-
-    from ..learning.prepared import exposures_of
-    from ..learning.source_method import Windows
-
     frames = scored.frames
     busy = np.zeros(len(frames), bool)
     busy[frames.position(scored.events.frame[scored.events.background])] = True

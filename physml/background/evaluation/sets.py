@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from physml.datasets import shared_folder
 from physml.random import stream
 
+from ..core.detectors import load_detector
+from ..core.frames import Frames, concatenate
 from ..settings import SimulateSettings
+from ..simulator.conditions import draw
+from ..simulator.exposure import simulate_exposure
+from ..simulator.geant4 import assemble, read_particles, read_photons
 from .stress import CONDITIONS, FAINT
-
-if TYPE_CHECKING:
-    from ..core.frames import Frames
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +126,6 @@ def evaluation_set(name: str, exposures: int, hits: int = 4_000, seed: int = SEE
     seed : int
         Root of the random streams.
     """
-    from ..core.frames import concatenate
-    from ..simulator.exposure import simulate_exposure
-
     settings = set_settings(name, hits)
     first = STRIDE * list(SETS).index(name)
     return concatenate([simulate_exposure(settings, seed, first + i) for i in range(exposures)])
@@ -140,12 +140,6 @@ def example_frames(seconds: float, seed: int) -> Frames:
         Its exposure, about.
     seed : int
     """
-    from dataclasses import replace
-
-    from ..core.detectors import load_detector
-    from ..simulator.conditions import draw
-    from ..simulator.exposure import simulate_exposure
-
     changed = dict(SETS["far"]) | dict(_SOURCE)
     settings = SimulateSettings.model_validate(
         {"hits": max(1, round(HITS_A_SECOND * seconds)), "keep": 1.0, "conditions": changed}
@@ -175,8 +169,6 @@ def geant4_set(seconds: float) -> Frames | None:
     seconds : float
         Exposure to take.
     """
-    from ..simulator.geant4 import assemble, read_particles, read_photons
-
     folder = geant4_folder()
     if folder is None:
         log.warning("the Geant4 set is not on this machine: it is left out")

@@ -8,14 +8,14 @@ time, thresholds and bad columns are known to whoever finds the events.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from ..core.frames import Frames
+from ..core.arrays import Bools
+from ..core.frames import Frames
 
 NOMINAL = "nominal"
 BAD_COLUMNS = "bad columns"
@@ -48,16 +48,14 @@ CONDITIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 
 
-def bad_columns(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
+def bad_columns(shape: tuple[int, int], rng: np.random.Generator) -> Bools:
     """Mask of columns that are bad, shape (ny, nx)."""
     mask = np.zeros(shape, bool)
     mask[:, rng.choice(shape[1], min(N_BAD, shape[1] // 2), replace=False)] = True
     return mask
 
 
-def without(frames: Frames, bad: NDArray[np.bool_]) -> Frames:
+def without(frames: Frames, bad: Bools) -> Frames:
     """Frames in which bad pixels are silent."""
-    from dataclasses import replace
-
     p = frames.pixels
     return replace(frames, pixels=p[~bad[p["y"], p["x"]]])

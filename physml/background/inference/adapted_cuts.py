@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.arrays import Floats
 from .cuts import Thresholds, bilinear
 
 ROUNDS = 5  # of the correction for what interpolation between knots changes
@@ -36,10 +36,10 @@ class Xrays:
         How many X-rays each stands for.
     """
 
-    logit: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    logit: Floats
+    energy: Floats
+    rate: Floats
+    weight: Floats
 
 
 def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
@@ -90,13 +90,13 @@ def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
     return replace(table, cut=cut, measured=measured, error=error)
 
 
-def _effective(weight: NDArray[np.float64], logit: NDArray[np.float64]) -> float:
+def _effective(weight: Floats, logit: Floats) -> float:
     """Kish's effective number of X-rays."""
     w = np.broadcast_to(weight[:, None], logit.shape)[np.isfinite(logit)]
     return float(w.sum() ** 2 / (w**2).sum()) if w.sum() > 0 else 0.0
 
 
-def _quantile(values: NDArray[np.float64], weight: NDArray[np.float64], level: float) -> float:
+def _quantile(values: Floats, weight: Floats, level: float) -> float:
     """Value below which a share of the weight lies."""
     known = np.isfinite(values)
     v, w = values[known], np.broadcast_to(weight[:, None], values.shape)[known]

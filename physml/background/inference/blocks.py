@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.arrays import Floats
 from ..core.events import Found, find_events
 from ..core.frames import Frames
 from ..data.stream import FrameStream
@@ -23,7 +23,7 @@ class Block(NamedTuple):
 
     frames: Frames
     found: Found
-    rate: NDArray[np.float64]
+    rate: Floats
     done: int
 
 
@@ -75,10 +75,10 @@ class Rates:
     MEMORY = 20_000.0
 
     def __init__(self) -> None:
-        self.seen: NDArray[np.float64] = np.zeros(0)
-        self.held: NDArray[np.float64] = np.zeros(0)
+        self.seen: Floats = np.zeros(0)
+        self.held: Floats = np.zeros(0)
 
-    def update(self, found: Found, frames: Frames) -> NDArray[np.float64]:
+    def update(self, found: Found, frames: Frames) -> Floats:
         """Take in a block and give the rates, shape (number of exposures, at least 1,)."""
         n = 1 if frames.exposures is None else max(1, len(frames.exposures))
         if len(self.seen) < n:

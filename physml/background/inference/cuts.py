@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.arrays import Floats, Ints
+
 ROUNDS = 8  # of the correction for what interpolation between knots changes
 LOGIT_RANGE = 30.0
 
@@ -37,15 +39,15 @@ class Thresholds:
         Shares kept of other X-rays than those the table was made from, with their error.
     """
 
-    retention: NDArray[np.float64]
-    energy_edges: NDArray[np.float64]
-    rate_edges: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    cut: NDArray[np.float64]
-    spectrum: NDArray[np.float64]
-    measured: NDArray[np.float64]
-    error: NDArray[np.float64]
+    retention: Floats
+    energy_edges: Floats
+    rate_edges: Floats
+    energy: Floats
+    rate: Floats
+    cut: Floats
+    spectrum: Floats
+    measured: Floats
+    error: Floats
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for the metadata of a weights file."""
@@ -62,7 +64,7 @@ class Thresholds:
         retention: float,
         band: tuple[float, float] | None = None,
         rate: ArrayLike | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Cut on the logit for events of given energies, shape (m,).
 
         Parameters
@@ -98,7 +100,7 @@ class Thresholds:
         by_rate = np.array([self._of_band(k, retention, band) for k in range(len(self.rate))])
         return np.broadcast_to(np.interp(r, np.log(self.rate), by_rate), x.shape).copy()
 
-    def kept(self, logit: ArrayLike, energy: float, rate: float) -> NDArray[np.float64]:
+    def kept(self, logit: ArrayLike, energy: float, rate: float) -> Floats:
         """Share of X-rays of an energy that a cut keeps, by interpolation in the table."""
         knots = np.array(
             [
@@ -146,7 +148,7 @@ class CutTables:
     tables : tuple of Thresholds
     """
 
-    standoff: NDArray[np.float64]
+    standoff: Floats
     tables: tuple[Thresholds, ...]
 
     def at(self, standoff: float) -> Thresholds:
@@ -169,12 +171,12 @@ class CutTables:
         )
 
 
-def _logit(p: ArrayLike) -> NDArray[np.float64]:
+def _logit(p: ArrayLike) -> Floats:
     q = np.asarray(p, float)
     return np.log(q / (1 - q))
 
 
-def _survival(logit: NDArray, knots: NDArray, retention: NDArray) -> NDArray[np.float64]:
+def _survival(logit: NDArray, knots: NDArray, retention: NDArray) -> Floats:
     """Share kept by a cut, from cuts at known shares; continued as a straight line in logits."""
     levels = _logit(retention)
     knots = np.maximum.accumulate(knots + 1e-9 * np.arange(len(knots)))
@@ -186,9 +188,7 @@ def _survival(logit: NDArray, knots: NDArray, retention: NDArray) -> NDArray[np.
     return 1 / (1 + np.exp(-np.clip(inside, -LOGIT_RANGE, LOGIT_RANGE)))
 
 
-def bilinear(
-    x_knots: NDArray, y_knots: NDArray, table: NDArray, x: NDArray, y: NDArray
-) -> NDArray[np.float64]:
+def bilinear(x_knots: NDArray, y_knots: NDArray, table: NDArray, x: NDArray, y: NDArray) -> Floats:
     """Interpolate a table (j, l) linearly in both directions, constant outside; shape (m,)."""
     x, y = np.broadcast_arrays(x, y)
 
@@ -269,16 +269,16 @@ def fit_thresholds(
 class Scores:
     """Scores of X-rays: logits, energies (keV) and particles a frame, each of shape (m,)."""
 
-    logit: NDArray[np.float64]
-    energy: NDArray[np.float64]
-    rate: NDArray[np.float64]
+    logit: Floats
+    energy: Floats
+    rate: Floats
 
 
-def _bin(edges: NDArray, values: NDArray) -> NDArray[np.int64]:
+def _bin(edges: NDArray, values: NDArray) -> Ints:
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
 
 
-def _cells(scores: Scores, edges: NDArray, rates: NDArray) -> list[NDArray[np.int64]]:
+def _cells(scores: Scores, edges: NDArray, rates: NDArray) -> list[Ints]:
     """Rows of each bin of energy and rate."""
     number = _bin(edges, scores.energy) * (len(rates) - 1) + _bin(rates, scores.rate)
     cells = [np.flatnonzero(number == c) for c in range((len(edges) - 1) * (len(rates) - 1))]
@@ -291,6 +291,6 @@ def _middle(values: NDArray, k: int, edges: NDArray) -> float:
     return float(np.median(values)) if len(values) else float(np.sqrt(edges[k] * edges[k + 1]))
 
 
-def nearest(standoffs: NDArray[np.float64], standoff: float) -> int:
+def nearest(standoffs: Floats, standoff: float) -> int:
     """Which of some stand-offs is nearest, by its logarithm."""
     return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from physml.models import read_weights
 
+from ..core.arrays import Floats, Ints, Singles
 from ..core.events import Found, find_events, nearest_particle
 from ..core.frames import Frames
 from ..settings import NetworkSettings
@@ -50,14 +52,14 @@ class Classified:
     """
 
     found: Found
-    p_bkg: NDArray[np.float64]
-    p_frame: NDArray[np.float64]
-    d_mip: NDArray[np.float64]
-    p_cluster: NDArray[np.float64]
-    rate: NDArray[np.float64]
+    p_bkg: Floats
+    p_frame: Floats
+    d_mip: Floats
+    p_cluster: Floats
+    rate: Floats
 
     @property
-    def p_pixel(self) -> NDArray[np.float64]:
+    def p_pixel(self) -> Floats:
         """Probability of each pixel to hold a particle's charge, shape (n_pixels,).
 
         That of its cluster; nan for pixels below the threshold.
@@ -123,7 +125,7 @@ class BackgroundDetector:
     # ------------------------------------------------------------------------- housing
 
     @property
-    def standoffs(self) -> NDArray[np.float64]:
+    def standoffs(self) -> Floats:
         """Stand-offs that there are cuts for, mm."""
         return np.array([self.standoff]) if self.cuts is None else self.cuts.standoff
 
@@ -139,11 +141,7 @@ class BackgroundDetector:
         return type(self)(self.network, self.card, float(there[nearest(there, standoff)]))
 
     def settled(
-        self,
-        parts: list[Part],
-        *,
-        standoff: float | None = None,
-        enough: int = ENOUGH,
+        self, parts: list[Part], *, standoff: float | None = None, enough: int = ENOUGH
     ) -> tuple[BackgroundDetector, Housing]:
         """Return the same network for some frames: their housing, and cuts that hold on them.
 
@@ -190,7 +188,7 @@ class BackgroundDetector:
         retention: float,
         band: tuple[float, float] | None = None,
         rate: ArrayLike | None = None,
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Cut on `Classified.p_bkg` that keeps a share of the X-rays.
 
         Parameters
@@ -219,7 +217,7 @@ class BackgroundDetector:
             raise ValueError("these weights have no thresholds")
         return _sigmoid(self.thresholds.logit(energy, retention, band, rate))
 
-    def calibrated(self, logit: ArrayLike) -> NDArray[np.float64]:
+    def calibrated(self, logit: ArrayLike) -> Floats:
         """Logits after Platt scaling."""
         c = self.card.get("calibration", {})
         return c.get("slope", 1.0) * np.asarray(logit, np.float64) + c.get("offset", 0.0)
@@ -234,7 +232,7 @@ class BackgroundDetector:
         batch: int = 4096,
         progress: Callable[[int], Any] | None = None,
         context: bool = True,
-        rate: float | NDArray[np.float64] | None = None,
+        rate: float | Floats | None = None,
     ) -> Classified:
         """Judge all events and clusters of frames.
 
@@ -282,7 +280,7 @@ class BackgroundDetector:
 
     def logits(
         self, m: Members, batch: int = 4096, progress: Callable[[int], Any] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[Singles, Singles]:
         """Raw logits of all members, shape (t,), and of all sets, shape (g, 3)."""
         logit = np.zeros(len(m.feature), np.float32)
         frame_logit = np.zeros((len(m), 3), np.float32)
@@ -311,7 +309,7 @@ class BackgroundDetector:
 
     def _run(
         self, patch: NDArray, feature: NDArray, place: NDArray, present: NDArray
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[Singles, Singles]:
         device = device_of(self.network)
         with torch.inference_mode():
             event, frame = self.network(
@@ -319,7 +317,7 @@ class BackgroundDetector:
             )
         return event.cpu().numpy(), frame.cpu().numpy()
 
-    def injected_logits(self, injected: Injected, batch: int = 512) -> NDArray[np.float64]:
+    def injected_logits(self, injected: Injected, batch: int = 512) -> Floats:
         """Calibrated logits of injected X-rays, shape (n,)."""
         n = len(injected.slot)
         out = np.empty(n, np.float64)
@@ -341,7 +339,7 @@ class BackgroundDetector:
 
     def classify_events(
         self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca"
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Judge events of which only energy and grade are known.
 
         Parameters
@@ -376,7 +374,7 @@ def apart(m: Members) -> Members:
     return replace(m, feature=feature, start=np.arange(n + 1), frame=of_set)
 
 
-def merge_sets(frame: NDArray[np.int64], p: NDArray) -> tuple[NDArray[np.int64], NDArray]:
+def merge_sets(frame: Ints, p: NDArray) -> tuple[Ints, NDArray]:
     """Classes of frames from those of the sets they were cut into.
 
     A frame holds a particle (an X-ray) unless none of its sets does.
@@ -410,12 +408,10 @@ def merge_sets(frame: NDArray[np.int64], p: NDArray) -> tuple[NDArray[np.int64],
     return frame[first], np.where(single[:, None], p[first], joint / np.maximum(total, 1e-300))
 
 
-def _sigmoid(x: NDArray) -> NDArray[np.float64]:
-    from scipy.special import expit
-
+def _sigmoid(x: NDArray) -> Floats:
     return np.asarray(expit(np.asarray(x, np.float64)))
 
 
-def _softmax(x: NDArray) -> NDArray[np.float64]:
+def _softmax(x: NDArray) -> Floats:
     e = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.arrays import Floats
+
 KNOTS = 24
 SMOOTH = 0.12  # of ln(energy): far less than the spectrum or the grades change over
 PRIOR = 2.0  # events of each kind at each knot, shared out over the grades as at all energies
@@ -27,9 +29,9 @@ class EventLevel:
         Columns: -1, 0, ..., 12.
     """
 
-    energy: NDArray[np.float64]
-    asca: NDArray[np.float64]
-    epic: NDArray[np.float64]
+    energy: Floats
+    asca: Floats
+    epic: Floats
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for the metadata of a weights file."""
@@ -40,9 +42,7 @@ class EventLevel:
         """Take it back."""
         return cls(**{name: np.asarray(content[name], float) for name in cls.__annotations__})
 
-    def probability(
-        self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca"
-    ) -> NDArray[np.float64]:
+    def probability(self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca") -> Floats:
         """Probability of background, shape (m,); constant in energy beyond the knots.
 
         Raises

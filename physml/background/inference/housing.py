@@ -17,10 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physml.random import stream
 
+from ..core.arrays import Floats, Ints, Singles
 from ..core.events import Found
 from ..core.frames import Frames
 from .adapted_cuts import Xrays
@@ -40,7 +40,7 @@ STEPS = 60
 LEAST = 30
 
 #: Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
-Part = tuple[Frames, Found, NDArray[np.float64]]
+Part = tuple[Frames, Found, Floats]
 
 
 class Scorer(Protocol):
@@ -49,16 +49,16 @@ class Scorer(Protocol):
     limit: int
 
     @property
-    def standoffs(self) -> NDArray[np.float64]:
+    def standoffs(self) -> Floats:
         """Stand-offs that there are cuts for, mm."""
 
-    def logits(self, m: Members) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def logits(self, m: Members) -> tuple[Singles, Singles]:
         """Raw logits of members and of sets."""
 
-    def injected_logits(self, injected: Injected) -> NDArray[np.float64]:
+    def injected_logits(self, injected: Injected) -> Floats:
         """Calibrated logits of injected events."""
 
-    def calibrated(self, logit: NDArray[np.float32]) -> NDArray[np.float64]:
+    def calibrated(self, logit: Singles) -> Floats:
         """Logits after Platt scaling."""
 
 
@@ -79,13 +79,13 @@ class Housing:
         was found.
     """
 
-    standoffs: NDArray[np.float64]
-    log_likelihood: NDArray[np.float64]
+    standoffs: Floats
+    log_likelihood: Floats
     events: int
     xrays: Xrays | None = None
 
     @property
-    def probability(self) -> NDArray[np.float64]:
+    def probability(self) -> Floats:
         """Of each of the stand-offs, all of which were as likely before, shape (s,)."""
         p = np.exp(self.log_likelihood - self.log_likelihood.max())
         return np.asarray(p / p.sum())
@@ -118,11 +118,11 @@ class Evidence:
         The same in other frames; nan where an event fell onto a cluster.
     """
 
-    energy: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    here: NDArray[np.float64]
-    elsewhere: NDArray[np.float64]
+    energy: Floats
+    rate: Floats
+    weight: Floats
+    here: Floats
+    elsewhere: Floats
 
     @classmethod
     def none(cls, standoffs: int, draws: int) -> Evidence:
@@ -136,10 +136,7 @@ class Evidence:
 
 
 def measure(
-    detector: Scorer,
-    parts: list[Part],
-    enough: int = ENOUGH,
-    standoffs: NDArray[np.float64] | None = None,
+    detector: Scorer, parts: list[Part], enough: int = ENOUGH, standoffs: Floats | None = None
 ) -> Housing:
     """Measure the stand-off.
 
@@ -170,11 +167,7 @@ def measure(
 
 
 def _collect(
-    detector: Scorer,
-    parts: list[Part],
-    standoffs: NDArray[np.float64],
-    enough: int,
-    draws: int,
+    detector: Scorer, parts: list[Part], standoffs: Floats, enough: int, draws: int
 ) -> Evidence:
     """Evidence of the first parts, until there is enough."""
     found: list[Evidence] = []
@@ -195,8 +188,8 @@ def evidence(
     detector: Scorer,
     frames: Frames,
     found: Found,
-    rate: NDArray[np.float64],
-    standoffs: NDArray[np.float64],
+    rate: Floats,
+    standoffs: Floats,
     most: int,
     draws: int,
     rng: np.random.Generator,
@@ -249,11 +242,7 @@ def evidence(
 
 
 def _elsewhere(
-    m: Members,
-    frames: Frames,
-    rows: NDArray[np.int64],
-    set_of: NDArray[np.int64],
-    rng: np.random.Generator,
+    m: Members, frames: Frames, rows: Ints, set_of: Ints, rng: np.random.Generator
 ) -> Injected:
     """Put events into other frames of their exposures, at the places of other events."""
     first_set = np.full(len(frames), -1)
@@ -273,11 +262,8 @@ def _elsewhere(
 
 
 def mixture(
-    energy: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    here: NDArray[np.float64],
-    elsewhere: NDArray[np.float64],
-) -> tuple[float, NDArray[np.float64]]:
+    energy: Floats, weight: Floats, here: Floats, elsewhere: Floats
+) -> tuple[float, Floats]:
     """Log-likelihood of events under a mixture of background and X-rays.
 
     In each bin of energy the share of background is that which suits the events best

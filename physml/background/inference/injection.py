@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Ints, Singles
 from .inputs import (
     ENERGY,
     FEATURES,
@@ -39,16 +40,16 @@ class Library:
         Last two columns of `inputs.PLACE`.
     """
 
-    feature: NDArray[np.float32]
-    patch: NDArray[np.float32]
-    axis: NDArray[np.float32]
+    feature: Singles
+    patch: Singles
+    axis: Singles
 
     def __len__(self) -> int:
         """Number of X-rays."""
         return len(self.feature)
 
     @property
-    def energy(self) -> NDArray[np.float64]:
+    def energy(self) -> Floats:
         """Measured energies, keV."""
         return 10.0 ** self.feature[:, ENERGY].astype(np.float64)
 
@@ -76,9 +77,7 @@ def make_library(
     chosen = [rng.permutation(rows[column == k])[:each] for k in range(len(edges) - 1)]
     take = np.concatenate(chosen)
     return Library(
-        arrays["feature"][take],
-        arrays["patch"][take].astype(np.float32),
-        arrays["place"][take, 2:],
+        arrays["feature"][take], arrays["patch"][take].astype(np.float32), arrays["place"][take, 2:]
     )
 
 
@@ -96,20 +95,20 @@ class Injected:
         False where it fell onto another cluster, and would not have been an event of its own.
     """
 
-    feature: NDArray[np.float32]
-    patch: NDArray[np.float32]
-    place: NDArray[np.float32]
-    present: NDArray[np.bool_]
-    slot: NDArray[np.int64]
-    free: NDArray[np.bool_]
+    feature: Singles
+    patch: Singles
+    place: Singles
+    present: Bools
+    slot: Ints
+    free: Bools
 
 
 def put(
     members: Members,
-    sets: NDArray[np.int64],
-    slot: NDArray[np.int64],
+    sets: Ints,
+    slot: Ints,
     library: Library,
-    which: NDArray[np.int64],
+    which: Ints,
     xy: NDArray,
     rate: NDArray,
     standoff: float | NDArray = 0.0,

@@ -11,11 +11,12 @@ orientation, and pairs of members are told by distances and relative angles.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
+from ..core.arrays import Bools, Floats, Ints, Rows, Singles
 from ..core.events import NEAR_BAD, SATURATED, Found
 from ..core.frames import Frames
 
@@ -75,26 +76,26 @@ class Members:
         Place of the set's frame in `Frames.index`.
     """
 
-    feature: NDArray[np.float32]
-    patch: NDArray[np.float32]
-    place: NDArray[np.float32]
-    event: NDArray[np.int64]
-    cluster: NDArray[np.int64]
-    query: NDArray[np.bool_]
-    start: NDArray[np.int64]
-    frame: NDArray[np.int64]
+    feature: Singles
+    patch: Singles
+    place: Singles
+    event: Ints
+    cluster: Ints
+    query: Bools
+    start: Ints
+    frame: Ints
 
     def __len__(self) -> int:
         """Number of sets."""
         return len(self.frame)
 
     @property
-    def sizes(self) -> NDArray[np.int64]:
+    def sizes(self) -> Ints:
         """Members of each set, shape (g,)."""
         return np.diff(self.start)
 
 
-def some_sets(m: Members, sets: NDArray[np.int64]) -> Members:
+def some_sets(m: Members, sets: Ints) -> Members:
     """Take some sets, with copies of their members."""
     sizes = m.sizes[sets]
     start = np.append(0, np.cumsum(sizes))
@@ -105,7 +106,7 @@ def some_sets(m: Members, sets: NDArray[np.int64]) -> Members:
     )
 
 
-def particle_rate(found: Found, frames: Frames) -> NDArray[np.float64]:
+def particle_rate(found: Found, frames: Frames) -> Floats:
     """Mean number of clusters above the upper limit in a frame, by exposure.
 
     How much a particle near an event means depends on how many there are by chance.
@@ -129,8 +130,8 @@ def members(
     found: Found,
     frames: Frames,
     limit: int = 24,
-    rate: float | NDArray[np.float64] | None = None,
-    standoff: float | NDArray[np.float64] = STANDOFF,
+    rate: float | Floats | None = None,
+    standoff: float | Floats = STANDOFF,
 ) -> Members:
     """Describe all clusters of frames.
 
@@ -181,16 +182,14 @@ def members(
     )
 
 
-def _pixel(frames: Frames) -> NDArray[np.float64]:
+def _pixel(frames: Frames) -> Floats:
     """Pixel size by exposure, um."""
     if frames.exposures is None or len(frames.exposures) == 0:
         return np.full(1, REFERENCE_PIXEL)
     return np.asarray(frames.exposures["pixel_um"], np.float64)
 
 
-def _features(
-    c: NDArray[Any], flagged: NDArray[np.bool_], rate: NDArray, standoff: NDArray
-) -> NDArray[np.float32]:
+def _features(c: Rows, flagged: Bools, rate: NDArray, standoff: NDArray) -> Singles:
     energy, peak = np.maximum(c["energy"], LEAST_ENERGY), np.maximum(c["peak"], LEAST_ENERGY)
     columns = (
         c["valid"],
@@ -210,7 +209,7 @@ def _features(
     return np.stack([np.asarray(v, np.float32) for v in columns], 1)
 
 
-def upright(patches: NDArray) -> NDArray[np.float32]:
+def upright(patches: NDArray) -> Singles:
     """Bring patches into one of their eight orientations, which depends on no other one.
 
     Mirrored so that the left half holds more than the right and the upper more than the lower,
@@ -232,7 +231,7 @@ def upright(patches: NDArray) -> NDArray[np.float32]:
     return np.take_along_axis(flat, _ORIENTATIONS[symmetry], 1).reshape(-1, SIDE, SIDE)
 
 
-def _halves() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _halves() -> tuple[Ints, Singles]:
     """Pixels of the left, right, upper and lower half, and their weights, shape (4, 10).
 
     What lies in the left and in the upper half alike must not leave open which holds more: pixels
@@ -244,7 +243,7 @@ def _halves() -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     return pixels, np.take_along_axis(weight, pixels, 1)
 
 
-def _orientations() -> NDArray[np.int64]:
+def _orientations() -> Ints:
     grid = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
     made = []
     for number in range(8):
@@ -262,12 +261,8 @@ _HALVES, _HALF_WEIGHTS = _halves()
 
 
 def group(
-    frame: NDArray[np.int64],
-    x: NDArray,
-    y: NDArray,
-    particle: NDArray[np.bool_],
-    limit: int,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+    frame: Ints, x: NDArray, y: NDArray, particle: Bools, limit: int
+) -> tuple[Ints, Bools, Ints, Ints]:
     """Sort members into sets of at most `limit`, frame by frame.
 
     Parameters
@@ -312,7 +307,7 @@ def group(
     return every[sort], query[sort], start.astype(np.int64), of_frame.astype(np.int64)
 
 
-def _along_curve(x: NDArray, y: NDArray) -> NDArray[np.int64]:
+def _along_curve(x: NDArray, y: NDArray) -> Ints:
     """Place on Hilbert's curve, on which neighbours are neighbours."""
     side = 1 << CURVE_BITS
     u, v = (np.clip(a, 0, side - 1).astype(np.int64) for a in (x, y))
@@ -334,8 +329,6 @@ def _around(order, number, frame, x, y, particle, crowded, most):
     asking = np.unique(number[crowded[order]])
     if len(there) == 0 or len(asking) == 0 or most == 0:
         return none
-    from scipy.spatial import cKDTree
-
     count = np.bincount(number)
     centre = [np.bincount(number, v[order]) / count for v in (x, y, frame.astype(float))]
     tree = cKDTree(np.stack([x[there], y[there], frame[there] * APART], 1))
@@ -362,7 +355,7 @@ def outline(feature: NDArray) -> NDArray:
 # ---------------------------------------------------------------------------------------- padding
 
 
-def ragged(start: NDArray[np.int64], sets: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
+def ragged(start: Ints, sets: Ints) -> tuple[NDArray, NDArray]:
     """Rows of the members of some sets, padded to the largest.
 
     Returns

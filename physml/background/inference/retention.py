@@ -7,13 +7,12 @@ the same observation (`adapted_cuts`); without that number no flux can be had fr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from .cuts import Thresholds
+from ..core.arrays import Bools, Floats
+from .cuts import Thresholds
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,11 @@ class Correction:
     """
 
     promised: float
-    energy: NDArray[np.float64]
-    rate: NDArray[np.float64]
-    retention: NDArray[np.float64]
-    error: NDArray[np.float64]
-    cut: NDArray[np.float64]
+    energy: Floats
+    rate: Floats
+    retention: Floats
+    error: Floats
+    cut: Floats
 
     @classmethod
     def from_thresholds(cls, table: Thresholds, retention: float) -> Correction:
@@ -57,8 +56,8 @@ class Correction:
         low, high = levels[upper - 1], levels[upper]
         part = (retention - low) / (high - low)
 
-        def between(values: NDArray[np.float64]) -> NDArray[np.float64]:
-            mixed: NDArray[np.float64] = (1 - part) * values[upper - 1] + part * values[upper]
+        def between(values: Floats) -> Floats:
+            mixed: Floats = (1 - part) * values[upper - 1] + part * values[upper]
             return mixed.T
 
         # What was measured at the shares beside it differs from them by much less than they
@@ -80,22 +79,22 @@ class Correction:
         one = np.ones((1, 1))
         return cls(1.0, np.array([0.1, 15.0]), np.array([0.0, np.inf]), one, 0 * one, one)
 
-    def at(self, energy: ArrayLike, rate: ArrayLike) -> NDArray[np.float64]:
+    def at(self, energy: ArrayLike, rate: ArrayLike) -> Floats:
         """Retention at energies (keV) and rates (tracks per frame); the nearest bin outside."""
         e, r = np.broadcast_arrays(np.asarray(energy, float), np.asarray(rate, float))
         return self.retention[_bin(self.rate, r), _bin(self.energy, e)]
 
-    def covers(self, energy: ArrayLike) -> NDArray[np.bool_]:
+    def covers(self, energy: ArrayLike) -> Bools:
         """Whether the cut was made for an energy, keV."""
         e = np.asarray(energy, float)
-        inside: NDArray[np.bool_] = (e >= self.energy[0]) & (e <= self.energy[-1])
+        inside: Bools = (e >= self.energy[0]) & (e <= self.energy[-1])
         return inside
 
-    def mean(self, table: NDArray[np.float64], rates: ArrayLike) -> NDArray[np.float64]:
+    def mean(self, table: Floats, rates: ArrayLike) -> Floats:
         """Mean of a table like `retention` over the rates of equal parts of an observation."""
         return self._share(rates) @ table
 
-    def of(self, rates: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def of(self, rates: ArrayLike) -> tuple[Floats, Floats]:
         """Retention by energy, and its error, shape (k,), for the rates of an observation.
 
         Parameters
@@ -106,7 +105,7 @@ class Correction:
         share = self._share(rates)
         return share @ self.retention, np.sqrt(share**2 @ self.error**2)
 
-    def _share(self, rates: ArrayLike) -> NDArray[np.float64]:
+    def _share(self, rates: ArrayLike) -> Floats:
         place = _bin(self.rate, np.atleast_1d(np.asarray(rates, float)))
         share = np.bincount(place, minlength=len(self.rate) - 1)
         return share / max(share.sum(), 1)
@@ -128,6 +127,6 @@ BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (0.3, 10.0))
 """Energy bands of the summary, keV."""
 
 
-def _bin(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.intp]:
+def _bin(edges: Floats, values: Floats) -> NDArray[np.intp]:
     place = np.searchsorted(edges, values, side="right") - 1
     return np.clip(place, 0, len(edges) - 2)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.evaluation.calibration import fit_platt
 from physml.random import stream
 
+from ..core.arrays import Bools, Floats, Ints
 from ..inference.cuts import CutTables, Scores, Thresholds, fit_thresholds
+from ..inference.detector import BackgroundDetector
 from ..inference.event_level import EventLevel, fit_event_level
+from ..inference.injection import make_library, put
 from ..inference.inputs import LOG_STANDOFF, RATE, STANDOFF, Members
-
-if TYPE_CHECKING:
-    from ..inference.detector import BackgroundDetector
-    from ..settings import BackgroundSettings, CalibrateSettings
-    from .event_sets import EventSets
+from ..settings import BackgroundSettings, CalibrateSettings
+from .energy_matching import energy_matching
+from .event_sets import BAND, ENERGY_BINS, EventSets
+from .prepared import NO_EVENT
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +91,6 @@ def calibrate_probability(logit: NDArray, valid: EventSets) -> dict[str, float]:
     dict
         ``slope``, ``offset``; ``ece`` (expected calibration error in 20 bins) before and after.
     """
-    from physml.evaluation.calibration import fit_platt
-
     weight = valid.event_weight
     used = weight > 0
     x, y = logit[used].astype(np.float64), valid.arrays["label"][used].astype(float)
@@ -130,8 +132,6 @@ def make_cuts(
 
     The network is told the stand-off that the cuts are for, as it is when they are used.
     """
-    from dataclasses import replace
-
     standoffs = np.sort(np.asarray(settings.standoffs, float))
     true = m.feature[:, LOG_STANDOFF].astype(np.float64)
     tables = []
@@ -153,7 +153,7 @@ def make_thresholds(
     detector: BackgroundDetector,
     valid: EventSets,
     m: Members,
-    use: NDArray[np.bool_],
+    use: Bools,
     settings: CalibrateSettings,
     rng: np.random.Generator,
 ) -> Thresholds:
@@ -163,8 +163,6 @@ def make_thresholds(
     what frames hold. It is replaced by one X-ray after another from a library, anywhere on the
     detector. So there are as many as the promise needs, of all energies.
     """
-    from ..inference.injection import make_library
-
     edges = np.asarray(settings.energies, float)
     library = make_library(valid.arrays, LIBRARY * (len(edges) - 1), edges, rng)
     photon = np.flatnonzero(
@@ -207,7 +205,7 @@ def make_thresholds(
     return made
 
 
-def rate_edges(rate: NDArray) -> NDArray[np.float64]:
+def rate_edges(rate: NDArray) -> Floats:
     """Edges of bins in the particle rate, with equal numbers of different exposures in each."""
     different = np.unique(rate)
     bins = int(np.clip(len(different) // 3, 1, RATE_BINS))
@@ -222,14 +220,12 @@ def _scores(
     detector: BackgroundDetector,
     m: Members,
     library: Any,
-    chosen: NDArray[np.int64],
-    photon: NDArray[np.int64],
+    chosen: Ints,
+    photon: Ints,
     weight: NDArray,
     rng: np.random.Generator,
 ) -> tuple[NDArray, NDArray, NDArray]:
     """Logits, energies and rates of injected X-rays, but for those that fell onto a cluster."""
-    from ..inference.injection import put
-
     sets = np.searchsorted(m.start, chosen, side="right") - 1
     which = rng.integers(0, len(library), len(chosen))
     # Places of other X-rays: anywhere that X-rays come, on a detector of whatever size.
@@ -259,10 +255,6 @@ def _scores(
 
 def calibrate_events(valid: EventSets) -> EventLevel:
     """Event-level model from all events up to 15 keV, valid or not."""
-    from .energy_matching import energy_matching
-    from .event_sets import BAND, ENERGY_BINS
-    from .prepared import NO_EVENT
-
     a = valid.arrays
     some = (a["grade"] != NO_EVENT) & a["query"] & (a["energy"] <= BAND[1])
     label, weight = a["label"][some], a["weight"][some].astype(np.float64)
@@ -278,10 +270,8 @@ def calibrate_events(valid: EventSets) -> EventLevel:
 
 def _factor(
     energy: NDArray, label: NDArray, valid: NDArray, weight: NDArray, matched: NDArray
-) -> NDArray[np.float64]:
+) -> Floats:
     """Factors of energy matching, carried over from valid events to all of their energy."""
-    from .event_sets import BAND, ENERGY_BINS
-
     edges = np.geomspace(*BAND, ENERGY_BINS + 1)
     place = np.clip(np.searchsorted(edges, energy, side="right") - 1, 0, ENERGY_BINS - 1)
     photon = valid & (label == 0)

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from physml.evaluation.bootstrap import LEVEL, REPLICAS, Interval, percentile_interval
 
+from ..core.arrays import Floats, Ints
+
 log = logging.getLogger(__name__)
 
 BINS = 24
@@ -30,7 +32,7 @@ def energy_matching(
     *,
     band: tuple[float, float] = (0.3, 10.0),
     bins: int = BINS,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Weights that give the photons of a band the energies of its background.
 
     Parameters
@@ -109,7 +111,7 @@ class _Ranking:
         self.end = np.flatnonzero(last)  # last event of each score
         self.score = falling[self.end]
 
-    def lost(self, repeats: NDArray[np.float64] | None = None) -> tuple[NDArray, NDArray]:
+    def lost(self, repeats: Floats | None = None) -> tuple[NDArray, NDArray]:
         """Shares of photons and background from each score on, shape (..., scores + 1).
 
         Parameters
@@ -127,7 +129,7 @@ class _Ranking:
         return shares[0], shares[1]
 
 
-def _cut(lost: NDArray[np.float64], retention: float) -> NDArray[np.int64]:
+def _cut(lost: Floats, retention: float) -> Ints:
     """How many scores can go, shape (...)."""
     return (lost <= 1 - retention + _ROUNDING).sum(axis=-1) - 1
 
@@ -167,7 +169,7 @@ def threshold_at_retention(
 
 def operating_curve(
     score: ArrayLike, label: ArrayLike, weight: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats, Floats]:
     """Retention and removed background for every threshold there is.
 
     Returns
@@ -223,7 +225,7 @@ def removed_at_retention(
     if rng is None:
         raise ValueError("a bootstrap needs a random generator")
     _, place = np.unique(np.asarray(frame)[ranking.order], return_inverse=True)
-    drawn: list[list[NDArray[np.float64]]] = [[] for _ in wanted]
+    drawn: list[list[Floats]] = [[] for _ in wanted]
     for repeats in _resampled(int(place.max()) + 1, replicas, rng, len(place)):
         photons, background = ranking.lost(repeats[:, place])
         for k, r in enumerate(wanted):

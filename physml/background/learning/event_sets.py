@@ -10,6 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.io.shards import read_shard
+from physml.provenance import sha256
+
+from ..core.arrays import Bools, Floats, Ints, Singles
 from ..inference.inputs import (
     BLIND,
     ENERGY,
@@ -23,6 +27,7 @@ from ..inference.inputs import (
 )
 from ..settings import AugmentSettings, LossSettings
 from .energy_matching import energy_matching
+from .prepared import prepared_spec
 
 ROUNDS = 6
 RAREST = 0.15  # least number of times that a set comes in an epoch
@@ -34,9 +39,7 @@ NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
 PARTS = 5
 
 
-def balanced(
-    energy: NDArray, label: NDArray, weight: NDArray, exposure: NDArray
-) -> NDArray[np.float64]:
+def balanced(energy: NDArray, label: NDArray, weight: NDArray, exposure: NDArray) -> Floats:
     """Weights under which X-rays are as many as background at each energy, and in each exposure.
 
     Without the first a network learns the source spectrum that was assumed. Without the second it
@@ -92,13 +95,13 @@ class EventSets:
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     fingerprint: str = ""
     resample: bool = False
-    start: NDArray[np.int64] = field(init=False)
-    event_weight: NDArray[np.float32] = field(init=False)
-    cluster_weight: NDArray[np.float32] = field(init=False)
-    frame_weight: NDArray[np.float32] = field(init=False)
-    xrays: NDArray[np.int64] = field(init=False)
-    samples: NDArray[np.int64] = field(init=False)
-    counts: NDArray[np.float32] = field(init=False)
+    start: Ints = field(init=False)
+    event_weight: Singles = field(init=False)
+    cluster_weight: Singles = field(init=False)
+    frame_weight: Singles = field(init=False)
+    xrays: Ints = field(init=False)
+    samples: Ints = field(init=False)
+    counts: Singles = field(init=False)
 
     def __post_init__(self) -> None:
         """Find where sets begin, and what each member counts."""
@@ -129,7 +132,7 @@ class EventSets:
         self.samples = np.repeat(np.arange(len(wanted)), times)
         self.counts = (len(self.samples) / len(wanted) / wanted).astype(np.float32)
 
-    def _normalise(self, weight: NDArray, n: int) -> NDArray[np.float32]:
+    def _normalise(self, weight: NDArray, n: int) -> Singles:
         """Scale weights to add up to the number of sets; the largest are clipped."""
         some = weight > 0
         if not some.any():
@@ -146,11 +149,6 @@ class EventSets:
         resample: bool = False,
     ) -> EventSets:
         """Read a file of `preprocess.run` into memory."""
-        from physml.io.shards import read_shard
-        from physml.provenance import sha256
-
-        from .prepared import prepared_spec
-
         shard = read_shard(path, prepared_spec(), max_bytes=16 << 30)
         arrays = {name: shard[name] for name in prepared_spec()}
         how = f"{sha256(path)} {loss.model_dump_json()} {augment.model_dump_json()}"
@@ -203,12 +201,7 @@ class EventSets:
         return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
 
     def _move_xrays(
-        self,
-        rows: NDArray[np.int64],
-        present: NDArray[np.bool_],
-        feature: NDArray,
-        place: NDArray,
-        rng: np.random.Generator,
+        self, rows: Ints, present: Bools, feature: NDArray, place: NDArray, rng: np.random.Generator
     ) -> None:
         """Move X-rays within their frames, in place, but not onto another cluster.
 
@@ -238,8 +231,8 @@ class EventSets:
 
 
 def _thinned(
-    feature: NDArray, present: NDArray[np.bool_], s: AugmentSettings, rng: np.random.Generator
-) -> NDArray[np.bool_]:
+    feature: NDArray, present: Bools, s: AugmentSettings, rng: np.random.Generator
+) -> Bools:
     """Let clusters that are neither event nor particle vanish: below a threshold, or by chance."""
     n = len(feature)
     low, high = np.log10(s.threshold)
@@ -251,12 +244,8 @@ def _thinned(
 
 
 def _left_alone(
-    alone: NDArray[np.bool_],
-    feature: NDArray,
-    present: NDArray[np.bool_],
-    weight: NDArray,
-    rng: np.random.Generator,
-) -> NDArray[np.bool_]:
+    alone: Bools, feature: NDArray, present: Bools, weight: NDArray, rng: np.random.Generator
+) -> Bools:
     """Show one event of some sets with nothing around it, and say so; the others do not count.
 
     The event's weight is raised (in place) for those of its set that it stands for.

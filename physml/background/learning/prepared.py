@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physml.io.shards import Spec
 from physml.random import stream
 from physml.stages.preprocess import split_of
 
+from ..core.arrays import Rows
 from ..core.events import Found, find_in_exposures
 from ..core.frame_class import classes
 from ..core.frames import Frames, read_frames
 from ..inference.inputs import FEATURES, PLACE, SIDE, members, particle_rate
+from ..settings import BackgroundSettings
 from .windows import cut_windows
-
-if TYPE_CHECKING:
-    from ..settings import BackgroundSettings
 
 #: Grade and pattern of clusters too faint to be an event.
 NO_EVENT = np.int16(-2)
 #: Before a split's name: file of what the source method is trained on.
 WINDOWS = "windows_"
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Rows]
 
 
 def cluster_truth(found: Found, frames: Frames) -> NDArray[np.uint8]:
@@ -105,8 +105,6 @@ def prepare(frames: Frames, found: Found, limit: int) -> Arrays:
 
 def prepared_spec() -> dict[str, Any]:
     """Contents of a file of sets: a row for each member of each set."""
-    from physml.io.shards import Spec
-
     types: dict[str, tuple[Any, tuple[int, ...]]] = {
         "feature": (np.float32, (len(FEATURES),)),
         "patch": (np.float16, (SIDE, SIDE)),

@@ -20,11 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physml.evaluation.bootstrap import bootstrap_ratio
+from physml.io.shards import read_shard
+from physml.provenance import sha256
 from physml.random import stream
 from physml.stages.train import Training, loop_settings
 from physml.training.initialise import initialise
 from physml.training.loop import fit
 
+from ..core.arrays import Floats
 from ..core.events import Found
 from ..core.frame_class import XRAY
 from ..core.frames import Frames
@@ -59,9 +62,6 @@ class Windows:
     @classmethod
     def read(cls, path: Path) -> Windows:
         """Read a file of `preprocess.run` into memory."""
-        from physml.io.shards import read_shard
-        from physml.provenance import sha256
-
         shard = read_shard(path, windows_spec())
         return cls({name: shard[name] for name in windows_spec()}, sha256(path))
 
@@ -146,7 +146,7 @@ class SourceLoss:
         return {"loss": loss, "right": (logit.argmax(1) == truth).float().mean()}
 
 
-def classify_windows(network: nn.Module, image: NDArray, batch: int = 256) -> NDArray[np.float64]:
+def classify_windows(network: nn.Module, image: NDArray, batch: int = 256) -> Floats:
     """Probabilities of the three classes, shape (n, 3)."""
     network.eval()
     made, device = [], device_of(network)
@@ -158,10 +158,7 @@ def classify_windows(network: nn.Module, image: NDArray, batch: int = 256) -> ND
 
 
 def headline_figures(
-    network: nn.Module,
-    windows: Windows,
-    rng: np.random.Generator,
-    kept: float = KEPT,
+    network: nn.Module, windows: Windows, rng: np.random.Generator, kept: float = KEPT
 ) -> list[dict[str, Any]]:
     """Two headline figures of the source paper, and what they cost, as a table.
 

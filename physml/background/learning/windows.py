@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.frame_class import BOTH, NEITHER, PARTICLE, classes
+from physml.io.shards import Spec
 
-if TYPE_CHECKING:
-    from ..core.events import Found
-    from ..core.frames import Frames
+from ..core.arrays import Ints
+from ..core.events import Found
+from ..core.frame_class import BOTH, NEITHER, PARTICLE, classes
+from ..core.frames import Frames
 
 WINDOW = 64
 
 
 def cut_windows(
-    frames: Frames,
-    found: Found,
-    label: NDArray[np.uint8],
-    share: float,
-    rng: np.random.Generator,
+    frames: Frames, found: Found, label: NDArray[np.uint8], share: float, rng: np.random.Generator
 ) -> dict[str, NDArray]:
     """Cut a window from some of the frames, somewhere round one of their clusters.
 
@@ -61,7 +58,7 @@ def cut_windows(
     of_frame = np.full(len(frames), -1)
     of_frame[at] = np.arange(len(chosen))
 
-    def inside(frame: NDArray, y: NDArray, x: NDArray) -> NDArray[np.int64]:
+    def inside(frame: NDArray, y: NDArray, x: NDArray) -> Ints:
         """Window in which something lies, or -1."""
         window = of_frame[frame]
         ok = window >= 0
@@ -104,8 +101,6 @@ def cut_windows(
 
 def windows_spec() -> dict[str, Any]:
     """What a file of windows has to hold."""
-    from physml.io.shards import Spec
-
     return {
         "image": Spec(np.float16, (None, WINDOW, WINDOW)),
         "frame_class": Spec(np.uint8, (None,)),

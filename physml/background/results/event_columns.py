@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import Any
 
 import numpy as np
+from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
+from ..core.arrays import Floats, Rows
+from ..data.event_list import EventList
+from ..data.stream import FrameStream
 from .event_rows import CHANNEL_KEV, DESCRIPTIONS, MISSING, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
 from .ogip import ColumnCards
-
-if TYPE_CHECKING:
-    from ..data.event_list import EventList
-    from ..data.stream import FrameStream
 
 _SKY_CARDS = ("TCTYP", "TCRPX", "TCRVL", "TCDLT", "TCUNI")
 
@@ -31,7 +32,7 @@ class Sky:
 
     def __init__(self, stream: FrameStream) -> None:
         ny, nx = stream.camera.shape
-        self.matrix: NDArray[np.float64] | None = None
+        self.matrix: Floats | None = None
         self.cards: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         self._limits = ((0.5, nx + 0.5), (0.5, ny + 0.5))
         self._read(stream)
@@ -40,10 +41,6 @@ class Sky:
         header = stream.header
         if header is None or not any(str(header.get(f"CTYPE{i}", "")) for i in (1, 2)):
             return
-        import warnings
-
-        from astropy.wcs import WCS, FITSFixedWarning
-
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FITSFixedWarning)
@@ -140,7 +137,7 @@ def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
 _OTHER_NAMES = {"RAWX": ("RAWX", "CHIPX"), "RAWY": ("RAWY", "CHIPY")}
 
 
-def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
+def list_rows(events: EventList) -> tuple[Rows, dict[str, ColumnCards]]:
     """Rows for an event list: our columns, then those of its own that we do not have.
 
     What the list does not tell is nan in columns of floats and -1 in those of whole numbers. Its
@@ -148,7 +145,7 @@ def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
     """
     cards = _standard()
     given = {name.upper(): name for name in events.table.colnames}
-    extra: list[tuple[str, NDArray[Any]]] = []
+    extra: list[tuple[str, Rows]] = []
     for upper, name in given.items():
         target = "FLAG_IN" if upper == "FLAG" else upper
         if target in (ROW.names or ()):
@@ -190,7 +187,7 @@ def list_rows(events: EventList) -> tuple[NDArray[Any], dict[str, ColumnCards]]:
     return rows, cards
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any] | None:
+def _plain(values: Rows) -> Rows | None:
     """A column as FITS can hold it without scaling; None where it cannot."""
     if values.dtype.kind == "u" and values.dtype.itemsize > 1:
         wider = {2: "i4", 4: "i8"}.get(values.dtype.itemsize)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.arrays import Rows
 from ..core.events import BORDER, NEAR_BAD, NEGATIVE, SATURATED
 from ..core.frames import Frames
-
-if TYPE_CHECKING:
-    from ..inference.detector import BackgroundDetector, Classified
-    from ..inference.retention import Correction
+from ..inference.detector import BackgroundDetector, Classified
+from ..inference.retention import Correction
 
 #: Width of a channel of PHA and PI, keV.
 CHANNEL_KEV = 0.01
@@ -82,7 +80,7 @@ def block_rows(
     time: Callable[[Any], Any],
     sky: Callable[[Any, Any], tuple[Any, Any]],
     weighted: bool,
-) -> NDArray[Any]:
+) -> Rows:
     """Rows of the event list for the valid events of a block.
 
     Parameters
@@ -161,14 +159,14 @@ class RowStore:
         """Number of rows."""
         return self._rows
 
-    def append(self, rows: NDArray[Any]) -> None:
+    def append(self, rows: Rows) -> None:
         """Add rows behind the others."""
         plain = np.ascontiguousarray(rows, self.dtype)
         self._file.seek(0, 2)
         self._file.write(plain.view(np.uint8).reshape(-1).data)
         self._rows += len(plain)
 
-    def chunks(self, size: int = 1 << 17) -> Iterator[NDArray[Any]]:
+    def chunks(self, size: int = 1 << 17) -> Iterator[Rows]:
         """Rows in order, some at a time."""
         width = self.dtype.itemsize
         for start in range(0, self._rows, size):
@@ -176,7 +174,7 @@ class RowStore:
             raw = self._file.read(min(size, self._rows - start) * width)
             yield np.frombuffer(raw, self.dtype)
 
-    def read(self) -> NDArray[Any]:
+    def read(self) -> Rows:
         """Rows, all at once."""
         parts = list(self.chunks())
         return np.concatenate(parts) if parts else np.empty(0, self.dtype)

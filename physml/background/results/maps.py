@@ -5,23 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Rows, Singles
 from .event_rows import MISSING, REJECTED
-
-if TYPE_CHECKING:
-    from .result import BackgroundResult
+from .result import BackgroundResult
 
 MAX_IMAGE = 2048
 """Largest side of the images of lists [pixel]; sky pixels are binned to it."""
 
 
-def selected(
-    result: BackgroundResult, rejected: bool | None
-) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+def selected(result: BackgroundResult, rejected: bool | None) -> Iterator[tuple[Rows, Floats]]:
     """Rows of the kept or rejected events (None: all) with the weights of their frames."""
     for rows in result.store.chunks():
         if rejected is not None:
@@ -53,7 +49,7 @@ class Grid:
     step: int
     shape: tuple[int, int]
 
-    def place(self, rows: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[Any], NDArray[Any]]:
+    def place(self, rows: Rows) -> tuple[Bools, Rows, Rows]:
         """Which events lie in the image, and row and column of those."""
         x, y = (np.asarray(rows[name], np.float64) for name in self.columns)
         with np.errstate(invalid="ignore"):
@@ -88,7 +84,7 @@ def grid(result: BackgroundResult) -> Grid:
     return Grid(("X", "Y"), (0.5, 0.5), 1, (1, 1))
 
 
-def images(result: BackgroundResult) -> dict[str, NDArray[np.float32]]:
+def images(result: BackgroundResult) -> dict[str, Singles]:
     """Expected background and counts by pixel: BACKGROUND, RESIDUAL, KEPT, REJECTED.
 
     BACKGROUND is the sum of P_BKG over all events, RESIDUAL that over the kept ones. P_BKG holds

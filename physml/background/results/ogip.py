@@ -12,13 +12,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
+from astropy.io import fits
+from astropy.io.fits import BinTableHDU, Header
+from astropy.time import Time, TimeDelta
 
-if TYPE_CHECKING:
-    from astropy.io.fits import BinTableHDU, Header
+from physml.exceptions import InputError
+
+from ..core.arrays import Floats, Rows
 
 BLOCK = 2880
 UNKNOWN_EPOCH = (51544, 0.0)
@@ -70,7 +73,7 @@ class Keywords:
 def keywords(
     header: Header | None,
     instrument: str,
-    intervals: NDArray[np.float64],
+    intervals: Floats,
     live_time: float,
     start: str | None = None,
 ) -> Keywords:
@@ -94,10 +97,6 @@ def keywords(
     InputError
         The date cannot be read.
     """
-    from astropy.time import Time, TimeDelta
-
-    from physml.exceptions import InputError
-
     known: Mapping[str, Any] = header if header is not None else {}
     defaults = {
         "TELESCOP": ("UNKNOWN", "mission"),
@@ -183,8 +182,6 @@ def table_header(dtype: np.dtype[Any], rows: int, columns: Mapping[str, ColumnCa
     columns : mapping
         Cards by column, where there are any; ``extra`` holds more, by keyword without number.
     """
-    from astropy.io import fits
-
     packed = packed_type(dtype)
     header = fits.Header()
     header["XTENSION"] = ("BINTABLE", "binary table")
@@ -228,10 +225,7 @@ def packed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def stream_table(
-    file: BinaryIO,
-    header: Header,
-    dtype: np.dtype[Any],
-    chunks: Callable[[], Iterable[NDArray[Any]]],
+    file: BinaryIO, header: Header, dtype: np.dtype[Any], chunks: Callable[[], Iterable[Rows]]
 ) -> None:
     """Write a binary table chunk by chunk, with its checksums.
 
@@ -276,7 +270,7 @@ def stream_table(
         file.write(raw)
 
 
-def _logical(rows: NDArray[Any]) -> NDArray[Any]:
+def _logical(rows: Rows) -> Rows:
     """Truth values as FITS writes them, T and F."""
     fields = [
         (n, np.dtype("u1") if rows.dtype[n].base.kind == "b" else rows.dtype[n].base,
@@ -321,10 +315,8 @@ def encode_checksum(total: int) -> str:
     return "".join(map(chr, letters[15:] + letters[:15]))
 
 
-def gti_table(intervals: NDArray[np.float64], shared: Keywords) -> BinTableHDU:
+def gti_table(intervals: Floats, shared: Keywords) -> BinTableHDU:
     """Extension GTI with the good time."""
-    from astropy.io import fits
-
     hdu = fits.BinTableHDU.from_columns(
         [
             fits.Column("START", "D", unit="s", array=intervals[:, 0]),
@@ -341,11 +333,7 @@ def gti_table(intervals: NDArray[np.float64], shared: Keywords) -> BinTableHDU:
 
 
 def spectrum_table(
-    counts: NDArray[np.float64],
-    error: NDArray[np.float64] | None,
-    first: int,
-    kind: str,
-    shared: Keywords,
+    counts: Floats, error: Floats | None, first: int, kind: str, shared: Keywords
 ) -> BinTableHDU:
     """Extension SPECTRUM: counts by PI channel.
 
@@ -361,8 +349,6 @@ def spectrum_table(
         HDUCLAS2: ``TOTAL`` or ``BKG``.
     shared : Keywords
     """
-    from astropy.io import fits
-
     n = len(counts)
     columns = [
         fits.Column("CHANNEL", "J", unit="chan", array=np.arange(first, first + n, dtype=np.int32))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from physml.exceptions import PhysmlError
 
+from ..core.detectors import DetectorSettings, load_detector
+from ..data.stream import Camera
 from .event_rows import EXTRAPOLATED
-
-if TYPE_CHECKING:
-    from ..core.detectors import DetectorSettings
-    from ..data.stream import Camera
-    from .result import BackgroundResult
+from .result import BackgroundResult
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +63,6 @@ def _simulation(card: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _detector(simulate: Mapping[str, Any]) -> DetectorSettings | None:
     """Detector that was simulated; None where the card names none that is known here."""
-    from ..core.detectors import load_detector
-
     name = simulate.get("detector")
     try:
         return None if name is None else load_detector(str(name))

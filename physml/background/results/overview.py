@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from physml.evaluation.figures import (
     COLOURS,
@@ -25,11 +24,10 @@ from physml.evaluation.figures import (
     style,
 )
 
+from ..core.arrays import Rows, Singles
 from .event_rows import REJECTED
 from .maps import grid, images, selected
-
-if TYPE_CHECKING:
-    from .result import BackgroundResult
+from .result import BackgroundResult
 
 #: Largest side of the images shown.
 MAX_BINS = 128
@@ -72,11 +70,7 @@ def plot_overview(result: BackgroundResult) -> Figure:
 
 
 def plot_image(
-    result: BackgroundResult,
-    image: NDArray[np.float32],
-    title: str,
-    ax: Axes,
-    label: str = "events",
+    result: BackgroundResult, image: Singles, title: str, ax: Axes, label: str = "events"
 ) -> Axes:
     """Counts in pixels, or in squares of them where there are many."""
     pixels = grid(result)
@@ -153,7 +147,7 @@ def plot_frame(result: BackgroundResult, ax: Axes) -> Axes:
     return ax
 
 
-def apart(events: NDArray[Any], distance: float) -> list[Any]:
+def apart(events: Rows, distance: float) -> list[Any]:
     """Events whose labels will not lie on each other: none nearer [pixel] to one before."""
     chosen: list[Any] = []
     for e in events:

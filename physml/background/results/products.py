@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from astropy.io import fits
+from astropy.io.fits import Header
 
+from physml import provenance as prov
+from physml.evaluation.figures import save_figure
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path, write_json
-from physml.io.fits import write_hdus
+from physml.io.fits import open_hdus, write_hdus
 
+from ..core.arrays import Floats, Rows
 from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
 from .maps import images, selected, sky_cards
 from .ogip import Keywords, gti_table, keywords, spectrum_table, stream_table, table_header
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-    from .result import BackgroundResult
+from .overview import plot_overview
+from .result import BackgroundResult
+from .summary import summarise
 
 EVENTS, KEPT, CUT = "events.fits", "spectrum_kept.pha", "spectrum_rejected.pha"
 AREA, IMAGE = "effective_area_correction.fits", "background.fits"
@@ -41,11 +44,6 @@ def write_products(result: BackgroundResult, folder: Path, provenance: Mapping[s
     provenance : mapping
         Run record that each file carries.
     """
-    from physml.evaluation.figures import save_figure
-
-    from .overview import plot_overview
-    from .summary import summarise
-
     shared = keywords(
         result.header,
         "" if result.camera is None else result.camera.name,
@@ -99,10 +97,6 @@ def write_events(
     path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
 ) -> None:
     """OGIP event list with GTI, thresholds and run record; rows go from disk to disk."""
-    from astropy.io import fits
-
-    from physml import provenance as prov
-
     primary = fits.PrimaryHDU()
     shared.into(primary.header)
     for name, value, comment in prov.fits_cards(provenance):
@@ -122,16 +116,12 @@ def write_events(
 
 
 def _bytes(hdus: Any) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     hdus.writeto(buffer, checksum=True)
     return buffer.getvalue()
 
 
 def _events_cards(header: Header, result: BackgroundResult, record: Mapping[str, Any]) -> None:
-    from physml import provenance as prov
-
     header["EXTNAME"] = ("EVENTS", "name of this table")
     header["HDUCLASS"] = ("OGIP", "format of the file")
     header["HDUCLAS1"] = ("EVENTS", "an event list")
@@ -151,8 +141,6 @@ def _events_cards(header: Header, result: BackgroundResult, record: Mapping[str,
 
 def thresholds_table(result: BackgroundResult) -> Any:
     """Extension THRESHOLDS: cut on P_BKG by energy and particle rate."""
-    from astropy.io import fits
-
     c = result.correction
     n = len(c.energy) - 1
     m = len(c.rate) - 1
@@ -172,7 +160,7 @@ def thresholds_table(result: BackgroundResult) -> Any:
     return hdu
 
 
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _finite(values: Floats) -> Floats:
     # FITS has no infinity that all readers understand.
     return np.minimum(values, 1e6)
 
@@ -193,7 +181,7 @@ def channels(result: BackgroundResult) -> tuple[int, int, bool]:
     return (0, N_CHANNELS, True) if ours else (first, last - first + 1, False)
 
 
-def spectrum(result: BackgroundResult, rejected: bool) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def spectrum(result: BackgroundResult, rejected: bool) -> tuple[Rows, Rows | None]:
     """Counts by channel, and their errors where events have weights of a simulation."""
     first, n, ours = channels(result)
     counts, squares = np.zeros(n), np.zeros(n)
@@ -213,10 +201,6 @@ def write_spectrum(
     provenance: Mapping[str, Any],
 ) -> None:
     """OGIP spectrum of the kept or rejected events."""
-    from astropy.io import fits
-
-    from physml import provenance as prov
-
     counts, error = spectrum(result, rejected)
     first, n, ours = channels(result)
     table = spectrum_table(counts, error, first, "BKG" if rejected else "TOTAL", shared)
@@ -234,8 +218,6 @@ def write_spectrum(
 
 def _bounds(n: int, shared: Keywords) -> Any:
     """Extension EBOUNDS: energies of the channels."""
-    from astropy.io import fits
-
     edges = np.arange(n + 1) * CHANNEL_KEV
     hdu = fits.BinTableHDU.from_columns(
         [
@@ -270,10 +252,6 @@ def write_area(
 
     The effective area of the kept events is that of all events times RETENTION.
     """
-    from astropy.io import fits
-
-    from physml import provenance as prov
-
     c, rates = result.correction, result.tally.rate or [0.0]
     value, error = c.of(rates)
     k = len(value)
@@ -311,11 +289,8 @@ def write_area(
 
 
 def corrected_area(
-    energy_lo: NDArray[np.float64],
-    energy_hi: NDArray[np.float64],
-    area: NDArray[np.float64],
-    correction: str | Path,
-) -> NDArray[np.float64]:
+    energy_lo: Floats, energy_hi: Floats, area: Floats, correction: str | Path
+) -> Floats:
     """Effective area of the kept events.
 
     Parameters
@@ -343,10 +318,8 @@ def corrected_area(
     return np.asarray(area, float) * value[place]
 
 
-def _retention(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _retention(path: Path) -> tuple[Floats, Floats]:
     """Edges of the bins in energy, and what is retained in each."""
-    from physml.io.fits import open_hdus
-
     names = ("ENERG_LO", "ENERG_HI", "RETENTION")
     with open_hdus(path) as hdus:
         try:
@@ -369,10 +342,6 @@ def write_image_of_background(
     path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
 ) -> None:
     """Images of `images`, the expected background first."""
-    from astropy.io import fits
-
-    from physml import provenance as prov
-
     hdus = fits.HDUList()
     sky = sky_cards(result)
     for name, image in images(result).items():

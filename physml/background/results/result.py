@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+from astropy.io.fits import Header
+from astropy.table import Table
 
 from physml.stages.predict import Result
 
+from ..core.arrays import Floats
+from ..data.stream import Camera
+from ..inference.housing import Housing
+from ..inference.retention import Correction
 from .event_rows import DESCRIPTIONS, FLAGS, REJECTED, UNITS, RowStore
+from .ogip import ColumnCards
 from .tally import Example, Tally
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-    from astropy.table import Table
-
-    from ..data.stream import Camera
-    from ..inference.housing import Housing
-    from ..inference.retention import Correction
-    from .ogip import ColumnCards
 
 
 @dataclass(repr=False)
@@ -66,7 +62,7 @@ class BackgroundResult(Result):
 
     store: RowStore
     retention: float
-    intervals: NDArray[np.float64]
+    intervals: Floats
     live_time: float
     frame_time: float
     tally: Tally
@@ -95,8 +91,6 @@ class BackgroundResult(Result):
     @cached_property
     def events(self) -> Table:
         """Table of all events with units; those with WEIGHT above 0 are `kept`."""
-        from astropy.table import Table
-
         table = Table(self.store.read(), copy=False)
         for name in table.colnames:
             cards = self.columns.get(name)

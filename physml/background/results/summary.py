@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..inference.retention import BANDS
 from .event_rows import FLAGS, REJECTED
 from .outside_training import outside_energies
-
-if TYPE_CHECKING:
-    from .result import BackgroundResult
+from .result import BackgroundResult
 
 
 def summarise(result: BackgroundResult) -> dict[str, Any]:
@@ -59,10 +57,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
             "live_time_s": result.live_time,
             "good_time_s": [[float(a), float(b)] for a, b in result.intervals[:1000]],
         },
-        "model": {
-            "version": result.card.get("version"),
-            "sha256": result.card.get("sha256"),
-        },
+        "model": {"version": result.card.get("version"), "sha256": result.card.get("sha256")},
         "not_trained_on": list(result.untrained),
         "remarks": list(result.remarks),
         "flags": {str(bit): text for bit, text in FLAGS.items()},
@@ -75,10 +70,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
             "frame_time_s": result.frame_time,
             "particle_tracks_per_frame": round(tally.mean_rate, 6),
         }
-        out["housing"] = {
-            "standoff_mm": result.standoff,
-            "measured": result.housing is not None,
-        }
+        out["housing"] = {"standoff_mm": result.standoff, "measured": result.housing is not None}
         if result.housing is not None:
             low, high = result.housing.interval
             out["housing"] |= {

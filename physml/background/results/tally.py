@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.arrays import Floats, Ints, Rows
 from ..core.events import Found
 from ..core.frames import Frames
 from .event_rows import REJECTED
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def tracks_by_frame(frames: Frames, found: Found) -> NDArray[np.intp]:
@@ -44,7 +41,7 @@ class Tally:
     frames: int = 0
     read: int = 0
     invalid: float = 0.0
-    particles: NDArray[np.float64] = field(default_factory=lambda: np.zeros(64))
+    particles: Floats = field(default_factory=lambda: np.zeros(64))
     time: list[float] = field(default_factory=list)
     rate: list[float] = field(default_factory=list)
 
@@ -93,13 +90,13 @@ class Example:
     """
 
     frame: int
-    pixels: NDArray[Any]
-    events: NDArray[Any]
+    pixels: Rows
+    events: Rows
     score: float = 0.0
 
 
 def better_example(
-    example: Example | None, frames: Frames, found: Found, rows: NDArray[Any]
+    example: Example | None, frames: Frames, found: Found, rows: Rows
 ) -> Example | None:
     """Take the frame with the most to see: rejected and kept events, and tracks.
 

@@ -8,18 +8,16 @@ F w E + (ENC w)^2.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
+from ..core.arrays import Floats, Ints, Rows
 from ..core.detectors import FANO, PAIR, DetectorSettings
 from ..core.frames import ORIGINS, TRUE_PIXEL
 from ..core.records import Records
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Clouds are followed to this many widths.
 _REACH = 4.5
@@ -76,8 +74,6 @@ def cut(pitch: float, position: Floats, width: Floats) -> tuple[Ints, Floats]:
     shares : ndarray, shape (n, k)
         Of the first and the k - 1 pixels behind it; sums are 1.
     """
-    from scipy.special import ndtr
-
     reach = _REACH * float(width.max(initial=0.0))
     number = int(np.ceil(2 * reach / pitch)) + 1
     if number == 2:
@@ -221,7 +217,7 @@ class Readout:
             reading[np.isin(charge.frame * n + charge.pixel, lit.frame * n + lit.pixel)] = 0.0
         return replace(charge, noise=noise + reading)
 
-    def read(self, charge: Charge, frames: Ints, rng: Generator) -> NDArray[Any]:
+    def read(self, charge: Charge, frames: Ints, rng: Generator) -> Rows:
         """Measured pixels of frames, `TRUE_PIXEL`, sorted by (frame, y, x).
 
         Parameters
@@ -238,7 +234,7 @@ class Readout:
         order = np.argsort((pixels["frame"] * d.ny + pixels["y"]) * d.nx + pixels["x"])
         return pixels[order]
 
-    def measure(self, charge: Charge) -> NDArray[Any]:
+    def measure(self, charge: Charge) -> Rows:
         """Measured pixels above the threshold, `TRUE_PIXEL`, in the order of `charge`."""
         d = self.detector
         y, x = np.divmod(charge.pixel, d.nx)
@@ -252,7 +248,7 @@ class Readout:
         pixels["source"] = charge.source[above]
         return pixels
 
-    def noise_pixels(self, frames: Ints, charge: Charge, rng: Generator) -> NDArray[Any]:
+    def noise_pixels(self, frames: Ints, charge: Charge, rng: Generator) -> Rows:
         """Pixels that noise alone lifts above the threshold, `TRUE_PIXEL`, source -1.
 
         Parameters
@@ -263,8 +259,6 @@ class Readout:
             Pixels that hold charge, which are left out.
         rng : Generator
         """
-        from scipy.special import ndtr, ndtri
-
         d = self.detector
         sigma = self.gain[None, :] * d.noise_keV
         with np.errstate(divide="ignore"):

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
+from ..core.arrays import Floats
 from ..core.detectors import DetectorSettings
 from ..settings import ConditionsPrior
 from .charge import Readout
 from .geometry import Geometry
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Ints
 from ..core.frames import ORIGINS
 from ..core.records import Records
 from .electrons import Deposits, Electrons, through_slab
@@ -23,9 +24,6 @@ from .photons import convert, shine
 from .primaries import Primaries
 from .protons import CUT, delta_cosine, draw_transfers, largest_transfer, ranges, soft_loss, xi_rate
 from .tracks import HARD_LOSS, turn
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 PRIMARY, OUTSIDE, INSIDE, PHOTON = range(len(ORIGINS))
 
@@ -126,10 +124,10 @@ def knock_on(
     return Deltas(electrons, along, hit)
 
 
-def _can_leave(setup: Setup, electrons: Electrons) -> NDArray[np.bool_]:
+def _can_leave(setup: Setup, electrons: Electrons) -> Bools:
     """Electrons that have the range to reach a surface of the slab, as a mask."""
     gap = np.minimum(electrons.position, setup.geometry.size - electrons.position).min(1)
-    found: NDArray[np.bool_] = setup.slab.range_of(electrons.energy) > gap
+    found: Bools = setup.slab.range_of(electrons.energy) > gap
     return found
 
 
@@ -171,7 +169,7 @@ class FirstPass:
     deltas: Deltas
     struck: Hits
     near: Floats
-    loose: NDArray[np.bool_]
+    loose: Bools
 
 
 def first_pass(setup: Setup, primaries: Primaries, rng: Generator) -> FirstPass:
@@ -227,11 +225,7 @@ class Left(Records):
 
 
 def second_pass(
-    setup: Setup,
-    primaries: Primaries,
-    first: FirstPass,
-    wanted: NDArray[np.bool_],
-    rng: Generator,
+    setup: Setup, primaries: Primaries, first: FirstPass, wanted: Bools, rng: Generator
 ) -> Left:
     """Set down all that the wanted primaries left.
 
@@ -260,7 +254,7 @@ def _own_tracks(
     primaries: Primaries,
     first: FirstPass,
     near: Deltas,
-    wanted: NDArray[np.bool_],
+    wanted: Bools,
     rng: Generator,
 ) -> Left:
     """Losses along the primaries' paths.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Ints, Singles
 from ..core.records import Records
 from .materials import ELECTRON_MASS
 from .tracks import (
@@ -26,9 +27,6 @@ from .tracks import (
     photon_rate,
     turn,
 )
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Segments that are moved at once.
 _BLOCK = 12
@@ -65,7 +63,7 @@ class Electrons(Records):
     position: Floats
     direction: Floats
     owner: Ints
-    inside: NDArray[np.bool_]
+    inside: Bools
 
     @classmethod
     def none(cls) -> Electrons:
@@ -92,7 +90,7 @@ class Deposits(Records):
     energy: Floats
     position: Floats
     owner: Ints
-    inside: NDArray[np.bool_]
+    inside: Bools
 
     @classmethod
     def none(cls) -> Deposits:
@@ -112,17 +110,15 @@ class _Walkers(Records):
     energy: Floats
     position: Floats
     owner: Ints
-    inside: NDArray[np.bool_]
+    inside: Bools
     track: Ints
     at: Ints
     behind: Floats
     last: Ints
-    collides: NDArray[np.bool_]
-    matrix: NDArray[np.float32]
+    collides: Bools
+    matrix: Singles
 
-    def advanced(
-        self, rows: NDArray[np.bool_], energy: Floats, position: Floats, by: Ints
-    ) -> _Walkers:
+    def advanced(self, rows: Bools, energy: Floats, position: Floats, by: Ints) -> _Walkers:
         """Those that go on, some segments further."""
         w = self[rows]
         return replace(
@@ -133,7 +129,7 @@ class _Walkers(Records):
         """Go over to the segments of the coarse library."""
         return replace(self, at=self.at // COARSE, last=-(-self.last // COARSE))
 
-    def block(self, lib: TrackLibrary, size: int) -> tuple[NDArray[np.float32], Ints]:
+    def block(self, lib: TrackLibrary, size: int) -> tuple[Singles, Ints]:
         """Displacements (n, size, 3) in the frames of the tracks, and their segments."""
         index = np.minimum(self.at[:, None] + np.arange(size), lib.segment.shape[1] - 1)
         rows = self.track[:, None] * lib.segment.shape[1] + index
@@ -173,16 +169,14 @@ def _block_size(lib: TrackLibrary, walkers: _Walkers) -> tuple[int, Ints]:
     return size, np.full(number, size)
 
 
-def _first(stops: NDArray[np.bool_], goes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+def _first(stops: Bools, goes: Ints) -> tuple[Ints, Bools]:
     """Last segment that each electron takes, and whether it ends there."""
     k = stops.argmax(1)
     ended = stops[np.arange(len(k)), k] & (k < goes)
     return np.where(ended, k, goes - 1), ended
 
 
-def _alignment(
-    segment: NDArray[np.float32], direction: Floats, rng: Generator
-) -> NDArray[np.float32]:
+def _alignment(segment: Singles, direction: Floats, rng: Generator) -> Singles:
     """Rotations (n, 3, 3) that bring segments into directions, with a random roll."""
     u = segment / np.maximum(_norm(segment), 1e-30)[:, None]
     v, w = normals(u)
@@ -202,7 +196,7 @@ def _norm(vectors: NDArray) -> NDArray:
     return length
 
 
-def _rotate(matrix: NDArray[np.float32], moved: NDArray[np.float32]) -> NDArray[np.float32]:
+def _rotate(matrix: Singles, moved: Singles) -> Singles:
     """Apply rotations (n, 3, 3) to displacements (n, k, 3)."""
     out = np.empty_like(moved)
     x, y, z = moved[..., 0], moved[..., 1], moved[..., 2]
@@ -242,10 +236,7 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
     slow = np.sqrt(w * (hit.energy + m2) / (hit.energy * (w + m2)))
     fast = np.sqrt(rest * (hit.energy + m2) / (hit.energy * (rest + m2)))
     knocked = replace(
-        hit,
-        energy=w,
-        direction=turn(hit.direction, slow, rng, phi),
-        inside=hit.inside | inside,
+        hit, energy=w, direction=turn(hit.direction, slow, rng, phi), inside=hit.inside | inside
     )
     scattered = replace(hit, energy=rest, direction=turn(hit.direction, fast, rng, phi + np.pi))
     return Electrons.join([slowed, electrons[~radiates & ~can], knocked, scattered])
@@ -361,7 +352,7 @@ def _slab_block(
     )
 
 
-def _share_inside(start: Floats, path: NDArray[np.float32], size: Floats) -> Floats:
+def _share_inside(start: Floats, path: Singles, size: Floats) -> Floats:
     """Share of straight paths from within a box up to where they leave it."""
     with np.errstate(divide="ignore", invalid="ignore"):
         face = np.where(path > 0, size, 0.0)
@@ -370,11 +361,7 @@ def _share_inside(start: Floats, path: NDArray[np.float32], size: Floats) -> Flo
 
 
 def _set_down(
-    loss: Floats,
-    before: Floats,
-    path: NDArray[np.float32],
-    walkers: _Walkers,
-    step: float,
+    loss: Floats, before: Floats, path: Singles, walkers: _Walkers, step: float
 ) -> Deposits:
     """Deposits along the segments of a block, no further apart than `step`.
 
@@ -413,11 +400,7 @@ def _set_down(
 
 
 def through_housing(
-    lib: TrackLibrary,
-    depth: Floats,
-    normal: Floats,
-    electrons: Electrons,
-    rng: Generator,
+    lib: TrackLibrary, depth: Floats, normal: Floats, electrons: Electrons, rng: Generator
 ) -> Electrons:
     """Follow electrons in a thick housing until they come out of its surface or cannot any more.
 
@@ -508,7 +491,4 @@ def _housing_block(
     on, hit = ~ended[who], hits[who]
     sunk, normal = node[who, last], normal[who]
     going = w.advanced(on, energy[on], position[on], goes[who])
-    return (
-        _Sinking(going, sunk[on], normal[on]),
-        (state[hit], sunk[hit], normal[hit]),
-    )
+    return (_Sinking(going, sunk[on], normal[on]), (state[hit], sunk[hit], normal[hit]))

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from physml.random import stream
 from physml.stages.simulate import require_finite
 
+from ..core.arrays import Bools, Floats, Ints, Rows
 from ..core.detectors import DetectorSettings, load_detector
 from ..core.events import find_events
 from ..core.frames import ELECTRON, HELIUM, PARTICLE, PHOTON, Frames, exposure_row
@@ -36,18 +35,12 @@ from .photons import absorb
 from .primaries import Primaries, draw_primaries, entering_rate
 from .tracks import library
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 #: First frame of an exposure: its number times this. No exposure has more frames.
 STRIDE = 1 << 22
 
 
 def simulate_exposure(
-    settings: SimulateSettings,
-    seed: int,
-    index: int,
-    conditions: Conditions | None = None,
+    settings: SimulateSettings, seed: int, index: int, conditions: Conditions | None = None
 ) -> Frames:
     """Simulate one exposure.
 
@@ -196,11 +189,8 @@ def _flat_component(
 
 
 def _candidates(
-    conditions: Conditions,
-    base: DetectorSettings,
-    charge: Charge,
-    n_frames: int,
-) -> NDArray[np.bool_]:
+    conditions: Conditions, base: DetectorSettings, charge: Charge, n_frames: int
+) -> Bools:
     """Frames in which the particles' charge alone makes an event that passes, border included."""
     pixels = conditions.readout.measure(charge)
     frames = Frames(
@@ -210,18 +200,14 @@ def _candidates(
         np.ones(n_frames, np.float32),
     )
     found = find_events(
-        frames,
-        split=base.split_keV,
-        event=base.event_keV,
-        upper=base.upper_keV,
-        keep_border=True,
+        frames, split=base.split_keV, event=base.event_keV, upper=base.upper_keV, keep_border=True
     )
     out = np.zeros(n_frames, bool)
     out[found.events["frame"][found.events["valid"]]] = True
     return out
 
 
-def _x_rays(conditions: Conditions, kept: Ints, rng: Generator) -> tuple[NDArray[Any], Left]:
+def _x_rays(conditions: Conditions, kept: Ints, rng: Generator) -> tuple[Rows, Left]:
     """X-rays that fall on the frames that are kept, and energies they leave (owner: photon)."""
     d, c = conditions.detector, conditions
     frame = np.repeat(kept, rng.poisson(c.photons, len(kept)))
@@ -256,12 +242,12 @@ def _x_rays(conditions: Conditions, kept: Ints, rng: Generator) -> tuple[NDArray
 def _read(
     conditions: Conditions,
     charge: Charge,
-    photons: NDArray[Any],
+    photons: Rows,
     light: Left,
     kept: Ints,
     n_particles: int,
     rng: Generator,
-) -> NDArray[Any]:
+) -> Rows:
     """Measured pixels of the frames that are kept; photons are sources from `n_particles` on."""
     d, readout = conditions.detector, conditions.readout
     frame = photons["frame"].astype(np.int64)
@@ -279,7 +265,7 @@ def _particles(
     flat: Left,
     frame_of: Ints,
     kept: Ints,
-) -> tuple[NDArray[Any], Ints]:
+) -> tuple[Rows, Ints]:
     """Table of particles that left anything in the frames kept, and each source's row in it."""
     g, d, p = conditions.geometry, conditions.detector, primaries
     there = np.zeros(len(frame_of), bool)

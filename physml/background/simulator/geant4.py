@@ -12,21 +12,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 from physml.io.archives import read_npz
 from physml.random import stream
 
+from ..core.arrays import Floats, Ints, Rows
 from ..core.detectors import DetectorSettings, load_detector
 from ..core.frames import ORIGINS, PARTICLE, PHOTON, PROTON, Frames, exposure_row
 from .charge import Charge, Readout, merge
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Of the far-shield set: potential that fits its spectrum (GV), stand-off and housing in mm.
 PHI, STANDOFF, SHIELD = 0.40, 14.775, 20.0
@@ -80,7 +76,7 @@ class Deposited:
         return x, y
 
 
-def _load(path: Path, own: str, of_sources: str, more: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def _load(path: Path, own: str, of_sources: str, more: tuple[str, ...]) -> dict[str, Rows]:
     """Read columns of pixels (`own` numbers their source) and one of sources."""
     energies = {name: ("f", 0 if name.endswith("_s") else 1) for name in (*more, of_sources)}
     found = read_npz(path, {**dict.fromkeys((own, "y", "x"), ("iu", 1)), **energies})
@@ -101,7 +97,7 @@ def _load(path: Path, own: str, of_sources: str, more: tuple[str, ...]) -> dict[
 
 
 def _deposited(
-    columns: dict[str, NDArray[Any]], own: str, energy: Floats, incident: str, exposure: float
+    columns: dict[str, Rows], own: str, energy: Floats, incident: str, exposure: float
 ) -> Deposited:
     """Columns of a file in order of their sources."""
     source = columns[own].astype(np.int64)
@@ -251,7 +247,7 @@ def _charge(deposited: Deposited, chosen: Ints, frame: Ints, first: int) -> Char
     )
 
 
-def _table(particles: Deposited, frame: Ints) -> NDArray[Any]:
+def _table(particles: Deposited, frame: Ints) -> Rows:
     table = np.zeros(len(particles), PARTICLE)
     table["frame"], table["kind"], table["energy"] = frame, PROTON, particles.incident
     own = np.bincount(particles.source, particles.energy[:, 0], len(particles))

@@ -21,18 +21,15 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
+from ..core.arrays import Bools, Floats, Ints
 from ..core.records import Records
 from .electrons import STEP, Deposits, Electrons, through_housing, through_slab
 from .geometry import Geometry
 from .materials import ELECTRON_MASS, Material
 from .primaries import Primaries
 from .protons import CUT, beta_squared, delta_cosine, largest_transfer
-from .tracks import HARD_LOSS, HIGHEST, TrackLibrary, turn
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from .tracks import HARD_LOSS, HIGHEST, TrackLibrary, library, turn
 
 #: Flights from surface to surface that are followed; one electron in a thousand would go on.
 FLIGHTS = 6
@@ -62,8 +59,6 @@ class Setup:
 @lru_cache(maxsize=4)
 def _reach(material: Material) -> tuple[Floats, Floats]:
     """Log energies and int R(T) / T^2 dT from the cut up to each, um / keV."""
-    from .tracks import library
-
     grid = np.linspace(np.log(CUT), np.log(HIGHEST), 2000)
     energy = np.exp(grid)
     each = library(material).range_of(energy) / energy
@@ -96,9 +91,9 @@ class Crossings:
     largest: Floats
     beta2: Floats
     path: Floats
-    leaving: NDArray[np.bool_]
+    leaving: Bools
     owner: Ints
-    inside: NDArray[np.bool_]
+    inside: Bools
 
 
 @dataclass(frozen=True)
@@ -111,10 +106,7 @@ class InHousing(Records):
 
 
 def set_free(
-    setup: Setup,
-    crossings: Crossings,
-    cosine: Callable[[Floats, Ints], Floats],
-    rng: Generator,
+    setup: Setup, crossings: Crossings, cosine: Callable[[Floats, Ints], Floats], rng: Generator
 ) -> InHousing:
     """Electrons that particles knock on where they cross the surface, and which may come out.
 

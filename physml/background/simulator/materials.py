@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from ..core.arrays import Floats
 
 #: Energies in keV, lengths in um.
 ELECTRON_MASS = 510.99895
@@ -64,7 +66,7 @@ class Material:
         """Atoms per um3."""
         return AVOGADRO / self.mass * self.density * 1e-12
 
-    def density_effect(self, beta_gamma: ArrayLike) -> NDArray[np.float64]:
+    def density_effect(self, beta_gamma: ArrayLike) -> Floats:
         """Sternheimer's delta."""
         c, x0, x1, a, k, d0 = self.sternheimer
         x = np.log10(np.maximum(np.asarray(beta_gamma, float), 1e-12))
@@ -73,7 +75,7 @@ class Material:
         low = d0 * 10 ** (2 * (x - x0))
         return np.where(x >= x1, high, np.where(x >= x0, middle, low))
 
-    def photoelectric(self, energy: ArrayLike) -> NDArray[np.float64]:
+    def photoelectric(self, energy: ArrayLike) -> Floats:
         """Coefficient of photoelectric absorption, 1/um.
 
         Parameters

@@ -14,8 +14,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..core.arrays import Floats, Ints
 from ..core.records import Records
 from .electrons import Electrons
 from .geometry import Geometry, isotropic, ray_box
@@ -23,9 +24,6 @@ from .materials import CLASSICAL_RADIUS, ELECTRON_MASS, SILICON, Material
 from .primaries import Primaries
 from .protons import beta_squared, largest_transfer
 from .tracks import HIGHEST, collision_loss, photon_rate, photon_spectrum, radiative_loss, turn
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 #: Photons below this are not followed: 4 keV come out of the last 10 um of the housing.
 LOWEST = 4.0

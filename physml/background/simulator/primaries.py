@@ -14,13 +14,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
+from ..core.arrays import Floats
 from ..core.frames import HELIUM, PROTON
 from ..core.records import Records
 from .geometry import Geometry
 from .materials import PROTON_MASS, Material
 from .protons import ranges
-
-Floats = NDArray[np.float64]
 
 #: Energies of the spectrum, GeV.
 LOWEST, HIGHEST = 0.01, 200.0
@@ -126,12 +125,7 @@ def _least(geometry: Geometry, material: Material) -> float:
 
 
 def draw_primaries(
-    geometry: Geometry,
-    material: Material,
-    phi: float,
-    helium: float,
-    live: float,
-    rng: Generator,
+    geometry: Geometry, material: Material, phi: float, helium: float, live: float, rng: Generator
 ) -> Primaries:
     """Draw all particles that enter the cavity in some time.
 

@@ -17,11 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..core.arrays import Bools, Floats
 from .materials import ELECTRON_MASS, PROTON_MASS, Material
-
-Floats = NDArray[np.float64]
 
 #: Losses above this are drawn one by one, keV.
 CUT = 1.0
@@ -66,17 +65,6 @@ def stopping_power(material: Material, energy: ArrayLike, cut: float | None = No
     log = np.log(2 * ELECTRON_MASS * bg2 * limit / material.excitation**2)
     loss = log - b2 * (1 + limit / largest) - material.density_effect(np.sqrt(bg2))
     return material.xi_rate / b2 * np.maximum(loss, 0.2)
-
-
-def landau_most_probable(material: Material, energy: ArrayLike, thickness: float) -> Floats:
-    """Most probable loss in a layer, keV (PDG 2022, eq. 34.12)."""
-    e = np.asarray(energy, float)
-    b2 = beta_squared(e)
-    bg2 = b2 / (1 - b2)
-    xi = xi_rate(material, e) * thickness
-    delta = material.density_effect(np.sqrt(bg2))
-    i = material.excitation
-    return xi * (np.log(2 * ELECTRON_MASS * bg2 / i) + np.log(xi / i) + 0.2 - b2 - delta)
 
 
 @dataclass(frozen=True)
@@ -143,19 +131,9 @@ def soft_loss(
     return mean * rng.standard_gamma(shape) / np.maximum(shape, 1e-12)
 
 
-def delta_number(
-    material: Material, energy: Floats, charge2: Floats, path: Floats, cut: float = CUT
-) -> Floats:
-    """Mean number of delta electrons above a cut along paths."""
-    b2 = beta_squared(energy)
-    largest = np.maximum(largest_transfer(energy), cut)
-    xi = material.xi_rate / b2 * charge2 * path
-    return xi * (1 / cut - 1 / largest - b2 / largest * np.log(largest / cut))
-
-
 def draw_transfers(
     energy: Floats, rng: Generator, low: float = CUT, high: float = np.inf
-) -> tuple[Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Bools]:
     """Draw energies of delta electrons, one for each entry.
 
     Energies come from 1/T^2 between two limits (T_max is one as well); the second result says

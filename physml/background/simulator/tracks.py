@@ -21,11 +21,10 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ..core.arrays import Floats, Ints, Singles
 from .materials import CLASSICAL_RADIUS, ELECTRON_MASS, FINE_STRUCTURE, Material
-
-Floats = NDArray[np.float64]
 
 #: Energies of the library, keV.
 HIGHEST, LOWEST = 3e4, 0.2
@@ -156,7 +155,7 @@ class TrackLibrary:
     energy: Floats
     range: Floats
     hazard: Floats
-    segment: NDArray[np.float32]
+    segment: Singles
     coarse: TrackLibrary | None = None
 
     @cached_property
@@ -173,10 +172,6 @@ class TrackLibrary:
     def hazard_rising(self) -> Floats:
         """Hazards in the order of increasing energy."""
         return np.ascontiguousarray(self.hazard[::-1])
-
-    @cached_property
-    def _log_range_rising(self) -> Floats:
-        return np.log(self.range[::-1])
 
     @cached_property
     def _even(self) -> tuple[float, float, Floats]:
@@ -205,7 +200,7 @@ class TrackLibrary:
         """Path that an electron of an energy in keV has left, um."""
         return np.exp(self.log_range_of(energy))
 
-    def place(self, energy: Floats) -> tuple[NDArray[np.int64], Floats]:
+    def place(self, energy: Floats) -> tuple[Ints, Floats]:
         """Segment in which an energy lies, and the share of it that is behind, by path."""
         log_range = self.log_range_of(energy)
         r = np.exp(log_range)

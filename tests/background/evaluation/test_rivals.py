@@ -10,9 +10,7 @@ from physml.background.core.events import find_events
 from physml.background.evaluation.features import CONTEXT, LOCAL, context_features, local_features
 from physml.background.evaluation.rivals import (
     BoostedTrees,
-    GradeCut,
     SelfAntiCoincidence,
-    all_rivals,
 )
 from physml.background.learning.energy_matching import energy_matching, removed_at_retention
 from physml.random import stream
@@ -171,8 +169,7 @@ def test_features_of_nothing():
     found = find_events(frames)
     assert local_features(found).shape == (0, len(LOCAL))
     assert context_features(found, frames).shape == (0, len(CONTEXT))
-    for rival in (GradeCut(), SelfAntiCoincidence()):
-        assert rival.score(frames, found).shape == (0,)
+    assert SelfAntiCoincidence().score(frames, found).shape == (0,)
 
 
 def test_features_of_very_many_events_in_one_frame():
@@ -189,30 +186,6 @@ def test_features_of_very_many_events_in_one_frame():
 # --------------------------------------------------------------------------------------- rivals
 
 
-def test_grade_cut():
-    image = np.zeros((20, 20), np.float32)
-    image[3, 3] = 1.0  # single
-    image[8, 8:10] = 2.0, 1.0  # double
-    image[12, 12:15] = 1.0  # invalid
-    image[16, 4], image[17, 5] = 3.0, 0.5  # two singles that meet at a corner
-    image[3, 15] = 20.0  # particle
-    frames = frames_of(image[None])
-    found = find_events(frames)
-    accepted = {}
-    for keep in ("epic", "asca", "singles", [1, 2, 3, 4]):
-        score = GradeCut(keep).fit(frames, found, []).score(frames, found)
-        assert set(np.unique(score)) <= {0.0, np.inf}
-        accepted[str(keep)] = sorted(found.events["y"][score == 0].tolist())
-    assert accepted == {
-        "epic": [3, 8, 16, 17],
-        "asca": [3, 8],
-        "singles": [3, 16, 17],
-        "[1, 2, 3, 4]": [8],
-    }
-    with pytest.raises(ValueError, match="epic"):
-        GradeCut("best")
-
-
 def test_sac_rejects_within_its_radius():
     images = np.zeros((2, 30, 30), np.float32)
     images[0, 10, 10] = 20.0
@@ -226,10 +199,10 @@ def test_sac_rejects_within_its_radius():
 
 
 def test_every_rival_under_one_interface(learn, test):
-    """Scores of the test frames; trees beat SAC, which beats grades, as the toy is made."""
+    """Scores of the test frames; trees beat SAC, as the toy is made."""
     frames, found, label = learn
     removed = {}
-    for rival in all_rivals():
+    for rival in (SelfAntiCoincidence(), *map(BoostedTrees, ("local", "context", "both"))):
         weight = energy_matching(
             found.events["energy"], label, found.events["valid"], band=(2, 7), bins=6
         )
@@ -242,13 +215,11 @@ def test_every_rival_under_one_interface(learn, test):
         (interval,) = removed_at_retention(score, test_label, used, 0.9)
         removed[rival.name] = interval.value
     assert list(removed) == [
-        "grade cut (epic)",
         "SAC",
         "boosted trees, local",
         "boosted trees, context",
         "boosted trees, both",
     ]
-    assert removed["grade cut (epic)"] == 0
     assert removed["boosted trees, local"] > 0.1
     assert removed["SAC"] > 0.5
     assert removed["boosted trees, context"] > 0.5
