@@ -15,6 +15,7 @@ CPU time: what a laboratory would wait for.
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,12 @@ def row(result: Experiment) -> Row:
         "update_ms": [1e3 * float(result.update_seconds.mean()) / number],
         "estimate_ms": [1e3 * float(result.estimate_seconds.mean()) / number],
     }
+
+
+def compare(name: str, states: str, number: int, a: argparse.Namespace) -> Row:
+    """Measure the states of one list by one method."""
+    rho, rng = evaluation_list(states, a.qubits, a.states), stream(a.seed, "test", number)
+    return row(run_baseline(BASELINES[name], rho, rng))
 
 
 def cells(numbers: dict[str, list[Any]]) -> list[str]:
@@ -91,14 +98,8 @@ def main() -> None:
     kept, rows = Rows(a.json), []
     for name in a.methods:
         for number, states in enumerate(a.lists or LISTS[a.qubits]):
-            key, rng = (
-                f"{name} | {states} | {a.qubits} | {a.states}",
-                stream(a.seed, "test", number),
-            )
-            rho = evaluation_list(states, a.qubits, a.states)
-            found = kept.get(
-                key, lambda *given: row(run_baseline(*given)), BASELINES[name], rho, rng
-            )
+            key = f"{name} | {states} | {a.qubits} | {a.states}"
+            found = kept.get(key, compare, name, states, number, a)
             rows.append([name, states, *cells(found)])
     print("mean ± error (median, 95th percentile) of the infidelity at so many copies; ms a state")
     print(table(["method", "states", *(f"{n:,}" for n in MARKS), "update", "estimate"], rows))

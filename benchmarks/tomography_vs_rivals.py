@@ -22,22 +22,24 @@ weights, states and copies; so a run can be stopped and carried on. To see somet
 from __future__ import annotations
 
 import argparse
-import json
-import logging
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import tables
+from common.options import command, parse, write
+from common.rows import Row, Rows
+from common.tables import goals, table
+
 from physml import provenance
-from physml.io.atomic import write_json, write_text
+from physml.models import shipped_weights
 from physml.tomography.core.schedule import marks_of
 from physml.tomography.evaluation import compare
 from physml.tomography.evaluation.latency import STEPS, latency
+from physml.tomography.evaluation.plots import figures
 from physml.tomography.evaluation.sets import coverage_list
 from physml.tomography.settings import COMPARED, NEURAL, RIVALS, EvaluateSettings
-
-log = logging.getLogger("tomography_vs_rivals")
 
 SEED = 20_210_607  # of the experiments and of the bootstrap
 COPIES = (100, 1_000, 10_000, 100_000)
@@ -58,82 +60,66 @@ COVERAGE = (0.87, 0.93)
 COVERED = ("neural, global", "neural, product", "neural, pauli")
 COVERAGE_BATCH = 250
 UPDATE_MS, BATCH_US, RATIO = 1.0, 25.0, 40.0
+Goal = tuple[str, str, str, bool | None]
 
 
 # ------------------------------------------------------------------------------------- measuring
 
 
-def kept_row(
-    kept: dict[str, Any],
-    place: str,
-    rho: Any,
-    name: str,
-    settings: EvaluateSettings,
-    weights: Path,
-    sha: str,
-    threads: int,
-) -> dict[str, Any]:
-    """Numbers of one method on one list; those of before where there are any."""
-    model = sha if name in NEURAL else "none"
-    key = f"{place} | {name} | {len(rho)} | {settings.copies} | {settings.bootstrap} | {model}"
-    if key not in kept:
-        only = settings.model_copy(update={"methods": (name,)})
-        found = compare.compare(
-            {place: rho},
-            only,
-            SEED,
-            weights=weights,
-            threads=threads,
-            mem_mb=1000 * threads,
-        )
-        if provenance.sha256(weights) != sha:
-            raise RuntimeError(f"{weights} changed while it was being judged; run again")
-        kept[key] = found[place]["methods"][name]
-        log.info("%s: %s: %s", place, name, [f"{x['value']:.3g}" for x in kept[key]["mean"]])
-    row: dict[str, Any] = kept[key]
-    return row
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and the rows that are known.
 
+    Attributes
+    ----------
+    rows : Rows
+    settings : EvaluateSettings
+    weights : Path
+    sha : str
+        Of the weights.
+    threads : int
+        Worker processes.
+    """
 
-def coverage(
-    kept: dict[str, Any],
-    n_states: int,
-    qubits: Sequence[int],
-    settings: EvaluateSettings,
-    weights: Path,
-    sha: str,
-    a: argparse.Namespace,
-) -> dict[str, Any]:
-    """Rows of the learned estimator on the longer lists, by list."""
-    larger = settings.model_copy(update={"batch": COVERAGE_BATCH})
-    out: dict[str, Any] = {}
-    for place, rho in compare.frozen_lists(n_states, qubits, coverage_list).items():
-        rows = {}
-        for name in COVERED:
-            own = f"coverage of {place}"
-            row = kept_row(kept, own, rho, name, larger, weights, sha, a.threads)
-            rows[name] = {"coverage": row["coverage"]}
-            write_json(a.json, {"rows": kept}, overwrite=True)
-        out[place] = {"states": len(rho), "methods": rows}
-    return out
+    rows: Rows
+    settings: EvaluateSettings
+    weights: Path
+    sha: str
+    threads: int
+
+    def row(self, place: str, rho: Any, name: str, **changed: Any) -> Row:
+        """Numbers of one method on one list; those of before where there are any."""
+        settings = self.settings.model_copy(update={"methods": (name,), **changed})
+        model = self.sha if name in NEURAL else "none"
+        key = f"{place} | {name} | {len(rho)} | {settings.copies} | {settings.bootstrap} | {model}"
+        return self.rows.get(key, self._run, place, rho, name, settings)
+
+    def _run(self, place: str, rho: Any, name: str, settings: EvaluateSettings) -> Row:
+        work = {"threads": self.threads, "mem_mb": 1000 * self.threads}
+        found = compare.compare({place: rho}, settings, SEED, weights=self.weights, **work)
+        if provenance.sha256(self.weights) != self.sha:
+            raise RuntimeError(f"{self.weights} changed during the comparison; run again")
+        row: Row = found[place]["methods"][name]
+        return row
+
+    def coverage(self, n_states: int, qubits: Sequence[int]) -> dict[str, Any]:
+        """Rows of the learned estimator on the longer lists, by list."""
+        out: dict[str, Any] = {}
+        for place, rho in compare.frozen_lists(n_states, qubits, coverage_list).items():
+            rows = {}
+            for name in COVERED:
+                row = self.row(f"coverage of {place}", rho, name, batch=COVERAGE_BATCH)
+                rows[name] = {"coverage": row["coverage"]}
+            out[place] = {"states": len(rho), "methods": rows}
+        return out
 
 
 # ------------------------------------------------------------------------------------- tables
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def verdict(met: bool) -> str:
-    """In one word."""
-    return "met" if met else "missed"
-
-
-def interval(x: Mapping[str, float], spec: str = ".2g") -> str:
-    """A value with its interval."""
-    return f"{x['value']:{spec}} ({x['low']:{spec}} to {x['high']:{spec}})"
+def interval(x: Mapping[str, Any] | None, spec: str = ".2g") -> str:
+    """Value with its interval."""
+    return tables.interval(x, spec, " to ")
 
 
 def counted(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,54 +128,43 @@ def counted(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def infidelity_goals(result: Mapping[str, Any]) -> list[list[str]]:
+def infidelity_goals(result: Mapping[str, Any]) -> list[Goal]:
     """Mean infidelities of the goals, and one qubit's."""
-    rows, copies = [], result["copies"]
+    rows: list[Goal] = []
+    copies = result["copies"]
     for (place, name), wanted in GOALS.items():
         found = result["lists"].get(place, {}).get("methods", {}).get(name)
         for n, goal in zip(COPIES, wanted, strict=True):
             if found is None or n not in copies:
                 continue
-            x = found["mean"][copies.index(n)]
-            rows.append(
-                [
-                    f"mean infidelity, {place}, {name}, {n:,} copies",
-                    f"<= {goal:.3g}",
-                    interval(x, ".3g"),
-                    verdict(x["value"] <= goal),
-                ]
-            )
+            x, what = found["mean"][copies.index(n)], f"{place}, {name}, {n:,} copies"
+            met = x["value"] <= goal
+            rows.append((f"mean infidelity, {what}", f"<= {goal:.3g}", interval(x, ".3g"), met))
     for name, goal in SCALED.items():
         part = result["lists"].get(f"1 qubit, {name}")
         found = part and part["methods"].get("neural, global")
         for k, n in enumerate(copies):
             if not found or n < SCALED_FROM:
                 continue
-            x = {key: n * v for key, v in found["mean"][k].items()}
-            rows.append(
-                [
-                    f"copies x mean infidelity, 1 qubit, {name}, {n:,} copies",
-                    f"<= {goal:g}",
-                    interval(x, ".3g"),
-                    verdict(x["value"] <= goal),
-                ]
-            )
+            x, what = tables.scaled(found["mean"][k], n), f"1 qubit, {name}, {n:,} copies"
+            met = x["value"] <= goal
+            shown = interval(x, ".3g")
+            rows.append((f"copies x mean infidelity, {what}", f"<= {goal:g}", shown, met))
     return rows
 
 
-def other_goals(result: Mapping[str, Any]) -> list[list[str]]:
+def other_goals(result: Mapping[str, Any]) -> list[Goal]:
     """Slope, coverage and time."""
-    rows = []
+    rows: list[Goal] = []
     pure = result["lists"].get("2 qubits, pure", {}).get("methods", {})
     for name, goal in (("neural, global", SLOPE), ("neural, pauli", SLOPE_STATIC)):
-        found = pure.get(name, {}).get("slope")
-        if found:
+        if found := pure.get(name, {}).get("slope"):
+            what, shown = f"slope from 1e3 copies on, pure, {name}", interval(found, ".3f")
             near = abs(found["value"] - goal) <= SLOPE_WITHIN
-            wanted = f"{goal:g} +- {SLOPE_WITHIN:g}" if goal == SLOPE else f"{goal:g} (control)"
-            word = verdict(near) if goal == SLOPE else ""
-            rows.append(
-                [f"slope from 1e3 copies on, pure, {name}", wanted, interval(found, ".3f"), word]
-            )
+            if goal == SLOPE:
+                rows.append((what, f"{goal:g} +- {SLOPE_WITHIN:g}", shown, near))
+            else:
+                rows.append((what, f"{goal:g} (control)", shown, None))
     for name in COVERED:
         cells = [
             (x, f"{place}, {n:,} copies", part["states"])
@@ -203,47 +178,42 @@ def other_goals(result: Mapping[str, Any]) -> list[list[str]]:
         within = [COVERAGE[0] <= x["value"] <= COVERAGE[1] for x, _, _ in cells]
         # What so many states tell: an interval wholly outside is a failure of its own.
         surely = [x["high"] < COVERAGE[0] or x["low"] > COVERAGE[1] for x, _, _ in cells]
-        low = min(cells, key=lambda c: c[0]["value"])
-        high = max(cells, key=lambda c: c[0]["value"])
-        states = sum(s for _, _, s in cells)
-        together = sum(x["value"] * s for x, _, s in cells) / states
-        rows.append(
-            [
-                f"coverage of {result['level']:.0%} regions, {name}, all lists and copies",
-                f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}",
-                f"{sum(within)} of {len(cells)}; {sum(surely)} surely outside; together "
-                f"{together:.1%}; lowest {interval(low[0], '.1%')} ({low[1]}), highest "
-                f"{interval(high[0], '.1%')} ({high[1]})",
-                verdict(all(within)),
-            ]
+        low, high = (best(cells, key=lambda c: c[0]["value"]) for best in (min, max))
+        together = sum(x["value"] * s for x, _, s in cells) / sum(s for _, _, s in cells)
+        text = (
+            f"{sum(within)} of {len(cells)}; {sum(surely)} surely outside; together "
+            f"{together:.1%}; lowest {interval(low[0], '.1%')} ({low[1]}), highest "
+            f"{interval(high[0], '.1%')} ({high[1]})"
         )
+        what = f"coverage of {result['level']:.0%} regions, {name}, all lists and copies"
+        rows.append((what, f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}", text, all(within)))
     t = result["latency"]
-    single, many = ({k: t[w][k]["median"] for k in STEPS} for w in ("neural", "neural_batch"))
-    both = single["update"] + single["estimate"]
-    rows += [
-        [
+    one, many = ({k: t[w][k]["median"] for k in STEPS} for w in ("neural", "neural_batch"))
+    many = {k: 1e3 * v for k, v in many.items()}
+    both, each = (x["update"] + x["estimate"] for x in (one, many))
+    return [
+        *rows,
+        (
             f"an update, one experiment, one thread, {t['n_qubits']} qubits",
             f"<= {UPDATE_MS:g} ms",
-            f"{single['update']:.2f} ms; with an estimate {both:.2f}; the choice of a basis "
-            f"{single['choose']:.2f} ms",
-            verdict(both <= UPDATE_MS),
-        ],
-        [
+            f"{one['update']:.2f} ms; with an estimate {both:.2f}; the choice of a basis "
+            f"{one['choose']:.2f} ms",
+            both <= UPDATE_MS,
+        ),
+        (
             f"an update in a batch of {t['batch']}, each",
             f"<= {BATCH_US:g} us",
-            f"{1e3 * many['update']:.0f} us; with an estimate "
-            f"{1e3 * (many['update'] + many['estimate']):.0f}; the choice of a basis "
-            f"{1e3 * many['choose']:.0f} us",
-            verdict(1e3 * many["update"] <= BATCH_US),
-        ],
-        [
+            f"{many['update']:.0f} us; with an estimate {each:.0f}; the choice of a basis "
+            f"{many['choose']:.0f} us",
+            many["update"] <= BATCH_US,
+        ),
+        (
             "particle filter of 300 over it, one experiment",
             f">= {RATIO:g}",
             f"{t['ratio']:.0f}; {t['ratio_batch']:.0f} against a batch of ours",
-            verdict(t["ratio"] >= RATIO),
-        ],
+            t["ratio"] >= RATIO,
+        ),
     ]
-    return rows
 
 
 def cell(row: Mapping[str, Any], k: int) -> str:
@@ -266,8 +236,7 @@ def rival_tables(result: Mapping[str, Any]) -> str:
                 best = min(v["mean"][k]["value"] for v in methods.values())
                 text = cell(found, k)
                 cells.append(f"**{text}**" if found["mean"][k]["value"] == best else text)
-            slope = found["slope"]
-            rows.append([name, *cells, "-" if slope is None else interval(slope, ".2f")])
+            rows.append([name, *cells, interval(found["slope"], ".2f")])
         head = ["method", *(f"{n:,} copies" for n in copies), "slope"]
         parts.append(f"### {place}, {part['states']} states\n\n{table(head, rows)}")
     return "\n\n".join(parts)
@@ -333,13 +302,7 @@ def report(result: Mapping[str, Any]) -> str:
         "## Tomography: goals and rivals on identical lists",
         f"Weights `{result['weights_sha256'][:12]}`, frozen lists. In the tables of infidelities: "
         "mean (95 % interval from resampling states); median, 95th percentile.",
-        table(
-            ["goal", "wanted", "measured", ""],
-            [
-                [goal, f"**{wanted}**", *rest]
-                for goal, wanted, *rest in infidelity_goals(result) + other_goals(result)
-            ],
-        ),
+        goals(infidelity_goals(result) + other_goals(result)),
         rival_tables(result),
         f"### Truth inside the {result['level']:.0%} region\n\n"
         + ", ".join(f"{v['states']:,}" for v in list(counted(result).values())[:1])
@@ -356,12 +319,11 @@ def report(result: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------- command line
 
 
-def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
+def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, help="our weights (default: those shipped)")
+    stem = Path("results/bench/tomography_vs_rivals")
+    files = {"json": stem.with_suffix(".json"), "markdown": stem.with_suffix(".md")}
+    parser = command(__doc__, "weights", "figures", bootstrap=400, **files)
     parser.add_argument("--states", type=int, default=160, help="of each list")
     parser.add_argument(
         "--coverage-states",
@@ -380,26 +342,14 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--adaptivity", action="store_true", help="our estimator with all measurements"
     )
-    parser.add_argument("--bootstrap", type=int, default=400, help="resamples of states")
     parser.add_argument("--by-copy", type=int, default=1000, help="updates of one copy to time")
     parser.add_argument("--threads", type=int, default=1, help="worker processes")
-    folder = Path("results/bench")
-    parser.add_argument("--json", type=Path, default=folder / "tomography_vs_rivals.json")
-    parser.add_argument("--markdown", type=Path, default=folder / "tomography_vs_rivals.md")
-    parser.add_argument("--figures", type=Path, help="folder to draw the figures into")
-    return parser.parse_args(argv)
+    return parse(parser, argv, quiet=True)
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the comparison."""
-    import torch
-
-    from physml.models import shipped_weights
-
     a = arguments_of(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("physml").setLevel(logging.WARNING)
-    torch.set_num_threads(1)
     weights = a.weights or shipped_weights("tomography")
     sha = provenance.sha256(weights)
     extra = [m for m in NEURAL if m not in a.methods] if a.adaptivity else []
@@ -409,9 +359,7 @@ def main(argv: list[str] | None = None) -> int:
         methods=tuple(a.methods) + tuple(extra),
         bootstrap=a.bootstrap,
     )
-    for path in (a.markdown, a.json):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    kept = json.loads(a.json.read_text())["rows"] if a.json.is_file() else {}
+    comparison = Comparison(Rows(a.json), settings, weights, sha, a.threads)
     qubits = a.qubits or compare.qubits_of(weights)
     result: dict[str, Any] = {
         "copies": list(marks_of(a.copies)),
@@ -420,45 +368,24 @@ def main(argv: list[str] | None = None) -> int:
         "lists": {},
     }
     if a.coverage_only:
-        result["coverage"] = coverage(kept, a.coverage_states, qubits, settings, weights, sha, a)
+        result["coverage"] = comparison.coverage(a.coverage_states, qubits)
         print(coverage_table(result))
-        return 0
+        return
     # First what is said by one process alone: timing.
     result["latency"] = latency(
         weights, a.copies, SEED, n_qubits=max(qubits), by_copy=min(a.by_copy, a.copies)
     )
     for place, rho in compare.frozen_lists(a.states, qubits).items():
-        part: dict[str, Any] = {
+        result["lists"][place] = {
             "name": place.partition(", ")[2],
             "n_qubits": rho.shape[-1].bit_length() - 1,
             "states": len(rho),
-            "methods": {},
+            "methods": {name: comparison.row(place, rho, name) for name in settings.methods},
         }
-        result["lists"][place] = part
-        for name in settings.methods:
-            part["methods"][name] = kept_row(
-                kept, place, rho, name, settings, weights, sha, a.threads
-            )
-            write_json(a.json, {"rows": kept, "result": result}, overwrite=True)
-    result["coverage"] = coverage(kept, a.coverage_states, qubits, settings, weights, sha, a)
-    text = report(result)
-    print(text)
-    write_text(a.markdown, text, overwrite=True)
-    write_json(a.json, {"rows": kept, "result": result}, overwrite=True)
-    if a.figures:
-        draw(result, a.figures)
-    return 0
-
-
-def draw(result: Mapping[str, Any], folder: Path) -> None:
-    """Write the figures of the evaluation."""
-    from physml.evaluation.figures import save_figure
-    from physml.tomography.evaluation.plots import figures
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(result).items():
-        save_figure(figure, folder / f"{name}.png", overwrite=True)
+    result["coverage"] = comparison.coverage(a.coverage_states, qubits)
+    comparison.rows.save(result=result)
+    write(a, text=report(result), figures=figures(result) if a.figures else None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

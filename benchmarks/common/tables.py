@@ -44,5 +44,8 @@ def verdict(met: bool) -> str:
 
 def goals(rows: Iterable[tuple[str, str, str, bool | None]]) -> str:
     """Table of goals: what, wanted, measured, and whether it is met; None where it is no goal."""
-    cells = [(*row, "" if met is None else verdict(met)) for *row, met in rows]
+    cells = [
+        (what, f"**{wanted}**", found, "" if met is None else verdict(met))
+        for what, wanted, found, met in rows
+    ]
     return table(["goal", "wanted", "measured", ""], cells)
