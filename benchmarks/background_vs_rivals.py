@@ -23,27 +23,32 @@ and given as ``--specialist close=close.safetensors --specialist far=far.safeten
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from common.options import command, parse, write
+from common.tables import goals, scaled, table
+from common.tables import interval as show
 
+from physml import provenance
+from physml.background import pipeline
 from physml.background.core.events import find_in_exposures
 from physml.background.evaluation import metrics
 from physml.background.evaluation.compare import GEANT4, evaluate_all
 from physml.background.evaluation.methods import MODEL, MODEL_BAND
 from physml.background.evaluation.metrics import WIDE
+from physml.background.evaluation.plots import figures
 from physml.background.evaluation.scored_set import ScoredSet
+from physml.background.evaluation.sets import example_frames
 from physml.background.evaluation.stress import NOMINAL
+from physml.background.inference.detector import BackgroundDetector
 from physml.background.inference.inputs import particle_rate
 from physml.background.settings import EvaluateSettings
-from physml.io.atomic import write_json, write_text
-
-log = logging.getLogger("background_vs_rivals")
+from physml.models import shipped_weights
 
 SEED = 20_201_203  # of the bootstrap
 TITLES = {
@@ -61,6 +66,7 @@ TOLD = {"close": 5.0, "far": 15.0}  # stand-offs, mm
 LOSS, PROMISE, PROMISE_STRESS, FRAMES, MILLISECONDS, ECE = 0.03, 0.003, 0.01, 0.99, 1.25, 0.02
 PROMISED = ("0.98", "0.99")  # retentions at which promises are checked, as in the goals
 TIMED_S = 40.0  # exposure of the frames that are timed
+Goal = tuple[str, str, str, bool]
 
 
 # ------------------------------------------------------------------- measuring
@@ -71,8 +77,6 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
 
     The fastest of some repeats: others on the machine only ever make it slower.
     """
-    from physml.background.evaluation.sets import example_frames
-
     frames = example_frames(TIMED_S, SEED)
     detector.classify(frames)  # first call: kernels are chosen
     best = {"events": np.inf, "network": np.inf}
@@ -85,6 +89,18 @@ def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
         best["events"] = min(best["events"], 1e3 * (between - began) / len(frames))
         best["network"] = min(best["network"], 1e3 * (ended - between) / len(frames))
     return best | {"all": best["events"] + best["network"], "frames": len(frames)}
+
+
+def losses(one: ScoredSet, band: str, best: Any, scores: Mapping[str, Any], replicas: int) -> Any:
+    """How much less of the background some scores remove than the best: retention -> label."""
+    resampling = metrics.Resampling(one.events.frame, replicas, np.random.default_rng(SEED))
+    return {
+        r: {
+            label: metrics.removed_difference(one.events, best, score, float(r), band, resampling)
+            for label, score in scores.items()
+        }
+        for r in PROMISED
+    }
 
 
 def geometry_loss(
@@ -100,24 +116,14 @@ def geometry_loss(
     """
     out: dict[str, Any] = {}
     for name, one in scored.items():
-        own = "close" if name == "close" else "far"
+        own, other = ("close", "far") if name == "close" else ("far", "close")
         rate = particle_rate(one.found, one.frames)
         scores = {}
         for k, specialist in specialists.items():
             told, _ = specialist.settled([(one.frames, one.found, rate)])
             scores[k] = told.classify(one.frames, one.found).p_bkg[one.events.row]
-        resampling = metrics.Resampling(one.events.frame, replicas, np.random.default_rng(SEED))
-        band = REMOVED[name][0]
-        other = next(k for k in scores if k != own)
-        out[name] = {
-            r: {
-                label: metrics.removed_difference(
-                    one.events, scores[own], score, float(r), band, resampling
-                )
-                for label, score in (("other", scores[other]), ("shipped", one.scores[MODEL]))
-            }
-            for r in ("0.98", "0.99")
-        }
+        compared = {"other": scores[other], "shipped": one.scores[MODEL]}
+        out[name] = losses(one, REMOVED[name][0], scores[own], compared, replicas)
     return out
 
 
@@ -132,41 +138,22 @@ def told_loss(scored: Mapping[str, ScoredSet], replicas: int) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     for name, one in scored.items():
-        true = TOLD["close" if name == "close" else "far"]
-        other = TOLD["far" if name == "close" else "close"]
-        scores = {
-            told: one.detector.at(told).classify(one.frames, one.found).p_bkg[one.events.row]
-            for told in (true, other)
-        }
-        resampling = metrics.Resampling(one.events.frame, replicas, np.random.default_rng(SEED))
-        out[name] = {
-            r: {
-                label: metrics.removed_difference(
-                    one.events, scores[true], score, float(r), REMOVED[name][0], resampling
-                )
-                for label, score in (("measured", one.scores[MODEL]), ("other", scores[other]))
-            }
-            for r in ("0.98", "0.99")
-        }
+        own, other = ("close", "far") if name == "close" else ("far", "close")
+        true, wrong = (
+            one.detector.at(TOLD[k]).classify(one.frames, one.found).p_bkg[one.events.row]
+            for k in (own, other)
+        )
+        compared = {"measured": one.scores[MODEL], "other": wrong}
+        out[name] = losses(one, REMOVED[name][0], true, compared, replicas)
     return out
 
 
 # ------------------------------------------------------------------- tables
 
 
-def show(summary: Mapping[str, Any] | None, style: str = ".3f") -> str:
-    """Value with its interval, or a dash."""
-    if summary is None or summary["value"] is None:
-        return "-"
-    text = format(summary["value"], style)
-    if summary["low"] is not None:
-        text += f" ({format(summary['low'], style)}-{format(summary['high'], style)})"
-    return text
-
-
-def verdict(met: bool) -> str:
-    """Word of the last column."""
-    return "met" if met else "missed"
+def points(summary: Mapping[str, Any]) -> str:
+    """Share with its interval in points."""
+    return show(scaled(summary, 100), ".1f")
 
 
 def value_of(summary: Mapping[str, Any]) -> float:
@@ -174,222 +161,148 @@ def value_of(summary: Mapping[str, Any]) -> float:
     return float("nan") if summary["value"] is None else float(summary["value"])
 
 
-def goal_rows(result: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of the goals table: goal, wanted, measured, met or missed."""
-    rows = []
-    for retention in ("0.98", "0.99"):
-        for name, part in result["sets"].items():
-            band, goals = REMOVED[name]
-            method = part["methods"][MODEL]
-            exact = method["at_retention"][band][retention]
-            fixed = part["methods"][MODEL_BAND]["fixed"][retention][band]
-            rows.append(
-                [
-                    f"removed at {100 * float(retention):g} %, {TITLES[name]}, {band} keV",
-                    f">= {goals[retention]:.2f}",
-                    f"{show(exact)}; fixed cut {show(fixed['removed'])}, keeping "
-                    f"{show(fixed['retention'], '.2%')}",
-                    verdict(value_of(exact) >= goals[retention]),
-                ]
+def goal_rows(result: Mapping[str, Any]) -> Iterator[Goal]:
+    """Rows of the goals table: goal, wanted, measured, and whether it is met."""
+    sets = result["sets"]
+    for r in PROMISED:
+        for name, part in sets.items():
+            band, wanted = REMOVED[name]
+            exact = part["methods"][MODEL]["at_retention"][band][r]
+            fixed = part["methods"][MODEL_BAND]["fixed"][r][band]
+            yield (
+                f"removed at {100 * float(r):g} %, {TITLES[name]}, {band} keV",
+                f">= {wanted[r]:.2f}",
+                f"{show(exact)}; fixed cut {show(fixed['removed'])}, keeping "
+                f"{show(fixed['retention'], '.2%')}",
+                value_of(exact) >= wanted[r],
             )
     for name, by_retention in result.get("geometry_loss", {}).items():
         for label, text in (("other", "of the other geometry"), ("shipped", "shipped")):
             loss = by_retention["0.98"][label]
-            rows.append(
-                [
-                    f"loss at 98 % against weights of this geometry, {text}, {TITLES[name]}",
-                    "< 3 points",
-                    show({k: None if v is None else 100 * v for k, v in loss.items()}, ".1f"),
-                    verdict(value_of(loss) < LOSS),
-                ]
-            )
+            what = f"loss at 98 % against weights of this geometry, {text}, {TITLES[name]}"
+            yield what, "< 3 points", points(loss), value_of(loss) < LOSS
     for name, by_retention in result["told_loss"].items():
         loss = by_retention["0.98"]
-        in_points = {
-            label: show({k: None if v is None else 100 * v for k, v in found.items()}, ".1f")
-            for label, found in loss.items()
-        }
-        rows.append(
-            [
-                f"loss at 98 % with the housing measured, against the true one, {TITLES[name]}",
-                "< 3 points",
-                f"{in_points['measured']}; told the other set's {in_points['other']}",
-                verdict(value_of(loss["measured"]) < LOSS),
-            ]
+        yield (
+            f"loss at 98 % with the housing measured, against the true one, {TITLES[name]}",
+            "< 3 points",
+            f"{points(loss['measured'])}; told the other set's {points(loss['other'])}",
+            value_of(loss["measured"]) < LOSS,
         )
-    rows += promise_rows(result)
-    for name, part in result["sets"].items():
+    yield from promise_rows(result)
+    for name, part in sets.items():
         found = part["frames_with_particle"]
-        loose = found["most_probable"]
-        rows.append(
-            [
-                f"frames with a particle found, 2 % of the X-ray frames lost, {TITLES[name]}",
-                ">= 99 %",
-                f"{show(found['at_loss']['found'], '.2%')}; most probable class "
-                f"{show(loose['found'], '.2%')} at {show(loose['false'], '.1%')} lost; grading "
-                f"{show(found['grading']['found'], '.2%')} at "
-                f"{show(found['grading']['false'], '.1%')}",
-                verdict(value_of(found["at_loss"]["found"]) >= FRAMES),
-            ]
+        at_loss, loose, grading = (found[k] for k in ("at_loss", "most_probable", "grading"))
+        yield (
+            f"frames with a particle found, 2 % of the X-ray frames lost, {TITLES[name]}",
+            ">= 99 %",
+            f"{show(at_loss['found'], '.2%')}; most probable class {show(loose['found'], '.2%')} "
+            f"at {show(loose['false'], '.1%')} lost; grading {show(grading['found'], '.2%')} at "
+            f"{show(grading['false'], '.1%')}",
+            value_of(at_loss["found"]) >= FRAMES,
         )
     t = result["timing"]
-    rows.append(
-        [
-            "CPU time of a sparse frame, one core, all steps",
-            "<= 1.25 ms",
-            f"{t['all']:.3f} ms (events {t['events']:.3f}, network {t['network']:.3f})",
-            verdict(t["all"] <= MILLISECONDS),
-        ]
+    yield (
+        "CPU time of a sparse frame, one core, all steps",
+        "<= 1.25 ms",
+        f"{t['all']:.3f} ms (events {t['events']:.3f}, network {t['network']:.3f})",
+        t["all"] <= MILLISECONDS,
     )
-    for name, part in result["sets"].items():
+    for name, part in sets.items():
         error = part["calibration"]["error"]
-        rows.append(
-            [
-                f"calibration error of P(background), {TITLES[name]}",
-                "<= 0.02",
-                show(error),
-                verdict(value_of(error) <= ECE),
-            ]
-        )
-    return rows
+        what = f"calibration error of P(background), {TITLES[name]}"
+        yield what, "<= 0.02", show(error), value_of(error) <= ECE
 
 
-def promise_rows(result: Mapping[str, Any]) -> list[list[str]]:
+def promise_rows(result: Mapping[str, Any]) -> Iterator[Goal]:
     """Largest difference of what was kept and what was promised, over `PROMISED`."""
-    rows = []
-    cases = [
-        (TITLES[name], _promised(part["methods"][MODEL]["fixed"]), PROMISE)
-        for name, part in result["sets"].items()
-    ]
-    stress = {
-        k: v | {"fixed": _promised(v["fixed"])}
-        for k, v in result.get("stress", {}).items()
-        if k != NOMINAL
-    }
-    for name, fixed, goal in cases:
-        worst = max(fixed, key=lambda r: _off(fixed[r][WIDE]["retention"], r))
-        rows.append(_promise(f"kept against promised, {name}", fixed[worst][WIDE], worst, goal))
-    if stress:
-        name, worst = max(
-            ((n, r) for n, part in stress.items() for r in part["fixed"]),
-            key=lambda pair: _off(stress[pair[0]]["fixed"][pair[1]]["retention"], pair[1]),
-        )
-        text = f"kept against promised under stress, worst: {name}"
-        rows.append(_promise(text, stress[name]["fixed"][worst], worst, PROMISE_STRESS))
-    return rows
 
+    def off(case: tuple[str, Mapping[str, Any], str]) -> float:
+        value = value_of(case[1]["retention"])
+        return float("inf") if np.isnan(value) else abs(value - float(case[2]))
 
-def _promised(fixed: Mapping[str, Any]) -> dict[str, Any]:
-    return {r: found for r, found in fixed.items() if r in PROMISED}
+    def row(text: str, cases: Sequence[tuple[str, Mapping[str, Any], str]], goal: float) -> Goal:
+        worst = max(cases, key=off)
+        shown = f"{show(worst[1]['retention'], '.2%')} of {100 * float(worst[2]):g} %"
+        return text + worst[0], f"within {100 * goal:g} points", shown, off(worst) <= goal
 
-
-def _off(kept: Mapping[str, Any], promised: str) -> float:
-    value = value_of(kept)
-    return float("inf") if np.isnan(value) else abs(value - float(promised))
-
-
-def _promise(text: str, found: Mapping[str, Any], promised: str, goal: float) -> list[str]:
-    return [
-        text,
-        f"within {100 * goal:g} points",
-        f"{show(found['retention'], '.2%')} of {100 * float(promised):g} %",
-        verdict(_off(found["retention"], promised) <= goal),
-    ]
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Format a table of markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def rival_table(result: Mapping[str, Any], band: str) -> str:
-    """Removed share of every method on every set, where exactly so many X-rays stay."""
-    retentions = [metrics.key(r) for r in result["retention"]]
-    rows = []
     for name, part in result["sets"].items():
-        for method, found in part["methods"].items():
-            if "at_retention" not in found:
-                continue
-            by = found["at_retention"][band]
-            rows.append([TITLES[name], method, *(show(by[r]) for r in retentions)])
-    header = ["set", "method", *(f"{100 * float(r):g} % kept" for r in retentions)]
-    return table(header, rows)
+        fixed = part["methods"][MODEL]["fixed"]
+        cases = [(TITLES[name], fixed[r][WIDE], r) for r in PROMISED if r in fixed]
+        yield row("kept against promised, ", cases, PROMISE)
+    cases = [
+        (name, part["fixed"][r], r)
+        for name, part in result.get("stress", {}).items()
+        for r in PROMISED
+        if name != NOMINAL and r in part["fixed"]
+    ]
+    if cases:
+        yield row("kept against promised under stress, worst: ", cases, PROMISE_STRESS)
 
 
-def border_table(result: Mapping[str, Any], band: str) -> str:
-    """Removed share with events at the border accepted, as in the sheet of the goals."""
+def percent(retentions: Sequence[Any], text: str = "{} % kept") -> list[str]:
+    """Heads of columns."""
+    return [text.format(f"{100 * float(r):g}") for r in retentions]
+
+
+def rival_table(result: Mapping[str, Any], band: str, sets: str = "sets") -> str:
+    """Removed share of every method on every set, where exactly so many X-rays stay.
+
+    With ``border`` for the sets, of the events at the border as well, as in the sheet of the goals.
+    """
     retentions = [metrics.key(r) for r in result["retention"]]
     rows = [
         [TITLES[name], method, *(show(found["at_retention"][band][r]) for r in retentions)]
-        for name, part in result["border"].items()
+        for name, part in result[sets].items()
         for method, found in part["methods"].items()
+        if "at_retention" in found
     ]
-    return table(["set", "method", *(f"{100 * float(r):g} % kept" for r in retentions)], rows)
+    return table(["set", "method", *percent(retentions)], rows)
 
 
 def fixed_table(result: Mapping[str, Any], band: str) -> str:
     """What cuts that were fixed before keep and remove."""
     retentions = [metrics.key(r) for r in result["retention"] if r >= 0.98]
-    rows = []
-    for name, part in result["sets"].items():
-        for method, found in part["methods"].items():
-            if "fixed" not in found:
-                continue
-            cells = []
-            for r in retentions:
-                by = found["fixed"][r][band]
-                cells += [show(by["retention"], ".2%"), show(by["removed"])]
-            rows.append([TITLES[name], method, *cells])
-    header = ["set", "method"]
-    for r in retentions:
-        header += [f"kept of {100 * float(r):g} %", "removed"]
-    return table(header, rows)
+    rows = [
+        [TITLES[name], method, *(c for r in retentions for c in kept(found["fixed"][r][band]))]
+        for name, part in result["sets"].items()
+        for method, found in part["methods"].items()
+        if "fixed" in found
+    ]
+    heads = [head for text in percent(retentions, "kept of {} %") for head in (text, "removed")]
+    return table(["set", "method", *heads], rows)
+
+
+def kept(by: Mapping[str, Any] | None) -> list[str]:
+    """Cells of what a cut keeps of the X-rays and removes of the background."""
+    return ["-", "-"] if by is None else [show(by["retention"], ".2%"), show(by["removed"])]
 
 
 def rate_table(result: Mapping[str, Any]) -> str:
     """Background rate by band: after grading, after the cuts."""
     retentions = [metrics.key(r) for r in result["retention"]]
-    rows = []
-    for name, part in result["sets"].items():
-        for band, by in part["rates"].items():
-            rows.append(
-                [
-                    TITLES[name],
-                    band,
-                    *(
-                        show({k: 1e3 * v for k, v in by[c].items()}, ".2f")
-                        for c in ("graded", *retentions)
-                    ),
-                ]
-            )
-    header = ["set", "keV", "grading", *(f"cut for {100 * float(r):g} %" for r in retentions)]
-    return table(header, rows)
+    rows = [
+        [TITLES[name], band, *(show(scaled(by[c], 1e3), ".2f") for c in ("graded", *retentions))]
+        for name, part in result["sets"].items()
+        for band, by in part["rates"].items()
+    ]
+    return table(["set", "keV", "grading", *percent(retentions, "cut for {} %")], rows)
 
 
 def context_table(result: Mapping[str, Any]) -> str:
     """What the context is worth, and that it is the context."""
-    rows = []
-    for name, part in result["sets"].items():
-        s = part["strangers"]
-        rows.append(
-            [
-                TITLES[name],
-                show(s["own"]),
-                show(s["strangers"]),
-                show(s["local"]),
-                show(s["difference"], "+.3f"),
-            ]
-        )
-    retention = next(iter(result["sets"].values()))["strangers"]["retention"]
-    header = [
-        f"removed at {100 * retention:g} %",
-        "own frame",
-        "another frame around it",
-        "event alone",
-        "difference of the last two",
+    found = {TITLES[name]: part["strangers"] for name, part in result["sets"].items()}
+    rows = [
+        [
+            name,
+            *(show(s[k]) for k in ("own", "strangers", "local")),
+            show(s["difference"], "+.3f"),
+        ]
+        for name, s in found.items()
     ]
-    return table(header, rows)
+    first = f"removed at {100 * next(iter(found.values()))['retention']:g} %"
+    head = ["own frame", "another frame around it", "event alone", "difference of the last two"]
+    return table([first, *head], rows)
 
 
 def origin_table(result: Mapping[str, Any]) -> str:
@@ -411,36 +324,27 @@ def origin_table(result: Mapping[str, Any]) -> str:
 
 
 def geometry_table(result: Mapping[str, Any]) -> str:
-    """Points that trees lose when they learnt behind the other wall."""
+    """Points that trees lose when they learnt behind the other housing."""
+    retentions = [metrics.key(r) for r in result["retention"]]
     rows = [
-        [
-            TITLES[name],
-            *(
-                show({k: None if v is None else 100 * v for k, v in by[r].items()}, ".1f")
-                for r in map(metrics.key, result["retention"])
-            ),
-        ]
+        [TITLES[name], *(points(by[r]) for r in retentions)]
         for name, by in result["cross_geometry"].items()
     ]
-    header = ["points lost", *(f"{100 * r:g} % kept" for r in result["retention"])]
-    return table(header, rows)
+    return table(["points lost", *percent(retentions)], rows)
 
 
 def stress_table(result: Mapping[str, Any]) -> str:
     """Promises and removal under each condition."""
-    rows = []
-    for name, part in result.get("stress", {}).items():
-        cells = []
-        for r in ("0.99", "0.98"):
-            by = part["fixed"].get(r)
-            cells += (
-                ["-", "-"] if by is None else [show(by["retention"], ".2%"), show(by["removed"])]
-            )
-        rows.append([name, *cells, show(part["calibration_error"])])
-    return table(
-        ["condition", "kept of 99 %", "removed", "kept of 98 %", "removed", "calibration error"],
-        rows,
-    )
+    rows = [
+        [
+            name,
+            *(c for r in ("0.99", "0.98") for c in kept(part["fixed"].get(r))),
+            show(part["calibration_error"]),
+        ]
+        for name, part in result["stress"].items()
+    ]
+    head = ["condition", "kept of 99 %", "removed", "kept of 98 %", "removed"]
+    return table([*head, "calibration error"], rows)
 
 
 def housing_table(result: Mapping[str, Any]) -> str:
@@ -463,13 +367,7 @@ def housing_table(result: Mapping[str, Any]) -> str:
 def source_table(result: Mapping[str, Any]) -> str:
     """Headline figures of the source method."""
     rows = [
-        [
-            TITLES[name],
-            str(row["quantity"]),
-            str(row["cut"]),
-            show(row, ".1%"),
-            str(row["windows"]),
-        ]
+        [TITLES[name], row["quantity"], row["cut"], show(row, ".1%"), row["windows"]]
         for name, found in result["source_method"].items()
         for row in found
     ]
@@ -489,17 +387,8 @@ def sensitivity_table(result: Mapping[str, Any]) -> str:
         ]
         for row in result["sensitivity"]["rows"]
     ]
-    return table(
-        [
-            "X-rays kept",
-            "background removed",
-            "exposure",
-            "time saved",
-            "faintest source, over no cut",
-            "the same, 2 % systematic",
-        ],
-        rows,
-    )
+    head = ["X-rays kept", "background removed", "exposure", "time saved"]
+    return table([*head, "faintest source, over no cut", "the same, 2 % systematic"], rows)
 
 
 def bias_lines(result: Mapping[str, Any]) -> str:
@@ -538,7 +427,7 @@ def report(result: Mapping[str, Any]) -> str:
         f"{result['simulator_version']}, frozen seeds. {counts}. {metrics.LEVEL:.0%} intervals in "
         f'brackets, from {result["replicas"]} resamples of whole frames. "Removed": share of the '
         "background which passed grading, where exactly so many X-rays of equal energies stay.",
-        table(["goal", "wanted", "measured", ""], goal_rows(result)),
+        goals(goal_rows(result)),
         *(
             f"### Background removed, {band} keV\n\n{rival_table(result, band)}"
             for band in (WIDE, "2-7")
@@ -546,7 +435,9 @@ def report(result: Mapping[str, Any]) -> str:
         "### With events at the border accepted\n\nThe goals were set beside figures for which "
         "events at the border passed as X-rays. A twelfth of what survives then are particles that "
         "clip the edge, which every method tells; the network never learnt from such events.\n\n"
-        + "\n\n".join(f"{band} keV:\n\n{border_table(result, band)}" for band in ("2-7", WIDE)),
+        + "\n\n".join(
+            f"{band} keV:\n\n{rival_table(result, band, 'border')}" for band in ("2-7", WIDE)
+        ),
         "### Cuts fixed before, 0.3-10 keV\n\n" + fixed_table(result, WIDE),
         "### Background after grading and after the cuts [1e-3 counts /cm2/s/keV]\n\n"
         + rate_table(result),
@@ -582,12 +473,11 @@ def specialist(text: str) -> tuple[str, Path]:
     return name, Path(path)
 
 
-def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
+def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--weights", type=Path, help="our weights (default: those shipped)")
+    stem = Path("results/bench/background_vs_rivals")
+    files = {"json": stem.with_suffix(".json"), "markdown": stem.with_suffix(".md")}
+    parser = command(__doc__, "weights", "bootstrap", "threads", "figures", **files)
     parser.add_argument(
         "--exposures", type=int, default=40, help="exposures a set (about 65 survivors each)"
     )
@@ -596,32 +486,18 @@ def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--hits", type=int, default=4000, help="cosmic rays in an exposure")
     parser.add_argument("--no-geant4", action="store_true", help="leave the Geant4 set out")
     parser.add_argument("--geant4-seconds", type=float, default=1080.0, help="of its exposure")
-    parser.add_argument("--bootstrap", type=int, default=300, help="resamples (default 300)")
     parser.add_argument("--specialist", type=specialist, action="append", default=[], metavar="G=W")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
-    folder = Path("results/bench")
-    parser.add_argument("--json", type=Path, default=folder / "background_vs_rivals.json")
-    parser.add_argument("--markdown", type=Path, default=folder / "background_vs_rivals.md")
-    parser.add_argument("--figures", type=Path, help="folder to draw the figures into")
-    return parser.parse_args(argv)
+    a = parse(parser, argv)
+    if a.specialist and {k for k, _ in a.specialist} != {"close", "far"}:
+        parser.error("--specialist: expected one for close and one for far")
+    return a
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the comparison."""
-    import torch
-
-    from physml import provenance
-    from physml.background import pipeline
-    from physml.background.inference.detector import BackgroundDetector
-    from physml.models import shipped_weights
-
     a = arguments_of(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     torch.set_num_threads(a.threads)
     specialists = {k: BackgroundDetector.load(p) for k, p in dict(a.specialist).items()}
-    if specialists and set(specialists) != {"close", "far"}:
-        log.error("--specialist: expected one for close and one for far")
-        return 2
     source = a.weights or shipped_weights("background")
     detector = BackgroundDetector.load(source)
     settings = EvaluateSettings(
@@ -643,26 +519,8 @@ def main(argv: list[str] | None = None) -> int:
         "weights_sha256": provenance.sha256(source),
         "timing": time_frames(detector),
     }
-    text = report(result)
-    print(text)
-    for path in (a.markdown, a.json):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(a.markdown, text, overwrite=True)
-    write_json(a.json, provenance.jsonable(result), overwrite=True)
-    if a.figures:
-        draw(scored, result, a.figures)
-    return 0
-
-
-def draw(scored: Mapping[str, ScoredSet], result: Mapping[str, Any], folder: Path) -> None:
-    """Write the figures of the evaluation."""
-    from physml.background.evaluation.plots import figures
-    from physml.evaluation.figures import save_figure
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures(scored, result).items():
-        save_figure(figure, folder / f"{name}.png", overwrite=True)
+    write(a, result, report(result), figures(scored, result) if a.figures else None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

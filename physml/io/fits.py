@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,31 +150,50 @@ def _check_cards(header: Header) -> None:
             raise ValueError(f"{keyword} is {card.value!r}")
 
 
-def _check_headers(path: Path, raw: bytes) -> int:
-    """Walk through all headers and compare what they claim with the bytes there are.
+def headers(path: Path, file: BinaryIO) -> Iterator[tuple[Header, int, int]]:
+    """Headers of a FITS file, compared with the bytes there are; the data are not touched.
 
-    Returns
-    -------
-    int
-        Where the last complete extension ends; what lies behind it is not FITS.
+    Parameters
+    ----------
+    path : Path
+        Name for messages.
+    file : binary file
+        With the whole file, unpacked.
+
+    Yields
+    ------
+    header : Header
+    start : int
+        Where its data begin.
+    end : int
+        Where the next header begins, if there is one; what lies behind the last is not FITS.
+
+    Raises
+    ------
+    InputError
+        A damaged header, one that claims more data than there are, or too many extensions.
     """
     from astropy.io import fits
 
-    start, number, last = 0, 0, len(raw)
-    stream = io.BytesIO(raw)
-    while start < last and number < MAX_HDUS:
-        if number and raw[start : start + 8] != b"XTENSION":
-            return start  # the standard allows special records at the end
-        stream.seek(start)
+    start, number, last = 0, 0, file.seek(0, io.SEEK_END)
+    while start < last:
+        file.seek(start)
+        if file.read(8) != (b"XTENSION" if number else b"SIMPLE  "):
+            if number:
+                return  # the standard allows special records at the end
+            raise InputError.expected(path, "a FITS file", "another kind of file")
+        if number == MAX_HDUS:
+            raise InputError.expected(path, f"at most {MAX_HDUS} extensions", "more")
+        file.seek(start)
         try:
-            header = fits.Header.fromfile(stream, endcard=True, padding=False)
+            header = fits.Header.fromfile(file, endcard=True, padding=False)
             claimed = claimed_bytes(header)
         except Exception as error:  # astropy's parser fails in many ways on hostile cards
             raise InputError.expected(
                 path, f"a FITS header at byte {start}", f"a damaged one ({error})"
             ) from error
         # Padding of the header may be missing at the very end only.
-        data = -(-stream.tell() // _BLOCK) * _BLOCK
+        data = -(-file.tell() // _BLOCK) * _BLOCK
         if claimed and data + claimed > last:
             axes = [header.get(f"NAXIS{i}") for i in range(1, int(header["NAXIS"]) + 1)]
             raise InputError.expected(
@@ -185,9 +204,7 @@ def _check_headers(path: Path, raw: bytes) -> int:
             )
         start = data + -(-claimed // _BLOCK) * _BLOCK
         number += 1
-    if start < last:
-        raise InputError.expected(path, f"at most {MAX_HDUS} extensions", "more")
-    return last
+        yield header, data, min(start, last)
 
 
 @contextlib.contextmanager
@@ -218,7 +235,7 @@ def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Itera
         # Old telescopes' headers break the standard in harmless ways.
         warnings.simplefilter("ignore", fits.verify.VerifyWarning)
         warnings.filterwarnings("ignore", message=".*truncated.*")
-        end = _check_headers(source, raw)
+        *_, (_, _, end) = headers(source, io.BytesIO(raw))
         try:
             hdus = fits.open(io.BytesIO(raw[:end]), memmap=False, lazy_load_hdus=False)
             for hdu in hdus:  # cards are parsed when they are looked at: all of them here and now

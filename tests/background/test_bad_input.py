@@ -676,6 +676,7 @@ def test_an_existing_output_folder(detector, capsys, tmp_path, seen, camera):
 )  # fmt: skip
 def test_a_disk_that_is_full_at_any_file(victim, refused, seen, tmp_path, monkeypatch):
     """ENOSPC at the very end of each file, when its bytes are forced to the disk."""
+    from physml.background.results import products
     from physml.io import atomic
 
     frames = write_dense(tmp_path / "f.h5", seen.images)

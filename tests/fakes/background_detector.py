@@ -21,8 +21,8 @@ from physml.background.inference.inputs import particle_rate
 
 CAMERA = DetectorSettings(name="toy", ny=128, nx=96)
 RETENTIONS = (0.8, 0.9, 0.98, 0.99)
+#: P(background) above which the rule rejects at each retention.
 CUTS = (0.2, 0.4, 0.6, 0.8)
-"""P(background) above which the rule rejects at each retention."""
 
 
 def logit(p):

@@ -1,7 +1,7 @@
-"""Where frames come from: arrays, tables, HDF5 files, FITS cubes; read block by block.
+"""Sources of frames: arrays, tables, HDF5 files, FITS cubes; read block by block.
 
 A source knows its shape and hands out raw blocks, which fit in memory however long the whole is.
-What the numbers in them mean is not its business: `checks.py` looks at that.
+Whether their numbers are what they have to be is looked at elsewhere (`inspector`).
 
 HDF5 layouts
 ------------
@@ -23,31 +23,31 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from astropy.io import fits
 from astropy.io.fits import Header
 
 from physml.exceptions import InputError
-from physml.io.fits import claimed_bytes, unpack
+from physml.io.files import require_file
+from physml.io.fits import headers, unpack
 from physml.io.origin import kind
 from physml.io.shards import Spec, hdf5_errors, open_hdf5, open_shard
 
 from ..core.arrays import Ints, Rows, Singles
 
+#: Size of a block of dense frames, as float32.
 BLOCK_BYTES = 32 << 20
-"""Size of a block of dense frames, as float32."""
 
+#: Pixels in a block of sparse frames.
 BLOCK_ROWS = 1 << 18
-"""Pixels in a block of sparse frames."""
 
+#: Most pixels of a sparse frame.
 MAX_FRAME_ROWS = 1 << 21
-"""Most pixels of a sparse frame."""
 
 MAX_SIDE = 1 << 14
+#: Largest frame number: 170 years of 5 ms.
 MAX_FRAME = 1 << 40
-"""Largest frame number: 170 years of 5 ms."""
 
 COLUMNS = ("frame", "y", "x", "energy")
-FITS_BLOCK = 2880
+KINDS = ("hdf5", "fits")
 
 
 @dataclass(frozen=True)
@@ -156,17 +156,14 @@ def open_source(frames: Any) -> Source:
 
 
 def is_event_list(path: Path) -> bool:
-    """Whether a file is FITS with a table of events."""
+    """True for a FITS file with a table of events."""
     if _kind(path) != "fits":
         return False
-    return any(is_table for is_table, *_ in _extensions(path, _opener(path)))
+    return any(_is_table(header) for header, _ in _extensions(path, _opener(path)))
 
 
 def _kind(path: Path) -> str:
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError.expected(path, "a file of frames or events (HDF5 or FITS)", found)
-    if (of := kind(path)) in ("hdf5", "fits"):
+    if (of := kind(require_file(path, "a file of frames or events (HDF5 or FITS)"))) in KINDS:
         return of
     found = "another kind of file, or a damaged one" if path.stat().st_size else "an empty file"
     raise InputError.expected(path, "an HDF5 or FITS file", found)
@@ -474,7 +471,7 @@ def _names(path: Path) -> str:
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
-    """How to open a FITS file; a packed one is unpacked once, in memory, within a limit."""
+    """Function that opens a FITS file; a packed one is unpacked once, in memory, within a limit."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if not packed:
@@ -483,41 +480,25 @@ def _opener(path: Path) -> Callable[[], BinaryIO]:
     return lambda: io.BytesIO(raw)
 
 
-def _extensions(path: Path, opened: Callable[[], BinaryIO]) -> Iterator[tuple[bool, Header, int]]:
-    """Whether each extension is a table, its header and where its data begin.
+def _extensions(path: Path, opened: Callable[[], BinaryIO]) -> Iterator[tuple[Header, int]]:
+    """Headers of a FITS file, each with where its data begin.
 
-    The headers are compared with the size of the file; the data are not touched. Tile-compressed
-    images are the tables that they are stored as: astropy would believe the size they claim.
+    Tile-compressed images are the tables that they are stored as: astropy would believe the size
+    they claim.
     """
     with opened() as file:
-        size = file.seek(0, io.SEEK_END)
-        start, number = 0, 0
-        while start < size and number < 1000:
-            file.seek(start)
-            sign = file.read(8)
-            if number and sign != b"XTENSION":
-                return  # the standard allows special records at the end
-            if not number and sign != b"SIMPLE  ":
-                raise InputError.expected(path, "a FITS file", "another kind of file")
-            file.seek(start)
+        for header, start, _ in headers(path, file):
             try:
-                header = fits.Header.fromfile(file, endcard=True, padding=False)
-                claimed = claimed_bytes(header)
                 list(header.values())  # cards are parsed when they are looked at
             except Exception as error:  # astropy's parser fails in many ways on hostile cards
                 raise InputError.expected(
-                    path, f"a FITS header at byte {start}", f"a damaged one ({error})"
+                    path, "a readable FITS header", f"a damaged one ({error})"
                 ) from error
-            data = -(-file.tell() // FITS_BLOCK) * FITS_BLOCK
-            if data + claimed > size:
-                raise InputError.expected(
-                    path,
-                    f"{claimed} bytes of data in extension {number}",
-                    f"{max(0, size - data)} bytes: the file is truncated or its header is wrong",
-                )
-            yield str(header.get("XTENSION", "")).strip() == "BINTABLE", header, data
-            start = data + -(-claimed // FITS_BLOCK) * FITS_BLOCK
-            number += 1
+            yield header, start
+
+
+def _is_table(header: Header) -> bool:
+    return str(header.get("XTENSION", "")).strip() == "BINTABLE"
 
 
 def open_cube(path: Path) -> Source:
@@ -530,7 +511,8 @@ def open_cube(path: Path) -> Source:
     """
     seen = []
     opened = _opener(path)
-    for is_table, header, start in _extensions(path, opened):
+    for header, start in _extensions(path, opened):
+        is_table = _is_table(header)
         axes = [int(header[f"NAXIS{i + 1}"]) for i in range(int(header.get("NAXIS", 0)))]
         if header.get("ZIMAGE", False):
             raise InputError.expected(

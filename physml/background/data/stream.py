@@ -27,11 +27,11 @@ from .timeline import Timeline
 
 log = logging.getLogger(__name__)
 
+#: Cards of a cube's header that may tell the frame time, s.
 FRAME_TIME_CARDS = ("FRAMTIME", "FRAMETIM", "TIMEDEL")
-"""Cards of a cube's header that may tell the frame time, s."""
 
+#: Most frames in a block of which those without pixels are listed.
 MAX_FILLED = 1 << 22
-"""Most frames in a block of which those without pixels are listed."""
 
 
 @dataclass

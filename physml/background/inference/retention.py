@@ -123,8 +123,8 @@ class Correction:
         return found
 
 
+#: Energy bands of the summary, keV.
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (0.3, 10.0))
-"""Energy bands of the summary, keV."""
 
 
 def _bin(edges: Floats, values: Floats) -> NDArray[np.intp]:

@@ -13,8 +13,8 @@ from ..core.arrays import Bools, Floats, Rows, Singles
 from .event_rows import MISSING, REJECTED
 from .result import BackgroundResult
 
+#: Largest side of the images of lists [pixel]; sky pixels are binned to it.
 MAX_IMAGE = 2048
-"""Largest side of the images of lists [pixel]; sky pixels are binned to it."""
 
 
 def selected(result: BackgroundResult, rejected: bool | None) -> Iterator[tuple[Rows, Floats]]:

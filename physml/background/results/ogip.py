@@ -24,8 +24,8 @@ from physml.exceptions import InputError
 from ..core.arrays import Floats, Rows
 
 BLOCK = 2880
+#: MJDREF where no date is known: 2000-01-01T00:00:00 TT.
 UNKNOWN_EPOCH = (51544, 0.0)
-"""MJDREF where no date is known: 2000-01-01T00:00:00 TT."""
 
 _COPIED = (
     "TELESCOP",

@@ -17,11 +17,11 @@ from .result import BackgroundResult
 
 log = logging.getLogger(__name__)
 
+#: Relative difference of sizes that makes no difference.
 NEAR = 0.1
-"""Relative difference of sizes that makes no difference."""
 
+#: Factor beyond the rates that cuts were made for that is still taken as one of them.
 RATE_MARGIN = 1.5
-"""Factor beyond the rates that cuts were made for that is still taken as one of them."""
 
 
 def outside_training(result: BackgroundResult) -> list[str]:

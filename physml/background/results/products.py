@@ -90,6 +90,12 @@ def model_cards(result: BackgroundResult) -> list[tuple[str, Any, str]]:
     return cards
 
 
+def describe(header: Header, result: BackgroundResult, record: Mapping[str, Any]) -> None:
+    """Write who made a file, and with which network and promise, into a header."""
+    for name, value, comment in (*prov.fits_cards(record), *model_cards(result)):
+        header[name] = (value, comment)
+
+
 # ------------------------------------------------------------------------------------ event list
 
 
@@ -130,8 +136,7 @@ def _events_cards(header: Header, result: BackgroundResult, record: Mapping[str,
     if np.isfinite(result.frame_time):
         header["TIMEDEL"] = (result.frame_time, "[s] frame time")
     header["TIMEPIXR"] = (0.5, "TIME is the middle of a frame")
-    for name, value, comment in (*prov.fits_cards(record), *model_cards(result)):
-        header[name] = (value, comment)
+    describe(header, result, record)
     header["ORIGIN"] = ("physml", "where this file was made")
     for bit, text in FLAGS.items():
         header.add_comment(f"FLAG bit {bit}: {text}")
@@ -205,9 +210,8 @@ def write_spectrum(
     first, n, ours = channels(result)
     table = spectrum_table(counts, error, first, "BKG" if rejected else "TOTAL", shared)
     primary = fits.PrimaryHDU()
-    for name, value, comment in (*prov.fits_cards(provenance), *model_cards(result)):
-        primary.header[name] = (value, comment)
-        table.header[name] = (value, comment)
+    for hdu in (primary, table):
+        describe(hdu.header, result, provenance)
     if not rejected:
         table.header["ARFCORR"] = (AREA, "multiply the effective area by this")
     hdus = [primary, table]
@@ -283,8 +287,7 @@ def write_area(
         shared.into(hdu.header)
         hdu.header["HDUCLASS"] = ("PHYSML", "format of the extension")
         hdu.header["HDUCLAS1"] = ("RETENTION", "multiplies SPECRESP of an ARF")
-    for name, text, comment in (*prov.fits_cards(provenance), *model_cards(result)):
-        primary.header[name] = (text, comment)
+    describe(primary.header, result, provenance)
     write_hdus(path, fits.HDUList([primary, mean, each, prov.fits_table(provenance)]))
 
 
@@ -351,8 +354,7 @@ def write_image_of_background(
         hdu.header["BUNIT"] = "count"
         hdu.header["CONTENT"] = (name, "see HISTORY")
         hdus.append(hdu)
-    for name, value, comment in (*prov.fits_cards(provenance), *model_cards(result)):
-        hdus[0].header[name] = (value, comment)
+    describe(hdus[0].header, result, provenance)
     for text in (
         "BACKGROUND: sum of P_BKG over all events; RESIDUAL: over the kept ones.",
         "P_BKG holds at equal numbers of X-rays and background of each energy.",
