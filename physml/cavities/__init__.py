@@ -10,7 +10,7 @@ from physml.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from .core.energetics import GasProfile as GasProfile
-    from .core.energetics import read_profile as read_profile
+    from .data.gas_profile import read_profile as read_profile
     from .data.observation import Observation as Observation
     from .data.observation import load_observation as load_observation
     from .inference.merge import Candidate as Candidate
@@ -37,7 +37,8 @@ pipeline = Pipeline(
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "core.energetics": ["GasProfile", "read_profile"],
+        "core.energetics": ["GasProfile"],
+        "data.gas_profile": ["read_profile"],
         "data.observation": ["Observation", "load_observation"],
         "inference.merge": ["Candidate"],
         "predict": ["CavityPredictor"],

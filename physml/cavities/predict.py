@@ -15,8 +15,9 @@ from physml.exceptions import InputError
 from physml.progress import show_progress
 from physml.stages.predict import Predictor
 
-from .core.energetics import GasProfile, kpc_per_arcsec, read_profile
+from .core.energetics import GasProfile, kpc_per_arcsec
 from .core.halo import find_centre
+from .data.gas_profile import read_profile
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.observation import Observation, load_observation, log_remarks
 from .inference.fields import choose_scales
@@ -139,6 +140,14 @@ class CavityPredictor(Predictor):
         given = {"exposure": exposure, "background": background, "mask": mask}
         number = len(images) if several else None
         maps = {role: one_for_each(role, one, number) for role, one in given.items()}
+        options: dict[str, Any] = {
+            "centre": centre,
+            "position": None if ra is None else (ra, dec),
+            "redshift": redshift,
+            "pressure": pressure,
+            "scales": scales,
+            "threshold": threshold,
+        }
         results: list[CavityResult] = []
         with show_progress(
             "images", len(images), several if progress is None else progress
@@ -154,16 +163,7 @@ class CavityPredictor(Predictor):
                     )
                     for i in range(start, min(start + TOGETHER, len(images)))
                 ]
-                results += self.predict_observations(
-                    observations,
-                    centre=centre,
-                    position=None if ra is None else (ra, dec),
-                    redshift=redshift,
-                    pressure=pressure,
-                    scales=scales,
-                    threshold=threshold,
-                    advance=advance,
-                )
+                results += self.predict_observations(observations, advance=advance, **options)
         log_remarks([r.observation for r in results])
         if recovery:
             self._measure_recovery(results, recovery, seed, progress)
@@ -179,30 +179,19 @@ class CavityPredictor(Predictor):
         pressure: str | PathLike[str] | None = None,
         scales: str | int | Sequence[int] = "auto",
         threshold: float | None = None,
-        advance: Callable[[float], None] | None = None,
+        advance: Callable[[float], None] = lambda n: None,
     ) -> list[CavityResult]:
         """Find the cavities of images that are loaded; see `predict`.
 
-        Parameters
-        ----------
-        observations : sequence of Observation
-        centre, redshift, pressure, scales, threshold
-            As for `predict`.
-        position : tuple, optional
-            RA and Dec of the cluster centre, instead of `centre`.
-        advance : callable, optional
-            Called with the number of images done since the last call.
+        `position` is RA and Dec of the centre; `advance` is called with the number of images done.
         """
         centres = [_centre(o, centre, position) for o in observations]
         chosen = [choose_scales(o, scales) for o in observations]
         profiles = [_profile(o, redshift, pressure) for o in observations]
         fields_of_image = max(1.0, sum(map(len, chosen)) / max(1, len(observations)))
-
-        def done(n: int) -> None:
-            if advance is not None:
-                advance(n / fields_of_image)
-
-        searches = search(self.detector, observations, centres, chosen, done)
+        searches = search(
+            self.detector, observations, centres, chosen, lambda n: advance(n / fields_of_image)
+        )
         results = []
         for observation, middle, found, profile in zip(
             observations, centres, searches, profiles, strict=True
@@ -259,9 +248,7 @@ class CavityPredictor(Predictor):
 
 
 def _centre(
-    observation: Observation,
-    centre: tuple[float, float] | None,
-    position: tuple[Any, Any] | None,
+    observation: Observation, centre: tuple[float, float] | None, position: tuple[Any, Any] | None
 ) -> tuple[float, float]:
     if position is not None:
         return observation.position(*position)
@@ -269,17 +256,13 @@ def _centre(
         x, y = centre
         return observation.inside(float(x), float(y), "a centre")
     x, y = find_centre(
-        observation.counts[None],
-        observation.relative_exposure[None],
-        (~observation.exposed)[None],
+        observation.counts[None], observation.relative_exposure[None], (~observation.exposed)[None]
     )[0]
     return float(x), float(y)
 
 
 def _profile(
-    observation: Observation,
-    redshift: float | None,
-    pressure: str | PathLike[str] | None,
+    observation: Observation, redshift: float | None, pressure: str | PathLike[str] | None
 ) -> GasProfile | None:
     if redshift is not None and observation.sky.wcs is None:
         raise InputError.expected(

@@ -8,7 +8,7 @@ say so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,14 +173,14 @@ def summarise(example: Example, result: CavityResult, measured: Measured) -> dic
         ``evaluation`` (a few numbers of each set).
     """
     table = result.catalogue[[name for name in COLUMNS if name in result.catalogue.colnames]]
+    paths = {
+        "f1": ("strict", "f1"),
+        "alarmed": ("strict", "alarmed"),
+        "completeness_at_5_percent_alarmed": ("strict", "at_alarm", "binned"),
+        "pixel_ap": ("pixels", "ap"),
+    }
     numbers = {
-        name: {
-            "images": part["images"],
-            "f1": _value(part, "strict", "f1"),
-            "alarmed": _value(part, "strict", "alarmed"),
-            "completeness_at_5_percent_alarmed": _value(part, "strict", "at_alarm", "binned"),
-            "pixel_ap": _value(part, "pixels", "ap"),
-        }
+        name: {"images": part["images"], **{key: _value(part, path) for key, path in paths.items()}}
         for name, part in measured.metrics.get("sets", {}).items()
     }
     return {
@@ -198,9 +198,7 @@ def summarise(example: Example, result: CavityResult, measured: Measured) -> dic
     }
 
 
-def _value(tree: Any, *keys: str) -> float | None:
-    for key in (*keys, "value"):
-        if not isinstance(tree, Mapping) or key not in tree:
-            return None
-        tree = tree[key]
-    return tree
+def _value(tree: Any, path: Sequence[str]) -> float | None:
+    for key in (*path, "value"):
+        tree = tree.get(key, {})
+    return None if tree == {} else tree

@@ -9,14 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.wcs import WCS
-from fakes.cavities import (
-    Cavity,
-    CentroidDetector,
-    TruthDetector,
-    beta_image,
-    tan_wcs,
-    write_fits,
-)
+from fakes.cavities import Cavity, CentroidDetector, TruthDetector, beta_image, tan_wcs, write_fits
 from regions import Regions
 
 from physml.cavities.predict import CavityPredictor

@@ -20,9 +20,7 @@ radius and clocks are kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,12 +28,9 @@ import numpy as np
 from astropy import units as u
 from astropy.constants import m_p
 from astropy.cosmology import Planck18
-from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
-from physml.io.catalogues import read_ecsv
-from physml.io.fits import open_hdus
 
 #: A number, or an array of them.
 Numbers = TypeVar("Numbers", float, NDArray[np.float64])
@@ -50,12 +45,6 @@ GAMMA = 4 / 3
 ENTHALPY = GAMMA / (GAMMA - 1)
 #: Drag coefficient C of a rising bubble (Churazov et al. 2001, ApJ 554, 261).
 DRAG = 0.75
-
-#: Columns of a profile, for messages.
-COLUMNS = (
-    "radius (kpc or arcsec), and either pressure (erg/cm3, keV/cm3 or Pa) or n_e (1/cm3) with "
-    "kT (keV); errors optional as <column>_err"
-)
 
 
 def volume(semi_major: Numbers, semi_minor: Numbers) -> Numbers:
@@ -156,123 +145,6 @@ class GasProfile:
         return (np.asarray(radius) >= self.radius[0]) & (np.asarray(radius) <= self.radius[-1])
 
 
-def read_profile(path: str | PathLike[str], scale: u.Quantity) -> GasProfile:
-    """Read a pressure profile.
-
-    Parameters
-    ----------
-    path : path
-        ECSV (or FITS) table with units: `radius`, and `pressure` or `n_e` and `kT`; with
-        `pressure` alone the clocks stay empty, as they need `kT`. Errors as `<column>_err`.
-    scale : Quantity
-        kpc per arcsec, for radii given as angles.
-
-    Raises
-    ------
-    InputError
-        For a file that is no such table, columns or units that are missing, values that are not
-        positive, radii that do not increase.
-    """
-    file = Path(path)
-    table = _read_table(file)
-    columns = ", ".join(table.colnames)
-    if "radius" not in table.colnames:
-        raise InputError.expected(file, f"the columns {COLUMNS}", columns)
-    has_gas = {"n_e", "kT"} <= set(table.colnames)
-    if "pressure" not in table.colnames and not has_gas:
-        missing = [c for c in ("pressure", "n_e", "kT") if c not in table.colnames]
-        raise InputError.expected(
-            file, f"the columns {COLUMNS}", columns, hint=f"Missing: {', '.join(missing)}."
-        )
-    if len(table) == 0:
-        raise InputError.expected(file, "at least one radius", "an empty table")
-    equivalent = [(u.arcsec, u.kpc, lambda a: a * scale.value, lambda k: k / scale.value)]
-    radius = _column(file, table, "radius", u.kpc, equivalent)
-    if np.any(np.diff(radius) <= 0):
-        raise InputError.expected(file, "radii that increase", f"{radius[:5].tolist()} kpc ...")
-    kT = kT_err = None
-    if "kT" in table.colnames:
-        kT = _column(file, table, "kT", u.keV, u.temperature_energy())
-        kT_err = _error(file, table, "kT", u.keV, u.temperature_energy())
-    if "pressure" in table.colnames:
-        pressure = _column(file, table, "pressure", u.erg / u.cm**3)
-        pressure_err = _error(file, table, "pressure", u.erg / u.cm**3)
-    else:
-        assert kT is not None
-        assert kT_err is not None
-        density = _column(file, table, "n_e", u.cm**-3)
-        density_err = _error(file, table, "n_e", u.cm**-3)
-        pressure = PARTICLES * density * kT * u.keV.to(u.erg)
-        pressure_err = pressure * np.hypot(density_err / density, kT_err / kT)
-    return GasProfile(radius, pressure, pressure_err, kT, kT_err, file)
-
-
-def _read_table(file: Path) -> Table:
-    if not file.is_file():
-        raise InputError.expected(file, "a table of the pressure profile", "no such file")
-    if file.stat().st_size > 64 << 20:
-        raise InputError.expected(file, "a table of at most 64 MiB", f"{file.stat().st_size} bytes")
-    fits = file.name.lower().endswith((".fits", ".fit", ".fits.gz"))
-    try:
-        if fits:
-            with open_hdus(file) as hdus:
-                return QTable.read(hdus, format="fits")
-        return read_ecsv(file)
-    except Exception as error:  # the readers raise whatever their parsers do
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError.expected(
-            file,
-            "an ECSV table of the pressure profile",
-            f"something else ({first})",
-            hint="Make one with astropy: QTable(...).write('profile.ecsv').",
-        ) from error
-
-
-def _column(
-    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any] = ()
-) -> NDArray[Any]:
-    """Positive finite values of a column in a unit."""
-    values = _in_unit(file, table, name, unit, equivalencies)
-    if not (np.isfinite(values).all() and (values > 0).all()):
-        bad = values[~(np.isfinite(values) & (values > 0))][0]
-        raise InputError.expected(file, f"positive numbers in column {name}", f"{bad}")
-    return values
-
-
-def _error(
-    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any] = ()
-) -> NDArray[Any]:
-    """Errors of a column; zeros where the table has none."""
-    if f"{name}_err" not in table.colnames:
-        return np.zeros(len(table))
-    values = _in_unit(file, table, f"{name}_err", unit, equivalencies)
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise InputError.expected(file, f"finite errors >= 0 in column {name}_err", "others")
-    return values
-
-
-def _in_unit(
-    file: Path, table: Table, name: str, unit: u.UnitBase, equivalencies: Sequence[Any]
-) -> NDArray[Any]:
-    column = table[name]
-    if getattr(column, "unit", None) in (None, u.dimensionless_unscaled):
-        raise InputError.expected(
-            file,
-            f"column {name} with a unit, such as {unit}",
-            "no unit",
-            hint=f"Columns: {COLUMNS}.",
-        )
-    try:
-        values = u.Quantity(np.ma.filled(column, np.nan)).to_value(
-            unit, equivalencies=list(equivalencies)
-        )
-    except (u.UnitConversionError, TypeError, ValueError) as error:
-        raise InputError.expected(
-            file, f"column {name} in {unit} or alike", f"{getattr(column, 'unit', column.dtype)}"
-        ) from error
-    return np.atleast_1d(np.asarray(values, dtype=float))
-
-
 #: Powers of radius r, depth factor, distance R, pressure p and temperature kT in each result; the
 #: pressure's own fall with R is added where it is known.
 POWERS = {
@@ -350,11 +222,7 @@ def energetics(
 
 
 def _clocks(
-    a: NDArray[Any],
-    b: NDArray[Any],
-    distance: NDArray[Any],
-    kT: NDArray[Any],
-    slope: NDArray[Any],
+    a: NDArray[Any], b: NDArray[Any], distance: NDArray[Any], kT: NDArray[Any], slope: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
     """Three ages [Myr] of cavities with semi-axes and distances in kpc, kT in keV."""
     # kT / (mu m_p) is the square of the isothermal sound speed.

@@ -1,4 +1,4 @@
-"""Which predicted cavity is which true one.
+"""Matches between predicted and true cavities.
 
 Candidates are taken in order of falling probability; each takes the free true cavity with which
 it overlaps best, if it overlaps enough. In this order the matches above any threshold are a part
@@ -13,36 +13,32 @@ is a false alarm only from two detections on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 
-COMPANION = 0.5
-"""Probability of a further cavity in an image that has a sure one; see `decision_scores`."""
+from .energetics import volume
 
-PAIR_DTYPE = np.dtype(
-    [("candidate", "i8"), ("cavity", "i8"), ("iou", "f8"), ("covered", "f8")],
-)
+#: Probability of a further cavity in an image that has a sure one; see `decision_scores`.
+COMPANION = 0.5
+
+#: Candidates and true cavities that share a pixel, by their rows.
+PAIR_DTYPE = np.dtype([("candidate", "i8"), ("cavity", "i8"), ("iou", "f8"), ("covered", "f8")])
+#: Candidates of a set; the score is a probability.
 CANDIDATE_DTYPE = np.dtype(
-    [
-        ("image", "i8"),
-        ("label", "i8"),
-        ("score", "f8"),
-        ("x", "f8"),
-        ("y", "f8"),
-        ("radius", "f8"),
-        ("radius_err", "f8"),
-        ("volume", "f8"),
-    ]
+    [("image", "i8"), ("label", "i8")]
+    + [(name, "f8") for name in ("score", "x", "y", "radius", "radius_err", "volume")]
 )
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What makes a hit and what makes a false alarm.
+    """Definition of a hit and of a false alarm.
 
     Attributes
     ----------
@@ -96,6 +92,11 @@ class ScoredSet:
         c = self.candidates
         return decision_scores(c["score"], c["image"], self.companion)
 
+    def detected(self, threshold: float | NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether candidates are detections at a threshold, for all or each image, shape (c,)."""
+        limit = np.broadcast_to(np.asarray(threshold, np.float64), (self.n_images,))
+        return self.decision >= limit[self.candidates["image"]]
+
     @property
     def n_images(self) -> int:
         """Number of images."""
@@ -120,7 +121,7 @@ class ScoredSet:
 
 
 def true_cavities(table: NDArray[Any], mask: NDArray[np.integer[Any]]) -> NDArray[Any]:
-    """List the cavities that an observer could see.
+    """Cavities that an observer could see.
 
     Parameters
     ----------
@@ -186,7 +187,7 @@ def scored_set(
     predicted: NDArray[np.integer[Any]],
     companion: float | None = None,
 ) -> ScoredSet:
-    """Bring truth and candidates of a set together.
+    """Truth and candidates of a set, and how they overlap.
 
     Parameters
     ----------
@@ -211,11 +212,7 @@ def scored_set(
             if (i, p) in row_of_candidate and (i, t) in row_of_cavity:
                 pairs.append((row_of_candidate[i, p], row_of_cavity[i, t], u, c))
     return ScoredSet(
-        np.asarray(counts, np.float64),
-        cavities,
-        candidates,
-        np.array(pairs, PAIR_DTYPE),
-        companion,
+        np.asarray(counts, np.float64), cavities, candidates, np.array(pairs, PAIR_DTYPE), companion
     )
 
 
@@ -260,3 +257,29 @@ def match(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.int64]:
             found[candidate] = cavity
             taken[cavity] = True
     return found
+
+
+def matched(
+    scored: ScoredSet, threshold: float | NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Rows of the true cavities that are found at a threshold, and of what found them."""
+    pair = match(scored)
+    used = (pair >= 0) & scored.detected(threshold)
+    return scored.cavities[pair[used]], scored.candidates[used]
+
+
+def candidates_of(tables: Iterable[Table]) -> NDArray[Any]:
+    """Candidates of a set (`CANDIDATE_DTYPE`) from the table of each of its images.
+
+    Parameters
+    ----------
+    tables : iterable of Table
+        Row k of the table of image i is instance k + 1 of its label image.
+    """
+    columns = ("probability", "x", "y", "radius", "radius_err")
+    rows = [
+        (i, k, *(row[c] for c in columns), volume(row["semi_major"], row["semi_minor"]))
+        for i, table in enumerate(tables)
+        for k, row in enumerate(table, start=1)
+    ]
+    return np.array(rows, CANDIDATE_DTYPE)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
-from regions import CirclePixelRegion, PixCoord, PixelRegion, Regions, SkyRegion
+from regions import PixCoord, PixelRegion, Regions, SkyRegion
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 
 #: Largest region file.
 MAX_BYTES = 16 << 20
@@ -58,13 +59,7 @@ def read_mask(
         For shapes or frames that are not understood, with the line; for sky coordinates without
         a WCS; for a file without regions.
     """
-    file = Path(path)
-    if not file.is_file():
-        raise InputError.expected(file, "a region file", "no such file")
-    if file.stat().st_size > MAX_BYTES:
-        raise InputError.expected(
-            file, f"a region file of at most {MAX_BYTES >> 20} MiB", f"{file.stat().st_size} bytes"
-        )
+    file = require_file(path, "a region file", MAX_BYTES)
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -75,14 +70,6 @@ def read_mask(
     signs = set()
     for number, frame, statement in _statements(file, text):
         where = f"{file}, line {number}"
-        if frame == "table":
-            x, y, radius = (float(v) for v in re.split(r"[,\s]+", statement))
-            if not (np.isfinite([x, y, radius]).all() and radius > 0):
-                raise InputError.expected(where, "x y radius with radius > 0", repr(statement))
-            circle = CirclePixelRegion(PixCoord(x - 1, y - 1), radius)
-            _paint_pixels(mask, circle, _same, _same)
-            signs.add(True)
-            continue
         signs.add(not statement.startswith("-"))
         _paint(mask, where, frame, statement.lstrip("+-! "), wcs, header)
     if not signs:
@@ -107,12 +94,14 @@ def _statements(file: Path, text: str) -> Iterator[tuple[int, str, str]]:
             continue
         if table_row.match(line):
             try:
-                [float(v) for v in re.split(r"[,\s]+", line)]
+                x, y, radius = map(float, re.split(r"[,\s]+", line))
             except ValueError:
+                radius = -1.0
+            if not radius > 0:
                 raise InputError.expected(
-                    f"{file}, line {number}", "x y radius", repr(line[:80])
-                ) from None
-            yield number, "table", line
+                    f"{file}, line {number}", "x y radius with radius > 0", repr(line[:80])
+                )
+            yield number, "image", f"circle({x:.9f},{y:.9f},{radius:.9f})"
             continue
         for part in line.split("#", 1)[0].split(";"):
             statement = part.strip().rstrip("|").strip()
@@ -139,9 +128,7 @@ def _paint(
     """Add one region to the mask."""
     if frame in _SKY and wcs is None:
         raise InputError.expected(
-            where,
-            "image coordinates, as the image has no celestial WCS",
-            f"{frame} coordinates",
+            where, "image coordinates, as the image has no celestial WCS", f"{frame} coordinates"
         )
     # `rotbox` is CIAO's name of a rotated box.
     statement = re.sub(r"^(rotbox|rectangle)", "box", statement, flags=re.IGNORECASE)

@@ -209,12 +209,9 @@ def load_observation(
         For everything that is not a 2-D image of positive sum with maps of its own shape.
     """
     data, wcs, header, path, flagged = _open(image)
-    label = str(path) if path else (name or "image")
-    _check_shape(data, label)
     undefined = ~np.isfinite(data)
     counts = np.where(undefined, 0.0, data)
-    _check_content(data, counts, undefined & ~flagged, label)
-
+    _check(data, counts, undefined & ~flagged, str(path) if path else (name or "image"))
     observation = Observation(
         counts=counts,
         relative_exposure=np.ones_like(counts),
@@ -268,19 +265,17 @@ def _open(image: Any) -> tuple[NDArray[Any], WCS | None, Any, Path | None, NDArr
     return opened.data, opened.wcs, opened.header, path, flagged
 
 
-def _check_shape(data: NDArray[Any], label: str) -> None:
+def _check(
+    data: NDArray[Any], counts: NDArray[Any], undefined: NDArray[np.bool_], label: str
+) -> None:
+    """Refuse an image that cannot be searched."""
     if min(data.shape) < FIELD_SIDE:
         raise InputError.expected(
             label,
             f"an image of at least {FIELD_SIDE} x {FIELD_SIDE} pixels, the network's field",
-            f"{data.shape[1]} x {data.shape[0]}",
+            _size(data),
             hint="Cut out a larger part, or bin the events into smaller pixels.",
         )
-
-
-def _check_content(
-    data: NDArray[Any], counts: NDArray[Any], undefined: NDArray[Any], label: str
-) -> None:
     if undefined.mean() > MAX_NAN:
         raise InputError.expected(
             label,

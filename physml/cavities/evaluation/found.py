@@ -15,7 +15,6 @@ from physml.io.shards import open_shard
 from physml.random import stream
 
 from ..core import matching
-from ..core.energetics import volume
 from ..inference.detector import CavityDetector
 from ..learning.prepared import PREPARED, fill_masked
 from ..simulator.batch import Batch
@@ -147,7 +146,7 @@ class Found:
 
 def find(detector: CavityDetector, images: Images) -> Found:
     """Run the detector over a set, without a background map and without a given centre."""
-    rows: list[tuple[float, ...]] = []
+    tables = []
     labels = np.zeros(images.counts.shape, np.uint8)
     probability = np.zeros(images.counts.shape, np.float16)
     thresholds = np.zeros(len(images))
@@ -161,10 +160,7 @@ def find(detector: CavityDetector, images: Images) -> Found:
             labels[i] = detection.labels
             probability[i] = detection.probability
             thresholds[i] = detection.threshold
-            for k, row in enumerate(detection.table, start=1):
-                size = volume(float(row["semi_major"]), float(row["semi_minor"]))
-                columns = ("probability", "x", "y", "radius", "radius_err")
-                rows.append((i, k, *(float(row[c]) for c in columns), size))
+            tables.append(detection.table)
     seconds = (time.process_time() - began) / max(len(images), 1)
-    candidates = np.array(rows, matching.CANDIDATE_DTYPE)
+    candidates = matching.candidates_of(tables)
     return Found(candidates, labels, probability, thresholds, seconds, matching.COMPANION)

@@ -44,7 +44,7 @@ from scipy.special import log_ndtr, ndtr
 
 from ..settings import SimulateSettings
 from ..simulator.batch import observe as observe_draw
-from ..simulator.instrument import blur, psf_kernel
+from ..simulator.instrument import blur, psf_pair
 from ..simulator.prior import draw
 from ..simulator.render import project_halo
 
@@ -66,15 +66,12 @@ class Expectation:
         mu_1: as it is.
     filled : ndarray, shape (k, H, W)
         mu_0 of each cavity: all others still there.
-    empty : ndarray, shape (H, W)
-        With all cavities filled in.
     counts : ndarray, shape (H, W)
         The Poisson draw that the simulator makes of ``expected``.
     """
 
     expected: NDArray[np.float64]
     filled: NDArray[np.float64]
-    empty: NDArray[np.float64]
     counts: NDArray[np.int64]
 
 
@@ -95,21 +92,15 @@ def expectations(
     for index in indices:
         d = draw(settings, seed, int(index))
         scene, exposure, made = observe_draw(settings, d)
-        p = scene.params
-        fwhm = p["psf_fwhm"]
-        on_axis = psf_kernel(fwhm, p["psf_wings"], p["psf_alpha"])
-        off_axis = psf_kernel(fwhm * (1 + p["psf_growth"]), p["psf_wings"], p["psf_alpha"])
         returned = np.zeros((len(d.cavities), size, size))
         if d.cavities:
             removed = made.each[0, : len(d.cavities)] * project_halo(scene.halo, size)
             seen = torch.as_tensor(exposure) * removed
             # From the halo's units to counts, as the simulator scaled this image.
             total = made.removed_counts[0, : len(d.cavities)].sum() / seen.sum().clamp_min(1e-30)
-            returned[:] = exposure * blur(total * removed, on_axis, off_axis).numpy()
+            returned[:] = exposure * blur(total * removed, *psf_pair(scene.params)).numpy()
         expected = made.expected[0].numpy().astype(np.float64)
-        yield Expectation(
-            expected, expected + returned, expected + returned.sum(0), d.rng.poisson(expected)
-        )
+        yield Expectation(expected, expected + returned, d.rng.poisson(expected))
 
 
 def moments(
@@ -132,20 +123,12 @@ def moments(
     a, b = mu0[seen], mu1[seen]
     g = np.log(b / a)
     change = (b - a).sum()
-    return (
-        float((a * g).sum() - change),
-        float(np.sqrt((a * g * g).sum())),
-        float((b * g).sum() - change),
-        float(np.sqrt((b * g * g).sum())),
-    )
+    (m0, s0), (m1, s1) = (((c * g).sum() - change, np.sqrt((c * g * g).sum())) for c in (a, b))
+    return float(m0), float(s0), float(m1), float(s1)
 
 
 def observe(
-    rendered: Iterator[Expectation],
-    cavities: NDArray[Any],
-    invalid: NDArray[Any],
-    *,
-    bank: int = 0,
+    rendered: Iterator[Expectation], cavities: NDArray[Any], invalid: NDArray[Any], *, bank: int = 0
 ) -> tuple[NDArray[Any], NDArray[np.float16]]:
     """Moments of the likelihood ratio of every visible cavity of a set.
 
@@ -179,8 +162,7 @@ def observe(
             if row in wanted:
                 shape = 1 - made.expected / np.maximum(mu0, FLOOR)
                 shapes.append(np.where(mu0 > FLOOR, shape, 0).astype(np.float16))
-    size = invalid.shape[1:]
-    return out, np.stack(shapes) if shapes else np.zeros((0, *size), np.float16)
+    return out, np.array(shapes, np.float16).reshape(-1, *invalid.shape[1:])
 
 
 def alarm_probability(threshold: float, table: NDArray[Any]) -> NDArray[np.float64]:
@@ -209,10 +191,7 @@ def known_threshold(table: NDArray[Any], level: float) -> float:
         raise ValueError("no visible cavity to test")
     spread = 40 * table["sd0"].max() + np.abs(table["mean0"]).max() + 1
 
-    def excess(t: float) -> float:
-        return float(alarm_probability(t, table).mean()) - level
-
-    return float(brentq(excess, -spread, spread))
+    return float(brentq(lambda t: alarm_probability(t, table).mean() - level, -spread, spread))
 
 
 def found_probability(threshold: Any, table: NDArray[Any]) -> NDArray[np.float64]:
@@ -226,9 +205,7 @@ def found_probability(threshold: Any, table: NDArray[Any]) -> NDArray[np.float64
 
 
 def search_scores(
-    shapes: NDArray[np.floating[Any]],
-    rendered: Iterator[Expectation],
-    invalid: NDArray[Any],
+    shapes: NDArray[np.floating[Any]], rendered: Iterator[Expectation], invalid: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Highest log-likelihood ratio over the bank in each image without cavities (``search``).
 

@@ -26,7 +26,7 @@ from physml.evaluation.calibration import FOREGROUND, Reliability, calibration_e
 from physml.evaluation.metrics import PixelScores
 from physml.random import stream
 
-from ..core.matching import STRICT, Rule, ScoredSet, match
+from ..core.matching import STRICT, Rule, ScoredSet, match, matched
 
 #: Probability content of all intervals.
 LEVEL = 0.95
@@ -97,7 +97,7 @@ def weighted_quantile(
 def per_image(
     scored: ScoredSet, threshold: Any, rule: Rule = STRICT
 ) -> dict[str, NDArray[np.float64]]:
-    """Count detections, hits and true cavities of each image, and say whether it would alarm.
+    """Detections, hits and true cavities of each image, and whether it would alarm.
 
     Parameters
     ----------
@@ -105,10 +105,8 @@ def per_image(
     threshold : float or ndarray, shape (n,)
         Smallest probability that is a detection, for each image.
     """
-    n = scored.n_images
-    limit = np.broadcast_to(np.asarray(threshold, np.float64), (n,))
-    image = scored.candidates["image"]
-    kept = scored.decision >= limit[image]
+    n, image = scored.n_images, scored.candidates["image"]
+    kept = scored.detected(threshold)
     hit = kept & (match(scored, rule) >= 0)
     detections = np.bincount(image[kept], minlength=n).astype(np.float64)
     return {
@@ -357,12 +355,7 @@ def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[st
     The true volume is the ellipsoid's own, whose depth no image shows: even a perfect outline
     leaves an error. Pulls and coverage refer to ``radius_err`` where there is one.
     """
-    limit = np.broadcast_to(np.asarray(threshold, np.float64), (scored.n_images,))
-    c = scored.candidates
-    found = match(scored)
-    used = (found >= 0) & (scored.decision >= limit[c["image"]])
-    truth = scored.cavities[found[used]]
-    got = c[used]
+    truth, got = matched(scored, threshold)
     w = weights[:, got["image"]]
 
     def quantiles(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
@@ -371,7 +364,7 @@ def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[st
     r = got["radius"] / truth["radius"]
     v = got["volume"] / truth["volume"]
     out: dict[str, Any] = {
-        "matched": int(used.sum()),
+        "matched": len(got),
         "radius_ratio": summarise(quantiles(r, 0.5)),
         "radius_scatter": summarise(0.5 * (quantiles(r, 0.84) - quantiles(r, 0.16))),
         "volume_ratio": summarise(quantiles(v, 0.5)),
@@ -404,7 +397,7 @@ def candidate_reliability(scored: ScoredSet) -> list[Reliability]:
 
 
 def calibration(scored: ScoredSet, *, replicas: int, seed: int) -> dict[str, Any]:
-    """Compare the candidates' probabilities with how often they are right.
+    """Probabilities of the candidates beside how often they are right.
 
     Returns
     -------

@@ -27,7 +27,7 @@ from physml.evaluation.figures import (
     series_style,
 )
 
-from ..core.matching import ScoredSet, match
+from ..core.matching import ScoredSet, match, matched
 from . import metrics
 from .found import Found, Images
 from .set_metrics import ALARM_LEVEL
@@ -73,8 +73,7 @@ def figures(
         ALARM_LEVEL,
     )
     plot_reliability(
-        axes["reliability"],
-        {k: scored[k] for k in ("clean", "nuisance", "test") if k in scored},
+        axes["reliability"], {k: scored[k] for k in ("clean", "nuisance", "test") if k in scored}
     )
     truth, measured = matched(scored["nuisance"], found["nuisance"].thresholds)
     plot_sizes(axes["sizes"], truth["radius"], measured["radius"])
@@ -229,16 +228,6 @@ def plot_example(
     return ax
 
 
-def matched(
-    scored: ScoredSet, thresholds: NDArray[np.float64]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Rows of the true cavities that were found and of the candidates that found them."""
-    c = scored.candidates
-    pair = match(scored)
-    used = (pair >= 0) & (scored.decision >= thresholds[c["image"]])
-    return scored.cavities[pair[used]], c[used]
-
-
 def examples(
     images: Images, found: Found, scored: ScoredSet
 ) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], str]]:
@@ -248,7 +237,7 @@ def examples(
     probable false ones, the third images spread evenly over the counts.
     """
     cavities, candidates = scored.cavities, scored.candidates
-    kept = scored.decision >= found.thresholds[candidates["image"]]
+    kept = scored.detected(found.thresholds)
     pair = match(scored)
     hit = np.zeros(len(cavities), bool)
     hit[pair[kept & (pair >= 0)]] = True

@@ -32,14 +32,7 @@ EMPTY = ("none", "none_nuisance")
 NAMES = (*PARTNER, *EMPTY)
 
 _QUIET: dict[str, Any] = {
-    "nuisance": {
-        "sloshing": 0.0,
-        "front": 0.0,
-        "clump": 0.0,
-        "agn": 0.0,
-        "jet": 0.0,
-        "sources": 0.0,
-    },
+    "nuisance": dict.fromkeys(("sloshing", "front", "clump", "agn", "jet", "sources"), 0.0),
     "instrument": {
         "psf_fwhm": (0.5, 1.0),
         "psf_growth": (0.0, 0.0),

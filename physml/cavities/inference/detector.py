@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -23,8 +22,6 @@ from ..settings import NetworkSettings
 from . import crops as cr
 from .channels import channels
 from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
-
-log = logging.getLogger(__name__)
 
 #: Probability below which candidates are dropped.
 LOWEST = 0.05
@@ -112,8 +109,6 @@ class CavityDetector:
         self.precision: torch.dtype | None = torch.bfloat16
         self.symmetries: tuple[int, ...] = tuple(range(8))
 
-    # ------------------------------------------------------------------------- loading
-
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> CavityDetector:
         """Load weights, the shipped ones by default.
@@ -136,8 +131,6 @@ class CavityDetector:
         return float(
             np.interp(np.log10(max(total_counts, 1.0)), alarm["log10_counts"], alarm["probability"])
         )
-
-    # ------------------------------------------------------------------------- detection
 
     def detect(
         self,
@@ -174,12 +167,11 @@ class CavityDetector:
         found: list[Detection] = []
         for first in range(0, n, BATCH):
             part = slice(first, first + BATCH)
-            depth = None if exposure is None else relative(np.asarray(exposure[part]))
-            bad = np.zeros(counts[part].shape, bool)
+            ones = np.ones_like(counts[part])
+            depth = ones if exposure is None else relative(np.asarray(exposure[part]))
+            bad = depth <= 0
             if invalid is not None:
                 bad |= np.asarray(invalid[part], bool)
-            if depth is not None:
-                bad |= depth <= 0
             fit = fit_halo(
                 counts[part],
                 depth,
@@ -194,41 +186,59 @@ class CavityDetector:
         self,
         counts: NDArray[Any],
         model: NDArray[Any],
-        exposure: NDArray[Any] | None,
+        exposure: NDArray[Any],
         invalid: NDArray[np.bool_],
         centre: NDArray[Any],
     ) -> list[Detection]:
-        """`detect` after the smooth fit.
-
-        Parameters
-        ----------
-        counts, model, exposure, invalid : ndarray, shape (n, H, W)
-            Counts, smooth expected counts, relative exposure (1 by default), unseen pixels.
-        centre : ndarray, shape (n, 2)
-            x, y of the halo's centre [pixel].
-        """
-        shape = counts.shape[1:]
-        depth = np.ones_like(counts) if exposure is None else exposure
-        fields = [
-            *(
-                torch.from_numpy(np.ascontiguousarray(a, np.float32))
-                for a in (counts, model, depth)
-            ),
-            torch.from_numpy(np.ascontiguousarray(invalid, bool)),
-        ]
-        image, trim = pad(channels(*fields), self.network.stride)
+        """`detect` after the smooth fit; for the parameters see `propose`."""
+        maps, stack, some, scalars = self.propose(counts, model, exposure, invalid, centre)
         with torch.no_grad():
-            maps = self.average_maps(image)
-            stack = cr.stack_maps(maps.cavity, maps.centre, image)
-            some = find_candidates(maps, shape)
-            middle = torch.from_numpy(np.asarray(centre))
-            scalars = candidate_scalars(some, maps, fields, middle)
             decoded = self.decode(stack, some, scalars)
-        probability = self.calibrate_pixels(maps.cavity)[(..., *trim)].numpy()
+        h, w = counts.shape[1:]
+        probability = self.calibrate_pixels(maps.cavity)[:, :h, :w].numpy()
         return [
             self._collect(k, some, decoded, probability[k], counts[k], model[k], invalid[k])
             for k in range(len(counts))
         ]
+
+    def propose(
+        self,
+        counts: NDArray[Any],
+        model: NDArray[Any],
+        exposure: NDArray[Any],
+        invalid: NDArray[np.bool_],
+        centre: NDArray[Any],
+    ) -> tuple[Maps, Tensor, Candidates, Tensor]:
+        """Candidates of the U-Net, before the decoder.
+
+        Parameters
+        ----------
+        counts, model, exposure, invalid : ndarray, shape (n, H, W)
+            Counts, smooth expected counts, relative exposure, unseen pixels.
+        centre : ndarray, shape (n, 2)
+            x, y of the halo's centre [pixel].
+
+        Returns
+        -------
+        maps : Maps
+            Averaged over the symmetries, with the padding that the network needs.
+        stack : Tensor
+            See `crops.stack_maps`.
+        some : Candidates
+        scalars : Tensor
+            See `candidate_scalars`.
+        """
+        fields = [
+            torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (counts, model, exposure)
+        ]
+        fields.append(torch.from_numpy(np.ascontiguousarray(invalid, bool)))
+        image = pad(channels(*fields), self.network.stride)
+        with torch.no_grad():
+            maps = self.average_maps(image)
+            stack = cr.stack_maps(maps.cavity, maps.centre, image)
+            some = find_candidates(maps, counts.shape[1:])
+            scalars = candidate_scalars(some, maps, fields, torch.from_numpy(np.asarray(centre)))
+        return maps, stack, some, scalars
 
     def average_maps(self, image: Tensor) -> Maps:
         """Probabilities and sizes averaged over the symmetries of the square."""
@@ -315,11 +325,9 @@ class CavityDetector:
     ) -> Detection:
         chosen = np.flatnonzero((some.row == image).numpy() & (decoded["probability"] >= LOWEST))
         chosen = chosen[np.argsort(-decoded["probability"][chosen], kind="stable")]
-        table = Table({k: v[chosen] for k, v in decoded.items()})
-        h, w = counts.shape
-        x, y = np.asarray(table["x"]), np.asarray(table["y"])
-        table = table[(x > -0.5) & (x < w - 0.5) & (y > -0.5) & (y < h - 0.5)]
-        table = suppress(table, counts.shape)
+        (h, w), x, y = counts.shape, decoded["x"][chosen], decoded["y"][chosen]
+        chosen = chosen[(x > -0.5) & (x < w - 0.5) & (y > -0.5) & (y < h - 0.5)]
+        table = suppress(Table({k: v[chosen] for k, v in decoded.items()}), counts.shape)
         table["area"] = np.pi * table["semi_major"] * table["semi_minor"]
         labels = draw_labels(table, counts.shape)
         live = ~np.asarray(invalid, bool)
@@ -340,19 +348,17 @@ def relative(exposure: NDArray[Any]) -> NDArray[np.float32]:
     return (depth / np.where(top > 0, top, 1)).astype(np.float32)
 
 
-def pad(image: Tensor, stride: int) -> tuple[Tensor, tuple[slice, slice]]:
-    """Pad channels to multiples of the network's stride, marked invalid; and how to undo it."""
+def pad(image: Tensor, stride: int) -> Tensor:
+    """Channels padded to multiples of the network's stride, marked invalid."""
     h, w = image.shape[-2:]
-    more_h, more_w = -h % stride, -w % stride
-    trim = (slice(0, h), slice(0, w))
-    if more_h or more_w:
-        image = torch.nn.functional.pad(image, (0, more_w, 0, more_h))
+    if h % stride or w % stride:
+        image = torch.nn.functional.pad(image, (0, -w % stride, 0, -h % stride))
         image[:, -1, h:, :] = 1
         image[:, -1, :, w:] = 1
-    return image, trim
+    return image
 
 
-def find_candidates(maps: Maps, shape: tuple[int, int]) -> Candidates:
+def find_candidates(maps: Maps, shape: tuple[int, ...]) -> Candidates:
     """Peaks of the centre map, with the sizes that the U-Net gives there.
 
     Parameters

@@ -216,8 +216,7 @@ def search(
     for i, of_image in enumerate(fields):
         detections = [found[i, j] for j in range(len(of_image))]
         candidates = merge(
-            of_image,
-            [from_table(f, d.table) for f, d in zip(of_image, detections, strict=True)],
+            of_image, [from_table(f, d.table) for f, d in zip(of_image, detections, strict=True)]
         )
         out.append(Search(observations[i].counts.shape, of_image, detections, candidates))
     return out

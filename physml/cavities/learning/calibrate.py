@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from physml.evaluation.calibration import error_scale, fit_platt
 
-from ..core.matching import CANDIDATE_DTYPE, match, scored_set, true_cavities
+from ..core.matching import candidates_of, match, scored_set, true_cavities
 from ..inference.channels import channels
 from ..inference.detector import CavityDetector, Detection
 from ..inference.search import LISTED
@@ -106,12 +106,7 @@ def outcomes(
     found: list[Detection], arrays: dict[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Logit and truth of each candidate, and the pulls of the radii of the true ones."""
-    rows = [
-        (i, k + 1, r["probability"], r["x"], r["y"], r["radius"], r["radius_err"], 0.0)
-        for i, d in enumerate(found)
-        for k, r in enumerate(d.table)
-    ]
-    candidates = np.array(rows, CANDIDATE_DTYPE)
+    candidates = candidates_of(d.table for d in found)
     cavities = true_cavities(arrays["cavities"], arrays["mask"])
     counts = arrays["counts"].reshape(len(found), -1).sum(1, dtype=np.float64)
     labels = np.stack([d.labels for d in found])

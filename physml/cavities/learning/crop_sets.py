@@ -14,14 +14,7 @@ from torch import Tensor, nn
 from physml.nn.sharing import divisor
 
 from ..inference import crops as cr
-from ..inference.channels import channels
-from ..inference.detector import (
-    Candidates,
-    CavityDetector,
-    candidate_scalars,
-    find_candidates,
-    turn_decoded,
-)
+from ..inference.detector import Candidates, CavityDetector, turn_decoded
 from ..inference.networks import DECODED
 from .image_sets import CavityImages
 from .prepared import searchable
@@ -136,14 +129,8 @@ def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
     block = 32
     for first in range(0, len(images), block):
         part = slice(first, first + block)
-        fields = [torch.from_numpy(f) for f in searchable(a, part)]
-        image = channels(*fields)
-        with torch.no_grad():
-            maps = detector.average_maps(image)
-            stack = cr.stack_maps(maps.cavity, maps.centre, image)
-        some = find_candidates(maps, (fields[0].shape[1], fields[0].shape[2]))
-        centre = torch.from_numpy(a["centre"][part])
-        scalars.append(candidate_scalars(some, maps, fields, centre))
+        _, stack, some, numbers = detector.propose(*searchable(a, part), a["centre"][part])
+        scalars.append(numbers)
         truths.append(assign(some, a["cavities"][part], a["index"][part]))
         some.row += first
         candidates.append(some)
@@ -152,13 +139,8 @@ def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
         stacks[part] = stack
         if first // block % 50 == 0:
             log.info("candidates: %d of %d images", first, len(images))
-    joined = Candidates(
-        *(
-            torch.cat([getattr(c, name) for c in candidates])
-            for name in ("row", "x", "y", "radius", "peak")
-        )
-    )
     assert stacks is not None, "no images"
+    joined = Candidates(*map(torch.cat, zip(*(vars(c).values() for c in candidates), strict=True)))
     return CandidateCrops(
         stacks, joined, torch.cat(scalars), torch.cat(truths), side, images.fingerprint
     )

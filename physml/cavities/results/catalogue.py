@@ -274,10 +274,7 @@ SHORT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "distance": ("distance", lambda r: f"{r['distance'].value:.1f}"),
     "azimuth": ("azimuth", lambda r: f"{r['azimuth'].value:.0f}"),
     "radius": ("radius", lambda r: _with_error(r, "radius", ".1f")),
-    "a x b": (
-        "semi_major",
-        lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}",
-    ),
+    "a x b": ("semi_major", lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}"),
     "decrement": ("decrement", lambda r: f"{r['decrement']:.0%}"),
     "S/N": ("snr", lambda r: f"{r['snr']:.1f}"),
     "probability": ("probability", lambda r: f"{r['probability']:.2f}"),

@@ -1,4 +1,4 @@
-r"""How complete the search of this very image is, and how often it is wrong.
+r"""Completeness of the search of this very image, and its false alarms.
 
 The smooth model of the image is taken as the truth. Poisson draws of it have no cavities: what is
 found in them is false. Draws of it with cavities cut in tell which sizes, at which distances,
@@ -12,7 +12,7 @@ sky holds the fraction erf(Z / sqrt(2) s).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -148,7 +148,11 @@ def measure_recovery(
         raise InputError(f"recovery=: expected at least 1 draw, found {draws}")
     observation = result.observation
     model = smooth_model(observation, result.centre)
-    halo = _halo(result, model)
+    exposure = observation.relative_exposure
+    gas = model if observation.background is None else model - observation.background
+    seen = exposure > 0.1
+    rate = np.divide(gas, exposure, out=np.zeros_like(gas), where=seen)
+    halo = GaussianHalo(rate, seen, result.centre)
     # Neighbouring draws: 2 i without, 2 i + 1 with cavities.
     found: list[list[Candidate]] = []
     planted: list[list[Injection]] = []
@@ -161,7 +165,8 @@ def measure_recovery(
                 if number % 2:
                     expected, cavities = _plant(result, model, halo, rng)
                 planted.append(cavities)
-                observations.append(_draw(observation, expected, rng))
+                drawn = rng.poisson(np.where(observation.exposed, expected, 0.0))
+                observations.append(replace(observation, counts=drawn.astype(float)))
             n = len(observations)
             scales = [f.scale for f in result.search.fields]
             searches = search(detector, observations, [result.centre] * n, [scales] * n)
@@ -186,43 +191,15 @@ def smooth_model(observation: Observation, centre: tuple[float, float]) -> NDArr
     # Twice as wide as the image, so that it is covered wherever the cluster lies in it.
     reach = max(centre[0], width - centre[0], centre[1], height - centre[1])
     field = cut_field(observation, scale, centre, field=int(2 * reach / scale) + 2)
-    fit = fit_halo(
-        field.counts[None],
-        field.exposure[None],
-        None if field.background is None else field.background[None],
-        field.invalid[None],
-        np.array([field.centre]),
-    )
+    known = None if field.background is None else field.background[None]
+    middle = np.array([field.centre])
+    fit = fit_halo(field.counts[None], field.exposure[None], known, field.invalid[None], middle)
     background = 0.0 if observation.background is None else observation.background
-    known = 0.0 if field.background is None else field.background
-    gas = fit.model[0] - known
+    gas = fit.model[0] - (0.0 if field.background is None else field.background)
     rate = np.divide(gas, field.exposure, out=np.zeros_like(field.exposure), where=~field.invalid)
     rate = fill_undefined(np.where(field.invalid, np.nan, rate))
     fine = field.interpolate(rate, observation.counts.shape) / scale**2
     return np.clip(fine * observation.relative_exposure + background, 0, None)
-
-
-def _halo(result: CavityResult, model: NDArray[Any]) -> GaussianHalo:
-    observation = result.observation
-    gas = model if observation.background is None else model - observation.background
-    exposure = observation.relative_exposure
-    valid = exposure > 0.1
-    rate = np.divide(gas, exposure, out=np.zeros_like(gas), where=valid)
-    return GaussianHalo(rate, valid, result.centre)
-
-
-def _draw(
-    observation: Observation, expected: NDArray[Any], rng: np.random.Generator
-) -> Observation:
-    """Replace the counts of the observation by a Poisson draw."""
-    return Observation(
-        counts=rng.poisson(np.where(observation.exposed, expected, 0.0)).astype(float),
-        relative_exposure=observation.relative_exposure,
-        background=observation.background,
-        filled=observation.filled,
-        sky=observation.sky,
-        name=observation.name,
-    )
 
 
 @dataclass(frozen=True)
@@ -304,10 +281,7 @@ def _fits(result: CavityResult, shape: Ellipse, distance: float) -> bool:
 
 
 def _summarise(
-    result: CavityResult,
-    planted: list[list[Injection]],
-    found: list[list[Candidate]],
-    draws: int,
+    result: CavityResult, planted: list[list[Injection]], found: list[list[Candidate]], draws: int
 ) -> Recovery:
     sky = result.observation.sky
     false = [[c.probability for c in f] for f in found[0::2]]

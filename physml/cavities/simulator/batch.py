@@ -69,11 +69,7 @@ class Batch:
     cluster: NDArray[np.int64]
 
 
-def simulate_batch(
-    settings: SimulateSettings,
-    seed: int,
-    indices: Iterable[int],
-) -> Batch:
+def simulate_batch(settings: SimulateSettings, seed: int, indices: Iterable[int]) -> Batch:
     """Simulate the observations with the given numbers.
 
     Each number has random streams of its own: the result does not depend on what else is in

@@ -51,6 +51,12 @@ def psf_kernel(fwhm: Tensor, wings: Tensor, alpha: Tensor, half_size: int = 16) 
     return (1 - w) * core + w * king
 
 
+def psf_pair(p: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Point spread functions on and off axis from drawn numbers of shape (n,)."""
+    fwhm, shape = p["psf_fwhm"], (p["psf_wings"], p["psf_alpha"])
+    return psf_kernel(fwhm, *shape), psf_kernel(fwhm * (1 + p["psf_growth"]), *shape)
+
+
 def convolve(image: Tensor, kernel: Tensor) -> Tensor:
     """Convolve images (n, H, W) with kernels (n, k, k); the sky goes on beyond the image's edge.
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .ellipsoids import Ellipsoids, ellipsoid_matrix
-from .instrument import blur, psf_kernel
+from .instrument import blur, psf_pair
 from .prior import Draw
 from .profiles import Component, Disturbance, Halo, legendre, line_of_sight, projection_factor
 
@@ -53,14 +53,11 @@ class Scene:
 
 
 def build_scene(
-    draws: Sequence[Draw],
-    dtype: torch.dtype = torch.float32,
-    cuspy: bool = False,
+    draws: Sequence[Draw], dtype: torch.dtype = torch.float32, cuspy: bool = False
 ) -> Scene:
     """Collect draws into tensors."""
     names = draws[0].params.keys()
     p = {k: torch.tensor(np.array([d.params[k] for d in draws])).to(dtype) for k in names}
-    one = torch.ones_like(p["x"])
 
     def component(suffix: str, brightness: Tensor) -> Component:
         core, beta = p["core_radius" + suffix], p["beta" + suffix]
@@ -72,13 +69,13 @@ def build_scene(
             axis_ratio=1 - p["ellipticity" + suffix],
             depth_ratio=p["depth_ratio"],
             theta=p["theta" + suffix],
-            alpha=p["alpha"] if not suffix else 0 * one,
+            alpha=torch.zeros_like(core) if suffix else p["alpha"],
             steepening=p["steepening"],
             scale_radius=p["scale_radius"],
         )
 
     halo = Halo(
-        component("", one),
+        component("", torch.ones_like(p["x"])),
         component("_2", p["amplitude_ratio"]),
         p["single_phase"],
         Disturbance(**{f.name: p[f.name] for f in fields(Disturbance)}),
@@ -101,22 +98,12 @@ def build_scene(
         x=p["x"][:, None] + flat * table["phi"].cos(),
         y=p["y"][:, None] + flat * table["phi"].sin(),
         z=table["distance"] * table["line_of_sight"].sin(),
-        matrix=ellipsoid_matrix(
-            table["a"], table["b"], table["c_z"], table["theta"], table["tilt"]
-        ),
+        matrix=ellipsoid_matrix(*(table[k] for k in ("a", "b", "c_z", "theta", "tilt"))),
     )
     number = torch.tensor([len(d.cavities) for d in draws])
     present = torch.arange(slots)[None, :] < number[:, None]
-    return Scene(
-        halo,
-        cavities,
-        present,
-        table["f"],
-        table["rim_width"],
-        table["rim_excess"],
-        table["rim_bow"],
-        p,
-    )
+    width, excess, bow = (table[f"rim_{name}"] for name in ("width", "excess", "bow"))
+    return Scene(halo, cavities, present, table["f"], width, excess, bow, p)
 
 
 def pixel_grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,7 +218,6 @@ def _spiral_ratios(
     deep = _add_axis(part)
     u, v = _thin(dx, stride), _thin(dy, stride)
     height = deep.disturbance.slosh_height
-
     # Both integrals share their nodes; beyond 4.5 H the weight is below 1e-4.
     nodes, weights = legendre(order, u)
     scale = _scale(part, u, v)[..., None]
@@ -242,10 +228,8 @@ def _spiral_ratios(
     element = element * deep.quiet_emissivity(u[..., None], v[..., None], z)
     w = torch.exp(-0.5 * (z / height) ** 2)
     quiet = _quiet(part, u, v, order, 1)
-    return (
-        _fill((element * w).sum(-1) / quiet, stride),
-        _fill((element * w * w).sum(-1) / quiet, stride),
-    )
+    once, twice = (element * w).sum(-1) / quiet, (element * w * w).sum(-1) / quiet
+    return _fill(once, stride), _fill(twice, stride)
 
 
 def _front(part: Halo, dx: Tensor, dy: Tensor, order: int) -> Tensor:
@@ -323,11 +307,9 @@ def excavate(scene: Scene, size: int, order: int = 16) -> Excavation:
     order : int
         Gauss-Legendre nodes on a chord.
     """
-    n = len(scene.present)
-    like = scene.halo.x
-    slots = scene.present.shape[1]
-    each = torch.zeros((n, slots, size * size), dtype=like.dtype)
-    rims = torch.zeros((n, size * size), dtype=like.dtype)
+    n, slots = scene.present.shape
+    each = scene.halo.x.new_zeros((n, slots, size * size))
+    rims = scene.halo.x.new_zeros((n, size * size))
     image, slot, pixel = _shadows(scene, size, scene.present, grow=None)
     if len(image):
         each[image, slot, pixel] = _chord_integral(scene, size, image, slot, pixel, order)
@@ -436,9 +418,8 @@ def _rim_integral(
     halo = scene.halo[image][:, None]
     wide = body[:, None]
     bow = scene.rim_bow[image, slot][:, None]
-    distance2 = ((body.x - halo.x[:, 0]) ** 2 + (body.y - halo.y[:, 0]) ** 2 + body.z**2).clamp_min(
-        1e-6
-    )[:, None]
+    distance2 = (wide.x - halo.x) ** 2 + (wide.y - halo.y) ** 2 + wide.z**2
+    distance2 = distance2.clamp_min(1e-6)
     meeting = _overlapping(scene)[image].nonzero()[:, 0]
     for side in (-1, 1):
         centre = middle + side * 0.5 * (outer + inner)
@@ -513,11 +494,7 @@ def render(scene: Scene, sources: Tensor, exposure: Tensor, order: int = 16) -> 
     # Halo and background are scaled to the drawn total; point sources are drawn in counts.
     halo_counts = p["counts"] * (1 - p["background"])
     scale = halo_counts / (exposure * (sky + points)).sum((1, 2), keepdim=True)
-    fwhm = scene.params["psf_fwhm"]
-    wings, alpha = scene.params["psf_wings"], scene.params["psf_alpha"]
-    on_axis = psf_kernel(fwhm, wings, alpha)
-    off_axis = psf_kernel(fwhm * (1 + scene.params["psf_growth"]), wings, alpha)
-    seen = exposure * blur(scale * (sky + points) + sources, on_axis, off_axis)
+    seen = exposure * blur(scale * (sky + points) + sources, *psf_pair(scene.params))
     live = exposure > 0
     flat = live / live.sum((1, 2), keepdim=True)
     vignetted = exposure / exposure.sum((1, 2), keepdim=True)
@@ -546,7 +523,7 @@ def _clump(scene: Scene, size: int) -> Tensor:
 def _central_sources(scene: Scene, size: int) -> Tensor:
     """Nucleus and jet knots, relative to the halo's flux, shape (n, H, W)."""
     p = scene.params
-    out = torch.zeros((len(p["x"]), size, size), dtype=p["x"].dtype, device=p["x"].device)
+    out = torch.zeros((len(p["x"]), size, size), dtype=p["x"].dtype)
     add_points(out, p["x"], p["y"], p["agn_flux"])
     for knot in range(1, 6):
         reach = p["jet_length"] * knot / 5

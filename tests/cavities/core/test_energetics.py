@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physml.cavities.core import energetics as en
+from physml.cavities.data.gas_profile import read_profile
 from physml.cavities.predict import CavityPredictor
 from physml.exceptions import InputError
 
@@ -43,7 +44,7 @@ def run(profile, a=8.0, b=6.0, d=20.0, radius_err=0.0, distance_err=0.0):
 
 def test_by_hand(tmp_path):
     """a = 8, b = 6 kpc at 20 kpc; n_e = 0.1 (r/10)^-1.5, kT = 2 keV."""
-    out = run(en.read_profile(power_law(tmp_path / "p.ecsv"), SCALE))
+    out = run(read_profile(power_law(tmp_path / "p.ecsv"), SCALE))
     # n_e(20 kpc) = 0.1 * 2^-1.5 = 0.0353553 cm^-3; p = 1.92 n_e kT
     #   = 1.92 * 0.0353553 * 2 * 1.602177e-9 erg = 2.17518e-10 erg/cm^3
     assert out["pressure"][0].to_value(u.erg / u.cm**3) == pytest.approx(2.17518e-10, rel=1e-4)
@@ -74,18 +75,18 @@ def test_volume_and_depth():
 
 
 def test_pressure_may_be_given_directly_in_any_unit(tmp_path):
-    plain = en.read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
+    plain = read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
     r = plain.radius * u.kpc
     p = plain.pressure * u.erg / u.cm**3
     for unit in (u.erg / u.cm**3, u.keV / u.cm**3, u.Pa):
         path = write(tmp_path / "q.ecsv", radius=r, pressure=p.to(unit), kT=plain.kT * u.keV)
-        other = en.read_profile(path, SCALE)
+        other = read_profile(path, SCALE)
         np.testing.assert_allclose(other.pressure, plain.pressure, rtol=1e-12)
 
 
 def test_radius_may_be_an_angle_and_kT_a_temperature(tmp_path):
-    plain = en.read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
-    angle = en.read_profile(power_law(tmp_path / "a.ecsv", unit=u.arcsec), SCALE)
+    plain = read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
+    angle = read_profile(power_law(tmp_path / "a.ecsv", unit=u.arcsec), SCALE)
     np.testing.assert_allclose(angle.radius, plain.radius, rtol=1e-12)
     kelvin = write(
         tmp_path / "k.ecsv",
@@ -93,22 +94,20 @@ def test_radius_may_be_an_angle_and_kT_a_temperature(tmp_path):
         n_e=0.1 * (plain.radius / 10) ** -1.5 / u.cm**3,
         kT=np.full(30, 2.0) * u.keV.to(u.K, equivalencies=u.temperature_energy()) * u.K,
     )
-    np.testing.assert_allclose(en.read_profile(kelvin, SCALE).pressure, plain.pressure)
+    np.testing.assert_allclose(read_profile(kelvin, SCALE).pressure, plain.pressure)
 
 
 def test_pressure_alone_gives_the_enthalpy_but_no_clocks(tmp_path):
-    plain = en.read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
+    plain = read_profile(power_law(tmp_path / "p.ecsv"), SCALE)
     path = write(
-        tmp_path / "q.ecsv",
-        radius=plain.radius * u.kpc,
-        pressure=plain.pressure * u.erg / u.cm**3,
+        tmp_path / "q.ecsv", radius=plain.radius * u.kpc, pressure=plain.pressure * u.erg / u.cm**3
     )
-    out = run(en.read_profile(path, SCALE))
+    out = run(read_profile(path, SCALE))
     assert set(out) == {"pressure", "pressure_err", "enthalpy", "enthalpy_err"}
 
 
 def test_a_pressure_that_rises_outwards_gives_no_gravity(tmp_path):
-    out = run(en.read_profile(power_law(tmp_path / "p.ecsv", slope=0.5), SCALE))
+    out = run(read_profile(power_law(tmp_path / "p.ecsv", slope=0.5), SCALE))
     assert np.isnan(out["t_buoy"][0])
     assert np.isnan(out["power_refill"][0])
     assert np.isfinite(out["t_cs"][0])
@@ -126,7 +125,7 @@ def test_errors_agree_with_drawing_all_inputs(tmp_path):
                 "pressure_err": 0.06 * density / u.cm**3 * 1.92 * 2 * u.keV,
                 "kT_err": np.full(30, 0.08) * u.keV,
             }
-        return en.read_profile(
+        return read_profile(
             write(
                 tmp_path / "p.ecsv",
                 radius=r * u.kpc,
@@ -221,16 +220,16 @@ def test_scale_is_that_of_planck_2018():
 def test_unfit_profiles_are_refused_with_a_hint(tmp_path, columns, message):
     path = write(tmp_path / "profile.ecsv", **columns)
     with pytest.raises(InputError, match=message) as caught:
-        en.read_profile(path, SCALE)
+        read_profile(path, SCALE)
     assert "profile.ecsv" in str(caught.value)
 
 
 def test_what_is_no_table_is_refused(tmp_path):
     (tmp_path / "p.ecsv").write_text("radius pressure\n1 2\n")
     with pytest.raises(InputError, match="ECSV"):
-        en.read_profile(tmp_path / "p.ecsv", SCALE)
+        read_profile(tmp_path / "p.ecsv", SCALE)
     with pytest.raises(InputError, match="no such file"):
-        en.read_profile(tmp_path / "none.ecsv", SCALE)
+        read_profile(tmp_path / "none.ecsv", SCALE)
 
 
 def test_in_the_catalogue(tmp_path):

@@ -93,8 +93,7 @@ def test_renders_what_the_simulator_renders():
         assert (made.counts == batch.counts[i]).all()
         assert len(made.filled) == batch.cavities["present"][i].sum()
         assert (made.filled >= made.expected - 1e-6 * made.expected.max()).all()
-        assert (made.empty >= made.filled.max(0) - 1e-6 * made.empty.max()).all()
-        assert (made.empty[batch.exposure[i] == 0] == 0).all()
+        assert not made.filled[:, batch.exposure[i] == 0].any()
 
 
 def test_filling_all_cavities_gives_the_image_without_them():
@@ -122,7 +121,8 @@ def test_filling_all_cavities_gives_the_image_without_them():
         scene.emptied = torch.zeros_like(scene.emptied)
         nothing = render(scene, torch.zeros((1, 128, 128)), torch.as_tensor(exposure))
         background = nothing.background[0].numpy()
-        wanted, got = nothing.expected[0].numpy() - background, made.empty - background
+        empty = made.expected + (made.filled - made.expected).sum(0)
+        wanted, got = nothing.expected[0].numpy() - background, empty - background
         # The simulator scales every image to its drawn total, so one factor is free.
         bright = wanted > 1e-3 * wanted.max()
         ratio_ = got[bright] / wanted[bright]
@@ -161,10 +161,7 @@ def test_observer_on_simulated_images():
     assert scores.shape == (n,)
     assert np.isfinite(scores).all()
     searching = ideal_observer.ideal_completeness(
-        table,
-        counts,
-        edges=edges,
-        search=(scores, dark.counts.sum((1, 2)).astype(float)),
+        table, counts, edges=edges, search=(scores, dark.counts.sum((1, 2)).astype(float))
     )
     assert np.isfinite(searching["threshold"])
 
@@ -175,7 +172,7 @@ def test_search_score_is_the_likelihood_ratio_of_the_best_shape():
     shapes = np.stack([1 - dug(mu, *p, 7, 0.3) / mu for p in places])
     rng = np.random.default_rng(0)
     counts = rng.poisson(mu)
-    made = ideal_observer.Expectation(mu, np.zeros((0, 40, 40)), mu, counts)
+    made = ideal_observer.Expectation(mu, np.zeros((0, 40, 40)), counts)
     got = ideal_observer.search_scores(shapes, iter([made]), np.zeros((1, 40, 40), int))
     wanted = max(ratio(counts[None], mu, mu * (1 - s))[0] for s in shapes)
     assert got[0] == pytest.approx(wanted, abs=1e-2)

@@ -12,12 +12,7 @@ from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.observation import load_observation
 from physml.cavities.inference.merge import Candidate
 from physml.cavities.predict import CavityPredictor
-from physml.cavities.results.recovery import (
-    GaussianHalo,
-    _plant,
-    measure_recovery,
-    smooth_model,
-)
+from physml.cavities.results.recovery import GaussianHalo, _plant, measure_recovery, smooth_model
 from physml.cavities.results.result import share
 from physml.exceptions import InputError
 from physml.random import stream

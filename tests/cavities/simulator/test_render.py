@@ -11,12 +11,7 @@ from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulator.ellipsoids import Ellipsoids, ellipsoid_matrix
 from physml.cavities.simulator.prior import draw
 from physml.cavities.simulator.profiles import Component, line_of_sight
-from physml.cavities.simulator.render import (
-    _overlapping,
-    build_scene,
-    excavate,
-    project_halo,
-)
+from physml.cavities.simulator.render import _overlapping, build_scene, excavate, project_halo
 
 T = torch.tensor
 SIZE = 128
