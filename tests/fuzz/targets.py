@@ -118,7 +118,8 @@ def _fits_readers() -> tuple[Read, ...]:
     from physml.background.data.event_list import load_events
     from physml.background.data.readers import is_event_list, open_cube
     from physml.background.results.products import corrected_area
-    from physml.cavities.core.energetics import kpc_per_arcsec, read_profile
+    from physml.cavities.core.energetics import kpc_per_arcsec
+    from physml.cavities.data.gas_profile import read_profile
     from physml.io.catalogues import read_catalogue
     from physml.io.describe import describe
     from physml.io.fits import open_image
@@ -281,7 +282,8 @@ def _texts() -> st.SearchStrategy[bytes]:
 
 def _texts_readers() -> tuple[Read, ...]:
     from physml import datasets
-    from physml.cavities.core.energetics import kpc_per_arcsec, read_profile
+    from physml.cavities.core.energetics import kpc_per_arcsec
+    from physml.cavities.data.gas_profile import read_profile
     from physml.io import origin
     from physml.io.atomic import read_json
     from physml.io.catalogues import read_catalogue

@@ -13,7 +13,7 @@ from astropy import units as u
 from fuzz.targets import check
 
 from physml import datasets
-from physml.cavities.core.energetics import read_profile
+from physml.cavities.data.gas_profile import read_profile
 from physml.exceptions import InputError
 from physml.io.fits import open_image
 
