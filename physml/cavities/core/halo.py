@@ -217,16 +217,9 @@ def _gather(
         sector = ((np.arctan2(v, u).ravel() + np.pi) / (2 * np.pi) * SECTORS).astype(int) % SECTORS
         number = ring * SECTORS + sector
         keep = live[row].ravel()
-        number = number[keep]
-        values = (
-            counts[row].ravel()[keep],
-            depth[row].ravel()[keep],
-            known[row].ravel()[keep],
-            (x * depth[row]).ravel()[keep],
-            (y * depth[row]).ravel()[keep],
-        )
+        values = (counts[row], depth[row], known[row], x * depth[row], y * depth[row])
         for k, value in enumerate(values):
-            sums[k, row] = np.bincount(number, value, minlength=length)
+            sums[k, row] = np.bincount(number[keep], value.ravel()[keep], minlength=length)
     weight = np.maximum(sums[1], 1e-12)
     t = [torch.from_numpy(a) for a in (*sums[:3], sums[3] / weight, sums[4] / weight)]
     return _Bins(*t)
@@ -249,8 +242,7 @@ def _start(
 
     far = float(radius.max()) * 0.55
     inner, middle, outer = level(0, 4), level(8, 24), level(far, 1e9)
-    mean = torch.zeros(n, len(PARAMETERS), dtype=torch.float64)
-    width = torch.zeros_like(mean)
+    mean, width = torch.zeros(2, n, len(PARAMETERS), dtype=torch.float64)
     flat = torch.from_numpy(np.where(has_background, -30.0, 0.0))
     columns = [
         (torch.log(inner), 2.0),
@@ -266,8 +258,7 @@ def _start(
         (torch.log(0.4 * outer) + flat, 1.5),
     ]
     for k, (value, spread) in enumerate(columns):
-        mean[:, k] = value
-        width[:, k] = spread
+        mean[:, k], width[:, k] = value, spread
     # A known background leaves nothing to the constant.
     width[:, -1] = torch.where(torch.from_numpy(has_background), 1e-3, 1.5)
     return mean.clone(), mean, width
@@ -326,8 +317,8 @@ def _fisher_scoring(bins: _Bins, theta: Tensor, mean: Tensor, width: Tensor) -> 
         curvature = torch.einsum("nki,nk,nkj->nij", scaled, weight, scaled)
         curvature = curvature + torch.diag_embed(width**-2)
         gradient = torch.einsum("nki,nk->ni", scaled, weight * residual)
-        # The variance moves with the model: d log(var)/dmu (1 - weight var^-1...) is small and
-        # only its leading term is kept, the Poisson likelihood's exact one for chi2 of order 1.
+        # The variance moves with the model: of that only the leading term is kept, the Poisson
+        # likelihood's exact one for chi2 of order 1.
         return value, gradient - (parameters - mean) / width**2, curvature
 
     damping = torch.full((len(theta), 1), 1e-2, dtype=theta.dtype)

@@ -126,13 +126,14 @@ def detection_metrics(
     """
     c = per_image(scored, threshold, rule)
     one = np.ones(scored.n_images)
-    return {
-        "completeness": summarise(ratio(weights, c["hits"], c["cavities"])),
-        "purity": summarise(ratio(weights, c["hits"], c["detections"])),
-        "f1": summarise(ratio(weights, 2 * c["hits"], c["cavities"] + c["detections"])),
-        "false_per_image": summarise(ratio(weights, c["detections"] - c["hits"], one)),
-        "alarmed": summarise(ratio(weights, c["alarm"], one)),
+    ratios = {
+        "completeness": (c["hits"], c["cavities"]),
+        "purity": (c["hits"], c["detections"]),
+        "f1": (2 * c["hits"], c["cavities"] + c["detections"]),
+        "false_per_image": (c["detections"] - c["hits"], one),
+        "alarmed": (c["alarm"], one),
     }
+    return {name: summarise(ratio(weights, *parts)) for name, parts in ratios.items()}
 
 
 def hit_scores(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.float64]:
@@ -334,14 +335,8 @@ def completeness_curve(
     for low, high in pairwise(limits):
         here = (value >= low) & (value < high)
         replicas = weighted_share(w[:, here], np.asarray(found, np.float64)[here][None, :])
-        out.append(
-            {
-                "low": float(low),
-                "high": float(high),
-                "cavities": int(here.sum()),
-                "completeness": summarise(replicas),
-            }
-        )
+        row = {"low": float(low), "high": float(high), "cavities": int(here.sum())}
+        out.append({**row, "completeness": summarise(replicas)})
     return out
 
 
@@ -357,23 +352,20 @@ def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[st
     """
     truth, got = matched(scored, threshold)
     w = weights[:, got["image"]]
-
-    def quantiles(values: NDArray[np.float64], q: float) -> NDArray[np.float64]:
-        return weighted_quantile(values, w, q)
-
+    quantiles = partial(weighted_quantile, weights=w)
     r = got["radius"] / truth["radius"]
     v = got["volume"] / truth["volume"]
     out: dict[str, Any] = {
         "matched": len(got),
-        "radius_ratio": summarise(quantiles(r, 0.5)),
-        "radius_scatter": summarise(0.5 * (quantiles(r, 0.84) - quantiles(r, 0.16))),
-        "volume_ratio": summarise(quantiles(v, 0.5)),
-        "volume_error": summarise(quantiles(np.abs(v - 1), 0.5)),
+        "radius_ratio": summarise(quantiles(r, q=0.5)),
+        "radius_scatter": summarise(0.5 * (quantiles(r, q=0.84) - quantiles(r, q=0.16))),
+        "volume_ratio": summarise(quantiles(v, q=0.5)),
+        "volume_error": summarise(quantiles(np.abs(v - 1), q=0.5)),
     }
     if len(got) and (got["radius_err"] > 0).all():
         pull = (got["radius"] - truth["radius"]) / got["radius_err"]
-        out["pull_median"] = summarise(quantiles(pull, 0.5))
-        out["pull_width"] = summarise(0.5 * (quantiles(pull, 0.84) - quantiles(pull, 0.16)))
+        out["pull_median"] = summarise(quantiles(pull, q=0.5))
+        out["pull_width"] = summarise(0.5 * (quantiles(pull, q=0.84) - quantiles(pull, q=0.16)))
         out["coverage_68"] = summarise(weighted_share(w, (np.abs(pull) <= 1)[None, :]))
     return out
 
@@ -454,6 +446,6 @@ def pixel_metrics(
     made["calibration_error"] = bootstrap_sums(
         sums, partial(calibration_error, above=FOREGROUND), rng=rng, replicas=replicas, level=LEVEL
     )
-    names = {"auroc": "auroc", "average_precision": "ap", "f1": "f1", "iou": "iou"}
-    names["calibration_error"] = "calibration_error"
-    return {short: as_dict(made[name]) for name, short in names.items()}
+    names = {"ap": "average_precision"}
+    shown = ("auroc", "ap", "f1", "iou", "calibration_error")
+    return {short: as_dict(made[names.get(short, short)]) for short in shown}

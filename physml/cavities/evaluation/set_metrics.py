@@ -115,10 +115,11 @@ def ideal_metrics(
         )
         own = ideal["binned"]
         out[version] = {
-            "threshold": ideal["threshold"],
-            "thresholds": ideal["thresholds"],
-            "overall": metrics.summarise(metrics.weighted_share(per_cavity, ideal["overall"])),
-            "binned": metrics.summarise(metrics.weighted_share(per_cavity, own)),
+            **{name: ideal[name] for name in ("threshold", "thresholds")},
+            **{
+                name: metrics.summarise(metrics.weighted_share(per_cavity, ideal[name]))
+                for name in ("overall", "binned")
+            },
             "bins": metrics.completeness_curve(truth, own, weights, "counts", metrics.COUNT_EDGES),
             "curves": {
                 name: metrics.completeness_curve(truth, own, weights, name)

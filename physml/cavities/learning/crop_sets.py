@@ -84,19 +84,10 @@ class CandidateCrops:
         crop = cr.cut(self.maps, self.some.row[index], x, y, radius, self.side)
         t = self.truth[index]
         log_radius = radius.log()
-        target = torch.stack(
-            [
-                t[:, 6],
-                (t[:, 0] - x) / radius,
-                (t[:, 1] - y) / radius,
-                t[:, 2] - log_radius,
-                t[:, 3] - log_radius,
-                torch.cos(2 * t[:, 4]),
-                torch.sin(2 * t[:, 4]),
-                t[:, 5],
-            ],
-            1,
-        )
+        place = ((t[:, 0] - x) / radius, (t[:, 1] - y) / radius)
+        axes = (t[:, 2] - log_radius, t[:, 3] - log_radius)
+        turn = (torch.cos(2 * t[:, 4]), torch.sin(2 * t[:, 4]))
+        target = torch.stack([t[:, 6], *place, *axes, *turn, t[:, 5]], 1)
         if augment:
             symmetry = rng.integers(0, 8, len(index))
             crop = torch.stack([cr.turn(c, int(s)) for c, s in zip(crop, symmetry, strict=True)])
@@ -168,16 +159,8 @@ def assign(some: Candidates, table: NDArray[Any], index: NDArray[np.int64]) -> T
             continue
         t = true[np.argmin(np.where(fits, distance, np.inf))]
         ellipticity = 1 - t["b"] / t["a"]
-        out[k, :8] = (
-            t["x"],
-            t["y"],
-            np.log(t["a"]),
-            np.log(t["b"]),
-            t["theta"],
-            t["decrement"],
-            1.0,
-            ellipticity,
-        )
+        axes = np.log(t["a"]), np.log(t["b"])
+        out[k, :8] = (t["x"], t["y"], *axes, t["theta"], t["decrement"], 1.0, ellipticity)
     return torch.from_numpy(out)
 
 

@@ -180,12 +180,8 @@ def targets(mask: NDArray[np.uint8], table: NDArray[Any]) -> dict[str, Tensor]:
         width = max(1.2, 0.22 * float(t["radius"]))
         blob = np.exp(-0.5 * ((x - t["x"]) ** 2 + (y - t["y"]) ** 2) / width**2)
         np.maximum(centre[row], blob, out=centre[row])
-        values = (
-            np.log(t["a"] / SIZE_SCALE),
-            np.log(t["b"] / SIZE_SCALE),
-            np.cos(2 * t["theta"]),
-            np.sin(2 * t["theta"]),
-        )
+        axes = np.log(t["a"] / SIZE_SCALE), np.log(t["b"] / SIZE_SCALE)
+        values = (*axes, np.cos(2 * t["theta"]), np.sin(2 * t["theta"]))
         here = coarse[row] == slot + 1
         for k, value in enumerate(values):
             sizes[row, k][here] = value

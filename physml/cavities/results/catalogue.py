@@ -158,8 +158,7 @@ def _row(
     observation: Observation, search: Search, c: Candidate, centre: tuple[float, float]
 ) -> dict[str, Any]:
     """All numbers of one cavity that need no redshift."""
-    sky = observation.sky
-    area = sky.pixel_area(c.x, c.y)
+    sky, area = observation.sky, observation.sky.pixel_area(c.x, c.y)
     pixel = np.sqrt(area)
     major, minor, angle = sky.ellipse(c.x, c.y, c.semi_major, c.semi_minor, c.theta)
     distance, azimuth = sky.offset(*centre, c.x, c.y)
@@ -240,19 +239,12 @@ def _add_physical(
     table["radius_kpc"] = table["radius"] * scale
     table["volume_kpc"] = table["volume"] * scale**3
     table["volume_kpc_err"] = table["volume_err"] * scale**3
-    table.meta["redshift"] = float(redshift)
-    table.meta["kpc_per_arcsec"] = float(scale.value)
-    table.meta["cosmology"] = "Planck18"
+    cosmology = {"redshift": float(redshift), "kpc_per_arcsec": float(scale.value)}
+    table.meta.update(**cosmology, cosmology="Planck18")
     if profile is None:
         return
-    results = energetics(
-        table["semi_major"] * scale,
-        table["semi_minor"] * scale,
-        table["radius_err"] * scale,
-        table["distance_kpc"],
-        table["distance_err"] * scale,
-        profile,
-    )
+    lengths = ("semi_major", "semi_minor", "radius_err", "distance", "distance_err")
+    results = energetics(profile=profile, **{name: table[name] * scale for name in lengths})
     for name, values in results.items():
         table[name] = values
     for i, covered in enumerate(profile.covers(table["distance_kpc"].to_value(u.kpc))):

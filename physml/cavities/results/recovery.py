@@ -247,9 +247,8 @@ def _plant(
         inside = chord > 0
         counts = model[window][inside].sum()
         missing = (gas[window] * removed)[inside].sum()
-        decrement = float(missing / counts) if counts > 0 else 0.0
-        snr = float(missing / np.sqrt(counts)) if counts > 0 else 0.0
-        cavities.append(Injection(shape, distance, decrement, snr))
+        decrement, snr = (missing / counts, missing / np.sqrt(counts)) if counts > 0 else (0, 0)
+        cavities.append(Injection(shape, distance, float(decrement), float(snr)))
     return model - gas * (1 - left), cavities
 
 
@@ -334,7 +333,6 @@ def _summarise(
 def _bins(table: QTable, unit: u.UnitBase) -> QTable:
     """Completeness in bins of radius, for all distances and for each third of them."""
     radius, distance = table["radius"].value, table["distance"].value
-    found = np.asarray(table["found"], bool)
     rows = []
     if len(table):
         edges = np.quantile(radius, np.linspace(0, 1, max(2, min(7, len(table) // 8 + 1)) + 1))
@@ -343,7 +341,7 @@ def _bins(table: QTable, unit: u.UnitBase) -> QTable:
         for near, far in spans:
             for low, high in pairwise(edges):
                 here = (radius >= low) & (radius <= high) & (distance >= near) & (distance <= far)
-                k, n = int(found[here].sum()), int(here.sum())
+                k, n = int(table["found"][here].sum()), int(here.sum())
                 rows.append((low, high, near, far, n, k, *share(k, n)))
     limits = ("radius_low", "radius_high", "distance_low", "distance_high")
     return QTable(
