@@ -38,6 +38,8 @@ from common.tables import table
 
 from physml.evaluation.figures import COLOURS, legend_below, new_figure
 from physml.io.atomic import read_json
+from physml.io.weights import read_metadata
+from physml.models import shipped_weights
 from physml.random import stream
 from physml.tomography.core.estimator import Estimator
 from physml.tomography.core.schedule import schedule
@@ -51,7 +53,6 @@ from physml.tomography.inference.cell.estimator import (
 )
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
-from physml.tomography.inference.weights import open_weights
 from physml.tomography.learning.cell_training import make_cell
 from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
@@ -308,7 +309,7 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true", help="the cell before training, too")
     parser.add_argument("--rivals", type=Path, help="file of tomography_vs_rivals.py")
     a = parse(parser)
-    cells, card = load_cells(a.weights), open_weights(a.weights).card
+    cells, card = load_cells(a.weights), read_metadata(a.weights or shipped_weights("tomography"))
     rows = Rows(a.json)
     with torch.no_grad():
         result = {name: tables[name](rows, cells[4], card["version"], a) for name in a.tables}

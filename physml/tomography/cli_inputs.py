@@ -17,7 +17,7 @@ from .core.checks import check_id, check_qubits
 from .core.measurements import Setting
 from .core.qobj import as_density_matrix
 from .core.readout import Readout, estimate_confusion, flips
-from .core.states import NAMED, named_state
+from .core.states import NAMED, named_state, with_white_noise
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.records import check_calibration, read_strict_json
 from .data.session import is_session, read_session
@@ -69,9 +69,7 @@ def reach_laboratory(
         )
     if simulate is not None:
         state = named_state(simulate, tomographer.n_qubits)
-        d = len(state)
-        white = as_density_matrix(np.eye(d) / d, tomographer.n_qubits)
-        mixed = (1 - noise) * state + noise * white
+        mixed = with_white_noise(state, noise)
         return SimulatedLaboratory(mixed, tomographer.readout, tomographer.seed)
     if folder is not None:
         return FolderLaboratory(folder, timeout)

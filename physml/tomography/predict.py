@@ -60,18 +60,7 @@ class TomographyPredictor(Predictor):
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> TomographyPredictor:
-        """Predictor with trained weights, which are read and checked now.
-
-        Parameters
-        ----------
-        path : path, optional
-            Weights (safetensors); those shipped with the package by default.
-
-        Raises
-        ------
-        InputError
-            No such file, or weights of something else.
-        """
+        """Predictor with trained weights, which are read and checked now; see `Predictor.load`."""
         return cls(path)
 
     @property

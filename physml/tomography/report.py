@@ -26,7 +26,7 @@ from physml.stages.report import Measured, report_record, write_report
 from .core.born import probabilities, sample_counts
 from .core.operators import concurrence, infidelity, purity
 from .core.schedule import schedule
-from .core.states import named_state
+from .core.states import named_state, with_white_noise
 from .data.records import Records
 from .data.records_file import load_records
 from .inference.tomographer import Tomographer
@@ -151,8 +151,7 @@ def simulated_state(seed: int) -> torch.Tensor:
         generator = torch.tensor([[z, x - 1j * y], [x + 1j * y, -z]], dtype=torch.complex128)
         sides.append(torch.linalg.matrix_exp(-0.5j * generator))
     turn = torch.kron(sides[0], sides[1])
-    pure = turn @ named_state(TARGET, 2) @ turn.mH
-    return (1 - NOISE) * pure + NOISE * torch.eye(4, dtype=torch.complex128) / 4
+    return with_white_noise(turn @ named_state(TARGET, 2) @ turn.mH, NOISE)
 
 
 def simulated_records(
@@ -236,10 +235,8 @@ def _values(part: Mapping[str, Any], name: str) -> dict[str, list[float]]:
 
 def essentials(result: TomographyResult) -> dict[str, Any]:
     """Functionals with their intervals, and the radius of the region."""
-    found: dict[str, Any] = {
-        f.name: {"value": f.value, "low": f.low, "high": f.high} for f in result.functionals
-    }
-    return found | {"radius": result.region.infidelity}
+    ends = {f.name: {"value": f.value, "low": f.low, "high": f.high} for f in result.functionals}
+    return {**ends, "radius": result.region.infidelity}
 
 
 def against_truth(result: TomographyResult, truth: Tensor) -> dict[str, Any]:

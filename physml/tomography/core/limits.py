@@ -88,11 +88,6 @@ def static_xyz(length: ArrayLike, copies: ArrayLike) -> Floats:
     return 3 / (4 * np.asarray(copies, np.float64)) * (3 - r2 + pole)
 
 
-def static_pure_qubit(copies: ArrayLike) -> Floats:
-    """Pure qubit measured along X, Y, Z: 0.21 / sqrt N."""
-    return STATIC_PURE_QUBIT / np.sqrt(np.asarray(copies, np.float64))
-
-
 def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
     """Reference lines of an ensemble for a plot: name -> function of the number of copies.
 
@@ -103,7 +98,7 @@ def lines(name: str, n_qubits: int) -> dict[str, Callable[[ArrayLike], Floats]]:
     if name in ("pure", "r_1"):
         out["Gill-Massar, known pure"] = lambda copies: gill_massar_pure(d, copies)
         if n_qubits == 1:
-            out["static X, Y, Z"] = static_pure_qubit
+            out["static X, Y, Z"] = lambda n: STATIC_PURE_QUBIT / np.sqrt(np.asarray(n, np.float64))
         return out
     out["Gill-Massar"] = lambda copies: gill_massar(d, copies)
     if n_qubits == 1 and name.startswith("r_"):

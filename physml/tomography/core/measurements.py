@@ -205,11 +205,6 @@ def check_unitary(matrices: ArrayLike, place: str = "basis") -> Complex:
     return array
 
 
-def product_effects(local: Tensor) -> Tensor:
-    """Projectors of local bases: (..., n, 2, 2) to (..., d, d, d)."""
-    return basis_effects(kron_all(local))
-
-
 def pauli_local(n: int) -> Tensor:
     """Local bases of all strings of X, Y, Z, in this order: (3^n, n, 2, 2)."""
     return torch.stack([torch.stack(list(axes)) for axes in product(BASES, repeat=n)])
@@ -217,7 +212,7 @@ def pauli_local(n: int) -> Tensor:
 
 def pauli_effects(n: int) -> Tensor:
     """Projectors of all Pauli settings: (3^n, 2^n, d, d)."""
-    return product_effects(pauli_local(n))
+    return basis_effects(kron_all(pauli_local(n)))
 
 
 def local_basis(local: ArrayLike) -> Complex:

@@ -45,11 +45,7 @@ class Readout:
 
     def __call__(self, effects: Tensor) -> Tensor:
         """Noisy effects of a basis measurement, (k, d, d) or (S, k, d, d)."""
-        return noisy_effects(effects, self.joint())
-
-    def joint(self) -> Tensor:
-        """Confusion (d, d) of all qubits together."""
-        return joint_confusion(torch.from_numpy(self.confusion))
+        return noisy_effects(effects, joint_confusion(torch.from_numpy(self.confusion)))
 
     def apply(self, setting: Setting) -> Setting:
         """Setting with readout errors applied: the measurement that is really made.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,17 +70,15 @@ def _bits(key: Any, n: int, place: str) -> str:
 
 
 def from_qiskit(
-    results: Mapping[str, Mapping[Any, Any]], order: Literal["qiskit", "ours"] = "qiskit"
+    results: Mapping[str, Mapping[Any, Any]],
 ) -> list[tuple[Setting, NDArray[np.int64]]]:
     """Settings and counts of circuits that end in Pauli measurements.
 
     Parameters
     ----------
     results : mapping
-        Label, one of X, Y, Z for each qubit -> counts as for `qiskit_counts`.
-    order : {"qiskit", "ours"}
-        Whether the last or the first letter of a label is qubit 0. Bit strings are always
-        qiskit's.
+        Label, one of X, Y, Z for each qubit, of which the last is qubit 0 -> counts as for
+        `qiskit_counts`.
 
     Returns
     -------
@@ -103,7 +101,7 @@ def from_qiskit(
             raise InputError.expected(
                 "qiskit results", "labels of one length", str(sorted(lengths))
             )
-        name = label[::-1] if order == "qiskit" else label
+        name = label[::-1]
         values = qiskit_counts(counts, len(name), f"counts of {label}")
         if not values.sum():
             raise InputError.expected(f"counts of {label}", "at least one", "none")

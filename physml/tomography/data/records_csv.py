@@ -26,6 +26,7 @@ import numpy as np
 from physml.exceptions import InputError
 from physml.io.atomic import write_text
 
+from ..core.measurements import pauli_setting
 from .records import MAX_MEASUREMENTS, Measurement, Records, as_measurement, axes_setting
 
 _AXES = ("axes", "basis", "setting")
@@ -185,7 +186,7 @@ def axes_of(measurement: Measurement) -> str | None:
     setting = measurement.setting
     if setting.local is None:
         return None
-    single = {axis: axes_setting(axis, "").effects for axis in "XYZ"}
+    single = {axis: pauli_setting(axis).effects for axis in "XYZ"}
     found = ""
     for local in setting.local:
         effects = np.einsum("ik,jk->kij", local, local.conj())

@@ -29,7 +29,7 @@ class Baseline:
     make : callable
         Makes the estimator, for a total number of copies.
     design : str
-        See `run.experiment`.
+        See `experiment.experiment`.
     fresh : bool
         Whether the estimator has to know the number of copies beforehand, so that each number is
         an experiment of its own.
@@ -72,7 +72,7 @@ def run_baseline(
     rho : Tensor (S, d, d)
         True states.
     rng : Generator
-        See `run.experiment`.
+        See `experiment.experiment`.
     marks : sequence of int
         Numbers of copies at which to estimate, ascending.
     observe : callable, optional

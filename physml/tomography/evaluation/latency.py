@@ -21,8 +21,10 @@ from ..inference.neural.estimator import NeuralEstimator
 from .sets import LIST_SIZE, evaluation_list
 
 STEPS = ("choose", "update", "estimate")
-STREAM = 1 << 50  # place of the random streams of timed experiments
-FIRST = 3  # updates that are not counted: memory and kernels are made ready
+#: Place of the random streams of timed experiments.
+STREAM = 1 << 50
+#: Updates that are not counted: memory and kernels are made ready.
+FIRST = 3
 
 
 def time_steps(

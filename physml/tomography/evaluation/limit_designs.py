@@ -6,8 +6,9 @@ the limit of many copies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from numpy.random import Generator
@@ -69,20 +70,31 @@ def best_bases(
     metric = infidelity_metric(rho)
     raw = _start(rho, kind, n_bases, rng)
     logits = torch.zeros(len(rho), n_bases, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.Adam([raw, logits], lr=0.05, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-4)
-    for _ in range(steps):
-        optimiser.zero_grad()
-        value, _ = _value(raw, logits, kind, rho, metric)
-        value.log().sum().backward()
-        optimiser.step()
-        schedule.step()
+    _descend(
+        [raw, logits],
+        steps,
+        lambda: _value(raw, logits, kind, rho, metric)[0].log().sum(),
+        betas=(0.9, 0.99),
+    )
     with torch.no_grad():
         value, weight = _value(raw, logits, kind, rho, metric)
         shares = logits.softmax(-1)
         bases = _bases(raw, kind)
     gain = _largest_gain(bases, weight, kind, rho, rng)
     return BestBases(value, value.square() / torch.maximum(gain, value), bases, shares)
+
+
+def _descend(
+    parameters: list[Tensor], steps: int, loss: Callable[[], Tensor], **options: Any
+) -> None:
+    """Steps of Adam with a falling rate."""
+    optimiser = torch.optim.Adam(parameters, lr=0.05, **options)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-4)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+        schedule.step()
 
 
 def _start(rho: Tensor, kind: str, n_bases: int, rng: Generator) -> Tensor:
@@ -126,16 +138,10 @@ def _largest_gain(
 ) -> Tensor:
     """Largest tr(I^-1 G I^-1 I_b) over bases, from many starts by gradient ascent."""
     raw = _start(rho, kind, 32, rng)
-    optimiser = torch.optim.Adam([raw], lr=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 150, 1e-4)
 
     def gain(of: Tensor) -> Tensor:
         return torch.einsum("sab,scba->sc", weight, _information(of, rho))
 
-    for _ in range(150):
-        optimiser.zero_grad()
-        (-gain(_bases(raw, kind)).log().sum()).backward()
-        optimiser.step()
-        schedule.step()
+    _descend([raw], 150, lambda: -gain(_bases(raw, kind)).log().sum())
     with torch.no_grad():
         return torch.cat([gain(_bases(raw, kind)), gain(bases)], 1).amax(1)

@@ -13,7 +13,6 @@ from matplotlib.ticker import NullFormatter
 from physml.evaluation.figures import (
     COLOURS,
     GREY,
-    MARKERS,
     beside,
     coverage_curve,
     goal,
@@ -54,9 +53,9 @@ TITLES = {
 
 def style_of(method: str, number: int = 0) -> dict[str, Any]:
     """Colour, marker and line of a method; one by number where it has none of its own."""
-    names = list(COLOURS)
-    other = (names[number % len(names)], MARKERS[number % len(MARKERS)], "--")
-    return dict(zip(("colour", "marker", "line"), STYLES.get(method, other), strict=True))
+    if method not in STYLES:
+        return {**series_style(number), "line": "--"}
+    return dict(zip(("colour", "marker", "line"), STYLES[method], strict=True))
 
 
 def title_of(name: str) -> str:
@@ -67,11 +66,7 @@ def title_of(name: str) -> str:
 
 
 def plot_infidelity(
-    ax: Axes,
-    part: Mapping[str, Any],
-    copies: Sequence[int],
-    statistic: str = "mean",
-    methods: Sequence[str] | None = None,
+    ax: Axes, part: Mapping[str, Any], copies: Sequence[int], statistic: str = "mean"
 ) -> Axes:
     """Infidelity against copies for every method, with what physics allows.
 
@@ -84,14 +79,10 @@ def plot_infidelity(
         The marks.
     statistic : str
         One of `STATISTICS`.
-    methods : sequence of str, optional
-        All by default.
     """
     n = np.asarray(copies, np.float64)
-    for k, method in enumerate(part["methods"] if methods is None else methods):
-        if method in part["methods"]:
-            rows = part["methods"][method][statistic]
-            interval_plot(ax, n, rows, label=method, **style_of(method, k))
+    for k, (method, found) in enumerate(part["methods"].items()):
+        interval_plot(ax, n, found[statistic], label=method, **style_of(method, k))
     ax.set(xscale="log", yscale="log")
     # Limits may be off the scale of what was measured, and should not widen it.
     bottom, top = ax.get_ylim()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physml.evaluation.bootstrap import LEVEL, Interval, percentile_interval
+from physml.evaluation.bootstrap import LEVEL, percentile_interval
 from physml.evaluation.calibration import wilson
 
 from .methods import Floats, Outcome
@@ -60,7 +60,7 @@ def scores(
     if late.sum() >= 2:
         n = np.asarray(marks, np.float64)[late]
         value = float(slope(x.mean(0)[late], n))
-        out["slope"] = _summary(percentile_interval(value, slope(drawn.mean(1)[:, late], n)))
+        out["slope"] = percentile_interval(value, slope(drawn.mean(1)[:, late], n))._asdict()
     if np.isfinite(outcome.radius).all():
         out["coverage"] = coverage(x <= outcome.radius)
         out["radius"] = np.median(outcome.radius, 0).tolist()
@@ -89,10 +89,6 @@ def coverage(inside: NDArray[np.bool_]) -> list[dict[str, float]]:
 def _summaries(values: Floats, drawn: Floats) -> list[dict[str, float]]:
     """One interval a mark, of values (m,) and resamples (B, m)."""
     return [
-        _summary(percentile_interval(float(value), column))
+        percentile_interval(float(value), column)._asdict()
         for value, column in zip(values, drawn.T, strict=True)
     ]
-
-
-def _summary(interval: Interval) -> dict[str, float]:
-    return interval._asdict()

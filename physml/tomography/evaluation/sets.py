@@ -16,34 +16,29 @@ from physml.random import stream
 
 from ..core.states import ENSEMBLES, bloch_length
 
-SEED_EVAL = 18_120_669  # unlike any training seed
-SEED_VALID = 66_930_812  # of lists that things may be chosen by
-SEED_COVERAGE = 40_291_873  # of lists that shares inside regions are counted on
+#: Seeds, unlike any of a training: of the evaluation, of lists that things may be chosen by, and of
+#: lists that shares inside regions are counted on.
+SEED_EVAL, SEED_VALID, SEED_COVERAGE = 18_120_669, 66_930_812, 40_291_873
+#: States of a list.
 LIST_SIZE = 160
 #: A share of 90 % is known to a hundredth from 1,000 states; longer lists begin with shorter ones.
 COVERAGE_SIZE = 4_000
-
-
-#: Lists of each number of qubits that tables are made of.
-LISTS: Mapping[int, tuple[str, ...]] = MappingProxyType(
-    {
-        1: ("r_0.5", "r_0.9", "r_0.99", "r_1"),
-        2: ("hs", "pure", "pure_white_5"),
-        3: ("hs", "pure", "pure_white_5"),
-    }
-)
 
 #: Lengths of the Bloch vector of the one-qubit lists.
 BLOCH: Mapping[str, float] = MappingProxyType(
     {"r_0.5": 0.5, "r_0.9": 0.9, "r_0.99": 0.99, "r_1": 1.0}
 )
-
+#: Lists of each number of qubits that tables are made of.
+LISTS: Mapping[int, tuple[str, ...]] = MappingProxyType(
+    {1: tuple(BLOCH), **dict.fromkeys((2, 3), ("hs", "pure", "pure_white_5"))}
+)
 #: Lists by their place among the random streams, which is part of the data: only appended to.
 _NAMES = (
     *("hs", "pure", "pure_white_5", "bures", "rank_adaptive", "pure_white_1", "pure_white"),
     *("thermal", "w", "ghz", "bell", "mixture", *BLOCH),
 )
-_STRIDE = 1_000  # numbers of lists set apart for each number of qubits
+#: Numbers of lists set apart for each number of qubits.
+_STRIDE = 1_000
 
 
 def evaluation_list(name: str, n_qubits: int, n: int = LIST_SIZE) -> Tensor:

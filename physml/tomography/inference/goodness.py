@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -79,11 +80,11 @@ class GoodnessOfFit:
 
 @dataclass(frozen=True)
 class _Data:
-    """Counts of both halves by distinct measurement; `ends` are the limits of measurements."""
+    """Counts of both halves by distinct measurement, each of which has its place in the rows."""
 
     coordinates: Tensor  # (M, d * d)
     halves: NDArray[np.int64]  # (2, M)
-    ends: list[int]
+    places: list[slice]
     names: list[str]
 
     @property
@@ -167,8 +168,9 @@ def _group(
         second = int(2 * (int(until) - int(c.sum()) // 2) > int(copies[-1]))
         sums[place[key]][second] += c
     coordinates = to_coordinates(torch.from_numpy(np.concatenate(kept)))
-    ends = np.cumsum([len(e) for e in kept]).tolist()
-    return _Data(coordinates, np.concatenate(sums, 1), ends, labels)
+    ends = np.cumsum([0, *(len(e) for e in kept)]).tolist()
+    places = [slice(first, last) for first, last in pairwise(ends)]
+    return _Data(coordinates, np.concatenate(sums, 1), places, labels)
 
 
 def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tensor:
@@ -213,8 +215,8 @@ def _statistics(
 def _saturated(data: _Data, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Log-likelihood of the observed frequencies themselves."""
     out = np.zeros(len(counts))
-    for begin, end in zip([0, *data.ends[:-1]], data.ends, strict=True):
-        c = counts[:, begin:end].astype(np.float64)
+    for at in data.places:
+        c = counts[:, at].astype(np.float64)
         n = c.sum(1, keepdims=True)
         out += (c * np.log(np.where(c > 0, c, 1) / np.maximum(n, 1))).sum(1)
     return out
@@ -224,11 +226,11 @@ def _simulate(data: _Data, state: Tensor, rng: Generator, replicates: int) -> ND
     """Data sets (replicates, 2, M) of one state, with the shots of the real one."""
     p = (data.coordinates @ to_coordinates(state)).clamp(min=0).numpy()
     out = np.zeros((replicates, *data.halves.shape), np.int64)
-    for begin, end in zip([0, *data.ends[:-1]], data.ends, strict=True):
-        share = p[begin:end] / p[begin:end].sum()
+    for at in data.places:
+        share = p[at] / p[at].sum()
         for half in range(2):
-            shots = int(data.halves[half, begin:end].sum())
-            out[:, half, begin:end] = rng.multinomial(shots, share, size=replicates)
+            shots = int(data.halves[half, at].sum())
+            out[:, half, at] = rng.multinomial(shots, share, size=replicates)
     return out
 
 
@@ -248,17 +250,17 @@ def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict
     """Deviation of each setting from the state, in units of that of the replicates."""
     p = (data.coordinates @ to_coordinates(state)).clamp(min=TINY).numpy()
     out = {}
-    for name, begin, end in zip(data.names, [0, *data.ends[:-1]], data.ends, strict=True):
-        share = p[begin:end] / p[begin:end].sum()
+    for name, at in zip(data.names, data.places, strict=True):
+        share = p[at] / p[at].sum()
 
         def ratio(c: NDArray[np.int64], share: NDArray[np.float64] = share) -> NDArray[np.float64]:
             c = c.astype(np.float64)
             expected = c.sum(-1, keepdims=True) * share
             return 2 * (c * np.log(np.where(c > 0, c, 1) / np.where(c > 0, expected, 1))).sum(-1)
 
-        law = ratio(simulated[:, :, begin:end].sum(1))
+        law = ratio(simulated[:, :, at].sum(1))
         spread = max(float(law.std(ddof=1)), 1e-12)
-        out[name] = float((ratio(data.total[begin:end]) - law.mean()) / spread)
+        out[name] = float((ratio(data.total[at]) - law.mean()) / spread)
     return out
 
 

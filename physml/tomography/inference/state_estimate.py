@@ -137,12 +137,11 @@ class StateEstimate:
         """Posterior of the data so far, sampled once."""
         if self._posterior_cache is None or self._posterior_cache[0] != len(self._measured):
             n, size = len(self._measured), self.dimension
-            effects = [*self._effects.values()]
+            effects = [torch.zeros(0, size, size, dtype=torch.complex128), *self._effects.values()]
             counts = [torch.from_numpy(m.counts.astype(float)) for m in self._measured.values()]
-            none = torch.zeros(0, size, size, dtype=torch.complex128)
             made = posterior(
-                torch.cat(effects) if effects else none,
-                torch.cat(counts) if counts else torch.zeros(0, dtype=torch.float64),
+                torch.cat(effects),
+                torch.cat([torch.zeros(0, dtype=torch.float64), *counts]),
                 estimate=self._estimator.estimate()[0],
                 rng=stream(self.seed, "predict", POSTERIOR + n),
                 estimator=self._estimator,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from os import PathLike
 from typing import Any, Protocol
 
 from torch import Tensor
-
-from physml.models import Weights, read_weights
 
 
 class Part(Protocol):
@@ -28,18 +25,3 @@ def named(d: int, module: Part) -> dict[str, Tensor]:
     """Tensors of a part for a dimension, named as in the file."""
     beginning = prefix(d, module)
     return {beginning + name: value for name, value in module.state_dict().items()}
-
-
-def open_weights(path: str | PathLike[str] | None = None) -> Weights:
-    """Tensors and card of a weights file; of the shipped one by default.
-
-    Parameters
-    ----------
-    path : path, optional
-
-    Raises
-    ------
-    InputError
-        Not weights of this pipeline.
-    """
-    return read_weights("tomography", path, key="networks")

@@ -158,19 +158,15 @@ def _asker(
 ) -> Callable[[int], list[tuple[Tensor, int]]]:
     """Function of the copies of the next block to its settings: pairs of effects and copies."""
     n_states, d = shape[:2]
-    if isinstance(design, str) and design in ADAPTIVE:
+    if isinstance(design, str) and design in (*ADAPTIVE, *RANDOM):
 
-        def adaptive(size: int) -> list[tuple[Tensor, int]]:
+        def one(size: int) -> list[tuple[Tensor, int]]:
             kind: BasisKind = "product" if design == "product" else "global"
+            if design in RANDOM:
+                return [(random_basis(design, n_states, d, rng).effects, size)]
             return [(estimator.next_basis(kind, rng, size).effects, size)]
 
-        return adaptive
-    if isinstance(design, str) and design in RANDOM:
-
-        def at_random(size: int) -> list[tuple[Tensor, int]]:
-            return [(random_basis(design, n_states, d, rng).effects, size)]
-
-        return at_random
+        return one
     menu = _menu(design, d)
     spent = np.zeros(len(menu), dtype=np.int64)
 

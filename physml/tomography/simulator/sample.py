@@ -7,7 +7,7 @@ is zero. Complex numbers are pairs on a last axis of two.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ class Batch:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return dict(vars(self))
 
 
 def simulate_sample(s: SimulateSettings, seed: int, index: int) -> Sample:

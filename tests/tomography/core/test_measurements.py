@@ -179,7 +179,7 @@ def test_readout_of_one_way_errors():
 
 def test_confusion_is_found_again_from_calibration():
     true = readout.flips([0.01, 0.08], [0.03, 0.0])
-    joint = readout.Readout(true).joint().numpy()
+    joint = readout.joint_confusion(torch.from_numpy(true)).numpy()
     counts = np.stack([rng(i).multinomial(20_000, joint[:, i]) for i in range(4)])
     found = readout.estimate_confusion(counts)
     assert found.known

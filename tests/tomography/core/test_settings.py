@@ -121,7 +121,7 @@ def test_builders_check_their_arguments():
 
 def test_batched_effects_are_those_of_each():
     local = random_unitary(6, 2, rng()).reshape(3, 2, 2, 2)
-    batch = povm.product_effects(local)
+    batch = povm.basis_effects(povm.kron_all(local))
     assert batch.shape == (3, 4, 4, 4)
     for one, effects in zip(local, batch, strict=True):
         assert np.allclose(povm.product_setting(one, 1).effects, effects.numpy(), atol=1e-15)

@@ -70,7 +70,7 @@ def test_probabilities_turn_with_state_and_basis(seed, n):
     assert torch.allclose(p.sum(-1), torch.ones(3, dtype=torch.float64), atol=1e-12)
     confusion = readout.flips(*rng.uniform(0, 0.5, (2, n)))
     noisy = readout.Readout(confusion)(povm.basis_effects(v))
-    joint = readout.Readout(confusion).joint()
+    joint = readout.joint_confusion(torch.from_numpy(confusion))
     assert torch.allclose(measure.probabilities(noisy, rho), p @ joint.mT, atol=1e-12)
     for effects in noisy:
         povm.check(effects.numpy())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from physml.exceptions import InputError
+from physml.models import read_weights
 
 from ...core.basis import Basis, BasisKind
 from ...core.basis_choice import (
@@ -27,16 +27,16 @@ from ...core.fixed_measurements import mub_bases, pairwise_effects, sic_effects
 from ...core.measurements import basis_effects
 from ...core.operators import from_coordinates, random_unitary, to_coordinates
 from ..classical.tally import Tally
-from ..weights import open_weights, prefix
+from ..weights import prefix
 from .cell import Bank, Cell, CellEstimate, hedge, posterior_covariance
 
-#: Designs of `run.experiment` by bases and by how they are chosen.
-BASES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "bases": {"fixed": "pauli", "random": "random_global", "adaptive": "global"},
-        "product": {"fixed": "pauli", "random": "random_product", "adaptive": "product"},
-    }
-)
+#: Ways to choose a measurement.
+HOW = ("fixed", "random", "adaptive")
+#: Designs of `experiment.experiment` of each way, for bases of all qubits and of each.
+BASES: Mapping[str, tuple[str, str, str]] = {
+    "bases": ("pauli", "random_global", "global"),
+    "product": ("pauli", "random_product", "product"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Turned(Basis):
 def whole_measurement(name: str, n: int) -> Tensor:
     """Effects (k, d, d) of an informationally complete measurement of n qubits.
 
-    ``"sic"`` and ``"pairwise"`` as in `fixed_povm`; ``"mub"``: one of the unbiased bases at random.
+    ``"sic"``, ``"pairwise"``: see `fixed_measurements`; ``"mub"``: an unbiased basis at random.
     """
     if name == "sic":
         return sic_effects(n)
@@ -135,7 +135,9 @@ class CellEstimator(Estimator):
         else:
             known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.cells))
             raise InputError.expected(
-                "n_qubits=", f"one that there are cells for ({known})", str(d.bit_length() - 1)
+                "n_qubits=",
+                f"a number of qubits that there are cells for ({known})",
+                str(d.bit_length() - 1),
             )
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)
@@ -196,7 +198,7 @@ def turning_gains(
 ) -> Tensor:
     """Expected fall of the infidelity (S, m) by effects (k, d, d) under unitaries (S, m, d, d).
 
-    As `design.gains`, by the information of all outcomes, which may be more than coordinates.
+    As `basis_choice.gains`, by the information of all outcomes, which may be more than coordinates.
     """
     u = unitaries[:, :, None]
     g = to_coordinates(u @ effects @ u.mH)
@@ -211,7 +213,7 @@ def turning_gains(
 def arm(
     cell: Cell, n_particles: int, povm: str, how: str, n: int, learning: bool = False
 ) -> tuple[CellEstimator, str | Tensor]:
-    """Estimator and design, as `run.experiment` takes them, of a way to measure n qubits.
+    """Estimator and design, as `experiment.experiment` takes them, of a way to measure n qubits.
 
     Parameters
     ----------
@@ -228,10 +230,10 @@ def arm(
     learning : bool
         See `CellEstimator`.
     """
-    if how not in ("fixed", "random", "adaptive"):
+    if how not in HOW:
         raise InputError.expected("how=", "fixed, random or adaptive", repr(how))
     if povm in BASES:
-        return CellEstimator(cell, n_particles, learning=learning), BASES[povm][how]
+        return CellEstimator(cell, n_particles, learning=learning), BASES[povm][HOW.index(how)]
     effects = whole_measurement(povm, n)
     if how == "fixed":
         return CellEstimator(cell, n_particles, learning=learning), effects
@@ -252,7 +254,7 @@ def load_cells(path: str | PathLike[str] | None = None) -> dict[int, Cell]:
     InputError
         Not weights of this pipeline, or there is no cell among them.
     """
-    found = open_weights(path)
+    found = read_weights("tomography", path, key="networks")
     if not found.card.get("cell"):
         raise InputError.expected(
             found.path,

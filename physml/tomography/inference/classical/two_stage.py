@@ -27,7 +27,7 @@ class TwoStage(MaximumLikelihood):
 
     The first stage measures mutually unbiased bases (Haar random ones for more than two qubits), or
     Pauli bases where bases have to be products. In the second stage the bases are A-optimal (see
-    `design`) at the estimate of the first stage, with the covariance that its and the later
+    `basis_choice`) at the estimate of the first stage, with the covariance that its and the later
     settings promise there. Both stages count in the final estimate.
 
     Parameters

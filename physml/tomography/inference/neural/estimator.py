@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physml.exceptions import InputError
+from physml.models import read_weights
 
 from ...core.basis import Basis, BasisKind
 from ...core.estimator import Estimator
-from ..weights import open_weights, prefix
+from ..weights import prefix
 from . import eigenframe_choice, single_corrector
 from .corrector import Correction, Corrector, CovarianceSummary, correct, features
 from .information_filter import InformationFilter
 from .moments import inputs_of, log_expected
 from .radii import Regions
 
-#: Newton decrement at which one experiment alone counts as converged: its estimate is then a
+#: Newton decrement at which a single experiment counts as converged: its estimate is then a
 #: function of the data, whatever their order and grouping.
 EXACT = 1e-5
 EXACT_STEPS = 40
@@ -86,7 +87,7 @@ class NeuralEstimator(Estimator):
             known = ", ".join(str(k.bit_length() - 1) for k in sorted(self.networks))
             raise InputError.expected(
                 "n_qubits=",
-                f"one that there are weights for ({known})",
+                f"a number of qubits that there are weights for ({known})",
                 str(d.bit_length() - 1),
                 "Train others with `physml tomography train`, or choose another estimator.",
             )
@@ -152,7 +153,7 @@ class NeuralEstimator(Estimator):
     def radius(self, level: float) -> Tensor:
         """Infidelity (S,) from the estimate that truth does not exceed with this probability.
 
-        The expectation of the network times a learned quantile; see `quantiles` and `calibrate`.
+        The expectation of the network times a learned quantile; see `radii` and `calibrate`.
 
         Raises
         ------
@@ -189,7 +190,7 @@ def load(
     InputError
         Not weights of this pipeline.
     """
-    found = open_weights(path)
+    found = read_weights("tomography", path, key="networks")
     networks, regions = {}, {}
     for qubits, sizes in found.card["networks"].items():
         d = 1 << int(qubits)

@@ -94,7 +94,7 @@ class InformationFilter:
         self._room = torch.zeros(n_states, 0, d * d, dtype=f64)
         self._counts = torch.zeros(n_states, 0, dtype=f64)
         self._sizes: list[int] = []
-        # One experiment alone keeps its data here, and nothing in the tensors above.
+        # A single experiment keeps its data here, and nothing in the tensors above.
         self._record = single_filter.Record(d) if n_states == 1 else None
         self.now: single_filter.State | None = None
         # Second-order expansion of what left the window: gradient at 0, and information.
@@ -122,7 +122,7 @@ class InformationFilter:
         self.follow(self.steps)
 
     def _add_single(self, record: single_filter.Record, effects: Tensor, counts: Tensor) -> None:
-        """One experiment alone shares its measurements with nobody: all are kept, and merged."""
+        """Take in counts of a single experiment: its measurements are all kept, and merged."""
         effects, counts = single_filter.checked(effects, counts) or batched(effects, counts, 1)
         rows = single_filter.vec(effects.resolve_conj().numpy()[0])
         record.add(rows, counts.numpy()[0])

@@ -1,4 +1,4 @@
-"""The correction of one experiment alone in numpy, with the formulas of `corrector`."""
+"""The correction of a single experiment in numpy, with the formulas of `corrector`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""One experiment alone: the filter's data and steps in numpy and LAPACK.
+"""A single experiment: the filter's data and steps in numpy and LAPACK.
 
 A laboratory that waits for the next basis has one experiment, and matrices of 4 x 4 and 16 x 16.
-There a call of torch costs more than what it computes. The formulas are those of `information`
-and `eigenframe` without the axis of the experiments; tests hold the two together.
+There a call of torch costs more than what it computes. The formulas are those of
+`information_filter` and `eigenframe` without the axis of the experiments; tests compare the two.
 
 Newton steps go without eigenvectors here: a scaled increment Y may be taken to any factor A of the
 state A A^+, not only to the one of the eigenframe, and the next factor is A chol(1 + Y).
