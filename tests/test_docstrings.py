@@ -24,8 +24,38 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Folders of the package; the files at its top are the empty one.
 PARTS = ("", *sorted(p.name for p in (ROOT / "physml").iterdir() if (p / "__init__.py").is_file()))
-#: Those with faults that are known; none should be here for long.
-PENDING = ("background", "cavities", "cli", "config", "stages")
+#: Files with faults that are known, below the package; none should be here for long.
+PENDING = (
+    "background/core/arrays.py",
+    "background/core/events.py",
+    "background/data/readers.py",
+    "background/evaluation/exposure_saved.py",
+    "background/evaluation/rivals.py",
+    "background/inference/housing.py",
+    "background/learning/energy_matching.py",
+    "background/learning/windows.py",
+    "background/predict.py",
+    "background/results/__init__.py",
+    "background/results/outside_training.py",
+    "background/results/summary.py",
+    "background/simulator/primaries.py",
+    "cavities/core/energetics.py",
+    "cavities/evaluation/ideal_observer.py",
+    "cavities/evaluation/metrics.py",
+    "cavities/results/__init__.py",
+    "cavities/results/result.py",
+    "cavities/simulator/prior.py",
+    "cli/main.py",
+    "cli/messages.py",
+    "cli/stage_commands.py",
+    "config/loading.py",
+    "config/types.py",
+    "config/writing.py",
+    "stages/__init__.py",
+    "stages/preprocess.py",
+    "stages/report.py",
+    "stages/simulate.py",
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module
@@ -179,15 +209,15 @@ def test_docstrings_are_read_without_faults(part: str) -> None:
     top = ROOT / "physml"
     paths = sorted((top / part).rglob("*.py")) if part else sorted(top.glob("*.py"))
     assert paths
-    found = [
-        f"{path.relative_to(ROOT)}: {fault}"
+    faulty = {
+        str(path.relative_to(top)): found
         for path in paths
-        for fault in faults_of(path.read_text(encoding="utf-8"))
-    ]
-    if found and part in PENDING:
-        pytest.xfail(f"{len(found)} faults\n" + "\n".join(found))
+        if (found := list(faults_of(path.read_text(encoding="utf-8"))))
+    }
+    found = [f"{name}: {fault}" for name in faulty if name not in PENDING for fault in faulty[name]]
     assert found == []
-    assert part not in PENDING, "it has no faults any more"
+    ours = {str(path.relative_to(top)) for path in paths} & set(PENDING)
+    assert ours <= faulty.keys(), "without faults: take them from PENDING"
 
 
 GOOD = '''
