@@ -21,32 +21,28 @@ why is not known.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from background_simulator_speed import far_shield
+from common.options import command, parse, write
 
 from physml.background.core.detectors import load_detector
 from physml.background.core.events import Found, find_events, truth
 from physml.background.core.frames import ORIGINS, Frames, concatenate
-from physml.background.settings import ConditionsPrior, SimulateSettings
+from physml.background.settings import SimulateSettings
 from physml.background.simulator.charge import Readout, collect
 from physml.background.simulator.exposure import simulate_exposure
 from physml.background.simulator.geant4 import (
-    PHI,
-    SHIELD,
-    STANDOFF,
     _charge,
     assemble,
     read_particles,
     read_photons,
 )
 from physml.background.simulator.photons import absorb
+from physml.datasets import shared_folder
 
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 15.0))
 PATTERNS = {"single": range(1), "double": range(1, 5), "triple": range(5, 9), "quad": range(9, 13)}
@@ -176,27 +172,12 @@ class Look:
 
 def simulated(seconds: float, seed: int) -> Look:
     """Frames of the simulator in the geometry of the Geant4 set."""
-    fixed = ConditionsPrior(
-        phi=(PHI, PHI),
-        helium=0.0,
-        standoff=(STANDOFF, STANDOFF),
-        gap=(11.72, 11.72),
-        shield=(SHIELD, SHIELD),
-        frame_time=(1, 1),
-        gain=(1, 1),
-        column_gain=(0, 0),
-        offset=(0, 0),
-        nominal=1.0,
-        cloud=(1, 1),
-        bias=(1, 1),
-        bad=0.0,
-        flat=(0, 0),
-        photons=(1e-6, 1e-6),
-        bright=0.0,
-        spot=0.0,
-    )
     hits = 10_000
     number = max(1, round(seconds * 99.5 / hits))  # 99.5 cross the silicon each second
+    one = dict.fromkeys(("gain", "cloud", "bias"), (1, 1)) | {"photons": (1e-6, 1e-6)}
+    nothing = dict.fromkeys(("column_gain", "offset", "flat"), (0, 0))
+    nothing |= dict.fromkeys(("bad", "bright", "spot"), 0.0)
+    fixed = far_shield(hits).conditions.model_copy(update=one | nothing)
     settings = SimulateSettings(hits=hits, keep=0.03, conditions=fixed)
     frames = concatenate([simulate_exposure(settings, seed, k) for k in range(number)])
     return Look(frames, find_events(frames))
@@ -258,88 +239,49 @@ def compare(ours: Look, theirs: Look) -> list[dict[str, Any]]:
     """Rows of the table: quantity, Geant4, simulator, agreement."""
     rows: list[dict[str, Any]] = []
 
-    def add(name: str, g: Any, s: Any, agreement: str, value: float) -> None:
-        rows.append(
-            {"quantity": name, "geant4": g, "simulator": s, "text": agreement, "value": value}
-        )
+    def add(name: str, g: float, s: float, agreement: str, value: float) -> None:
+        row = {"quantity": name, "geant4": g, "simulator": s, "text": agreement, "value": value}
+        rows.append(row)
 
     def add_rate(name: str, s: Sums, g: Sums, unit: str) -> None:
-        r, error = ratio(s, g)
-        add(
-            f"{name} [{unit}]",
-            float(g.value[0]),
-            float(s.value[0]),
-            f"{r[0]:.2f} +- {error[0]:.2f}",
-            float(r[0]),
-        )
+        r, error = (float(x[0]) for x in ratio(s, g))
+        text = f"{r:.2f} +- {error:.2f}"
+        add(f"{name} [{unit}]", float(g.value[0]), float(s.value[0]), text, r)
 
-    def add_share(name: str, s: tuple[float, float], g: tuple[float, float]) -> None:
-        error = float(np.hypot(s[1], g[1]))
-        add(name, g[0], s[0], f"{s[0] - g[0]:+.3f} +- {error:.3f}", s[0] - g[0])
+    def add_difference(name: str, g: float, s: float, digits: int = 3, more: str = "") -> None:
+        add(name, g, s, f"{s - g:+.{digits}f}{more}", s - g)
 
-    add_rate(
-        "primaries that leave anything", ours.per_frame(False), theirs.per_frame(False), "a frame"
-    )
-    add_rate(
-        "primaries through the silicon", ours.per_frame(True), theirs.per_frame(True), "a frame"
-    )
-    for column, edges in (("energy", ENERGIES), ("n_pixels", SIZES)):
+    for hit, name in ((False, "that leave anything"), (True, "through the silicon")):
+        add_rate(f"primaries {name}", ours.per_frame(hit), theirs.per_frame(hit), "a frame")
+    for column, edges, name in (("energy", ENERGIES, "energies"), ("n_pixels", SIZES, "sizes")):
         s, g = ours.tracks(column, edges), theirs.tracks(column, edges)
-        r, _ = ratio(s, g)
-        chi2 = reduced_chi2(s, g, shape=True)
-        worst = float(np.nanmax(np.abs(r - 1)[g.value * theirs.live > 100]))
-        name = {"energy": "energies", "n_pixels": "sizes"}[column]
-        add(
-            f"clusters above 15 keV, {name} [1/s]",
-            float(g.value.sum()),
-            float(s.value.sum()),
-            f"{s.value.sum() / g.value.sum():.3f}; bins within {worst:.0%}, "
-            f"shape chi2/dof {chi2:.1f}",
-            float(s.value.sum() / g.value.sum()),
-        )
+        worst = float(np.nanmax(np.abs(ratio(s, g)[0] - 1)[g.value * theirs.live > 100]))
+        total = [float(x.value.sum()) for x in (g, s)]
+        text = f"{total[1] / total[0]:.3f}; bins within {worst:.0%}, "
+        text += f"shape chi2/dof {reduced_chi2(s, g, shape=True):.1f}"
+        add(f"clusters above 15 keV, {name} [1/s]", *total, text, total[1] / total[0])
     rejected = [
         1 - look.share(look.found.events["valid"], look.background)[0] for look in (theirs, ours)
     ]
-    add(
-        "events rejected by pattern and energy",
-        rejected[0],
-        rejected[1],
-        f"{rejected[1] - rejected[0]:+.4f}",
-        rejected[1] - rejected[0],
-    )
+    add_difference("events rejected by pattern and energy", *rejected, digits=4)
     for low, high in BANDS:
-        add_rate(
-            f"survivors {low:g}-{high:g} keV",
-            ours.rate(low, high),
-            theirs.rate(low, high),
-            "1/cm2/s/keV",
-        )
-    for origin in (1, 2):
-        s, g = ours.survivors(origin), theirs.survivors(origin)
-        low = SPECTRUM[:-1] >= 2
-        total = [float((h.value * np.diff(SPECTRUM))[low].sum()) for h in (g, s)]
-        add(
-            f"survivors 2-15 keV, born {'outside' if origin == 1 else 'in the silicon'} [1/cm2/s]",
-            total[0],
-            total[1],
-            f"{total[1] / total[0]:.2f}",
-            total[1] / total[0],
-        )
+        rates = ours.rate(low, high), theirs.rate(low, high)
+        add_rate(f"survivors {low:g}-{high:g} keV", *rates, "1/cm2/s/keV")
+    hard = SPECTRUM[:-1] >= 2
+    for origin, born in ((1, "outside"), (2, "in the silicon")):
+        spectra = (look.survivors(origin).value for look in (theirs, ours))
+        total = [float((value * np.diff(SPECTRUM))[hard].sum()) for value in spectra]
+        name = f"survivors 2-15 keV, born {born} [1/cm2/s]"
+        add(name, *total, f"{total[1] / total[0]:.2f}", total[1] / total[0])
     for name in PATTERNS:
-        add_share(
-            f"{name}s among survivors 2-7 keV", ours.pattern(name, 2, 7), theirs.pattern(name, 2, 7)
-        )
+        (g, g_error), (s, s_error) = (look.pattern(name, 2, 7) for look in (theirs, ours))
+        more = f" +- {np.hypot(s_error, g_error):.3f}"
+        add_difference(f"{name}s among survivors 2-7 keV", g, s, more=more)
     near = [look.to_the_track() for look in (theirs, ours)]
-    seen = [(w[np.isfinite(d)].sum() / w.sum(), d[np.isfinite(d)]) for d, w in near]
-    add(
-        "survivors with a track of their primary in the frame",
-        seen[0][0],
-        seen[1][0],
-        f"{seen[1][0] - seen[0][0]:+.3f}",
-        seen[1][0] - seen[0][0],
-    )
+    seen = [float(w[np.isfinite(d)].sum() / w.sum()) for d, w in near]
+    add_difference("survivors with a track of their primary in the frame", *seen)
     for q in (10, 50, 90):
-        g, s = (float(np.percentile(d, q)) for _, d in seen)
+        g, s = (float(np.percentile(d[np.isfinite(d)], q)) for d, _ in near)
         add(f"distance to it, {q} % [pixels]", g, s, f"{s / g:.2f}", s / g)
     return rows
 
@@ -364,114 +306,77 @@ def steps(ax, edges: np.ndarray, sums: Sums, label: str, colour: str, **style: A
     ax.errorbar(middle, sums.value, sums.error, fmt="none", ecolor=colour, elinewidth=1)
 
 
-def draw(ours: Look, theirs: Look, light: dict[str, Any], out: Path) -> None:
-    """One figure for each comparison."""
-    from physml.evaluation.figures import new_figure, save_figure, style
+def draw(ours: Look, theirs: Look, light: dict[str, Any]) -> dict[str, Any]:
+    """One figure for each comparison, by name."""
+    from physml.evaluation.figures import COLOURS, new_figure
 
-    blue, orange = "#0072B2", "#D55E00"
+    blue, orange = COLOURS["blue"], COLOURS["vermilion"]
+    both = ((theirs, "Geant4", orange), (ours, "simulator", blue))
+    made: dict[str, Any] = {}
 
-    def finish(figure, ax, name: str, x: str, y: str, log: str = "") -> None:
-        ax.set_xlabel(x)
-        ax.set_ylabel(y)
-        if "x" in log:
-            ax.set_xscale("log")
-        if "y" in log:
-            ax.set_yscale("log")
-        ax.legend(frameon=False)
-        save_figure(figure, out / f"{name}.png", overwrite=True)
-
-    with style():
-        for column, edges, x in (
-            ("energy", ENERGIES, "energy of the cluster [keV]"),
-            ("n_pixels", SIZES, "pixels of the cluster"),
-        ):
-            figure, axes = new_figure()
-            ax = axes[0, 0]
-            width = np.diff(edges)
-            steps(ax, edges, theirs.tracks(column, edges).per(width), "Geant4", orange)
-            steps(ax, edges, ours.tracks(column, edges).per(width), "simulator", blue)
-            unit = "1/s/keV" if column == "energy" else "1/s/pixel"
-            finish(figure, ax, f"clusters_{column}", x, f"clusters above 15 keV [{unit}]", "xy")
-        figure, axes = new_figure()
+    def panel(name: str, x: str, y: str, log: str = "") -> Any:
+        made[name], axes = new_figure()
         ax = axes[0, 0]
-        steps(ax, SPECTRUM, theirs.survivors(), "Geant4", orange)
-        steps(ax, SPECTRUM, ours.survivors(), "simulator", blue)
-        for look, name, colour in ((theirs, "Geant4", orange), (ours, "simulator", blue)):
-            steps(ax, SPECTRUM, look.survivors(2), f"{name}, born in Si", colour, ls=":")
-        ax.set_ylim(0)
-        finish(figure, ax, "survivors", "energy [keV]", "survivors [1/cm2/s/keV]", "x")
-        figure, axes = new_figure()
-        ax = axes[0, 0]
-        place = np.arange(len(PATTERNS))
-        for k, (look, name, colour) in enumerate(
-            ((theirs, "Geant4", orange), (ours, "simulator", blue))
-        ):
-            values = np.array([look.pattern(p, 2, 7) for p in PATTERNS])
-            ax.bar(
-                place + 0.4 * k - 0.2,
-                values[:, 0],
-                0.4,
-                yerr=values[:, 1],
-                color=colour,
-                label=name,
-            )
-        ax.set_xticks(place, list(PATTERNS))
-        finish(figure, ax, "patterns", "pattern", "share of survivors 2-7 keV")
-        figure, axes = new_figure()
-        ax = axes[0, 0]
-        for look, name, colour in ((theirs, "Geant4", orange), (ours, "simulator", blue)):
-            distance, weight = look.to_the_track()
-            near = np.isfinite(distance)
-            h = Sums.of(weight[near], distance[near], DISTANCES)
-            steps(ax, DISTANCES, h.per(weight.sum() * np.diff(DISTANCES)), name, colour)
-        ax.set_ylim(0)
-        finish(figure, ax, "distance", "distance to the primary's track [pixels]", "share a pixel")
-        figure, axes = new_figure()
-        ax = axes[0, 0]
-        edges = light["edges"]
-        for kind, marker in zip(PATTERNS, "os^D", strict=True):
-            ax.stairs(light["simulator"][kind], edges, color=blue)
-            middle = np.sqrt(edges[:-1] * edges[1:])
-            ax.plot(middle, light["Geant4"][kind], marker, color=orange, label=f"{kind}s, Geant4")
-        ax.plot([], [], color=blue, label="simulator")
-        finish(figure, ax, "photon_patterns", "energy [keV]", "share of X-rays", "x")
+        ax.set(xlabel=x, ylabel=y, **{f"{axis}scale": "log" for axis in log})
+        return ax
+
+    for column, edges, x, unit in (
+        ("energy", ENERGIES, "energy of the cluster [keV]", "1/s/keV"),
+        ("n_pixels", SIZES, "pixels of the cluster", "1/s/pixel"),
+    ):
+        ax = panel(f"clusters_{column}", x, f"clusters above 15 keV [{unit}]", "xy")
+        for look, name, colour in both:
+            steps(ax, edges, look.tracks(column, edges).per(np.diff(edges)), name, colour)
+    ax = panel("survivors", "energy [keV]", "survivors [1/cm2/s/keV]", "x")
+    for look, name, colour in both:
+        steps(ax, SPECTRUM, look.survivors(), name, colour)
+        steps(ax, SPECTRUM, look.survivors(2), f"{name}, born in Si", colour, ls=":")
+    ax.set_ylim(0)
+    ax = panel("patterns", "pattern", "share of survivors 2-7 keV")
+    place = np.arange(len(PATTERNS))
+    for k, (look, name, colour) in enumerate(both):
+        value, error = np.transpose([look.pattern(p, 2, 7) for p in PATTERNS])
+        ax.bar(place + 0.4 * k - 0.2, value, 0.4, yerr=error, color=colour, label=name)
+    ax.set_xticks(place, list(PATTERNS))
+    ax = panel("distance", "distance to the primary's track [pixels]", "share a pixel")
+    for look, name, colour in both:
+        distance, weight = look.to_the_track()
+        near = np.isfinite(distance)
+        h = Sums.of(weight[near], distance[near], DISTANCES)
+        steps(ax, DISTANCES, h.per(weight.sum() * np.diff(DISTANCES)), name, colour)
+    ax.set_ylim(0)
+    ax = panel("photon_patterns", "energy [keV]", "share of X-rays", "x")
+    edges = light["edges"]
+    for kind, marker in zip(PATTERNS, "os^D", strict=True):
+        ax.stairs(light["simulator"][kind], edges, color=blue)
+        middle = np.sqrt(edges[:-1] * edges[1:])
+        ax.plot(middle, light["Geant4"][kind], marker, color=orange, label=f"{kind}s, Geant4")
+    ax.plot([], [], color=blue, label="simulator")
+    for figure in made.values():
+        figure.axes[0].legend(frameon=False)
+    return made
 
 
-def main() -> int:
+def main() -> None:
     """Run and print."""
-    root = Path(__file__).resolve().parents[1]
-    shared = os.environ.get("PHYSML_SHARED_DATA") or root.parent / "shared" / "data"
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=Path(shared) / "detector" / "geant4")
-    parser.add_argument("--out", type=Path, help="folder of the figures")
+    parser = command(__doc__, "out", "seed", "json", data=shared_folder() / "detector" / "geant4")
     parser.add_argument("--seconds", type=float, default=2500.0, help="simulated exposure")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the table here too")
-    arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        print(f"no Geant4 set in {arguments.data}: nothing to compare with")
-        return 0
-    frames = assemble(read_particles(arguments.data), None, seed=arguments.seed)
+    a = parse(parser)
+    if not a.data.is_dir():
+        print(f"no Geant4 set in {a.data}: nothing to compare with")
+        return
+    frames = assemble(read_particles(a.data), None, seed=a.seed)
     theirs = Look(frames, find_events(frames))
-    ours = simulated(arguments.seconds, arguments.seed)
+    ours = simulated(a.seconds, a.seed)
     rows = compare(ours, theirs)
-    light = photon_patterns(arguments.data, arguments.seed)
+    light = photon_patterns(a.data, a.seed)
     difference = max(
         float(np.abs(light["simulator"][kind] - light["Geant4"][kind]).max()) for kind in PATTERNS
     )
-    print(show(rows))
-    print(f"X-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV")
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        draw(ours, theirs, light, arguments.out)
-        print(f"figures in {arguments.out}")
-    if arguments.json:
-        table = {"rows": rows, "photon_patterns": difference}
-        arguments.json.write_text(json.dumps(table, indent=1))
-    return 0
+    text = f"{show(rows)}\nX-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV"
+    numbers = {"rows": rows, "photon_patterns": difference}
+    write(a, numbers, text, draw(ours, theirs, light) if a.out else None)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
