@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physml.cavities import preprocess
+from physml.cavities.learning.prepared import PREPARED, RAW
 from physml.cavities.settings import CavitiesSettings, SimulateSettings
 from physml.cavities.simulate import run
 from physml.cavities.simulator.batch import simulate_batch
 from physml.io.shards import read_shard
+from physml.stages.preprocess import SPLITS
 
 N = 10
 SETTINGS = SimulateSettings(n_samples=N, shard_size=4, images_per_cluster=3)
@@ -36,8 +39,6 @@ def test_any_batch_in_any_order_gives_the_same_images(whole, rows):
 @given(size=st.integers(1, N))
 @settings(max_examples=3, deadline=None)
 def test_any_shard_size_gives_the_same_images(whole, tmp_path_factory, size):
-    from physml.cavities.learning.prepared import RAW
-
     s = CavitiesSettings(seed=42, simulate=SETTINGS.model_copy(update={"shard_size": size}))
     folder = tmp_path_factory.mktemp("raw")
     parts = []
@@ -62,3 +63,25 @@ def test_observations_of_one_cluster_share_their_physics(whole):
 def test_another_seed_gives_other_data(whole):
     other = simulate_batch(SETTINGS, 43, range(2))
     assert not np.array_equal(other.counts, whole.counts[:2])
+
+
+def test_images_of_a_cluster_share_a_split_that_larger_data_sets_keep(tmp_path):
+    s = CavitiesSettings.model_validate(
+        {
+            "simulate": {"n_samples": 16, "shard_size": 8, "images_per_cluster": 2},
+            "preprocess": {"valid": 0.3, "test": 0.3, "batch": 3},
+        }
+    )
+    shards = [tmp_path / "0.h5", tmp_path / "1.h5"]
+    for number, path in enumerate(shards):
+        run(settings=s, shard=number, out=path)
+    found = {}
+    for name, raw in (("small", shards[:1]), ("large", shards[::-1])):
+        preprocess.run(settings=s, raw=raw, out=tmp_path / name, threads=1)
+        parts = {k: read_shard(tmp_path / name / f"{k}.h5", PREPARED) for k in SPLITS}
+        found[name] = {k: part["index"].tolist() for k, part in parts.items()}
+        clusters = [set(part["cluster"].tolist()) for part in parts.values()]
+        assert sum(map(len, clusters)) == len(set.union(*clusters)) == 4 * len(raw)
+    assert all(found["large"].values())
+    assert sorted(i for indices in found["large"].values() for i in indices) == list(range(16))
+    assert found["small"] == {k: [i for i in v if i < 8] for k, v in found["large"].items()}

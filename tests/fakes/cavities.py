@@ -15,17 +15,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 COLUMNS = [
-    "x",
-    "y",
-    "semi_major",
-    "semi_minor",
-    "theta",
-    "radius",
-    "radius_err",
-    "area",
-    "decrement",
-    "snr",
-    "probability",
+    *("x", "y", "semi_major", "semi_minor", "theta", "radius", "radius_err", "area"),
+    *("decrement", "snr", "probability"),
 ]
 
 
@@ -91,21 +82,8 @@ class TruthDetector:
             mask = u * u + v * v <= 1
             labels[mask] = len(rows) + 1
             probability[mask] = c.probability
-            rows.append(
-                (
-                    x,
-                    y,
-                    a,
-                    b,
-                    c.theta % np.pi,
-                    radius,
-                    0.05 * radius,
-                    float(mask.sum()),
-                    0.3,
-                    12.0,
-                    c.probability,
-                )
-            )
+            size_and_area = (radius, 0.05 * radius, float(mask.sum()))
+            rows.append((x, y, a, b, c.theta % np.pi, *size_and_area, 0.3, 12.0, c.probability))
         table = Table(rows=rows or None, names=COLUMNS, dtype=[float] * len(COLUMNS))
         model = np.full(counts.shape, max(counts.mean(), 1e-3), np.float32)
         return Detection(probability, labels, table, model)

@@ -114,7 +114,7 @@ def test_a_pressure_that_rises_outwards_gives_no_gravity(tmp_path):
 
 
 def test_errors_agree_with_drawing_all_inputs(tmp_path):
-    """Linear propagation in logarithms against 2,000 draws through the same formulae."""
+    """Linear propagation in logarithms against 500 draws through the same formulae."""
     r = np.geomspace(1, 200, 30)
     density = 0.1 * (r / 10) ** -1.5
 
@@ -141,7 +141,7 @@ def test_errors_agree_with_drawing_all_inputs(tmp_path):
     base = profile(errors=False)
     draws = {name: [] for name in ("enthalpy", "t_cs", "t_buoy", "t_refill", "power_buoy")}
     shape = np.sqrt(7.2 / 6.6)
-    for _ in range(2000):
+    for _ in range(500):
         radius = np.sqrt(7.2 * 6.6) + 0.2 * rng.normal()
         changed = en.GasProfile(
             base.radius,
@@ -160,7 +160,7 @@ def test_errors_agree_with_drawing_all_inputs(tmp_path):
         draws["power_buoy"].append(one["power_buoy"][0].value * depth**1.5)
     for name, values in draws.items():
         found = (out[f"{name}_err"] / out[name])[0].to_value(u.one)
-        assert found == pytest.approx(np.std(np.log(values)), rel=0.08), name
+        assert found == pytest.approx(np.std(np.log(values)), rel=0.1), name
 
 
 @settings(max_examples=40, deadline=None)

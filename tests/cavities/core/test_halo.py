@@ -9,7 +9,6 @@ from physml.cavities.core.halo import fill_sources, find_centre, fit_halo
 from physml.cavities.learning.prepared import prepare
 from physml.cavities.settings import SimulateSettings
 from physml.cavities.simulator.batch import simulate_batch
-from physml.stages.preprocess import split_of
 
 SIZE = 128
 
@@ -103,14 +102,3 @@ def test_prepared_images_do_not_depend_on_the_batch():
     assert np.array_equal(one["counts"][0], whole["counts"][2])
     a, b = one["root_model"][0].astype(float), whole["root_model"][2].astype(float)
     assert np.allclose(a, b, rtol=2e-3)
-
-
-def test_images_of_a_cluster_go_to_the_same_split():
-    where = [split_of(c, 1, 0.2, 0.1) for c in range(2000)]
-    assert where == [split_of(c, 1, 0.2, 0.1) for c in range(2000)]
-    share = {k: where.count(k) / 2000 for k in ("train", "valid", "test")}
-    assert share["valid"] == pytest.approx(0.2, abs=0.03)
-    assert share["test"] == pytest.approx(0.1, abs=0.03)
-    # A larger share keeps what was there.
-    more = [split_of(c, 1, 0.3, 0.1) for c in range(2000)]
-    assert all(m == w or w == "train" for m, w in zip(more, where, strict=True))

@@ -30,7 +30,7 @@ def ratio(counts, mu0, mu1):
     return (poisson.logpmf(counts, mu1) - poisson.logpmf(counts, mu0)).sum((1, 2))
 
 
-@pytest.mark.parametrize("counts", [2e3, 2e4, 3e5])
+@pytest.mark.parametrize("counts", [2e3, 3e5])
 def test_moments_and_chances_agree_with_monte_carlo(counts):
     mu0 = halo(counts)
     mu1 = dug(mu0, 12, 4, 7, 0.3)
@@ -131,7 +131,7 @@ def test_filling_all_cavities_gives_the_image_without_them():
 
 def test_observer_on_simulated_images():
     s = settings(none=0.0)
-    n = 24
+    n = 12
     batch = simulate_batch(s, 3, range(n))
     cavities = true_cavities(batch.cavities, batch.mask)
     table, shapes = ideal_observer.observe(

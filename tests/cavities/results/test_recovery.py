@@ -183,10 +183,10 @@ def test_a_blind_detector_finds_nothing_and_a_dreaming_one_alarms(smooth):
 def test_the_false_alarm_rate_is_the_one_of_the_detector(smooth):
     recovery = (
         CavityPredictor(Deep(2.0, false=0.3, seed=3))
-        .predict(smooth, scales=1, recovery=60)
+        .predict(smooth, scales=1, recovery=30)
         .recovery
     )
-    # Binomial, 60 draws: standard deviation 0.06.
+    # Binomial, 30 draws: standard deviation 0.08.
     assert recovery.false_alarm_rate == pytest.approx(0.3, abs=0.2)
     low, high = recovery.false_alarm_interval
     assert low < recovery.false_alarm_rate < high
