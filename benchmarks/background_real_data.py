@@ -18,8 +18,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import sys
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common.options import command, parse, write
+from common.tables import table
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
@@ -42,7 +42,8 @@ from physml.background.results.event_rows import REJECTED
 from physml.background.results.result import BackgroundResult
 from physml.background.settings import SimulateSettings
 from physml.background.simulator.exposure import simulate_exposure
-from physml.evaluation.figures import COLOURS, MARKERS, new_figure, save_figure, style
+from physml.datasets import shared_folder
+from physml.evaluation.figures import COLOURS, MARKERS, new_figure, plain_ticks, style
 from physml.exceptions import PhysmlError
 
 Floats = NDArray[np.float64]
@@ -58,13 +59,6 @@ SIMULATED = {"acis": "simulated, CCD like ACIS-I", "wfi": "simulated, WFI quadra
 GRADE_NAMES = {0: "0 single", 2: "2 up/down", 3: "3 left", 4: "4 right", 6: "6 corner"}
 
 # ------------------------------------------------------------------------------------ tables
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def mean_and_error(values: NDArray[Any]) -> tuple[float, float]:
@@ -199,15 +193,12 @@ def spectra_table(real: dict[str, Spectrum], ours: dict[str, Survivors]) -> str:
         smooth = spectrum.continuum()
         cells = [f"{1e3 * spectrum.mean(b)[0]:.2f} ({1e3 * smooth.mean(b)[0]:.2f})" for b in bands]
         rows.append([f"{name}, measured (without lines)", *cells])
-    for name, survivors in ours.items():
-        rates = [survivors.mean(b) for b in bands]
-        rows.append([name, *(show(1e3 * v[0], 1e3 * s[0]) for v, s in rates)])
     first, spectrum = next(iter(real.items()))
-    for name, survivors in ours.items():
-        wanted = [spectrum.continuum().mean(b)[0] for b in bands]
-        rates = [survivors.mean(b) for b in bands]
-        cells = [show(v[0] / w, s[0] / w) for (v, s), w in zip(rates, wanted, strict=True)]
-        rows.append([f"{name} / {first} without lines", *cells])
+    wanted = [spectrum.continuum().mean(b)[0] for b in bands]
+    for unit, title in (([1e-3] * len(bands), "{}"), (wanted, f"{{}} / {first} without lines")):
+        for name, survivors in ours.items():
+            rates = zip((survivors.mean(b) for b in bands), unit, strict=True)
+            rows.append([title.format(name), *(show(v[0] / u, e[0] / u) for (v, e), u in rates)])
     header = ["1e-3 /cm2/s/keV", *(f"{low:g} - {high:g} keV" for low, high in BANDS)]
     return table(header, rows)
 
@@ -439,50 +430,44 @@ def timepix_table(seen: dict[str, Minutes]) -> str:
     """Numbers, lengths and losses."""
     minutes = TIMEPIX.frame_time / 60
     area = TIMEPIX.nx * TIMEPIX.ny * (TIMEPIX.pixel_um * 1e-4) ** 2
-    rows: list[list[Any]] = [["frames of 60 s", *(len(m.frames) for m in seen.values())]]
-    rows.append(["hot pixels, left out", *(m.hot for m in seen.values())])
-    rows.append(["clusters of the finder", *(len(m.found) for m in seen.values())])
-    rows.append(["of these, X-ray-like pieces of larger ones", *(m.pieces for m in seen.values())])
-    rows.append(["clusters, joined at corners too", *(len(m.clusters) for m in seen.values())])
+    tracks = [m.tracks for m in seen.values()]
+    rates = [
+        (len(t), len(m.frames) * minutes * area) for m, t in zip(seen.values(), tracks, strict=True)
+    ]
+    counts: dict[str, Any] = {
+        "frames of 60 s": lambda m: len(m.frames),
+        "hot pixels, left out": lambda m: m.hot,
+        "clusters of the finder": lambda m: len(m.found),
+        "of these, X-ray-like pieces of larger ones": lambda m: m.pieces,
+        "clusters, joined at corners too": lambda m: len(m.clusters),
+    }
     for kind in KINDS:
-        rows.append([f"of these, {kind}", *(int((m.kind == kind).sum()) for m in seen.values())])
-    rates = [(len(m.tracks), len(m.frames) * minutes * area) for m in seen.values()]
-    rows.append(["long tracks /cm2/min", *(show(n / unit, np.sqrt(n) / unit) for n, unit in rates)])
-    for what, values in (
-        ("their length, median (longest) [pixels]", lambda t: t["length"]),
-        ("their length / width, median (largest)", lambda t: t["length"] / t["width"]),
-    ):
-        cells = [values(m.tracks) for m in seen.values()]
-        rows.append([what, *(f"{np.median(v):.1f} ({v.max():.1f})" if len(v) else "-"
-                             for v in cells)])  # fmt: skip
-    loss = [300 * m.tracks["energy"] / path_um(m.tracks) for m in seen.values()]
-    rows.append(
-        [
-            "counts per 300 um of path, median (16 - 84 %)",
-            *(
-                "{1:.0f} ({0:.0f} - {2:.0f})".format(*np.percentile(v, [16, 50, 84]))
-                if len(v)
-                else "-"
-                for v in loss
-            ),
-        ]
-    )
+        counts[f"of these, {kind}"] = lambda m, kind=kind: int((m.kind == kind).sum())
+    rows = [[name, *map(count, seen.values())] for name, count in counts.items()]
+    rows.append(["long tracks /cm2/min", *(show(n / u, np.sqrt(n) / u) for n, u in rates)])
+
+    def row(name: str, text: str, values: Sequence[Floats]) -> None:
+        parts = ((*np.percentile(v, [16, 50, 84]), v.max()) if len(v) else None for v in values)
+        rows.append([name, *("-" if p is None else text.format(*p) for p in parts)])
+
+    median = "{1:.1f} ({3:.1f})"
+    row("their length, median (longest) [pixels]", median, [t["length"] for t in tracks])
+    slender = [t["length"] / t["width"] for t in tracks]
+    row("their length / width, median (largest)", median, slender)
+    loss = [300 * t["energy"] / path_um(t) for t in tracks]
+    row("counts per 300 um of path, median (16 - 84 %)", "{1:.0f} ({0:.0f} - {2:.0f})", loss)
     return table(["", *(CHIPS.get(n, n) for n in seen)], rows)
 
 
 def judged_table(results: dict[str, BackgroundResult]) -> str:
     """What the network says of a detector that it was not trained on."""
-    rows: list[list[Any]] = []
-    p = {name: np.asarray(r.events["P_BKG"], float) for name, r in results.items()}
-    flags = {name: np.asarray(r.events["FLAG"], int) for name, r in results.items()}
-    rows.append(["events of a valid shape", *(len(v) for v in p.values())])
+    p = [np.asarray(r.events["P_BKG"], float) for r in results.values()]
+    flags = [np.asarray(r.events["FLAG"], int) for r in results.values()]
+    rows: list[list[Any]] = [["events of a valid shape", *map(len, p)]]
     for q in (10, 50, 90):
-        rows.append([f"P_BKG, {q} % of them below", *(f"{np.percentile(v, q):.2f}"
-                                                     for v in p.values())])  # fmt: skip
-    rows.append(
-        ["marked as rejected at 98 %", *(f"{((f & REJECTED) > 0).mean():.0%}"
-                                         for f in flags.values())]
-    )  # fmt: skip
+        rows.append([f"P_BKG, {q} % of them below", *(f"{np.percentile(v, q):.2f}" for v in p)])
+    rejected = [f"{((f & REJECTED) > 0).mean():.0%}" for f in flags]
+    rows.append(["marked as rejected at 98 %", *rejected])
     return table(["", *(CHIPS.get(n, n) for n in results)], rows)
 
 
@@ -510,8 +495,7 @@ def plot_spectra(ax: Axes, real: dict[str, Spectrum], ours: dict[str, Survivors]
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(1.5, 900)
-    ax.set_xticks([0.3, 0.5, 1, 2, 5, 10], ["0.3", "0.5", "1", "2", "5", "10"])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (0.3, 0.5, 1, 2, 5, 10))
     ax.set(
         xlabel="Energy [keV]",
         ylabel="10$^{-3}$ counts /cm$^2$/s/keV",
@@ -552,8 +536,7 @@ def plot_probabilities(ax: Axes, energy: Floats, grade: NDArray[Any], p: Floats)
     ax.set_xscale("log")
     ax.set_xlim(0.3, 15)
     ax.set_ylim(0, 1)
-    ax.set_xticks([0.3, 1, 2, 5, 10], ["0.3", "1", "2", "5", "10"])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (0.3, 1, 2, 5, 10))
     ax.set(
         xlabel="Energy [keV]",
         ylabel="P_BKG by energy and grade",
@@ -583,12 +566,12 @@ def plot_places(ax: Axes, energy: Floats, distance: Floats, p: Floats) -> None:
     ax.set_xscale("log")
     ax.set_xlim(0.45, 15)
     ax.set_ylim(0.4, 0.6)  # all that grades can say here
-    ax.set_xticks([0.5, 1, 2, 5, 10], ["0.5", "1", "2", "5", "10"])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (0.5, 1, 2, 5, 10))
     ax.set(xlabel="Energy [keV]", ylabel="Mean P_BKG", title="Does it tell particles from X-rays?")
     ax.legend()
 
 
+@style()
 def acis_figure(
     real: dict[str, Spectrum],
     ours: dict[str, Survivors],
@@ -597,13 +580,12 @@ def acis_figure(
     sets: dict[str, tuple[NDArray[Any], NDArray[Any] | None]],
 ) -> Any:
     """Spectra, grades, probabilities; the latter only where there are weights."""
-    with style():
-        figure, axes = new_figure(1 if p is None else 2, 2, (4.8, 3.7))
-        plot_spectra(axes[0, 0], real, ours)
-        plot_grades(axes[0, 1], sets)
-        if p is not None:
-            plot_probabilities(axes[1, 0], events.energy, events.grade, p)
-            plot_places(axes[1, 1], events.energy, from_source(events), p)
+    figure, axes = new_figure(1 if p is None else 2, 2, (4.8, 3.7))
+    plot_spectra(axes[0, 0], real, ours)
+    plot_grades(axes[0, 1], sets)
+    if p is not None:
+        plot_probabilities(axes[1, 0], events.energy, events.grade, p)
+        plot_places(axes[1, 1], events.energy, from_source(events), p)
     return figure
 
 
@@ -638,8 +620,7 @@ def plot_loss(ax: Axes, seen: dict[str, Minutes]) -> None:
                 label="straight path, one loss per um")  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"])
-    ax.set_xticks([], minor=True)
+    plain_ticks(ax, (1, 2, 5, 10, 20, 50))
     ax.set(xlabel="Length of the cluster [pixels]", ylabel="Counts (time over threshold)",
            title="Clusters of both chips")  # fmt: skip
     ax.legend(loc="lower right", fontsize=8)
@@ -663,18 +644,18 @@ def plot_judged(ax: Axes, results: dict[str, BackgroundResult]) -> None:
         ax.text(0.5, 0.5, "no weights", ha="center", transform=ax.transAxes)
 
 
+@style()
 def timepix_figure(seen: dict[str, Minutes], results: dict[str, BackgroundResult]) -> Any:
     """An hour of background in each chip, its clusters, and what the network says of it."""
     from matplotlib.patches import Patch
 
-    with style():
-        figure, axes = new_figure(2, 2, (4.8, 4.5))
-        for ax, (name, minutes) in zip(axes[0], seen.items(), strict=False):
-            plot_hour(ax, minutes, CHIPS.get(name, name))
-        handles = [Patch(color=COLOURS[KIND_COLOURS[k]], label=k) for k in KINDS]
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=10)
-        plot_loss(axes[1, 0], seen)
-        plot_judged(axes[1, 1], results)
+    figure, axes = new_figure(2, 2, (4.8, 4.5))
+    for ax, (name, minutes) in zip(axes[0], seen.items(), strict=False):
+        plot_hour(ax, minutes, CHIPS.get(name, name))
+    handles = [Patch(color=COLOURS[KIND_COLOURS[k]], label=k) for k in KINDS]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=10)
+    plot_loss(axes[1, 0], seen)
+    plot_judged(axes[1, 1], results)
     return figure
 
 
@@ -765,38 +746,25 @@ def load_predictor(weights: Path | None) -> BackgroundPredictor | None:
         return None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run and print."""
-    root = Path(__file__).resolve().parents[1]
-    shared = os.environ.get("PHYSML_SHARED_DATA") or root.parent / "shared" / "data"
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, default=Path(shared) / "detector")
-    parser.add_argument("--out", type=Path, help="folder of the figures")
-    parser.add_argument("--weights", type=Path, help="other weights than the shipped ones")
+    parser = command(__doc__, "out", "weights", "seed", data=shared_folder() / "detector")
     parser.add_argument(
         "--exposures", type=int, default=100, help="simulated exposures of each camera"
     )
     parser.add_argument("--hits", type=int, default=4000, help="cosmic rays in each of them")
     parser.add_argument("--phi", type=float, default=0.4, help="solar modulation, GV")
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args(argv)
-    if not arguments.data.is_dir():
-        print(f"no real data in {arguments.data}: nothing to look at")
-        return 0
-    predictor = load_predictor(arguments.weights)
+    a = parse(parser, argv)
+    if not a.data.is_dir():
+        print(f"no real data in {a.data}: nothing to look at")
+        return
+    predictor = load_predictor(a.weights)
     figures = {
-        "background-acis": report_acis(arguments.data, predictor, arguments),
-        "background-timepix": report_timepix(arguments.data, predictor),
+        "background-acis": report_acis(a.data, predictor, a),
+        "background-timepix": report_timepix(a.data, predictor),
     }
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        for name, figure in figures.items():
-            save_figure(figure, arguments.out / f"{name}.png", overwrite=True)
-        print(f"\nfigures in {arguments.out}")
-    return 0
+    write(a, figures=figures)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -43,6 +43,7 @@ from physml.background.simulator.geant4 import (
 )
 from physml.background.simulator.photons import absorb
 from physml.datasets import shared_folder
+from physml.evaluation.figures import COLOURS, new_figure, style
 
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 15.0))
 PATTERNS = {"single": range(1), "double": range(1, 5), "triple": range(5, 9), "quad": range(9, 13)}
@@ -306,10 +307,9 @@ def steps(ax, edges: np.ndarray, sums: Sums, label: str, colour: str, **style: A
     ax.errorbar(middle, sums.value, sums.error, fmt="none", ecolor=colour, elinewidth=1)
 
 
+@style()
 def draw(ours: Look, theirs: Look, light: dict[str, Any]) -> dict[str, Any]:
     """One figure for each comparison, by name."""
-    from physml.evaluation.figures import COLOURS, new_figure
-
     blue, orange = COLOURS["blue"], COLOURS["vermilion"]
     both = ((theirs, "Geant4", orange), (ours, "simulator", blue))
     made: dict[str, Any] = {}
