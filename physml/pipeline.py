@@ -6,19 +6,30 @@ entry-point group ``physml.pipelines``; it then has all commands and all rules.
 
 Signatures of the stage functions (all arguments by keyword)::
 
-    simulate(*, settings, shard: int, out: Path)                        -> one raw shard (HDF5)
-    preprocess(*, settings, raw: Sequence[Path], out: Path, threads: int, mem_mb: int)
-                                                   -> out/{train,valid,test}.h5
-    train(*, settings, data: Path, out: Path, threads: int, time_limit_s: float | None)
-                                                   -> out (safetensors); its state beside it
-    evaluate(*, settings, data: Path, weights: Path, out: Path, threads: int)
-                                                   -> out/metrics.json, out/figures/*.png
-    report(*, settings, evaluation: Path, weights: Path, out: Path, threads: int)
-                                                   -> out/summary.json, out/index.html, ...
+    simulate(*, settings, shard, out)                        -> one raw shard (HDF5)
+    preprocess(*, settings, raw, out, threads, mem_mb)       -> out/{train,valid,test}.h5
+    train(*, settings, data, out, threads, time_limit_s)     -> out (safetensors), out.md
+    evaluate(*, settings, data, weights, out, threads)       -> out/metrics.json, out/figures/*.png
+    report(*, settings, evaluation, weights, out, threads)   -> out/summary.json, out/index.html, ...
 
-``settings`` is the whole `PipelineSettings` of the pipeline. Each stage writes atomically and
-attaches its provenance record. Where ``out`` exists already it may refuse; the command line has
-checked this before.
+settings : PipelineSettings
+    All settings of the pipeline, checked.
+shard : int
+    Number of the shard, from 0.
+raw : sequence of Path
+    Raw shards; their order does not matter.
+data, evaluation : Path
+    Folders that `preprocess` and `evaluate` wrote.
+weights : Path
+    Trained weights; a report applies them only where none are shipped.
+out : Path
+    File or folder to write, as a whole or not at all, with the run record. Where it exists already
+    the stage may refuse; the command line has checked this before.
+threads, mem_mb : int
+    CPU threads (of `preprocess`, local workers), and the memory of all workers together, MB.
+time_limit_s : float or None
+    The training stops in time with a checkpoint, by raising `Checkpointed`. Whether stopped or
+    killed, the same call continues it: its state lies beside the weights, in ``<out>.state``.
 """
 
 from __future__ import annotations

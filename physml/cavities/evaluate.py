@@ -30,19 +30,9 @@ log = logging.getLogger(__name__)
 def run(
     *, settings: CavitiesSettings, data: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Evaluate weights and write metrics.json and figures.
+    """Evaluate weights on the test split and the frozen sets: metrics.json and figures.
 
-    Parameters
-    ----------
-    settings : CavitiesSettings
-    data : Path
-        Folder of `preprocess.run`; its test split is evaluated beside the frozen sets.
-    weights : Path
-        Trained weights.
-    out : Path
-        Folder to write.
-    threads : int
-        Threads of the network.
+    A stage: arguments as in `physml.pipeline`.
     """
     torch.set_num_threads(threads)
     detector = CavityDetector.load(weights)

@@ -19,17 +19,9 @@ def run(
     threads: int = 1,
     mem_mb: int = 4000,
 ) -> None:
-    """Preprocess all shards with Dask and write train.h5, valid.h5 and test.h5.
+    """Write train.h5, valid.h5 and test.h5, split by cluster.
 
-    Parameters
-    ----------
-    settings : CavitiesSettings
-    raw : sequence of Path
-        Raw shards; their order does not matter.
-    out : Path
-        Folder to write.
-    threads, mem_mb : int
-        Local worker processes and their memory together, MB.
+    A stage: arguments as in `physml.pipeline`.
     """
     write_prepared(
         prepare_slice,

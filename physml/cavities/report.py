@@ -128,20 +128,9 @@ def simulate_example(folder: Path, seed: int) -> Path:
 def run(
     *, settings: CavitiesSettings, evaluation: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Search the example and write its products, summary.json and index.html.
+    """Search the example and write what `predict` writes, summary.json and index.html.
 
-    Parameters
-    ----------
-    settings : CavitiesSettings
-    evaluation : Path
-        Folder of `evaluate.run`, shown beside the example.
-    weights : Path
-        Weights of this run; used only where none are shipped.
-    out : Path
-        Folder to write: probability.fits, cavities.reg, cavities.ecsv, cavities.fits,
-        overview.png, summary.json, index.html.
-    threads : int
-        Threads of the network.
+    A stage: arguments as in `physml.pipeline`.
     """
     measured = Measured.read("cavities", evaluation, weights, threads)
     with atomic_directory(out) as folder:

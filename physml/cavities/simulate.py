@@ -15,13 +15,7 @@ from .simulator.batch import simulate_batch
 def run(*, settings: CavitiesSettings, shard: int, out: Path) -> None:
     """Simulate one shard and write it as HDF5.
 
-    Parameters
-    ----------
-    settings : CavitiesSettings
-    shard : int
-        Number of the shard, from 0.
-    out : Path
-        HDF5 file to write.
+    A stage: arguments as in `physml.pipeline`.
     """
     indices = settings.simulate.indices(shard)
     whole = vars(simulate_batch(settings.simulate, settings.seed, indices))

@@ -36,25 +36,7 @@ def run(
 ) -> None:
     """Train both networks, calibrate them and write one weights file with its card.
 
-    A call that was stopped is continued by the same call: each part keeps its state beside the
-    weights, in ``<out>.state``.
-
-    Parameters
-    ----------
-    settings : CavitiesSettings
-    data : Path
-        Folder with train.h5 and valid.h5.
-    out : Path
-        Weights to write (safetensors).
-    threads : int
-        CPU threads.
-    time_limit_s : float, optional
-        Stop in time with a checkpoint.
-
-    Raises
-    ------
-    Checkpointed
-        The time limit came near; call again.
+    A stage: arguments as in `physml.pipeline`.
     """
     with training(out, threads, time_limit_s) as call:
         _train(settings, data, out, threads, call)

@@ -16,19 +16,9 @@ from .settings import TomographySettings
 def run(
     *, settings: TomographySettings, data: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Evaluate weights and write metrics.json and figures.
+    """Evaluate weights on the test split and the frozen lists: metrics.json and figures.
 
-    Parameters
-    ----------
-    settings : TomographySettings
-    data : Path
-        Folder of `preprocess.run`; the learned estimator is evaluated on its test split as well.
-    weights : Path
-        Trained weights.
-    out : Path
-        Folder to write.
-    threads : int
-        Worker processes.
+    A stage: arguments as in `physml.pipeline`.
     """
     s = settings.evaluate
     result = evaluate_all(

@@ -20,17 +20,9 @@ def run(
     threads: int = 1,
     mem_mb: int = 1500,
 ) -> None:
-    """Preprocess all shards with Dask and write train.h5, valid.h5 and test.h5.
+    """Write train.h5, valid.h5 and test.h5, split by state.
 
-    Parameters
-    ----------
-    settings : TomographySettings
-    raw : sequence of Path
-        Raw shards; their order does not matter.
-    out : Path
-        Folder to write.
-    threads, mem_mb : int
-        Local worker threads and the memory of all together, MB.
+    A stage: arguments as in `physml.pipeline`.
     """
     write_prepared(
         prepare,

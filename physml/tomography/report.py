@@ -60,20 +60,9 @@ OTHERS = ("maximum_likelihood", "particle_filter")
 def run(
     *, settings: TomographySettings, evaluation: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Estimate the example's state and write its products, summary.json and index.html.
+    """Estimate the example and write counts, state and picture, summary.json, index.html.
 
-    Parameters
-    ----------
-    settings : TomographySettings
-    evaluation : Path
-        Folder of `evaluate.run`, shown beside the example.
-    weights : Path
-        Weights of this run; used only where none are shipped.
-    out : Path
-        Folder to write: records.h5 (the counts), density_matrix.csv, overview.png, summary.json,
-        index.html.
-    threads : int
-        Threads of the networks.
+    A stage: arguments as in `physml.pipeline`.
     """
     s = settings.report
     measured = Measured.read("tomography", evaluation, weights, threads)

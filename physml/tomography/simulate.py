@@ -17,13 +17,7 @@ from .simulator.sample import simulate_batch
 def run(*, settings: TomographySettings, shard: int, out: Path) -> None:
     """Simulate one shard and write it as HDF5.
 
-    Parameters
-    ----------
-    settings : TomographySettings
-    shard : int
-        Number of the shard, from 0.
-    out : Path
-        HDF5 file to write.
+    A stage: arguments as in `physml.pipeline`.
     """
     torch.set_num_threads(1)
     s = settings.simulate

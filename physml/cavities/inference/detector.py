@@ -31,6 +31,8 @@ PEAK = 0.04
 BATCH = 8
 #: Intersection over union above which two candidates are one.
 OVERLAP = 0.35
+#: Counts, smooth expected counts, relative exposure and unseen pixels of images, each (n, H, W).
+Searchable = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]
 #: Columns of a detection's table.
 COLUMNS = [
     *("x", "y", "semi_major", "semi_minor", "theta", "radius", "radius_err", "position_err"),
@@ -179,19 +181,13 @@ class CavityDetector:
                 bad,
                 None if centre is None else centre[part],
             )
-            found += self.decode_images(counts[part], fit.model, depth, bad, fit.centre)
+            found += self.decode_images((counts[part], fit.model, depth, bad), fit.centre)
         return found
 
-    def decode_images(
-        self,
-        counts: NDArray[Any],
-        model: NDArray[Any],
-        exposure: NDArray[Any],
-        invalid: NDArray[np.bool_],
-        centre: NDArray[Any],
-    ) -> list[Detection]:
+    def decode_images(self, images: Searchable, centre: NDArray[Any]) -> list[Detection]:
         """`detect` after the smooth fit; for the parameters see `propose`."""
-        maps, stack, some, scalars = self.propose(counts, model, exposure, invalid, centre)
+        counts, model, _, invalid = images
+        maps, stack, some, scalars = self.propose(images, centre)
         with torch.no_grad():
             decoded = self.decode(stack, some, scalars)
         h, w = counts.shape[1:]
@@ -202,19 +198,14 @@ class CavityDetector:
         ]
 
     def propose(
-        self,
-        counts: NDArray[Any],
-        model: NDArray[Any],
-        exposure: NDArray[Any],
-        invalid: NDArray[np.bool_],
-        centre: NDArray[Any],
+        self, images: Searchable, centre: NDArray[Any]
     ) -> tuple[Maps, Tensor, Candidates, Tensor]:
         """Candidates of the U-Net, before the decoder.
 
         Parameters
         ----------
-        counts, model, exposure, invalid : ndarray, shape (n, H, W)
-            Counts, smooth expected counts, relative exposure, unseen pixels.
+        images : tuple of ndarray
+            See `Searchable`.
         centre : ndarray, shape (n, 2)
             x, y of the halo's centre [pixel].
 
@@ -228,15 +219,13 @@ class CavityDetector:
         scalars : Tensor
             See `candidate_scalars`.
         """
-        fields = [
-            torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in (counts, model, exposure)
-        ]
-        fields.append(torch.from_numpy(np.ascontiguousarray(invalid, bool)))
+        fields = [torch.from_numpy(np.ascontiguousarray(a, np.float32)) for a in images[:3]]
+        fields.append(torch.from_numpy(np.ascontiguousarray(images[3], bool)))
         image = pad(channels(*fields), self.network.stride)
         with torch.no_grad():
             maps = self.average_maps(image)
             stack = cr.stack_maps(maps.cavity, maps.centre, image)
-            some = find_candidates(maps, counts.shape[1:])
+            some = find_candidates(maps, images[0].shape[1:])
             scalars = candidate_scalars(some, maps, fields, torch.from_numpy(np.asarray(centre)))
         return maps, stack, some, scalars
 

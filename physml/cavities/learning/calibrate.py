@@ -98,7 +98,7 @@ def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray[Any]]) -
     found: list[Detection] = []
     for first in range(0, len(arrays["counts"]), 16):
         part = slice(first, first + 16)
-        found += detector.decode_images(*searchable(arrays, part), arrays["centre"][part])
+        found += detector.decode_images(searchable(arrays, part), arrays["centre"][part])
     return found
 
 

@@ -120,7 +120,7 @@ def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
     block = 32
     for first in range(0, len(images), block):
         part = slice(first, first + block)
-        _, stack, some, numbers = detector.propose(*searchable(a, part), a["centre"][part])
+        _, stack, some, numbers = detector.propose(searchable(a, part), a["centre"][part])
         scalars.append(numbers)
         truths.append(assign(some, a["cavities"][part], a["index"][part]))
         some.row += first

@@ -14,6 +14,7 @@ from physml.io.shards import Spec, open_shard
 from physml.random import stream
 
 from ..core.halo import fill_sources, find_centre, fit_halo
+from ..inference.detector import Searchable
 from ..simulator.batch import CAVITY_DTYPE, POINT_SOURCE, Batch
 
 COUNTS_MAX = np.iinfo(np.uint16).max
@@ -129,10 +130,8 @@ def prepare_slice(path: Path, first: int, last: int, seed: int) -> dict[str, NDA
     return made | {name: raw[name] for name in _TRUTH}
 
 
-def searchable(
-    arrays: Mapping[str, NDArray[Any]], rows: Any
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Counts, smooth model, exposure and unseen pixels of prepared images, for the networks.
+def searchable(arrays: Mapping[str, NDArray[Any]], rows: Any) -> Searchable:
+    """Prepared images as the networks take them.
 
     Parameters
     ----------
