@@ -10,7 +10,7 @@ Signatures of the stage functions (all arguments by keyword)::
     preprocess(*, settings, raw, out, threads, mem_mb)       -> out/{train,valid,test}.h5
     train(*, settings, data, out, threads, time_limit_s)     -> out (safetensors), out.md
     evaluate(*, settings, data, weights, out, threads)       -> out/metrics.json, out/figures/*.png
-    report(*, settings, evaluation, weights, out, threads)   -> out/summary.json, out/index.html, ...
+    report(*, settings, evaluation, weights, out, threads)   -> out/summary.json, out/index.html
 
 settings : PipelineSettings
     All settings of the pipeline, checked.
