@@ -39,22 +39,6 @@ PENDING = (
     "background/results/outside_training.py",
     "background/results/summary.py",
     "background/simulator/primaries.py",
-    "cavities/core/energetics.py",
-    "cavities/evaluation/ideal_observer.py",
-    "cavities/evaluation/metrics.py",
-    "cavities/results/__init__.py",
-    "cavities/results/result.py",
-    "cavities/simulator/prior.py",
-    "cli/main.py",
-    "cli/messages.py",
-    "cli/stage_commands.py",
-    "config/loading.py",
-    "config/types.py",
-    "config/writing.py",
-    "stages/__init__.py",
-    "stages/preprocess.py",
-    "stages/report.py",
-    "stages/simulate.py",
 )
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -29,9 +29,9 @@ def setup_logging(verbose: int = 0, quiet: bool = False) -> None:
 
     Parameters
     ----------
-    verbose
+    verbose : int
         0: progress; 1: details of physml; 2: details of everything.
-    quiet
+    quiet : bool
         Errors only; wins over `verbose`.
     """
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO

@@ -102,15 +102,16 @@ def run_stage(
 
     Parameters
     ----------
-    pipeline, stage
-        What to run.
-    settings
+    pipeline : Pipeline
+    stage : str
+        Which one to run.
+    settings : PipelineSettings
         Checked settings of the pipeline.
-    out
+    out : Path
         Output file or folder.
-    threads
+    threads : int
         Threads of the numerical libraries, and of the stage if it takes them.
-    overwrite
+    overwrite : bool
         Replace `out`. The old result is put aside and comes back if the stage fails.
     **arguments
         The rest of the stage's own arguments.

@@ -118,7 +118,7 @@ def load_settings(model: type[Model], *sources: Path | str | Mapping[str, Any]) 
 
     Parameters
     ----------
-    model
+    model : type
         Class of the settings.
     *sources
         Paths of YAML or JSON files, or dictionaries. What none of them gives has its default.

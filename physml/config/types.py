@@ -97,7 +97,7 @@ def quantity(unit: str) -> Any:
 
     Parameters
     ----------
-    unit
+    unit : str
         Name that astropy knows, e.g. ``"deg"``.
 
     Examples

@@ -122,9 +122,9 @@ def dump_yaml(model: BaseModel | type[BaseModel], header: str | None = None) -> 
 
     Parameters
     ----------
-    model
+    model : BaseModel or its class
         Settings, or their class for the defaults.
-    header
+    header : str, optional
         Text of a comment at the top; the model's docstring where None.
 
     Returns

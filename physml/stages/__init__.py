@@ -1,1 +1,1 @@
-"""What each stage does in every science; the rooms add what is theirs."""
+"""The stages as they are in every science; the rooms add what is theirs."""

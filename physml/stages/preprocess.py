@@ -100,8 +100,9 @@ def write_prepared(
 
     Parameters
     ----------
-    task, tasks
-        Function, and the arguments of its calls; the results are taken in this order.
+    task : callable
+    tasks : sequence of tuple
+        Arguments of its calls; the results are taken in this order.
     settings : PipelineSettings
     raw : sequence of Path
         Recorded as inputs.

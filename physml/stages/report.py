@@ -16,7 +16,7 @@ from physml.templates import render
 
 @dataclass(frozen=True)
 class Measured:
-    """What a report shows beside its example.
+    """Evaluation and weights that a report shows beside its example.
 
     Attributes
     ----------

@@ -15,11 +15,11 @@ def require_finite(what: str, values: NDArray, samples: Iterable[int]) -> None:
 
     Parameters
     ----------
-    what
+    what : str
         Name of the values, for the message.
     values : ndarray, shape (n, ...)
         Numbers, or a table of them.
-    samples
+    samples : iterable of int
         Number of each of the n samples; or of the one sample that all values are of.
 
     Raises

@@ -1,1 +1,1 @@
-"""What cleaning an observation gives, and its files and pictures."""
+"""Results of cleaning an observation, and their files and pictures."""

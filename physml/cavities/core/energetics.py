@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-#: A number, or an array of them.
+# A number, or an array of them.
 Numbers = TypeVar("Numbers", float, NDArray[np.float64])
 
 #: Mean molecular weight of the fully ionised intracluster gas.

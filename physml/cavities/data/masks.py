@@ -140,37 +140,23 @@ def _paint(
             )
         except Exception as error:  # the parser raises errors of many kinds
             detail = " ".join(str(error).split())[:200] or type(error).__name__
-            raise InputError.expected(
-                where, "a region", f"{statement[:80]!r} ({detail})"
-            ) from error
+            found = f"{statement[:80]!r} ({detail})"
+            raise InputError.expected(where, "a region", found) from error
     if len(parsed) != 1:
         reason = f" ({caught[0].message})" if caught else ""
         raise InputError.expected(where, "a region", f"{statement[:80]!r}{reason}")
-    region = parsed[0]
-    if isinstance(region, SkyRegion):
-        try:
-            region = region.to_pixel(wcs)
-        except Exception as error:  # behind the sky of a projection its scale is no number
-            raise _nowhere(where, statement) from error
-    assert isinstance(region, PixelRegion)
-    _check_finite(where, statement, region)
-    to_region, to_image = _physical(header) if frame == "physical" else (_same, _same)
-    _paint_pixels(mask, region, to_region, to_image)
-
-
-def _check_finite(where: str, statement: str, region: PixelRegion) -> None:
-    """Refuse a region that lies nowhere: NaN, or a place that the coordinates cannot reach."""
+    region: Any = parsed[0]
     try:
+        if isinstance(region, SkyRegion):
+            region = region.to_pixel(wcs)
         box = region.bounding_box
         edges = np.array([box.ixmin, box.ixmax, box.iymin, box.iymax], dtype=float)
-    except (ValueError, OverflowError, TypeError):
+    except Exception:  # behind the sky of a projection its scale is no number
         edges = np.array([np.nan])
     if not (np.abs(edges) < 1e9).all():  # also false for NaN
-        raise _nowhere(where, statement)
-
-
-def _nowhere(where: str, statement: str) -> InputError:
-    return InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
+        raise InputError.expected(where, "a region on the sky of the image", repr(statement[:80]))
+    to_region, to_image = _physical(header) if frame == "physical" else (_same, _same)
+    _paint_pixels(mask, region, to_region, to_image)
 
 
 def _paint_pixels(

@@ -159,12 +159,12 @@ def log_remarks(observations: Iterable[Observation], only: str | None = None) ->
 def parse_position(ra: Any, dec: Any) -> SkyCoord:
     """Sky position from degrees or sexagesimal text; `InputError` for anything else."""
     try:
-        text = str(ra)
-        hours = isinstance(ra, str) and any(mark in text for mark in ":h ")
-        longitude = Angle(
-            ra, unit=None if isinstance(ra, u.Quantity) else u.hourangle if hours else u.deg
+        hours = isinstance(ra, str) and any(mark in ra for mark in ":h ")
+        units = (u.hourangle if hours else u.deg, u.deg)
+        longitude, latitude = (
+            Angle(given, unit=None if isinstance(given, u.Quantity) else unit)
+            for given, unit in zip((ra, dec), units, strict=True)
         )
-        latitude = Angle(dec, unit=None if isinstance(dec, u.Quantity) else u.deg)
         return SkyCoord(longitude, latitude, frame="icrs")
     except (ValueError, TypeError, u.UnitsError) as error:
         raise InputError(
@@ -240,7 +240,8 @@ def load_observation(
     # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
     observation.counts = np.where(observation.exposed, observation.counts, 0.0)
     observation.background = _read_map(background, observation, "background")
-    _check_background(observation)
+    if observation.background is not None:
+        _check_background(observation, float(observation.background[observation.exposed].sum()))
     if mask is not None:
         _fill(observation, mask, header, seed)
     if np.any(observation.counts < 0):
@@ -327,8 +328,7 @@ def _size(data: NDArray[Any]) -> str:
 def _to_counts(observation: Observation, exposure: NDArray[Any] | None, units: str) -> None:
     """Turn a flux image back into counts: the noise, and with it the search, lives in counts."""
     check_arguments(units=units)
-    flux = units == "flux" or (units == "auto" and observation.total < 50)
-    if not flux:
+    if not (units == "flux" or (units == "auto" and observation.total < 50)):
         return
     if exposure is None:
         raise InputError.expected(
@@ -344,10 +344,7 @@ def _to_counts(observation: Observation, exposure: NDArray[Any] | None, units: s
     )
 
 
-def _check_background(observation: Observation) -> None:
-    if observation.background is None:
-        return
-    background = float(observation.background[observation.exposed].sum())
+def _check_background(observation: Observation, background: float) -> None:
     if background > 2 * observation.total:
         raise InputError.expected(
             observation.files.get("background", "background map"),

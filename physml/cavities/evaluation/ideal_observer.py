@@ -85,7 +85,9 @@ def expectations(
 
     Parameters
     ----------
-    settings, seed, indices
+    settings : SimulateSettings
+    seed : int
+    indices : sequence of int
         As for `simulate_batch`, whose counts these are.
     """
     size = settings.image_size
@@ -200,6 +202,8 @@ def found_probability(threshold: Any, table: NDArray[Any]) -> NDArray[np.float64
     Parameters
     ----------
     threshold : float or ndarray, shape (t,)
+    table : structured ndarray, shape (t,)
+        Mean and standard deviation of the score of each cavity.
     """
     return ndtr((table["mean1"] - threshold) / np.maximum(table["sd1"], 1e-12))
 

@@ -104,6 +104,8 @@ def per_image(
     scored : ScoredSet
     threshold : float or ndarray, shape (n,)
         Smallest probability that is a detection, for each image.
+    rule : Rule
+        When a detection is a hit.
     """
     n, image = scored.n_images, scored.candidates["image"]
     kept = scored.detected(threshold)
@@ -316,8 +318,11 @@ def completeness_curve(
 
     Parameters
     ----------
+    scored : ScoredSet
     found : ndarray, shape (t,)
         Whether each true cavity was found, or the probability that it is.
+    weights : ndarray, shape (b, n)
+        How often each image stands in each sample of the bootstrap.
     name : str
         See `quantity`.
     edges : sequence of float, optional

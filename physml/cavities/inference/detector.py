@@ -31,7 +31,7 @@ PEAK = 0.04
 BATCH = 8
 #: Intersection over union above which two candidates are one.
 OVERLAP = 0.35
-#: Counts, smooth expected counts, relative exposure and unseen pixels of images, each (n, H, W).
+# Counts, smooth expected counts, relative exposure and unseen pixels of images, each (n, H, W).
 Searchable = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]
 #: Columns of a detection's table.
 COLUMNS = [

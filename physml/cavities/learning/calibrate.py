@@ -67,10 +67,9 @@ def calibrate(
     listed = slope * logit[true] + offset >= np.log(LISTED / (1 - LISTED))
     if listed.sum() >= 20:
         calibration["radius_err_scale"] = error_scale(pull[listed])
-    detector.card["thresholds"] = alarm_thresholds(detector, settings)
-    log.info("calibration: %s", calibration)
-    log.info("thresholds: %s", detector.card["thresholds"])
-    return {"calibration": calibration, "thresholds": detector.card["thresholds"]}
+    thresholds = detector.card["thresholds"] = alarm_thresholds(detector, settings)
+    log.info("calibration: %s; thresholds: %s", calibration, thresholds)
+    return {"calibration": calibration, "thresholds": thresholds}
 
 
 def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[float, float]:
@@ -145,6 +144,6 @@ def alarm_thresholds(
     for lo, hi in itertools.pairwise(edges):
         inside = (x >= lo) & (x <= hi)
         centres.append(float(np.median(x[inside])))
-        limit = float(np.quantile(top[inside], 1 - settings.train.false_alarm))
+        limit = np.quantile(top[inside], 1 - settings.train.false_alarm)
         limits.append(float(np.clip(limit, 0.1, 0.99)))
     return {"log10_counts": centres, "probability": limits}

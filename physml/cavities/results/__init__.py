@@ -1,1 +1,1 @@
-"""What the search of an image gives, and its files and pictures."""
+"""Results of the search of an image, and their files and pictures."""

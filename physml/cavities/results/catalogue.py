@@ -119,7 +119,6 @@ def build_catalogue(
         catalogue has the same columns.
     """
     sky = observation.sky
-    unit = sky.unit
     rows = [_row(observation, search, c, centre) for c in cavities]
     table = QTable()
     table["id"] = np.arange(1, len(rows) + 1)
@@ -127,7 +126,7 @@ def build_catalogue(
         if sky.wcs is None and name in ("ra", "dec"):
             continue
         values = np.array([row[name] for row in rows], dtype=float)
-        own = unit**power if isinstance(power, int) else power
+        own = sky.unit**power if isinstance(power, int) else power
         table[name] = values if power == 0 else values * own
     table["scale"] = np.array([c.scale for c in cavities], dtype=int)
     table["scales_found"] = _texts([" ".join(map(str, c.found_at)) for c in cavities])

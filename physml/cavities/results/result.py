@@ -82,7 +82,7 @@ class CavityResult(Result):
 
     @property
     def warnings(self) -> list[str]:
-        """What was done to the data, and what could not be measured."""
+        """Remarks on what was done to the data, and on what could not be measured."""
         return self.observation.remarks
 
     @property

@@ -251,6 +251,7 @@ def broken_power_law(
 
     Parameters
     ----------
+    rng : Generator
     n : int
         Number of draws.
     low, high, knee : float
