@@ -36,15 +36,22 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from common.options import command, parse, write
+from common.tables import interval as show
+from common.tables import table
+from common.timing import cpu_seconds
 
-import physml.cavities
+from physml import provenance
+from physml.cavities import pipeline
 from physml.cavities.core.matching import (
     CANDIDATE_DTYPE,
     COMPANION,
@@ -57,9 +64,11 @@ from physml.cavities.evaluation import metrics
 from physml.cavities.evaluation.found import Found, Images, find, frozen, frozen_expectations
 from physml.cavities.evaluation.set_metrics import ALARM_LEVEL, evaluate_sets, ideal_metrics
 from physml.cavities.evaluation.sets import EMPTY, NAMES, PARTNER
-from physml.io.atomic import write_text
+from physml.cavities.inference.detector import CavityDetector
+from physml.io.atomic import atomic_path, write_text
+from physml.models import shipped_weights
 
-log = logging.getLogger("cavities_vs_cadet")
+log = logging.getLogger("benchmarks")
 
 RIVAL = Path(__file__).with_name("cadet_rival.py")
 RIVAL_VERSION = "pycadet-0.3.5-fast-1"
@@ -83,9 +92,20 @@ def stacks(images: Images) -> Iterator[tuple[slice, str]]:
         yield part, digest.hexdigest()[:20]
 
 
-def rival_environment() -> dict[str, str]:
-    """Environment of the rival: torch behind keras, one thread."""
-    return os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+def some(images: Images, rows: Any) -> Images:
+    """Some of a set's images."""
+    return Images(*(getattr(images, k)[rows] for k in vars(images)))
+
+
+def spread(images: Images, n: int) -> np.ndarray:
+    """Numbers of some images from all over a set, shape (n,)."""
+    return np.linspace(0, len(images) - 1, n).astype(int)
+
+
+def run_rival(python: str, *arguments: str | Path) -> None:
+    """Run the rival in its environment: torch behind keras, one thread."""
+    environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    subprocess.run([python, RIVAL, *arguments], check=True, env=environment)
 
 
 def rival_found(images: Images, python: str, cache: Path) -> Found:
@@ -99,8 +119,7 @@ def rival_found(images: Images, python: str, cache: Path) -> Found:
         with tempfile.TemporaryDirectory() as inbox:
             for part, key in missing:
                 np.save(Path(inbox) / f"{key}.npy", flat[part])
-            command = [python, str(RIVAL), inbox, str(folder)]
-            subprocess.run(command, check=True, env=rival_environment())
+            run_rival(python, inbox, folder)
     probability, labels, rows, seconds = [], [], [], 0.0
     for part, key in parts:
         with np.load(folder / f"{key}.npz", allow_pickle=False) as stored:
@@ -128,7 +147,7 @@ def rival_found(images: Images, python: str, cache: Path) -> Found:
 def program_hash() -> str:
     """Hash of the source files that decide what our detector finds."""
     digest = hashlib.sha256()
-    room = Path(physml.cavities.__file__).parent
+    room = files("physml") / "cavities"
     for name in (
         *("inference/detector", "inference/crops", "inference/channels", "inference/networks"),
         *("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching"),
@@ -145,17 +164,8 @@ def our_found(images: Images, detector: Any, key: str, cache: Path) -> Found:
     for part, name in stacks(images):
         path = folder / f"{name}.npz"
         if not path.exists():
-            some = Images(
-                *(
-                    getattr(images, field)[part]
-                    for field in ("counts", "exposure", "invalid", "mask", "cavities")
-                )
-            )
-            found = find(detector, some)
-            temporary = folder / f".{name}.tmp"
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **vars(found))
-            os.replace(temporary, path)
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez_compressed(file, **vars(find(detector, some(images, part))))
         with np.load(path, allow_pickle=False) as stored:
             one = Found(**{k: stored[k] for k in stored.files})
         one.candidates["image"] += part.start
@@ -172,8 +182,7 @@ def our_found(images: Images, detector: Any, key: str, cache: Path) -> Found:
 
 def verify_rival(images: Images, python: str, cache: Path, n: int) -> dict[str, Any]:
     """Compare the rival's fast path with pycadet's own, and time both; kept in the cache."""
-    spread = np.linspace(0, len(images) - 1, n).astype(int)
-    stack = images.flat_fielded()[spread]
+    stack = images.flat_fielded()[spread(images, n)]
     key = hashlib.sha256(stack.tobytes()).hexdigest()[:20]
     out = cache / f"{RIVAL_VERSION}-verify-{key}.json"
     if not out.exists():
@@ -181,8 +190,7 @@ def verify_rival(images: Images, python: str, cache: Path, n: int) -> dict[str, 
         with tempfile.TemporaryDirectory() as folder:
             np.save(Path(folder) / "images.npy", stack)
             made = Path(folder) / "verified.json"
-            command = [python, str(RIVAL), str(Path(folder) / "images.npy"), str(made), "--verify"]
-            subprocess.run(command, check=True, env=rival_environment())
+            run_rival(python, Path(folder) / "images.npy", made, "--verify")
             write_text(out, made.read_text())
     return json.loads(out.read_text())
 
@@ -195,19 +203,12 @@ def time_ours(images: Images, detector: Any, n: int) -> dict[str, float]:
     dict
         ``single``: one image a call, as pycadet is called; ``batched``: all in one call.
     """
-    spread = np.linspace(0, len(images) - 1, n).astype(int)
-
-    def some(rows: Any) -> Images:
-        return Images(*(getattr(images, k)[rows] for k in vars(images)))
-
-    find(detector, some(spread[:4]))  # first call: kernels are chosen
-    out = {}
-    for name, parts in (("single", spread[:, None]), ("batched", spread[None, :])):
-        find(detector, some(parts[0]))  # kernels of this batch size
-        began = time.process_time()
-        for rows in parts:
-            find(detector, some(rows))
-        out[name] = (time.process_time() - began) / n
+    chosen, out = spread(images, n), {}
+    find(detector, some(images, chosen[:4]))  # first call: kernels are chosen
+    for name, parts in (("single", chosen[:, None]), ("batched", chosen[None, :])):
+        find(detector, some(images, parts[0]))  # kernels of this batch size
+        work = partial(lambda parts: [find(detector, some(images, rows)) for rows in parts], parts)
+        out[name] = cpu_seconds(work, 1) / n
     return out
 
 
@@ -286,16 +287,6 @@ def compare(
 # ------------------------------------------------------------------- tables
 
 
-def show(summary: dict[str, Any] | None, style: str = ".3f") -> str:
-    """Value with its interval, or a dash."""
-    if summary is None or summary["value"] is None:
-        return "-"
-    text = format(summary["value"], style)
-    if summary["low"] is not None:
-        text += f" ({format(summary['low'], style)}-{format(summary['high'], style)})"
-    return text
-
-
 def bias(summary: dict[str, Any]) -> dict[str, Any]:
     """Ratio minus one."""
     return {k: None if v is None else v - 1 for k, v in summary.items()}
@@ -311,181 +302,115 @@ def dig(tree: Any, *keys: Any) -> Any:
     return tree
 
 
-def goal_rows(result: dict[str, Any]) -> list[tuple[str, str, str, str, str, str]]:
-    """Rows of the main table: metric, CADET, physml, ideal (known, search), goal."""
+#: Rows of the main table for each of two sets: metric, place in the numbers, style, goals.
+METRICS: tuple[tuple[str, tuple[str, str], str, tuple[str, str]], ...] = (
+    ("cavity F1", ("strict", "f1"), ".3f", (">= 0.94", ">= 0.92")),
+    ("cavity-less images with a false cavity", ("strict", "alarmed"), ".1%", ("<= 5 %", "<= 7 %")),
+    ("pixel AP", ("pixels", "ap"), ".3f", (">= 0.96", ">= 0.94")),
+    ("radius scatter", ("sizes", "radius_scatter"), ".3f", ("<= 0.06", "<= 0.08")),
+    ("radius bias", ("sizes", "radius_ratio"), "+.1%", ("< 2 %",) * 2),
+    ("volume, median absolute error", ("sizes", "volume_error"), ".1%", ("<= 15 %",) * 2),
+    ("volume bias", ("sizes", "volume_ratio"), "+.1%", ("< 5 %",) * 2),
+    ("foreground calibration error", ("pixels", "calibration_error"), ".3f", ("<= 0.03",) * 2),
+    ("per-cavity calibration error", ("calibration", "error"), ".3f", ("<= 0.03",) * 2),
+    ("coverage of 68 % intervals", ("sizes", "coverage_68"), ".1%", ("63-73 %",) * 2),
+)
+
+
+def goal_rows(result: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+    """Rows of the main table: metric, CADET, physml, ideal (known / search), goal."""
     methods, ideal = result["methods"], result["ideal"]
     faint = next(i for i, low in enumerate(metrics.COUNT_EDGES) if low == 4.5e3)  # 5-20k counts
 
-    def both(*keys: Any, style: str = ".3f", shift: bool = False) -> tuple[str, str]:
+    def both(*keys: Any, style: str = ".3f") -> tuple[str, str]:
         values = [dig(methods, m, *keys) for m in ("cadet", "physml")]
-        if shift:
+        if style.startswith("+"):
             values = [None if v is None else bias(v) for v in values]
         return show(values[0], style), show(values[1], style)
 
-    def observer(*keys: Any) -> str:
-        return " / ".join(
-            show(dig(ideal, "clean", version, *keys)).split(" ")[0]
-            for version in ("known", "search")
-        )
-
-    at = ("clean", "strict", "at_alarm")
-    rows = [
-        (
-            "completeness at 5-20k counts, 5 % alarmed",
-            *both(*at, "bins", faint, "completeness"),
-            observer("bins", faint, "completeness"),
-            ">= 0.70",
-        ),
-        (
-            "completeness, all counts, 5 % alarmed, one threshold",
-            *both(*at, "overall"),
-            observer("overall"),
-            ">= 0.87",
-        ),
-        (
-            "the same, a threshold in each bin of counts",
-            *both(*at, "binned"),
-            observer("binned"),
-            ">= 0.87",
-        ),
-    ]
+    rows = []
+    for label, keys, goal in (
+        ("completeness at 5-20k counts, 5 % alarmed", ("bins", faint, "completeness"), ">= 0.70"),
+        ("completeness, all counts, 5 % alarmed, one threshold", ("overall",), ">= 0.87"),
+        ("the same, a threshold in each bin of counts", ("binned",), ">= 0.87"),
+    ):
+        limits = (dig(ideal, "clean", version, *keys) for version in ("known", "search"))
+        observer = " / ".join(show(limit).split(" ")[0] for limit in limits)
+        rows.append((label, *both("clean", "strict", "at_alarm", *keys), observer, goal))
     bare = [result["bare"][m] for m in ("cadet", "physml")]
-    rows += [
-        (
-            "5-20k counts, one cavity judged without the others",
-            *(show(b["bins"][faint]["completeness"]) for b in bare),
-            "",
-            "",
-        ),
-        (
-            "all counts, one cavity judged without the others",
-            *(show(b["overall"]) for b in bare),
-            "",
-            "",
-        ),
-    ]
-    for name, goal in (("clean", ">= 0.94"), ("nuisance", ">= 0.92")):
-        rows.append((f"cavity F1, {name}", *both(name, "strict", "f1"), "", goal))
-    for name, goal in (("none", "<= 5 %"), ("none_nuisance", "<= 7 %")):
-        label = "clean" if name == "none" else "nuisance"
-        values = both(name, "strict", "alarmed", style=".1%")
-        rows.append((f"cavity-less images with a false cavity, {label}", *values, "", goal))
-    for name, goal in (("clean", ">= 0.96"), ("nuisance", ">= 0.94")):
-        rows.append((f"pixel AP, {name}", *both(name, "pixels", "ap"), "", goal))
-    for name, goal in (("clean", "<= 0.06"), ("nuisance", "<= 0.08")):
-        rows.append((f"radius scatter, {name}", *both(name, "sizes", "radius_scatter"), "", goal))
-    for name in ("clean", "nuisance"):
-        values = both(name, "sizes", "radius_ratio", style="+.1%", shift=True)
-        rows.append((f"radius bias, {name}", *values, "", "< 2 %"))
-    for name in ("clean", "nuisance"):
-        values = both(name, "sizes", "volume_error", style=".1%")
-        rows.append((f"volume, median absolute error, {name}", *values, "", "<= 15 %"))
-    for name in ("clean", "nuisance"):
-        values = both(name, "sizes", "volume_ratio", style="+.1%", shift=True)
-        rows.append((f"volume bias, {name}", *values, "", "< 5 %"))
-    for name in ("clean", "nuisance"):
-        values = both(name, "pixels", "calibration_error")
-        rows.append((f"foreground calibration error, {name}", *values, "", "<= 0.03"))
-    for name in ("clean", "nuisance"):
-        values = both(name, "calibration", "error")
-        rows.append((f"per-cavity calibration error, {name}", *values, "", "<= 0.03"))
-    for name in ("clean", "nuisance"):
-        values = both(name, "sizes", "coverage_68", style=".1%")
-        rows.append((f"coverage of 68 % intervals, {name}", *values, "", "63-73 %"))
-    for key, label in (
-        ("single", "CPU time, one image a call"),
-        ("fastest", "CPU time, each at its fastest (CADET rewritten, physml batched)"),
+    for text, keys in (("5-20k", ("bins", faint, "completeness")), ("all", ("overall",))):
+        label = f"{text} counts, one cavity judged without the others"
+        rows.append((label, *(show(dig(b, *keys)) for b in bare), "", ""))
+    for label, keys, style, wanted in METRICS:
+        sets = ("none", "none_nuisance") if keys[1] == "alarmed" else ("clean", "nuisance")
+        for name, kind, goal in zip(sets, ("clean", "nuisance"), wanted, strict=True):
+            rows.append((f"{label}, {kind}", *both(name, *keys, style=style), "", goal))
+    for key, label, goal in (
+        ("single", "CPU time, one image a call", "<= 0.5 s, ratio >= 10"),
+        ("fastest", "CPU time, each at its fastest (CADET rewritten, physml batched)", ""),
     ):
         t = result["timing"][key]
         values = (f"{t['cadet']:.2f} s", f"{t['physml']:.3f} s")
-        goal = "<= 0.5 s, ratio >= 10" if key == "single" else ""
         rows.append((f"{label} (ratio {t['ratio']:.0f})", *values, "", goal))
-    return [(a, b, c, d, e, "") for a, b, c, d, e in rows]
+    return rows
 
 
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Format a table of markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+def measured(
+    result: dict[str, Any], sets: Sequence[str]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Set, method and numbers of those that were run."""
+    for name in sets:
+        for method, title in (("cadet", "CADET"), ("physml", "physml")):
+            found = dig(result, "methods", method, name)
+            if found is not None:
+                yield name, title, found
 
 
 def set_table(result: dict[str, Any], rule: Rule) -> str:
     """One row for each set: detection at the shipped thresholds, ours and CADET's."""
     columns = {
-        "completeness": ".3f",
-        "purity": ".3f",
-        "f1": ".3f",
-        "false_per_image": ".3f",
-        "alarmed": ".1%",
+        "completeness": ("completeness", ".3f"),
+        "purity": ("purity", ".3f"),
+        "f1": ("F1", ".3f"),
+        "false_per_image": ("false cavities an image", ".3f"),
+        "alarmed": ("images alarmed", ".1%"),
     }
+    with_cavities = ("completeness", "purity", "f1")
     rows = []
-    for name in NAMES:
-        for method in ("cadet", "physml"):
-            part = dig(result, "methods", method, name)
-            if part is None:
-                continue
-            cells = [name, "CADET" if method == "cadet" else "physml", str(part["images"])]
-            for column, style in columns.items():
-                useless = (name in EMPTY and column in ("completeness", "purity", "f1")) or (
-                    name not in EMPTY and column == "alarmed"
-                )
-                cells.append("-" if useless else show(part[rule.name][column], style))
-            cells.append(show(dig(part, rule.name, "at_alarm", "binned")))
-            rows.append(cells)
-    header = [
-        "set",
-        "method",
-        "images",
-        "completeness",
-        "purity",
-        "F1",
-        "false cavities an image",
-        "images alarmed",
-        "completeness at 5 % alarmed",
-    ]
-    return markdown_table(header, rows)
+    for name, method, part in by_set(result, NAMES):
+        useless = with_cavities if name in EMPTY else ("alarmed",)
+        cells = [
+            "-" if column in useless else show(part[rule.name][column], style)
+            for column, (_, style) in columns.items()
+        ]
+        at_alarm = show(dig(part, rule.name, "at_alarm", "binned"))
+        rows.append([name, method, part["images"], *cells, at_alarm])
+    heads = [head for head, _ in columns.values()]
+    return table(["set", "method", "images", *heads, "completeness at 5 % alarmed"], rows)
 
 
 def size_table(result: dict[str, Any]) -> str:
     """One row for each set: sizes and pixels."""
-    rows = []
-    for name in PARTNER:
-        for method in ("cadet", "physml"):
-            part = dig(result, "methods", method, name)
-            if part is None:
-                continue
-            s, p = part["sizes"], part["pixels"]
-            rows.append(
-                [
-                    name,
-                    "CADET" if method == "cadet" else "physml",
-                    show(bias(s["radius_ratio"]), "+.1%"),
-                    show(s["radius_scatter"]),
-                    show(s["volume_ratio"]),
-                    show(s["volume_error"], ".1%"),
-                    show(s.get("coverage_68"), ".1%"),
-                    show(p["auroc"]),
-                    show(p["ap"]),
-                    show(p["f1"]),
-                    show(p["iou"]),
-                    show(p["calibration_error"]),
-                ]
-            )
-    header = [
-        "set",
-        "method",
-        "radius bias",
-        "radius scatter",
-        "volume ratio",
-        "volume error",
-        "68 % coverage",
-        "pixel AUROC",
-        "pixel AP",
-        "pixel F1",
-        "pixel IoU",
-        "pixel calibration",
+    sizes = {
+        "radius scatter": ("radius_scatter", ".3f"),
+        "volume ratio": ("volume_ratio", ".3f"),
+        "volume error": ("volume_error", ".1%"),
+        "68 % coverage": ("coverage_68", ".1%"),
+    }
+    pixels = {"AUROC": "auroc", "AP": "ap", "F1": "f1", "IoU": "iou"}
+    pixels["calibration"] = "calibration_error"
+    rows = [
+        [
+            name,
+            method,
+            show(bias(part["sizes"]["radius_ratio"]), "+.1%"),
+            *(show(part["sizes"].get(key), style) for key, style in sizes.values()),
+            *(show(part["pixels"][key]) for key in pixels.values()),
+        ]
+        for name, method, part in by_set(result, tuple(PARTNER))
     ]
-    return markdown_table(header, rows)
+    heads = [*sizes, *(f"pixel {head}" for head in pixels)]
+    return table(["set", "method", "radius bias", *heads], rows)
 
 
 def ideal_table(result: dict[str, Any], name: str) -> str:
@@ -515,17 +440,8 @@ def ideal_table(result: dict[str, Any], name: str) -> str:
                     f"{100 * gap:+.0f}",
                 ]
             )
-    header = [
-        "property",
-        "bin",
-        "cavities",
-        "CADET",
-        "physml",
-        "ideal, place known",
-        "ideal, searching",
-        "physml below searching [points]",
-    ]
-    return markdown_table(header, rows)
+    head = ["property", "bin", "cavities", "CADET", "physml", "ideal, place known"]
+    return table([*head, "ideal, searching", "physml below searching [points]"], rows)
 
 
 def report(result: dict[str, Any]) -> str:
@@ -549,7 +465,7 @@ def report(result: dict[str, Any]) -> str:
         "image of 128 x 128, all averaging included: pycadet in float32, which reads its model at "
         f"each call ({result['timing']['single']['cadet_without_model_loading']:.2f} s without), "
         f"physml in {result['precision']}, whose speed depends on the CPU.",
-        markdown_table(header, [list(row[:5]) for row in goal_rows(result)]),
+        table(header, goal_rows(result)),
         "### Detection at the shipped thresholds, strict",
         set_table(result, STRICT),
         "### Detection at the shipped thresholds, lenient",
@@ -570,40 +486,25 @@ def report(result: dict[str, Any]) -> str:
 
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__, "weights", "threads", "json", "markdown", bootstrap=1000)
     parser.add_argument("--images", type=int, default=500, help="images a set (default 500)")
     parser.add_argument(
         "--sets", nargs="+", choices=NAMES, default=list(NAMES), help="some sets only"
     )
     parser.add_argument("--rival-python", default=sys.executable, help="python with pycadet==0.3.5")
-    parser.add_argument("--weights", type=Path, help="our weights (default: those shipped)")
     parser.add_argument(
         "--cache", type=Path, default=Path("results/bench"), help="predictions are kept here"
     )
-    parser.add_argument("--bootstrap", type=int, default=1000, help="resamples (default 1000)")
     parser.add_argument(
         "--verify", type=int, default=20, help="images on which the rival's paths are compared"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of our network")
-    parser.add_argument("--json", type=Path, help="write all numbers here")
-    parser.add_argument("--markdown", type=Path, help="write the tables here (also printed)")
     parser.add_argument("--only-rival", action="store_true", help="fill the rival's cache and stop")
-    return parser.parse_args(argv)
+    return parse(parser, argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
-    import torch
-
-    from physml import provenance
-    from physml.cavities import pipeline
-    from physml.cavities.inference.detector import CavityDetector
-    from physml.models import shipped_weights
-
     a = arguments_of(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     torch.set_num_threads(a.threads)
     images: dict[str, Images] = {}
     found: dict[str, dict[str, Found]] = {"cadet": {}, "physml": {}}
@@ -641,12 +542,7 @@ def main(argv: list[str] | None = None) -> int:
         "timing": timing_of(check, ours, a.threads),
         "precision": str(detector.precision).removeprefix("torch."),
     }
-    text = report(result)
-    print(text)
-    if a.markdown:
-        a.markdown.write_text(text)
-    if a.json:
-        a.json.write_text(json.dumps(provenance.jsonable(result), indent=1))
+    write(a, result, report(result))
     return 0
 
 
