@@ -41,6 +41,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "hostile.h5"
 
 
+def put(path: Path, **items) -> None:
+    """File with datasets, links or types of these names."""
+    with h5py.File(path, "w") as file:
+        for name, item in items.items():
+            file[name] = item
+
+
 def test_external_storage(path: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.bin"
     secret.write_bytes(bytes(range(256)) * 4)
@@ -53,8 +60,7 @@ def test_external_storage(path: Path, tmp_path: Path) -> None:
 
 def test_virtual_dataset(path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.h5"
-    with h5py.File(other, "w") as file:
-        file["x"] = IMAGES
+    put(other, x=IMAGES)
     layout = h5py.VirtualLayout((2, 8, 8), "u4")
     layout[:] = h5py.VirtualSource(str(other), "x", (2, 8, 8))
     with h5py.File(path, "w") as file:
@@ -64,60 +70,47 @@ def test_virtual_dataset(path: Path, tmp_path: Path) -> None:
     refused(path, match="virtual dataset")
 
 
-@pytest.mark.parametrize("target", ["/elsewhere", "/counts"])
-def test_soft_link(path: Path, target: str) -> None:
-    with h5py.File(path, "w") as file:
-        file["elsewhere"] = IMAGES
-        file["counts"] = h5py.SoftLink(target)
-    refused(path, match="soft link")
-
-
-def test_external_link(path: Path, tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = IMAGES
-    with h5py.File(path, "w") as file:
-        file["counts"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
-    refused(path, match="external link")
+@pytest.mark.parametrize(
+    ("link", "match"),
+    [
+        (h5py.SoftLink("/elsewhere"), "soft link"),
+        (h5py.SoftLink("/counts"), "soft link"),
+        (h5py.ExternalLink("other.h5", "x"), "external link"),
+    ],
+)
+def test_links(path: Path, link: object, match: str) -> None:
+    put(path.with_name("other.h5"), x=IMAGES)
+    put(path, elsewhere=IMAGES, counts=link)
+    refused(path, match=match)
 
 
 def test_info_follows_no_link(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file["a"] = h5py.SoftLink("/nowhere")
-        file["b"] = h5py.ExternalLink("/etc/passwd", "x")
-        file["c"] = IMAGES
-    assert describe(path)["contents"] == {
-        "a": "a link, not followed",
-        "b": "a link, not followed",
-        "c": "uint32 (2, 8, 8)",
-    }
+    put(path, a=h5py.SoftLink("/nowhere"), b=h5py.ExternalLink("/etc/passwd", "x"), c=IMAGES)
+    link = "a link, not followed"
+    assert describe(path)["contents"] == {"a": link, "b": link, "c": "uint32 (2, 8, 8)"}
 
 
-@pytest.mark.parametrize("chunks", [None, (1, 8, 8)])
-def test_terabytes_in_a_kilobyte(path: Path, chunks) -> None:
+@pytest.mark.parametrize(
+    ("shape", "options", "match"),
+    [
+        ((1 << 36, 8, 8), {"chunks": True}, "bytes left|0 bytes stored"),
+        ((1 << 36, 8, 8), {"chunks": (1, 8, 8)}, "bytes left|0 bytes stored"),
+        # 2^31 * 2^31 * 16 is 2^66: in 64 bits it is 0.
+        ((1 << 31, 1 << 31, 4), {"chunks": (1, 1024, 4)}, "bytes left"),
+        # 64 MB of fill value: within the limit of memory, and still no data.
+        ((1 << 18, 8, 8), {"chunks": (1, 8, 8), "fillvalue": 7}, "0 bytes stored"),
+    ],
+)
+def test_shape_that_no_bytes_stand_behind(path: Path, shape, options: dict, match: str) -> None:
     with h5py.File(path, "w") as file:
-        file.create_dataset("counts", (1 << 36, 8, 8), "u4", chunks=chunks or True)
+        file.create_dataset("x", shape, "u4", **options)
     assert path.stat().st_size < 1 << 20
-    refused(path, match="bytes left|0 bytes stored")
-
-
-def test_shape_that_overflows_64_bits(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_dataset("x", (1 << 31, 1 << 31, 4), "u4", chunks=(1, 1024, 4))
-    # 2^31 * 2^31 * 16 is 2^66: in 64 bits it is 0.
-    refused(path, {"x": Spec("uint32")}, match="bytes left")
-
-
-def test_shape_that_no_bytes_stand_behind(path: Path) -> None:
-    # 64 MB of fill value: within the limit of memory, and still no data.
-    with h5py.File(path, "w") as file:
-        file.create_dataset("counts", (1 << 18, 8, 8), "u4", chunks=(1, 8, 8), fillvalue=7)
-    refused(path, match="0 bytes stored")
+    refused(path, {"x": Spec("uint32")}, match=match)
 
 
 def test_limit_is_on_the_sum(path: Path) -> None:
     spec = {"a": Spec("uint8"), "b": Spec("uint8")}
-    with h5py.File(path, "w") as file:
-        file["a"] = file["b"] = np.ones(600, np.uint8)
+    put(path, a=np.ones(600, np.uint8), b=np.ones(600, np.uint8))
     assert len(read_shard(path, spec, max_bytes=1200).arrays) == 2
     with pytest.raises(InputError, match="bytes left for 'b'"):
         read_shard(path, spec, max_bytes=1199)
@@ -162,8 +155,7 @@ def test_unknown_filter_is_not_loaded(path: Path) -> None:
     ],
 )
 def test_wrong_type_or_shape(path: Path, values, spec: Spec, match: str) -> None:
-    with h5py.File(path, "w") as file:
-        file["counts"] = values
+    put(path, counts=values)
     refused(path, {"counts": spec}, match=match)
 
 
@@ -178,9 +170,7 @@ def test_objects_and_references(path: Path) -> None:
 
 
 def test_group_and_named_type(path: Path) -> None:
-    with h5py.File(path, "w") as file:
-        file.create_group("counts")
-        file["kind"] = np.dtype("u4")
+    put(path, kind=np.dtype("u4"), **{"counts/a": IMAGES})
     refused(path, match="to be a dataset, found group")
     refused(path, {"kind": Spec()}, match="to be a dataset, found datatype")
 
@@ -190,8 +180,7 @@ def test_group_and_named_type(path: Path) -> None:
 def test_not_finite(path: Path, value: float, dtype: str) -> None:
     values = np.zeros((3, 4), dtype)
     values[1, 2] = value
-    with h5py.File(path, "w") as file:
-        file["x"] = values
+    put(path, x=values)
     with pytest.raises(
         InputError, match=r"finite values in 'x', found -?(nan|inf) at index \(1, 2\)"
     ):
@@ -206,16 +195,14 @@ def test_not_finite(path: Path, value: float, dtype: str) -> None:
 def test_not_finite_in_a_table(path: Path) -> None:
     table = np.zeros(3, [("x", "f4"), ("n", "i4")])
     table["x"][2] = np.nan
-    with h5py.File(path, "w") as file:
-        file["t"] = table
+    put(path, t=table)
     with pytest.raises(InputError, match=r"column x, nan at index \(2,\)"):
         read_shard(path, {"t": Spec()})
 
 
 @pytest.mark.parametrize("name", ["../counts", "/etc/passwd", "a/b", ".", "..", ""])
 def test_names_are_no_paths(path: Path, name: str) -> None:
-    with h5py.File(path, "w") as file:
-        file["a/b"] = IMAGES
+    put(path, **{"a/b": IMAGES})
     with pytest.raises(InputError, match="without a slash"):
         read_shard(path, {name: Spec()})
     with pytest.raises(InputError, match="without a slash"):
