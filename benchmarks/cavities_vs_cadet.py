@@ -355,7 +355,7 @@ def goal_rows(result: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
     return rows
 
 
-def measured(
+def by_set(
     result: dict[str, Any], sets: Sequence[str]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Set, method and numbers of those that were run."""
