@@ -10,16 +10,17 @@ processes is read twice a second. The full set takes about an hour on two cores.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import psutil
+from common.options import command, parse, write
+from common.tables import table
+from scaling_parts.measure import PHYSML
 
 from physml.cavities import simulate
 from physml.cavities.learning.prepared import RAW
@@ -28,7 +29,6 @@ from physml.io.shards import read_shard, write_shard
 
 IMAGES = 500  # of a shard
 BATCH = 50  # of a task
-PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemExit(main())")
 
 
 def repeat(source: Path, gigabytes: float, folder: Path) -> list[Path]:
@@ -75,30 +75,29 @@ def measure(raw: list[Path], out: Path, workers: int, worker_mb: int) -> dict[st
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command(__doc__)
     parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.5, 2.0, 8.0])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worker-mb", type=int, default=1074)
     parser.add_argument("--folder", type=Path, default=None, help="for the files; /tmp by default")
-    given = parser.parse_args()
+    a = parse(parser)
     settings = CavitiesSettings.model_validate(
         {"simulate": {"n_samples": IMAGES, "shard_size": IMAGES}}
     )
-    with tempfile.TemporaryDirectory(dir=given.folder) as name:
+    rows = []
+    with tempfile.TemporaryDirectory(dir=a.folder) as name:
         folder = Path(name)
         simulate.run(settings=settings, shard=0, out=folder / "source.h5")
-        print(
-            "| data, GB | command, MB | largest worker, MB | all, MB | s |\n|---|---|---|---|---|"
-        )
-        for gigabytes in given.gigabytes:
+        for gigabytes in a.gigabytes:
             place = folder / f"{gigabytes:g}"
             place.mkdir()
             raw = repeat(folder / "source.h5", gigabytes, place)
-            found = measure(raw, place / "data", given.workers, given.worker_mb)
-            cells = [f"{found[k]:.0f}" for k in ("own", "worker", "all", "seconds")]
-            print(f"| {gigabytes:g} | {' | '.join(cells)} |", flush=True)
+            found = measure(raw, place / "data", a.workers, a.worker_mb)
+            rows.append([f"{gigabytes:g}", *(f"{value:.0f}" for value in found.values())])
             for path in raw:
                 path.unlink()
+    head = ["data, GB", "command, MB", "largest worker, MB", "all, MB", "s"]
+    write(a, text=table(head, rows))
 
 
 if __name__ == "__main__":
