@@ -35,7 +35,6 @@ PENDING = (
     "background/learning/energy_matching.py",
     "background/learning/windows.py",
     "background/predict.py",
-    "background/results/__init__.py",
     "background/results/outside_training.py",
     "background/results/summary.py",
     "background/simulator/primaries.py",
