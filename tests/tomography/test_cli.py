@@ -1,4 +1,4 @@
-"""The commands `physml tomography run | next | estimate | benchmark`, in process."""
+"""The commands `physml tomography run | next | predict | benchmark`, in process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_help_is_there_without_torch(capsys):
         "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
-    for command in ("run", "next", "estimate", "benchmark"):
+    for command in ("run", "next", "predict", "estimate", "benchmark"):
         assert "Examples" in run(capsys, command, "--help")[0]
 
 
@@ -65,7 +65,7 @@ def test_by_hand_from_the_first_setting_to_the_estimate(tmp_path, capsys, monkey
 
     out = tmp_path / "out"
     options = ["--target", "+", "--level", 0.999, "-o", out, "--json"]
-    found = json.loads(run(capsys, "estimate", session, *options)[0])
+    found = json.loads(run(capsys, "predict", session, *options)[0])
     assert found["estimator"] == "linear"  # that of the session
     assert found["copies"] == 3000
     names = ["density_matrix.csv", "estimate.json", "overview.png", "records.h5"]
@@ -88,17 +88,17 @@ def test_by_hand_from_the_first_setting_to_the_estimate(tmp_path, capsys, monkey
 
 def test_the_loop_ends_and_is_not_begun_again(tmp_path, capsys):
     session = tmp_path / "s.jsonl"
-    options = ["--simulate", "phi+", "--estimator", "linear", "--design", "pauli"]
+    options = ["--simulate", "+", "--estimator", "linear", "--design", "pauli", "--qubits", 1]
     text, _ = run(capsys, "run", session, *options, "--copies", 500)
     assert "500 copies" in text
     before = session.read_bytes()
-    run(capsys, "run", session, "--simulate", "phi+", "--copies", 500)
+    run(capsys, "run", session, "--simulate", "+", "--copies", 500)
     assert session.read_bytes() == before  # it was enough
-    run(capsys, "run", session, "--simulate", "phi+", "--copies", 600)
+    run(capsys, "run", session, "--simulate", "+", "--copies", 600)
     assert session.read_bytes().startswith(before)
-    run(capsys, "run", session, "--simulate", "phi+", "--infidelity", 0.05)
+    run(capsys, "run", session, "--simulate", "+", "--infidelity", 0.01)
     with Tomographer.resume(session) as tomographer:
-        assert tomographer.should_stop(0.05)
+        assert tomographer.should_stop(0.01)
 
 
 def test_a_laboratory_that_reads_and_writes_files(tmp_path, capsys):
@@ -142,7 +142,7 @@ def test_no_answer_in_time_is_to_be_tried_again(tmp_path, capsys):
 
 def test_estimate_of_a_spreadsheet_in_words(tmp_path, capsys):
     path = write_csv(tmp_path / "counts.csv", pauli_data(noisy("0", 0.3, 1), 2000))
-    text, _ = run(capsys, "estimate", path, "--estimator", "maximum_likelihood")
+    text, _ = run(capsys, "predict", path, "--estimator", "maximum_likelihood")
     assert "purity" in text
     assert "The true state lies within an infidelity of" in text
     assert "Note" not in text
@@ -152,27 +152,27 @@ def test_estimate_says_what_is_wrong_with_the_data(tmp_path, capsys):
     """Certain outcomes along X, Y and Z at once: no state does that."""
     path = tmp_path / "counts.csv"
     path.write_text("axes,0,1\nX,500,0\nY,500,0\nZ,500,0\n")
-    text, _ = run(capsys, "estimate", path, "--estimator", "maximum_likelihood")
+    text, _ = run(capsys, "predict", path, "--estimator", "maximum_likelihood")
     assert "no state gives such data" in text
 
 
 def test_readout_errors_from_the_command_line(tmp_path, capsys):
     from physml.tomography.core.readout import Readout, flips
 
-    readout = Readout(flips([0.1, 0.1]))
-    laboratory = SimulatedLaboratory(RHO, readout, seed=2)
-    data = [(s, np.array(laboratory.measure(s))) for s, _ in pauli_data(RHO, 4000)]
+    rho, readout = noisy("+", 0.06, 1), Readout(flips([0.1]))
+    laboratory = SimulatedLaboratory(rho, readout, seed=2)
+    data = [(s, np.array(laboratory.measure(s))) for s, _ in pauli_data(rho, 8000)]
     path = write_csv(tmp_path / "counts.csv", data)
     calibration = tmp_path / "calibration.json"
-    shots = np.round(1e6 * np.kron(readout.confusion[0], readout.confusion[1]).T).astype(int)
+    shots = np.round(1e6 * readout.confusion[0].T).astype(int)
     calibration.write_text(json.dumps({"calibration": shots.tolist()}))
 
     def fidelity(*options):
-        options = [*options, "--estimator", "linear", "--target", "phi+", "--json", "--quick"]
-        found = json.loads(run(capsys, "estimate", path, *options)[0])
+        options = [*options, "--estimator", "linear", "--target", "+", "--json", "--quick"]
+        found = json.loads(run(capsys, "predict", path, *options)[0])
         return found["functionals"][0]["value"]
 
-    assert fidelity() < 0.85
+    assert fidelity() < 0.9
     assert fidelity("--readout", 0.1) == pytest.approx(0.97, abs=0.02)
     assert fidelity("--readout", calibration) == pytest.approx(0.97, abs=0.02)
 

@@ -1,32 +1,50 @@
 """Kill the steering program and the laboratory at random moments: nothing is lost or changes.
 
-Both are the programs of docs/examples/lab_server, in processes of their own.
+Both are the programs of docs/examples/lab_server, in processes of their own. They are forked from
+this one, which has read torch already: to read it again would take most of the time.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import runpy
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from physml.tomography import Tomographer
+from physml.tomography import Stop, Tomographer, steer
 from physml.tomography.data.session import read_session
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "lab_server"
 COPIES = 3000
+PROCESSES = multiprocessing.get_context("fork")
 
 
-def command(program: str, **options: object) -> list[str]:
-    """Command line of one of the two programs."""
+def run(program: str, options: dict[str, object]) -> None:
+    """One of the two programs, from the command line on."""
     given = [[f"--{name.replace('_', '-')}", str(value)] for name, value in options.items()]
-    return [sys.executable, str(EXAMPLE / program), *(part for pair in given for part in pair)]
+    sys.argv = [program, *(part for pair in given for part in pair)]
+    torch.set_num_threads(1)
+    runpy.run_path(str(EXAMPLE / program), run_name="__main__")
+
+
+def start_program(program: str, **options: object) -> multiprocessing.Process:
+    process = PROCESSES.Process(target=run, args=(program, options))
+    process.start()
+    return process
+
+
+def kill_program(process: multiprocessing.Process) -> None:
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
 
 
 class Lab:
@@ -39,24 +57,17 @@ class Lab:
     def start(self) -> None:
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
-        self.process = subprocess.Popen(
-            command(
-                "laboratory.py",
-                port=self.port,
-                port_file=port_file,
-                duration=0.01,
-                book=self.folder / "book.jsonl",
-            ),
-            stderr=subprocess.PIPE,
+        book = self.folder / "book.jsonl"
+        self.process = start_program(
+            "laboratory.py", port=self.port, port_file=port_file, duration=0.01, book=book
         )
         while not port_file.exists():
-            assert self.process.poll() is None, self.process.communicate()[1].decode()
+            assert self.process.is_alive()
             time.sleep(0.01)
         self.port = int(port_file.read_text())
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
+        kill_program(self.process)
 
 
 @pytest.fixture
@@ -66,25 +77,14 @@ def lab(tmp_path):
     made.kill()
 
 
-def start(lab: Lab, session: Path, estimator: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        command(
-            "steer.py",
-            port=lab.port,
-            session=session,
-            copies=COPIES,
-            estimator=estimator,
-            timeout=280,
-        ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+def start(lab: Lab, session: Path, estimator: str) -> multiprocessing.Process:
+    given = {"port": lab.port, "session": session, "copies": COPIES, "estimator": estimator}
+    return start_program("steer.py", **given, timeout=280)
 
 
-def finish(process: subprocess.Popen) -> None:
-    errors = process.communicate(timeout=280)[1]
-    assert process.returncode == 0, errors.decode()
+def finish(process: multiprocessing.Process) -> None:
+    process.join(timeout=280)
+    assert process.exitcode == 0
 
 
 def answered(session: Path) -> dict[str, list[int]]:
@@ -94,26 +94,20 @@ def answered(session: Path) -> dict[str, list[int]]:
     return {e["id"]: e["counts"] for e in events if e["event"] == "counts"}
 
 
-def kill_after(process: subprocess.Popen, session: Path, more: int) -> dict[str, list[int]]:
+def kill_after(process: multiprocessing.Process, session: Path, more: int) -> dict[str, list[int]]:
     """Kill once so many more answers are on the disk; what was on the disk then."""
     before = len(answered(session))
-    while process.poll() is None:
+    while process.is_alive():
         known = answered(session)
         if len(known) >= before + more:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+            kill_program(process)
             return known
         time.sleep(0.002)
-    process.communicate()
     return answered(session)
 
 
-def in_one_process(lab_folder: Path, tmp_path: Path, estimator: str) -> Tomographer:
+def in_one_process(tmp_path: Path, estimator: str) -> Tomographer:
     """The undisturbed loop, with the laboratory's own source in this process."""
-    import runpy
-
-    from physml.tomography.inference.steering import Stop, steer
-
     source = runpy.run_path(str(EXAMPLE / "laboratory.py"))["Source"]("ghz", 0.02, 0)
     made = Tomographer(2, "product", estimator, session=tmp_path / "undisturbed.jsonl")
     steer(made, lambda setting: source.measure(setting.to_dict()), Stop(copies=COPIES))
@@ -127,7 +121,7 @@ def disturb(lab: Lab, folder: Path, estimator: str, kills: int, seed: int) -> Pa
         process = start(lab, session, estimator)
         if kill == 0:  # the laboratory goes first, and comes back while it is asked
             while len(answered(session)) < chance.randint(2, 6):
-                assert process.poll() is None, process.communicate()[1].decode()
+                assert process.is_alive()
                 time.sleep(0.002)
             lab.kill()
             time.sleep(0.1)
@@ -153,7 +147,7 @@ def same_as_undisturbed(session: Path, whole: Tomographer) -> None:
 
 def test_killed_loop_ends_as_if_nothing_had_happened(lab, tmp_path):
     session = disturb(lab, tmp_path, "linear", kills=1, seed=1)
-    with in_one_process(tmp_path, tmp_path, "linear") as whole:
+    with in_one_process(tmp_path, "linear") as whole:
         same_as_undisturbed(session, whole)
         truth = np.zeros((4, 4))
         truth[[0, 0, 3, 3], [0, 3, 0, 3]] = 0.5
@@ -165,5 +159,5 @@ def test_killed_loop_ends_as_if_nothing_had_happened(lab, tmp_path):
 @pytest.mark.parametrize(("estimator", "seed"), [("linear", 2), ("particle_filter", 3)])
 def test_loop_killed_many_times(lab, tmp_path, estimator, seed):
     session = disturb(lab, tmp_path, estimator, kills=5, seed=seed)
-    with in_one_process(tmp_path, tmp_path, estimator) as whole:
+    with in_one_process(tmp_path, estimator) as whole:
         same_as_undisturbed(session, whole)

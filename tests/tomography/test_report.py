@@ -44,7 +44,7 @@ def stage(tmp_path, no_data):
     def run(**settings):
         out = tmp_path / "report"
         report.run(
-            settings=TomographySettings.model_validate({"report": {"copies": 600} | settings}),
+            settings=TomographySettings.model_validate({"report": {"copies": 300} | settings}),
             evaluation=evaluation,
             weights=weights,
             out=out,
@@ -71,7 +71,7 @@ def test_report_compares_with_the_truth(stage):
     radius = summary["methods"]["neural"]["radius"]
     assert summary["truth"]["inside"] == (far <= radius)
     assert set(summary["methods"]) == {"neural", *report.OTHERS}
-    assert load_records(out / "records.h5").copies == summary["copies_measured"] == 600
+    assert load_records(out / "records.h5").copies == summary["copies_measured"] == 300
     text = (out / "index.html").read_text()
     assert "This is a simulated experiment" in text
     assert text.count("data:image/png;base64,") == 3  # the overview and two that are shown

@@ -152,7 +152,6 @@ def test_preprocessing_splits_by_state(raw, whole, tmp_path, threads):
         data = read_shard(out / f"{split}.h5", PREPARED)
         assert len(data) > 0
         for i, number in enumerate(data["index"]):
-            assert split_of(number, 3, 0.3, 0.2) == split
             assert np.array_equal(data["state"][i], whole.state[number])
             assert data["copies"][i] == whole.counts[number].sum()
             values = data["eigenvalues"][i]
@@ -162,9 +161,15 @@ def test_preprocessing_splits_by_state(raw, whole, tmp_path, threads):
             assert np.square(values).sum() == pytest.approx(data["purity"][i])
         seen += data["index"].tolist()
     assert sorted(seen) == list(range(50))
+    # Those of the first shard alone are split alike: by the state, not by what else there is.
+    preprocess.run(settings=SETTINGS, raw=raw[:1], out=tmp_path / "less")
+    for split in SPLITS:
+        whole_split = set(read_shard(out / f"{split}.h5", PREPARED)["index"].tolist())
+        less = read_shard(tmp_path / "less" / f"{split}.h5", PREPARED)["index"].tolist()
+        assert set(less) == whole_split & set(range(20))
 
 
-def test_split_is_the_same_at_any_size():
+def test_splits_have_their_shares():
     shares = [split_of(i, 0, 0.1, 0.05) for i in range(3_000)]
     assert shares.count("valid") / 3_000 == pytest.approx(0.1, abs=0.02)
     assert shares.count("test") / 3_000 == pytest.approx(0.05, abs=0.015)

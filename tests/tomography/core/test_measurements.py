@@ -7,20 +7,11 @@ import pytest
 import torch
 
 from physml.random import stream
-from physml.tomography.core import (
-    born as measure,
-)
-from physml.tomography.core import (
-    fixed_measurements as fixed_povm,
-)
-from physml.tomography.core import (
-    measurements as povm,
-)
+from physml.tomography.core import born as measure
+from physml.tomography.core import fixed_measurements as fixed_povm
+from physml.tomography.core import measurements as povm
 from physml.tomography.core import operators as op
-from physml.tomography.core import (
-    readout,
-    states,
-)
+from physml.tomography.core import readout, states
 
 
 def rng(index: int = 0) -> np.random.Generator:

@@ -31,7 +31,8 @@ from physml.tomography.learning.cell_training import (
 from physml.tomography.settings import CELL, CellSettings
 
 TINY = CellSettings(
-    width=8, n_particles=5, experiments=2, runs=3, copies=100, valid=2, validate_every=1
+    **{"width": 8, "rounds": 1, "proposals": 2, "n_particles": 5, "experiments": 2},
+    **{"runs": 3, "copies": 100, "valid": 2, "validate_every": 1},
 )
 SIZES = TINY.model_dump(include={"width", "rounds", "proposals"})
 
@@ -90,21 +91,24 @@ def test_energy_score_prefers_the_law_of_the_truth() -> None:
     assert score[1] < score[2]
 
 
-def test_training_keeps_what_validates_best_and_is_the_same_again() -> None:
+@pytest.fixture(scope="module")
+def whole() -> tuple[Cell, list[dict[str, float]]]:
+    """A training that was not stopped."""
     states = states_of()
-    cell, history = train_cell(TINY, states, states[:4], 3)
-    again, _ = train_cell(TINY, states, states[:4], 3)
-    for name, value in cell.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name])
+    return train_cell(TINY, states, states[:4], 3)
+
+
+def test_training_keeps_what_validates_best(whole: tuple) -> None:
+    cell, history = whole
     assert [row["run"] for row in history] == [0, 1, 2, 3]
     assert all(np.isfinite(list(row.values())).all() for row in history)
     best = min(row["valid"] for row in history)
-    assert validate(cell, TINY, states[:4], 3) == best
+    assert validate(cell, TINY, states_of()[:4], 3) == best
 
 
-def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    states = states_of()
-    whole, expected = train_cell(TINY, states, states[:4], 3)
+def test_a_training_goes_on_where_it_stopped(whole: tuple, tmp_path: Path) -> None:
+    """And ends with the same numbers, so that these follow from the seed."""
+    states, (cell, expected) = states_of(), whole
     asked = []
 
     def left() -> float:
@@ -115,11 +119,12 @@ def test_a_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         train_cell(TINY, states, states[:4], 3, tmp_path, left)
     done, history = train_cell(TINY, states, states[:4], 3, tmp_path)
     assert history == expected
-    for name, value in whole.state_dict().items():
+    for name, value in cell.state_dict().items():
         assert torch.equal(value, done.state_dict()[name])
     # Nothing is left to be done; with another seed everything is.
-    assert train_cell(TINY, states, states[:4], 3, tmp_path)[1] == expected
-    assert train_cell(TINY, states, states[:4], 4, tmp_path)[1] != expected
+    assert train_cell(TINY, states, states[:4], 3, tmp_path, lambda: 0.0)[1] == expected
+    with pytest.raises(Checkpointed, match="after 1 batches"):
+        train_cell(TINY, states, states[:4], 4, tmp_path, lambda: 0.0)
 
 
 @pytest.mark.slow

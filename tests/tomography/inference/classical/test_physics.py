@@ -78,13 +78,14 @@ def test_linear_inversion_of_exact_frequencies_is_exact() -> None:
 
 
 def test_maximum_likelihood_of_one_qubit_inside_the_sphere_is_the_frequencies() -> None:
-    estimator = MaximumLikelihood(tolerance=1e-9)
+    estimator = MaximumLikelihood(tolerance=1e-5)
     estimator.start(2, 2, stream(3, "test", 0))
     counts = torch.tensor([[[60, 40], [45, 55], [80, 20]], [[500, 500], [700, 300], [350, 650]]])
     for axis, effects in enumerate(pauli_effects(1)):
         estimator.update(effects, counts[:, axis])
     expected = torch.tensor([[0.2, -0.1, 0.6], [0.0, 0.4, -0.3]], dtype=torch.float64)
-    torch.testing.assert_close(bloch(estimator.estimate()), expected, rtol=0, atol=1e-5)
+    # A log-likelihood that misses 1e-5 of its maximum at 300 copies, in Bloch coordinates.
+    torch.testing.assert_close(bloch(estimator.estimate()), expected, rtol=0, atol=6e-4)
 
 
 def test_maximum_likelihood_of_one_qubit_outside_the_sphere() -> None:
@@ -129,8 +130,8 @@ def _coordinates(rho: torch.Tensor) -> torch.Tensor:
 
 def quadrature(counts: np.ndarray, radial: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Posterior mean of the Bloch vector for X, Y, Z counts (3, 2) by a fine grid of the ball."""
-    cosine, cosine_weight = np.polynomial.legendre.leggauss(120)
-    azimuth = np.arange(240) * 2 * np.pi / 240
+    cosine, cosine_weight = np.polynomial.legendre.leggauss(60)
+    azimuth = np.arange(120) * 2 * np.pi / 120
     sine = np.sqrt(1 - cosine**2)
     directions = np.stack(
         [
@@ -153,10 +154,10 @@ def quadrature(counts: np.ndarray, radial: np.ndarray, weight: np.ndarray) -> np
 def test_filter_gives_the_exact_bayesian_mean_of_one_qubit() -> None:
     counts = np.array([[12, 8], [5, 15], [19, 1]])
     # The HS measure of one qubit is uniform in the Bloch ball.
-    node, node_weight = np.polynomial.legendre.leggauss(120)
+    node, node_weight = np.polynomial.legendre.leggauss(60)
     radius = 0.5 * (node + 1)
     exact = quadrature(counts, radius, node_weight * radius**2)
-    number = 400
+    number = 150
     estimator = ParticleFilter(300, prior="hs")
     estimator.start(number, 2, stream(5, "test", 0))
     for axis, effects in enumerate(pauli_effects(1)):
@@ -208,13 +209,13 @@ def test_moves_keep_the_prior() -> None:
 
 
 def test_filter_takes_in_huge_blocks() -> None:
-    rho = draw("hs", 3, 4, stream(7, "test", 0))
+    rho = draw("hs", 2, 4, stream(7, "test", 0))
     estimator = ParticleFilter(100, prior="hs", moves=6)
-    estimator.start(3, 4, stream(7, "test", 1))
+    estimator.start(2, 4, stream(7, "test", 1))
     for effects in pauli_effects(2):
-        estimator.update(effects, (1e6 * probabilities(effects, rho)).round())
+        estimator.update(effects, (1e5 * probabilities(effects, rho)).round())
     assert (estimator.effective_size() > 20).all()
-    assert (infidelity(rho, estimator.estimate()) < 3e-4).all()
+    assert (infidelity(rho, estimator.estimate()) < 1e-3).all()
 
 
 def test_metric_is_the_second_order_of_the_infidelity() -> None:
@@ -270,20 +271,20 @@ def test_chains_make_outcomes_improbable() -> None:
 
 
 def test_adapting_turns_the_slope_of_pure_states() -> None:
-    """Over two decades the static infidelity of pure states falls by 10, the adaptive by 100."""
-    rho = draw("pure", 24, 4, stream(12, "test", 0))
+    """For 30 times the copies the infidelity of pure states falls by the root of that, or by 30."""
+    rho = draw("pure", 12, 4, stream(12, "test", 0))
     ratio = {}
     for design in ("static", "adaptive"):
         values = []
-        for total in (1000, 100_000):
+        for total in (1000, 30_000):
             estimator = TwoStage(total) if design == "adaptive" else MaximumLikelihood()
             blocks = estimator.schedule("global", 4) if isinstance(estimator, TwoStage) else [total]
             kind = "global" if design == "adaptive" else "pauli"
             result = experiment(estimator, rho, kind, blocks, stream(12, "test", 1), marks=[total])
             values.append(result.infidelity.mean())
         ratio[design] = values[0] / values[1]
-    assert 5 < ratio["static"] < 25
-    assert 50 < ratio["adaptive"] < 200
+    assert 3 < ratio["static"] < 10
+    assert 15 < ratio["adaptive"] < 60
 
 
 def test_static_counts_are_kept_together() -> None:

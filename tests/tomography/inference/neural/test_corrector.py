@@ -22,6 +22,7 @@ from physml.tomography.learning.corrector_training import train_corrector
 from physml.tomography.learning.histories import CorrectorLoss
 from physml.tomography.settings import HistorySettings, NetworkSettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
+from physml.training.loop import FitResult
 
 
 def _diagonal(*values: float) -> torch.Tensor:
@@ -140,6 +141,28 @@ def test_a_finished_round_is_not_made_again(
         assert torch.equal(value, again.state_dict()[name])
     with pytest.raises(AssertionError, match="simulated again"):
         train_corrector(_settings(learning_rate=1e-3), *call)
+
+
+def test_the_network_that_designs_stays_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop leaves what it trained on its device, here meta, which refuses tensors of others."""
+    trained = []
+
+    def fit(model: Corrector, *arguments: object, **more: object) -> FitResult:
+        weights = {k: v + 1e-3 * len(trained) for k, v in model.state_dict().items()}
+        trained.append(model.to("meta"))
+        return FitResult(weights, [], [], 1, 0.0, is_main=True)
+
+    monkeypatch.setattr(corrector_training, "fit", fit)
+    rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
+    network = train_corrector(_settings(), rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)[0]
+    assert len(trained) == 2  # the second round was designed by the network of the first
+    assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
+    # So calibration and the weights file get what they can read.
+    estimator = NeuralEstimator({2: network})
+    experiment(estimator, rho[:3], "global", [20], stream(0, "test", 8), marks=[20])
+    assert torch.isfinite(estimator.correction()[1].log_infidelity).all()
 
 
 def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:

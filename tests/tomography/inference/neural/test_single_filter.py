@@ -13,12 +13,8 @@ from physml.tomography.core import states
 from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.eigenframe import rotation, scales, unvec, vec
 from physml.tomography.core.operators import random_unitary
-from physml.tomography.inference.neural import (
-    single_corrector as single_corrector,
-)
-from physml.tomography.inference.neural import (
-    single_filter,
-)
+from physml.tomography.inference.neural import single_corrector as single_corrector
+from physml.tomography.inference.neural import single_filter
 from physml.tomography.inference.neural.corrector import (
     Corrector,
     CovarianceSummary,
