@@ -30,6 +30,7 @@ import sys
 import time
 from pathlib import Path
 
+from common.options import command
 from scaling_parts import figure, jobs, tables
 from scaling_parts.cluster import cluster
 from scaling_parts.measure import ROOT, CommandFailed
@@ -173,9 +174,7 @@ def _type(convert):
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command(__doc__)
     add = parser.add_argument
     add("--pipelines", nargs="+", choices=list(RECIPES), default=list(RECIPES), metavar="NAME")
     add("--only", nargs="+", choices=PARTS, default=list(PARTS), help="of size, workers, jobs")
@@ -198,9 +197,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return given
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure, draw and print, or plan."""
-    given = parse()
+    given = parse(arguments)
     # So that a benchmark that is told to end cancels its jobs and takes its cluster down.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -214,12 +213,9 @@ def main() -> None:
         out = given.figure or rows.path.with_suffix(".png")
         figure.draw(rows, out)
         print(out)
-    except PhysmlError as error:
+    except (PhysmlError, CommandFailed) as error:
         print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except CommandFailed as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
 
 
 if __name__ == "__main__":

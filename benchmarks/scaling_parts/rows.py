@@ -6,17 +6,18 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from common import rows
+from common.rows import Row
+
 from physml import provenance
 from physml.exceptions import InputError
-from physml.io.atomic import read_json, write_json
+from physml.io.atomic import read_json
 
 from .measure import CommandFailed
-
-Row = dict[str, Any]
 
 
 def machine() -> dict[str, Any]:
@@ -43,8 +44,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-class Rows:
-    """Rows by key, in a file.
+class Rows(rows.Rows):
+    """Rows by key, in a file, and what machine and settings they are of.
 
     Parameters
     ----------
@@ -58,14 +59,13 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         content = read_json(path) if path.exists() else {"machine": {}, "rows": {}}
         if not isinstance(content, dict) or not {"machine", "rows"} <= set(content):
             raise InputError.expected(path, "rows that benchmarks/scaling.py wrote", "other JSON")
         self.machine: dict[str, Any] = content["machine"]
         self.versions: dict[str, str] = content.get("versions", {})
         self.settings: dict[str, str] = content.get("settings", {})
-        self.rows: dict[str, Row] = content["rows"]
+        super().__init__(path)
 
     def begin(self, settings: Mapping[str, str]) -> None:
         """Note on which machine and with which settings measuring goes on.
@@ -95,13 +95,6 @@ class Rows:
                 )
         self.machine, self.versions = now, provenance.versions()
         self.settings |= settings
-
-    def get(self, key: str, make: Callable[[], Row]) -> Row:
-        """Row of before, or a new one, which is kept."""
-        if key not in self.rows:
-            self.rows[key] = make()
-            self.save()
-        return self.rows[key]
 
     def attempt(
         self,
@@ -138,21 +131,16 @@ class Rows:
         self.rows[f"missing {key}"] = head | {"kind": "missing", "why": why}
         self.save()
 
-    def save(self) -> None:
+    def save(self, **more: Any) -> None:
         """Write the file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        names = ("machine", "versions", "settings", "rows")
-        content = {name: getattr(self, name) for name in names}
-        write_json(self.path, content, overwrite=True)
+        names = ("machine", "versions", "settings")
+        super().save(**more, **{name: getattr(self, name) for name in names})
 
     def of(self, kind: str, **wanted: Any) -> list[Row]:
         """Rows of a kind whose entries are these."""
-        rows: Iterable[Row] = self.rows.values()
-        return [
-            row
-            for row in rows
-            if row["kind"] == kind and all(row.get(k) == v for k, v in wanted.items())
-        ]
+        wanted["kind"] = kind
+        found = self.rows.values()
+        return [row for row in found if all(row.get(k) == v for k, v in wanted.items())]
 
 
 def digest(value: Any) -> str:

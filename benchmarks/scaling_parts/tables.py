@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.tables import table as markdown_table
 from rich.console import Console
 from rich.table import Table
 
@@ -222,9 +223,7 @@ def show(
 ) -> None:
     """Print a table."""
     if markdown:
-        print(f"\n**{title}**\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
-        for row in body:
-            print(f"| {' | '.join(row)} |")
+        print(f"\n**{title}**\n\n{markdown_table(header, body)}")
         return
     table = Table(*header, title=title, title_justify="left", box=None, header_style="bold")
     for row in body:
