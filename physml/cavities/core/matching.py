@@ -105,8 +105,7 @@ class ScoredSet:
     def subset(self, keep: NDArray[np.bool_]) -> ScoredSet:
         """Only the images for which ``keep`` (n,) is true, renumbered."""
         number = np.cumsum(keep) - 1
-        tables = {}
-        rows = {}
+        tables, rows = {}, {}
         for name in ("cavities", "candidates"):
             table = getattr(self, name)
             stays = keep[table["image"]]
@@ -201,16 +200,17 @@ def scored_set(
     companion : float, optional
         See `decision_scores`.
     """
-    row_of_cavity = {(i, k): r for r, (i, k) in enumerate(cavities[["image", "label"]].tolist())}
-    row_of_candidate = {
-        (i, k): r for r, (i, k) in enumerate(candidates[["image", "label"]].tolist())
-    }
+    row_of: dict[tuple[str, int, int], int] = {}
+    for kind, table in (("candidate", candidates), ("cavity", cavities)):
+        places = table[["image", "label"]].tolist()
+        row_of |= {(kind, *place): row for row, place in enumerate(places)}
     pairs = []
     for i in np.unique(cavities["image"]).tolist():
         labels, iou, covered = overlaps(predicted[i], true[i])
         for (p, t), u, c in zip(labels.tolist(), iou, covered, strict=True):
-            if (i, p) in row_of_candidate and (i, t) in row_of_cavity:
-                pairs.append((row_of_candidate[i, p], row_of_cavity[i, t], u, c))
+            rows = row_of.get(("candidate", i, p)), row_of.get(("cavity", i, t))
+            if None not in rows:
+                pairs.append((*rows, u, c))
     return ScoredSet(
         np.asarray(counts, np.float64), cavities, candidates, np.array(pairs, PAIR_DTYPE), companion
     )

@@ -114,12 +114,10 @@ def ideal_metrics(
             table, truth.counts, level=ALARM_LEVEL, edges=metrics.COUNT_EDGES, search=search
         )
         own = ideal["binned"]
+        shares = {k: metrics.weighted_share(per_cavity, ideal[k]) for k in ("overall", "binned")}
         out[version] = {
-            **{name: ideal[name] for name in ("threshold", "thresholds")},
-            **{
-                name: metrics.summarise(metrics.weighted_share(per_cavity, ideal[name]))
-                for name in ("overall", "binned")
-            },
+            **{k: ideal[k] for k in ("threshold", "thresholds")},
+            **{k: metrics.summarise(replicas) for k, replicas in shares.items()},
             "bins": metrics.completeness_curve(truth, own, weights, "counts", metrics.COUNT_EDGES),
             "curves": {
                 name: metrics.completeness_curve(truth, own, weights, name)

@@ -307,23 +307,11 @@ def _scale_bar(result: CavityResult, view: View, ax: Axes) -> None:
             size = length * kpc
             text += f" = {size:.3g} kpc" if size < 1000 else f" = {size / 1000:.3g} Mpc"
     x, y = view.x - 0.92 * view.half, view.y - 0.90 * view.half
-    ax.plot(
-        [x, x + length / pixel],
-        [y, y],
-        color="white",
-        lw=2.5,
-        solid_capstyle="butt",
-        path_effects=_outlined("white", 4),
-    )
-    ax.annotate(
-        text,
-        (x, y + 0.03 * view.half),
-        color="white",
-        ha="left",
-        va="bottom",
-        size=11,
-        path_effects=_outlined("white", 2.5),
-    )
+    bar: dict[str, Any] = {"lw": 2.5, "solid_capstyle": "butt", "color": "white"}
+    ax.plot([x, x + length / pixel], [y, y], path_effects=_outlined("white", 4), **bar)
+    label: dict[str, Any] = {"ha": "left", "va": "bottom", "size": 11, "color": "white"}
+    place = (x, y + 0.03 * view.half)
+    ax.annotate(text, place, path_effects=_outlined("white", 2.5), **label)
 
 
 def _compass(result: CavityResult, view: View, ax: Axes) -> None:
@@ -338,31 +326,15 @@ def _compass(result: CavityResult, view: View, ax: Axes) -> None:
         middle + view.half * (sign * 0.80 - 0.08 * (unit["E"][k] + unit["N"][k]))
         for k, (middle, sign) in enumerate(((view.x, 1), (view.y, -1)))
     )
-    outline = _outlined("white", 2.8)
+    outlined: dict[str, Any] = {"color": "white", "path_effects": _outlined("white", 2.8)}
+    arrow = {"arrowstyle": "-|>", "lw": 1.8, "shrinkA": 0, "shrinkB": 0, **outlined}
+    text = {"ha": "center", "va": "center", "size": 11, "weight": "bold", **outlined}
     for name, (dx, dy) in unit.items():
-        ax.annotate(
-            "",
-            (x + 0.16 * view.half * dx, y + 0.16 * view.half * dy),
-            (x, y),
-            arrowprops={
-                "arrowstyle": "-|>",
-                "color": "white",
-                "lw": 1.8,
-                "shrinkA": 0,
-                "shrinkB": 0,
-                "path_effects": outline,
-            },
+        tip, beyond = (
+            (x + reach * view.half * dx, y + reach * view.half * dy) for reach in (0.16, 0.21)
         )
-        ax.annotate(
-            name,
-            (x + 0.21 * view.half * dx, y + 0.21 * view.half * dy),
-            color="white",
-            ha="center",
-            va="center",
-            size=11,
-            weight="bold",
-            path_effects=outline,
-        )
+        ax.annotate("", tip, (x, y), arrowprops=arrow)
+        ax.annotate(name, beyond, **text)
 
 
 def _title(result: CavityResult) -> str:

@@ -67,12 +67,9 @@ def regions(result: CavityResult) -> list[Any]:
         style = {"meta": {"text": text}, "visual": {"color": colour, "linewidth": 2}}
         size = {"width": 2 * row["semi_major"], "height": 2 * row["semi_minor"]}
         if result.observation.sky.wcs is None:
-            pixel_size = {k: v.to_value(u.pix) for k, v in size.items()}
-            out.append(
-                EllipsePixelRegion(
-                    PixCoord(row["x"], row["y"]), **pixel_size, angle=row["theta"], **style
-                )
-            )
+            size = {k: v.to_value(u.pix) for k, v in size.items()}
+            place = PixCoord(row["x"], row["y"])
+            out.append(EllipsePixelRegion(place, **size, angle=row["theta"], **style))
             continue
         # DS9 turns the width from west towards north, we count from north towards east.
         angle = np.mod(row["position_angle"].to_value(u.deg) + 90, 180) * u.deg

@@ -293,21 +293,11 @@ def _summarise(
             best = detections[int(np.argmax(shared))] if hit else None
             scale = np.sqrt(sky.pixel_area(shape.x, shape.y))
             distance, azimuth = sky.offset(*result.centre, shape.x, shape.y)
-            rows.append(
-                (
-                    shape.x,
-                    shape.y,
-                    np.sqrt(shape.semi_major * shape.semi_minor) * scale,
-                    distance,
-                    azimuth,
-                    1 - shape.semi_minor / shape.semi_major,
-                    cavity.decrement,
-                    cavity.snr,
-                    hit,
-                    best.probability if best else np.nan,
-                    best.radius * scale if best else np.nan,
-                )
-            )
+            radius = np.sqrt(shape.semi_major * shape.semi_minor) * scale
+            place = (shape.x, shape.y, radius, distance, azimuth)
+            depth = (1 - shape.semi_minor / shape.semi_major, cavity.decrement, cavity.snr)
+            match = (best.probability, best.radius * scale) if best else (np.nan, np.nan)
+            rows.append((*place, *depth, hit, *match))
     unit = sky.unit
     table = QTable(
         rows=rows or None,
