@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-
 import h5py
 import numpy as np
 import pytest
@@ -20,10 +18,12 @@ from fakes.background_detector import (
     write_events,
     write_sparse,
 )
+from fakes.background_events import PATTERNS, draw, frames_of, padded
 
+from physml.background.core.events import find_events
 from physml.background.core.frames import PIXEL
 from physml.background.data import readers
-from physml.background.data.event_list import load_events, merge_intervals
+from physml.background.data.event_list import PATTERN_GRADE, load_events, merge_intervals
 from physml.background.data.stream import load_frames
 from physml.background.data.timeline import Timeline
 
@@ -44,19 +44,12 @@ def read(frames, **options):
     return pixels, index, stream
 
 
-def shuffled(rows, seed=0):
-    return rows[np.random.default_rng(seed).permutation(len(rows))]
+def shuffled(rows):
+    return np.random.default_rng(0).permutation(rows)
 
 
-# ------------------------------------------------------------------------------- kinds of sources
-
-
-def as_quantity(s, path):
-    return (s.images * 1000) * u.eV
-
-
-def as_table(s, path):
-    return Table(shuffled(s.pixels))
+def places(pixels):
+    return [tuple(p)[:3] for p in pixels]
 
 
 def as_table_in_ev(s, path):
@@ -68,27 +61,9 @@ def as_table_in_ev(s, path):
 
 def as_wide_table(s, path):
     """Unsigned and wide columns, and others than those needed."""
-    p = s.pixels
-    return Table(
-        {
-            "x": p["x"].astype("u4"),
-            "energy": p["energy"].astype("f8"),
-            "y": p["y"].astype("i8"),
-            "frame": p["frame"].astype("u2"),
-            "note": ["a"] * len(p),
-        }
-    )
-
-
-def as_cube(s, path):
-    return write_cube(path / "cube.fits", s.images, BUNIT="keV")
-
-
-def as_packed_cube(s, path):
-    plain = write_cube(path / "cube.fits", s.images)
-    packed = path / "cube.fits.gz"
-    packed.write_bytes(gzip.compress(plain.read_bytes()))
-    return packed
+    kinds = {"x": "u4", "energy": "f8", "y": "i8", "frame": "u2"}
+    columns = {name: s.pixels[name].astype(kind) for name, kind in kinds.items()}
+    return Table(columns | {"note": ["a"] * len(s.pixels)})
 
 
 def as_cube_in_an_extension(s, path):
@@ -97,34 +72,30 @@ def as_cube_in_an_extension(s, path):
     return path / "cube.fits"
 
 
-def as_cube_of_doubles_in_ev(s, path):
-    return write_cube(path / "cube.fits", s.images.astype(float) * 1000, BUNIT="eV")
-
-
 KINDS = {
     "array": lambda s, path: s.images,
     "doubles": lambda s, path: s.images.astype(float),
-    "quantity": as_quantity,
+    "quantity": lambda s, path: s.images * 1000 * u.eV,
     "rows": lambda s, path: shuffled(s.pixels),
-    "table": as_table,
+    "table": lambda s, path: Table(shuffled(s.pixels)),
     "table in eV": as_table_in_ev,
     "wide table": as_wide_table,
     "dense file": lambda s, path: write_dense(path / "f.h5", s.images),
     "sparse file": lambda s, path: write_sparse(path / "f.h5", s.pixels),
-    "cube": as_cube,
-    "packed cube": as_packed_cube,
+    "cube": lambda s, path: write_cube(path / "c.fits", s.images, BUNIT="keV"),
+    "packed cube": lambda s, path: write_cube(path / "cube.fits.gz", s.images),
     "cube in an extension": as_cube_in_an_extension,
-    "doubles in eV": as_cube_of_doubles_in_ev,
+    "doubles in eV": lambda s, path: write_cube(
+        path / "c.fits", s.images.astype(float) * 1000, BUNIT="eV"
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_source_gives_the_same_pixels(kind, seen, tmp_path):
     pixels, index, _ = read(KINDS[kind](seen, tmp_path))
-    expected = seen.pixels
-    for name in ("frame", "y", "x"):
-        np.testing.assert_array_equal(pixels[name], expected[name])
-    np.testing.assert_allclose(pixels["energy"], expected["energy"], rtol=1e-6)
+    assert places(pixels) == places(seen.pixels)
+    np.testing.assert_allclose(pixels["energy"], seen.pixels["energy"], rtol=1e-6)
     np.testing.assert_array_equal(index, np.arange(index[0], index[-1] + 1))
 
 
@@ -148,6 +119,7 @@ def test_no_frame_is_cut_in_two(seen, tmp_path, monkeypatch):
     for frames, _ in load_frames(path, detector=CAMERA).blocks():
         assert frames.pixels["frame"].min() > last
         last = int(frames.pixels["frame"].max())
+    assert last == seen.pixels["frame"][-1]
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
@@ -170,7 +142,7 @@ def test_maps_of_gain_and_offset(tmp_path):
     write_cube(tmp_path / "gain.fits", gain)
     for given in (gain, tmp_path / "gain.fits", str(tmp_path / "gain.fits")):
         pixels, _, _ = read(raw, gain=given, offset=offset)
-        assert [tuple(p)[:3] for p in pixels] == [(1, 33, 44)]
+        assert places(pixels) == [(1, 33, 44)]
         np.testing.assert_allclose(pixels["energy"], 2.0, rtol=1e-4)
     rows = np.array([(1, 33, 44, raw[1, 33, 44])], PIXEL)
     pixels, _, _ = read(rows, gain=gain, offset=offset)
@@ -180,15 +152,11 @@ def test_maps_of_gain_and_offset(tmp_path):
 def test_saturation_is_the_end_of_the_numbers(tmp_path):
     adu = np.zeros((1, CAMERA.ny, CAMERA.nx), "u2")
     adu[0, 30, 30] = 65535
-    _, _, stream = read(adu, gain=1e-3, offset=35)
-    assert stream.inspector.saturation == pytest.approx(65.5)
     cube = write_cube(tmp_path / "c.fits", adu)
-    for offset in (35, np.full((CAMERA.ny, CAMERA.nx), 35.0)):
-        assert read(cube, gain=1e-3, offset=offset)[2].inspector.saturation == pytest.approx(65.5)
+    for source, offset in ((adu, 35), (cube, 35), (cube, np.full((CAMERA.ny, CAMERA.nx), 35.0))):
+        _, _, stream = read(source, gain=1e-3, offset=offset)
+        assert stream.inspector.saturation == pytest.approx(65.5)
     assert read(adu * 1e-3)[2].inspector.saturation is None
-
-
-# -------------------------------------------------------------------------------- noise, bad pixels
 
 
 def test_noise_below_zero_is_no_signal():
@@ -197,7 +165,7 @@ def test_noise_below_zero_is_no_signal():
     images[4, 50, 50] += 5.0
     pixels, _, stream = read(images)
     assert (pixels["energy"] > 0).all()
-    assert (4, 50, 50) in [tuple(p)[:3] for p in pixels]
+    assert (4, 50, 50) in places(pixels)
     assert not stream.bad.any()
 
 
@@ -205,8 +173,7 @@ def test_one_pixel_far_below_zero_stays_for_the_event_finder(seen):
     images = seen.images.copy()
     images[3, 7, 7] = -2.0
     pixels, _, _ = read(images)
-    deep = pixels[pixels["energy"] < 0]
-    assert [tuple(p)[:3] for p in deep] == [(3, 7, 7)]
+    assert places(pixels[pixels["energy"] < 0]) == [(3, 7, 7)]
 
 
 def test_hot_pixels_and_columns_are_masked(seen, caplog):
@@ -242,9 +209,6 @@ def test_bad_pixels_that_are_named(seen, tmp_path):
         np.testing.assert_array_equal(stream.bad, mask)
 
 
-# -------------------------------------------------------------------------------------------- time
-
-
 def test_empty_frames_count(seen):
     images = np.zeros_like(seen.images)
     images[10, 30, 30] = 3.0
@@ -267,36 +231,30 @@ def test_an_index_tells_which_frames_were_observed(tmp_path):
     path = write_sparse(tmp_path / "f.h5", rows, index=index)
     _, got, stream = read(path)
     np.testing.assert_array_equal(got, index)
-    np.testing.assert_allclose(
-        stream.timeline.intervals, np.array([[5, 8], [11, 13], [14, 15]]) * 0.005
-    )
+    intervals = np.array([[5, 8], [11, 13], [14, 15]]) * 0.005
+    np.testing.assert_allclose(stream.timeline.intervals, intervals)
     assert stream.timeline.n_frames == 6
 
 
 @pytest.mark.parametrize("rows", [1, 2, 1000])
 def test_the_index_of_a_long_file_is_read_along(rows, tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "BLOCK_ROWS", rows)
-    pixels = scene(30).pixels
-    index = np.arange(-0, 45)
-    path = write_sparse(
-        tmp_path / "f.h5", pixels, index=index, weight=np.linspace(1, 2, 45).astype("f4")
-    )
-    stream = load_frames(path, detector=CAMERA)
-    blocks = [f for f, _ in stream.blocks()]
+    index, weight = np.arange(45), np.linspace(1, 2, 45).astype("f4")
+    path = write_sparse(tmp_path / "f.h5", scene(30).pixels, index=index, weight=weight)
+    blocks = [f for f, _ in load_frames(path, detector=CAMERA).blocks()]
     np.testing.assert_array_equal(np.concatenate([f.index for f in blocks]), index)
-    np.testing.assert_allclose(np.concatenate([f.weight for f in blocks]), np.linspace(1, 2, 45))
+    np.testing.assert_array_equal(np.concatenate([f.weight for f in blocks]), weight)
 
 
-def test_exposures_tell_frame_time_and_good_time(seen, tmp_path):
-    exposures = np.concatenate(
-        [
-            exposure_table(30, first=0, frame_time=2e-3),
-            exposure_table(40, first=100, frame_time=10e-3),
-        ]
+def test_exposures_tell_frame_time_and_good_time(tmp_path):
+    short, long = (
+        exposure_table(30, frame_time=2e-3),
+        exposure_table(40, first=100, frame_time=0.01),
     )
+    exposures = np.concatenate([short, long])
     rows = np.array([(29, 20, 20, 1.0), (100, 20, 20, 1.0), (139, 30, 30, 2.0)], PIXEL)
     path = write_sparse(tmp_path / "f.h5", rows, exposures, index=np.array([29, 100, 139]))
-    _, _, stream = read(path)
+    stream = read(path)[2]
     t = stream.timeline
     np.testing.assert_allclose(t.time(rows["frame"]), [0.059, 0.065, 0.455])
     np.testing.assert_allclose(t.intervals, [[0, 0.46]])
@@ -321,9 +279,6 @@ def test_runs_of_frames_join_over_blocks():
     assert t.n_frames == 7
 
 
-# -------------------------------------------------------------------------------------- event lists
-
-
 def test_an_event_list_is_read_with_its_units(tmp_path):
     hdu = event_table(50)
     events = load_events(write_events(tmp_path / "e.fits", hdu))
@@ -339,9 +294,8 @@ def test_energies_from_channels(tmp_path):
     np.testing.assert_allclose(events.energy, 0.0146 * (hdu.data["pi"] - 0.5))
     hdu.header["INSTRUME"] = "OTHER"
     path = write_events(tmp_path / "o.fits", hdu)
-    np.testing.assert_allclose(
-        load_events(path, channel=0.01).energy, 0.01 * (hdu.data["pi"] + 0.5)
-    )
+    energy = load_events(path, channel=0.01).energy
+    np.testing.assert_allclose(energy, 0.01 * (hdu.data["pi"] + 0.5))
 
 
 def test_patterns_become_grades(tmp_path):
@@ -355,22 +309,8 @@ def test_patterns_become_grades(tmp_path):
 
 def test_patterns_become_the_grades_that_the_finder_gives():
     """Every valid EPIC pattern, drawn pixel by pixel, gets the grade of our table."""
-    from physml.background.core.events import find_events
-    from physml.background.core.frames import Frames
-    from physml.background.data.event_list import PATTERN_GRADE
-
-    shapes = {
-        0: [], 1: [(1, 0)], 2: [(0, 1)], 3: [(-1, 0)], 4: [(0, -1)],
-        5: [(1, 0), (0, 1)], 6: [(0, 1), (-1, 0)], 7: [(-1, 0), (0, -1)], 8: [(0, -1), (1, 0)],
-        9: [(1, 0), (0, 1), (1, 1)], 10: [(0, 1), (-1, 0), (-1, 1)],
-        11: [(-1, 0), (0, -1), (-1, -1)], 12: [(0, -1), (1, 0), (1, -1)],
-    }  # fmt: skip
-    images = np.zeros((13, 16, 16), "f4")
-    for pattern, others in shapes.items():
-        images[pattern, 8, 8] = 4.0
-        for dy, dx in others:
-            images[pattern, 8 + dy, 8 + dx] = 0.5 if dy and dx else 1.0
-    events = find_events(Frames.from_dense(images, 0.05)).events
+    images = [0.5 * padded(draw(*rows)) for rows in PATTERNS.values()]
+    events = find_events(frames_of(images)).events
     np.testing.assert_array_equal(events["pattern"], np.arange(13))
     np.testing.assert_array_equal(events["grade"], PATTERN_GRADE)
 
