@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -16,6 +17,8 @@ from physml import datasets
 from physml.cli.main import main
 from physml.exceptions import InputError, PhysmlError
 from physml.provenance import sha256
+
+HEADER = ",".join(datasets.COLUMNS)
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
@@ -47,9 +50,15 @@ def elsewhere(tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "shared").mkdir()
     monkeypatch.setenv("PHYSML_SHARED_DATA", str(tmp_path / "shared"))
     monkeypatch.setenv("PHYSML_CACHE", str(tmp_path / "cache"))
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+    ):
         monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
     return tmp_path
 
 
@@ -60,15 +69,10 @@ def sample(elsewhere: Path, monkeypatch) -> datasets.Entry:
     source.parent.mkdir(parents=True)
     source.write_bytes(b"SIMPLE  =" + bytes(5000))
     table = elsewhere / "manifest.csv"
-    table.write_text(
-        ",".join(datasets.COLUMNS)
-        + f"\nsmall,chandra/small.fits,1,http://127.0.0.1:9/small.fits,{sha256(source)},5009,MIT,us\n"
-    )
+    row = f"small,chandra/small.fits,1,http://127.0.0.1:9/small.fits,{sha256(source)},5009,MIT,us"
+    table.write_text(f"{HEADER}\n{row}\n")
     monkeypatch.setattr(datasets, "_manifest_path", lambda: table)
     return datasets.entry("small")
-
-
-# ---------------------------------------------------------------------------------------- manifest
 
 
 def test_our_manifest_is_complete() -> None:
@@ -94,26 +98,26 @@ def test_manifest_agrees_with_the_real_files(shared_data: Path) -> None:
         assert sha256(path) == entry.sha256
 
 
-HEADER = ",".join(datasets.COLUMNS)
 ROW = f"a,x/a.fits,1,https://x.org/a,{'0' * 64},5,MIT,us"
 
 
 @pytest.mark.parametrize(
-    ("text", "match"),
+    ("rows", "match"),
     [
-        ("name,url\na,b\n", "columns"),
-        (f"{HEADER}\n{ROW}\n{ROW}\n", "each name once"),
-        (f"{HEADER}\n{ROW.replace('x/a.fits', '../a.fits')}\n", "relative path"),
-        (f"{HEADER}\n{ROW.replace('x/a.fits', '/etc/passwd')}\n", "relative path"),
-        (f"{HEADER}\n{ROW.replace('x/a.fits', '')}\n", "relative path"),
-        (f"{HEADER}\n{ROW.replace('0' * 64, 'abc')}\n", "SHA-256"),
-        (f"{HEADER}\n{ROW.replace('https', 'file')}\n", "begins with http"),
-        (f"{HEADER}\n{ROW.replace(',5,', ',five,')}\n", "number of bytes"),
+        ([ROW, ROW], "each name once"),
+        ([ROW.replace("x/a.fits", "../a.fits")], "relative path"),
+        ([ROW.replace("x/a.fits", "/etc/passwd")], "relative path"),
+        ([ROW.replace("x/a.fits", "a/../../evil")], "relative path"),
+        ([ROW.replace("x/a.fits", "")], "relative path"),
+        ([ROW.replace("0" * 64, "abc")], "SHA-256"),
+        ([ROW.replace("https", "file")], "begins with http"),
+        ([ROW.replace(",5,", ",five,")], "number of bytes"),
+        (None, "columns"),
     ],
 )
-def test_bad_manifest(tmp_path: Path, text: str, match: str) -> None:
+def test_bad_manifest(tmp_path: Path, rows: list[str] | None, match: str) -> None:
     path = tmp_path / "manifest.csv"
-    path.write_text(text)
+    path.write_text("\n".join(["name,url\na,b"] if rows is None else [HEADER, *rows]) + "\n")
     with pytest.raises(InputError, match=match) as caught:
         datasets.manifest(path)
     assert str(path) in str(caught.value)
@@ -123,9 +127,6 @@ def test_unknown_name_suggests(elsewhere: Path) -> None:
     for ask in (datasets.entry, datasets.find_data, datasets.fetch_data):
         with pytest.raises(InputError, match="Did you mean 'ngc5813'"):
             ask("NGC5831")
-
-
-# ----------------------------------------------------------------------------------------- finding
 
 
 def test_found_in_the_shared_folder_and_in_the_cache(
@@ -152,9 +153,6 @@ def test_a_file_with_another_content_is_left_out(
 def test_real_files_are_found(shared_data: Path, monkeypatch) -> None:
     monkeypatch.setenv("PHYSML_SHARED_DATA", str(shared_data))
     assert datasets.find_data("ngc5813") == shared_data / "chandra" / "NGC5813.fits"
-
-
-# ---------------------------------------------------------------------------------------- fetching
 
 
 def test_fetch_downloads_checks_and_keeps(sample: datasets.Entry, elsewhere: Path) -> None:
@@ -212,25 +210,11 @@ def test_another_content_tells_no_password_and_no_token(
 
 def test_endless_download_is_stopped(sample: datasets.Entry, elsewhere: Path, monkeypatch) -> None:
     taken = []
-
-    class Endless:
-        """A reply that never ends."""
-
-        def __enter__(self) -> Endless:
-            return self
-
-        def __exit__(self, *_) -> None:
-            pass
-
-        def raise_for_status(self) -> None:
-            pass
-
-        def iter_content(self, size: int) -> Iterator[bytes]:
-            while len(taken) < 1000:
-                taken.append(size)
-                yield bytes(size)
-
-    monkeypatch.setattr("requests.get", lambda *_, **__: Endless())
+    endless = mock.MagicMock()
+    endless.__enter__.return_value.iter_content = lambda size: (
+        taken.append(size) or bytes(size) for _ in range(1000)
+    )
+    monkeypatch.setattr("requests.get", lambda *_, **__: endless)
     with pytest.raises(PhysmlError, match="more than the expected 5009 bytes"):
         datasets.fetch_data("small")
     assert len(taken) == 1

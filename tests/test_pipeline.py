@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -41,13 +40,16 @@ class Predictor:
 def install(tmp_path: Path, monkeypatch):
     """Install a package by putting it and its entry point on the path, as pip would."""
 
-    def put(name: str, source: str | None = None, target: str | None = None) -> None:
-        text = MODULE.format(name=name) if source is None else textwrap.dedent(source)
-        (tmp_path / f"{name}_pkg.py").write_text(text)
-        info = tmp_path / f"{name}_pkg-1.0.dist-info"
-        info.mkdir(exist_ok=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-pkg\nVersion: 1.0\n")
-        target = target or f"{name}_pkg:pipeline"
+    def put(
+        name: str, source: str | None = None, target: str = "", package: str | None = None
+    ) -> None:
+        text = MODULE.format(name=name) if source is None else source
+        package = package or f"{name}_pkg"
+        (tmp_path / f"{package}.py").write_text(text)
+        info = tmp_path / f"{package}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        target = target or f"{package}:pipeline"
         (info / "entry_points.txt").write_text(f"[physml.pipelines]\n{name} = {target}\n")
         importlib.invalidate_caches()
         registry._entries.cache_clear()
@@ -105,13 +107,9 @@ def test_a_broken_package_does_not_break_the_others(install, caplog) -> None:
         assert caught.value.exit_code == 1
 
 
-def test_two_packages_of_one_name(install, caplog, tmp_path: Path) -> None:
+def test_two_packages_of_one_name(install, caplog) -> None:
     install("twin")
-    other = tmp_path / "zzz-1.0.dist-info"
-    other.mkdir()
-    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: zzz\nVersion: 1.0\n")
-    (other / "entry_points.txt").write_text("[physml.pipelines]\ntwin = zzz:pipeline\n")
-    registry._entries.cache_clear()
+    install("twin", package="zzz_pkg")
     assert pipeline_names().count("twin") == 1
     assert "two packages offer a pipeline 'twin'" in caplog.text
 
@@ -126,18 +124,18 @@ def test_unknown_names() -> None:
 STRINGS = {"settings": "a:b", **dict.fromkeys(STAGES, "a:b")}
 
 
-@pytest.mark.parametrize("name", ["", "Cavities", "../etc", "a b", "-x", "1a", "a/b"])
+HOSTILE = ["../evil", "/etc/evil", "a/b", "..", "C:\\evil", "a\x00b", "~/evil", ".hidden/../../x"]
+
+
+@pytest.mark.parametrize("name", ["", "Cavities", "a b", "-x", "1a", *HOSTILE])
 def test_names_become_paths_and_commands(name: str) -> None:
     with pytest.raises(PhysmlError, match="pipeline name"):
         Pipeline(name=name, title="x", **STRINGS)
 
 
-def test_versions_of_unknown_stages() -> None:
+def test_unknown_stages_and_no_predictor() -> None:
     with pytest.raises(PhysmlError, match=r"unknown stages \['trian'\]"):
         Pipeline(name="a", title="x", **STRINGS, versions={"trian": 2})
-
-
-def test_pipeline_without_predictor() -> None:
     with pytest.raises(InputError, match="has no predictor"):
         Pipeline(name="a", title="x", **STRINGS).predictor_class()
 
@@ -175,8 +173,7 @@ def test_model_load(install, tmp_path: Path) -> None:
     assert Model.load("fourth", device="cpu").options == {"device": "cpu"}
     path = tmp_path / "w.safetensors"
     save_weights(path, {"a": torch.zeros(1)}, {"pipeline": "fourth"})
-    assert Model.load(path).path == path
-    assert Model.load(str(path)).path == path
+    assert Model.load(path).path == Model.load(str(path)).path == path
     save_weights(path, {"a": torch.zeros(1)}, {"pipeline": "fifth"}, overwrite=True)
     with pytest.raises(InputError, match="found 'fifth'"):
         Model.load(path)

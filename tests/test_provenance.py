@@ -15,7 +15,7 @@ import pytest
 from physml import provenance
 from physml.config import PipelineSettings
 from physml.exceptions import InputError
-from physml.io import origin
+from physml.io import atomic, catalogues, fits, origin, shards, weights
 from physml.io.describe import describe
 
 
@@ -36,18 +36,14 @@ def test_record_says_what_from_what_and_when(inputs: Path) -> None:
         {"data": inputs, "one": inputs / "b.h5", "raw": [inputs / "b.h5"]},
         {"shard": np.int64(3)},
     )
-    assert found["stage"] == "train"
-    assert found["seed"] == 7
+    assert (found["stage"], found["seed"], found["status"]) == ("train", 7, 0)
     assert found["settings"]["simulate"]["n_samples"] == 1000
-    sha = (
-        "3b64db95cb55c763391c707108489ae18b4112d783300de38e033b4c98c3deaf"  # printf bb | sha256sum
-    )
+    # printf bb | sha256sum
+    sha = "3b64db95cb55c763391c707108489ae18b4112d783300de38e033b4c98c3deaf"
     one = {"file": "b.h5", "bytes": 2, "sha256": sha}
-    assert found["inputs"]["one"] == one
-    assert found["inputs"]["raw"] == [one]
+    assert (found["inputs"]["one"], found["inputs"]["raw"]) == (one, [one])
     assert list(found["inputs"]["data"]) == ["b.h5", "deep/a.h5"]
     assert found["extra"] == {"shard": 3}
-    assert found["status"] == 0
     assert found["versions"]["python"] == platform.python_version()
     assert found["versions"]["numpy"] == np.__version__
     for time in (found["started"], found["ended"]):
@@ -68,8 +64,7 @@ def test_record_is_silent_about_the_machine(inputs: Path, monkeypatch) -> None:
 
 
 def test_start_is_that_of_the_run(monkeypatch) -> None:
-    times = iter(["start", "end", "later", "later"])
-    monkeypatch.setattr(provenance, "now", lambda: next(times))
+    monkeypatch.setattr(provenance, "now", iter(["start", "end", "later", "later"]).__next__)
     with provenance.run():
         found = provenance.record("x", {})
     assert (found["started"], found["ended"]) == ("start", "end")
@@ -100,8 +95,6 @@ def test_jsonable() -> None:
 
 
 def write(kind: str, path: Path, record: dict) -> None:
-    from physml.io import atomic, catalogues, fits, shards, weights
-
     match kind:
         case "h5":
             shards.write_shard(path, {"x": np.arange(3)}, provenance=record)
@@ -120,20 +113,12 @@ def write(kind: str, path: Path, record: dict) -> None:
         case "png":
             import matplotlib.figure
 
-            matplotlib.figure.Figure().savefig(
-                path, metadata={"provenance": provenance.dumps(record)}
-            )
+            metadata = {"provenance": provenance.dumps(record)}
+            matplotlib.figure.Figure().savefig(path, metadata=metadata)
 
 
-KINDS = {
-    "h5": "hdf5",
-    "fits": "fits",
-    "fits.gz": "fits",
-    "ecsv": "ecsv",
-    "safetensors": "safetensors",
-    "json": "json",
-    "png": "png",
-}
+KINDS = {kind: kind for kind in ("fits", "ecsv", "safetensors", "json", "png")}
+KINDS |= {"h5": "hdf5", "fits.gz": "fits"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -169,9 +154,7 @@ def test_file_without_a_record(tmp_path: Path) -> None:
     assert origin.find(tmp_path / "a.json") is None
     with pytest.raises(InputError, match="none in it"):
         origin.read(tmp_path / "a.json")
-    from physml.io.fits import write_image
-
-    write_image(tmp_path / "a.fits", np.zeros((2, 2)))
+    fits.write_image(tmp_path / "a.fits", np.zeros((2, 2)))
     assert origin.find(tmp_path / "a.fits") is None
     assert describe(tmp_path / "a.fits")["provenance"] is None
 
