@@ -157,8 +157,9 @@ def test_adu_in_a_table_and_by_unit(seen, refused, tmp_path):
     refused(path, mentions=[path, "found adu", "--gain"])
 
 
-def test_an_offset_without_a_gain(seen, refused):
-    refused((seen.images * 100).astype("u2"), "--offset", 10, mentions=["--offset", "--gain"])
+def test_an_offset_without_a_gain(seen, stored, refused):
+    path = stored((seen.images * 100).astype("u2"))
+    refused(path, "--offset", 10, mentions=["--offset", "--gain"])
 
 
 @pytest.mark.parametrize("kind", ["dense", "noisy", "sparse", "few"])
