@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import tarfile
 from types import SimpleNamespace
 
@@ -16,12 +15,8 @@ from physml.background.core.frames import PIXEL
 
 
 @pytest.fixture
-def bench(root, monkeypatch):
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "background_real_data", raising=False)
-    import background_real_data
-
-    return background_real_data
+def bench(script):
+    return script("background_real_data")
 
 
 # ------------------------------------------------------------------------------------ spectra
@@ -171,11 +166,6 @@ def test_errors_of_few_values(bench):
     assert mean == 2.0
     assert np.isnan(error)
     assert bench.show(float("nan"), 0.1) == "-"
-
-
-def test_tables_are_markdown(bench):
-    lines = bench.table(["a", "b"], [[1, "x"], [2, "y"]]).splitlines()
-    assert lines == ["| a | b |", "|---|---|", "| 1 | x |", "| 2 | y |"]
 
 
 # ------------------------------------------------------------------------------------ Timepix

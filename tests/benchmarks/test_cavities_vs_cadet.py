@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -19,12 +18,8 @@ def images():
 
 
 @pytest.fixture
-def benchmark(root, monkeypatch):
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "cavities_vs_cadet", raising=False)
-    import cavities_vs_cadet
-
-    return cavities_vs_cadet
+def benchmark(script):
+    return script("cavities_vs_cadet")
 
 
 def rival_that_writes(benchmark, counter):
@@ -112,22 +107,12 @@ def test_benchmark_caches_by_content_and_prints_all_tables(
     json.dumps(provenance.jsonable(result), allow_nan=False)
 
 
-def test_benchmark_help_says_how_to_install_the_rival(benchmark, capsys):
-    with pytest.raises(SystemExit):
-        benchmark.arguments_of(["--help"])
-    text = capsys.readouterr().out
-    assert "pycadet==0.3.5" in text
-    assert "--rival-python" in text
-
-
-def test_rivals_fast_network_equals_plain_convolutions(root, monkeypatch):
+def test_rivals_fast_network_equals_plain_convolutions(script):
     """The FFT path against torch's own convolutions, for kernels of all its sizes."""
     import torch
     import torch.nn.functional as F
 
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    import cadet_rival
-
+    cadet_rival = script("cadet_rival")
     rng = np.random.default_rng(0)
     weights: dict[str, list[np.ndarray]] = {}
     numbers = {"conv2d": 0, "batch_normalization": 0}

@@ -5,16 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-
-@pytest.fixture
-def parts(root, monkeypatch):
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    import scaling_parts
-    from scaling_parts import jobs, measure, plan, recipes, rows, stages, tables  # noqa: F401
-
-    return scaling_parts
-
-
 # ------------------------------------------------------------------------------------ the line
 
 
@@ -75,19 +65,12 @@ def test_the_ladders_tell_all_amounts_apart(parts, name, smaller):
     recipe = parts.recipes.RECIPES[name]
     recipe = parts.recipes.quick(recipe) if smaller else recipe
     for stage, points in (("preprocess", recipe.preparations), ("train", recipe.trainings)):
-        amounts = [
-            parts.recipes.amounts(
-                name,
-                stage,
-                parts.recipes.settings(
-                    name,
-                    simulate={"n_samples": point.n, "shard_size": point.n},
-                    preprocess=point.preprocess,
-                    train=point.train,
-                ),
-            )
-            for point in points
-        ]
+        amounts = []
+        for point in points:
+            size = {"n_samples": point.n, "shard_size": point.n}
+            over = {"preprocess": point.preprocess, "train": point.train}
+            s = parts.recipes.settings(name, simulate=size, **over)
+            amounts.append(parts.recipes.amounts(name, stage, s))
         slopes = dict(zip(amounts[0], (0.1, 0.02, 0.003), strict=False))
         line = parts.fit.fit(amounts, [5 + sum(slopes[k] * a[k] for k in a) for a in amounts])
         assert line.slopes == pytest.approx(slopes, rel=1e-6), stage
@@ -97,10 +80,8 @@ def test_the_ladders_tell_all_amounts_apart(parts, name, smaller):
 def test_a_quick_ladder_ends_sooner(parts):
     for recipe in parts.recipes.RECIPES.values():
         small = parts.recipes.quick(recipe)
-        for few, all_ in (
-            (small.preparations, recipe.preparations),
-            (small.trainings, recipe.trainings),
-        ):
+        for what in ("preparations", "trainings"):
+            few, all_ = getattr(small, what), getattr(recipe, what)
             assert max(p.n for p in few) < max(p.n for p in all_)
             assert len(few) == len({repr(p) for p in few})
 
@@ -162,19 +143,10 @@ def write(parts, path, gpu=None, device="cpu"):
     rows.machine = {"processor": "known", "cores": 2, "memory_gb": 8, "gpu": gpu}
 
     def add(stage, n, amounts, cpu, size, mb):
-        rows.rows[f"{stage} {len(rows.rows)}"] = {
-            "kind": "size",
-            "pipeline": "cavities",
-            "stage": stage,
-            "n": n,
-            "amounts": amounts,
-            "memory_amounts": {"samples": n},
-            "cpu_s": cpu,
-            "wall_s": 2 * cpu,
-            "bytes": size,
-            "peak_mb": mb,
-            "device": device,
-        }
+        row = {"kind": "size", "pipeline": "cavities", "stage": stage, "n": n, "device": device}
+        row |= {"amounts": amounts, "memory_amounts": {"samples": n}, "bytes": size}
+        row |= {"cpu_s": cpu, "wall_s": 2 * cpu, "peak_mb": mb}
+        rows.rows[f"{stage} {len(rows.rows)}"] = row
 
     for n in (100, 1000):
         add("simulate", n, {"samples": n}, 2 + 0.1 * n, 1000 * n, 300 + 0.2 * n)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 
 import pytest
 from fakes.tomography_evaluation import a_result
@@ -15,12 +14,8 @@ def result():
 
 
 @pytest.fixture
-def benchmark(root, monkeypatch):
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "tomography_vs_rivals", raising=False)
-    import tomography_vs_rivals
-
-    return tomography_vs_rivals
+def benchmark(script):
+    return script("tomography_vs_rivals")
 
 
 def test_goals_are_met_or_missed_by_what_was_measured(benchmark, result):
