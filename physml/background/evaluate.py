@@ -12,19 +12,9 @@ if TYPE_CHECKING:
 def run(
     *, settings: BackgroundSettings, data: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Evaluate weights and write metrics.json and figures.
+    """Evaluate weights on the test split and the frozen sets: metrics.json and figures.
 
-    Parameters
-    ----------
-    settings : BackgroundSettings
-    data : Path
-        Folder of `preprocess.run`; its test split is evaluated beside the frozen sets.
-    weights : Path
-        Trained weights.
-    out : Path
-        Folder to write.
-    threads : int
-        Threads of the network.
+    A stage: arguments as in `physml.pipeline`.
     """
     import torch
 

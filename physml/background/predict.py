@@ -50,18 +50,7 @@ class BackgroundPredictor(Predictor):
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> Self:
-        """Predictor with trained weights, which are read and checked now.
-
-        Parameters
-        ----------
-        path : path, optional
-            Weights (safetensors); those shipped with the package by default.
-
-        Raises
-        ------
-        InputError
-            No such file, or weights of something else.
-        """
+        """Predictor with trained weights, which are read and checked now; see `Predictor.load`."""
         return cls(BackgroundDetector.load(path))
 
     @property

@@ -19,20 +19,9 @@ def run(
     threads: int = 1,
     mem_mb: int = 4000,
 ) -> None:
-    """Preprocess all shards with Dask and write the files of all splits.
+    """Write the members of all sets of each split, and the windows of the source method.
 
-    ``train.h5``, ``valid.h5`` and ``test.h5`` hold the members of all sets; ``windows_*.h5``
-    the 64 x 64 windows of the source method.
-
-    Parameters
-    ----------
-    settings : BackgroundSettings
-    raw : sequence of Path
-        Raw shards; their order does not matter.
-    out : Path
-        Folder to write.
-    threads, mem_mb : int
-        Local worker processes and their memory together [MB].
+    A stage: arguments as in `physml.pipeline`.
 
     Raises
     ------

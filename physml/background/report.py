@@ -28,20 +28,9 @@ SHOWN = (
 def run(
     *, settings: BackgroundSettings, evaluation: Path, weights: Path, out: Path, threads: int = 1
 ) -> None:
-    """Clean the example and write its products, summary.json and index.html.
+    """Clean the example and write it, what `predict` writes, summary.json and index.html.
 
-    Parameters
-    ----------
-    settings : BackgroundSettings
-    evaluation : Path
-        Folder of `evaluate.run`, shown beside the example.
-    weights : Path
-        Weights of this run; used only where none are shipped.
-    out : Path
-        Folder to write: frames.h5 (the example), what `physml background predict` makes of it,
-        summary.json, index.html.
-    threads : int
-        Threads of the network.
+    A stage: arguments as in `physml.pipeline`.
     """
     from physml.io.atomic import atomic_directory, read_json
     from physml.stages.report import Measured, report_record, write_report

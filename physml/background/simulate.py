@@ -12,13 +12,7 @@ if TYPE_CHECKING:
 def run(*, settings: BackgroundSettings, shard: int, out: Path) -> None:
     """Simulate one shard and write it as HDF5.
 
-    Parameters
-    ----------
-    settings : BackgroundSettings
-    shard : int
-        Number of the shard, from 0.
-    out : Path
-        HDF5 file to write.
+    A stage: arguments as in `physml.pipeline`.
     """
     from physml import provenance
     from physml.config import upstream

@@ -22,25 +22,7 @@ def run(
 ) -> None:
     """Train, calibrate and write one weights file with its card.
 
-    A call that was stopped is continued by the same call: each network keeps its state beside the
-    weights, in ``<out>.state``.
-
-    Parameters
-    ----------
-    settings : BackgroundSettings
-    data : Path
-        Folder that `preprocess.run` wrote.
-    out : Path
-        Weights to write (safetensors).
-    threads : int
-        CPU threads.
-    time_limit_s : float, optional
-        Stop in time with a checkpoint.
-
-    Raises
-    ------
-    Checkpointed
-        The time limit came near; call again.
+    A stage: arguments as in `physml.pipeline`.
     """
     from physml.io.weights import version_of
     from physml.stages.train import loop_settings, training, write_weights

@@ -10,6 +10,7 @@ import pytest
 from astropy.table import Table
 from fakes.background_detector import (
     CAMERA,
+    CUTS,
     RETENTIONS,
     RuleDetector,
     event_table,
@@ -21,8 +22,10 @@ from fakes.background_detector import (
     write_events,
     write_sparse,
 )
+from fakes.background_events import frames_of
 
 import physml
+from physml.background.core.events import find_events
 from physml.background.core.frames import PIXEL
 from physml.background.data import readers
 from physml.background.inference.blocks import Rates
@@ -36,6 +39,14 @@ COLUMNS = (
     *("TIME", "FRAME", "RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI", "PATTERN", "FLAG"),
     *("P_BKG", "P_FRAME", "D_MIP", "WEIGHT"),
 )
+
+
+def dark_frames(n, *lit, side=(CAMERA.ny, CAMERA.nx)):
+    """Frames in which only some pixels, given as (place, energy), are lit."""
+    images = np.zeros((n, *side), np.float32)
+    for place, energy in lit:
+        images[place] = energy
+    return images
 
 
 @pytest.fixture(scope="module")
@@ -63,15 +74,11 @@ def test_the_columns_of_the_sheet(result):
 
 def test_every_photon_is_an_event_and_no_track_is(result, seen):
     e = result.events
-    found = np.array([e["FRAME"], e["RAWY"] - 1, e["RAWX"] - 1]).T
-    np.testing.assert_array_equal(found, _sorted(seen.photons)[:, :3])
-    np.testing.assert_allclose(e["ENERGY"], _sorted(seen.photons)[:, 3], rtol=1e-6)
-    np.testing.assert_array_equal(e["PI"], np.floor(_sorted(seen.photons)[:, 3] / 0.01))
+    frame, y, x, energy = seen.photons[np.lexsort(seen.photons.T[[2, 1, 0]])].T
+    np.testing.assert_array_equal((e["FRAME"], e["RAWY"] - 1, e["RAWX"] - 1), (frame, y, x))
+    np.testing.assert_allclose(e["ENERGY"], energy, rtol=1e-6)
+    np.testing.assert_array_equal(e["PI"], np.floor(energy / 0.01))
     assert result.tally.invalid == len(seen.tracks)
-
-
-def _sorted(photons):
-    return photons[np.lexsort((photons[:, 2], photons[:, 1], photons[:, 0]))]
 
 
 def test_times_are_the_middle_of_frames_in_order(result):
@@ -108,14 +115,13 @@ def test_weights_undo_the_cut(result):
     assert len(result.kept) == len(kept)
 
 
-@pytest.mark.parametrize("retention", RETENTIONS)
-def test_a_lower_promise_rejects_more(retention, seen, predictor, result):
+@pytest.mark.parametrize(("retention", "cut"), zip(RETENTIONS, CUTS, strict=True))
+def test_a_lower_promise_rejects_more(retention, cut, seen, predictor, result):
     other = predictor.predict(seen.images, retention=retention, detector=CAMERA)
     if retention < 0.98:
         assert other.counts["rejected"] >= result.counts["rejected"]
         assert other.counts["rejected"] > 0
     rejected = (other.events["FLAG"] & REJECTED) > 0
-    cut = dict(zip(RETENTIONS, (0.2, 0.4, 0.6, 0.8), strict=True))[retention]
     np.testing.assert_array_equal(rejected, other.events["P_BKG"] > cut)
 
 
@@ -145,15 +151,13 @@ def test_the_same_events_in_any_blocks(size, seen, predictor, result, tmp_path, 
     monkeypatch.setattr(readers, "BLOCK_ROWS", 4 * size)
     for given in (seen.images, seen.pixels):
         other = predictor.predict(given, detector=CAMERA)
-        for name in COLUMNS:
-            if name == "WEIGHT":  # by the rate of tracks, which is learnt as frames go by
-                continue
+        # Weights go by the rate of tracks, which is learnt as frames go by.
+        for name in set(COLUMNS) - {"WEIGHT"}:
             np.testing.assert_array_equal(other.events[name], result.events[name], err_msg=name)
 
 
 def test_empty_frames_make_no_events_but_time(predictor):
-    images = np.zeros((400, CAMERA.ny, CAMERA.nx), np.float32)
-    images[123, 40, 40] = 5.0
+    images = dark_frames(400, ((123, 40, 40), 5.0))
     result = predictor.predict(images, detector=CAMERA)
     assert len(result.events) == 1
     assert result.live_time == pytest.approx(2.0)
@@ -161,8 +165,7 @@ def test_empty_frames_make_no_events_but_time(predictor):
 
 
 def test_only_tracks_and_no_events(predictor, tmp_path):
-    images = np.zeros((30, CAMERA.ny, CAMERA.nx), np.float32)
-    images[10, 40, 30:50] = 20.0
+    images = dark_frames(30, ((10, 40, slice(30, 50)), 20.0))
     result = predictor.predict(images, detector=CAMERA)
     assert len(result.events) == 0
     assert "no events" in repr(result)
@@ -181,8 +184,7 @@ def test_weights_of_a_simulation_are_carried(seen, predictor, tmp_path):
 
 
 def test_energies_outside_of_the_promise_are_flagged(predictor):
-    images = np.zeros((30, CAMERA.ny, CAMERA.nx), np.float32)
-    images[3, 40, 40], images[4, 40, 40], images[5, 40, 40] = 0.15, 0.25, 9.0
+    images = dark_frames(30, ((3, 40, 40), 0.15), ((4, 40, 40), 0.25), ((5, 40, 40), 9.0))
     result = predictor.predict(images, detector=CAMERA)
     np.testing.assert_array_equal((result.events["FLAG"] & EXTRAPOLATED) > 0, [True, False, False])
     promise = summarise(result)["promise"]
@@ -191,51 +193,42 @@ def test_energies_outside_of_the_promise_are_flagged(predictor):
 
 
 def test_saturated_pixels_and_bad_neighbours_are_flagged(predictor):
-    adu = np.zeros((30, CAMERA.ny, CAMERA.nx), "u1")
-    adu[3, 40, 40], adu[4, 60, 60], adu[5, 60, 60] = 255, 100, 50
-    bad = np.zeros((CAMERA.ny, CAMERA.nx), bool)
-    bad[61, 60] = True
+    adu = dark_frames(30, ((3, 40, 40), 255), ((4, 60, 60), 100), ((5, 60, 60), 50)).astype("u1")
+    bad = dark_frames(1, ((0, 61, 60), 1))[0] > 0
     result = predictor.predict(adu, detector=CAMERA, gain=0.05, bad=bad)
     np.testing.assert_array_equal(result.events["FLAG"] & 15, [8, 2, 2])
-
-
-# --------------------------------------------------------------------------- what it was trained on
 
 
 def test_what_is_outside_of_the_training_is_said(seen, predictor):
     camera = CAMERA.model_copy(update={"pixel_um": 55.0, "thickness_um": 300.0})
     result = predictor.predict(seen.images, detector=camera, frame_time=1.0)
     text = " | ".join(result.untrained)
-    for part in ("96 x 128 pixels, trained on 512 x 512", "pixels of 55 um, trained on 130 um"):
+    for part in (
+        "96 x 128 pixels, trained on 512 x 512",
+        "pixels of 55 um, trained on 130 um",
+        "silicon of 300 um, trained on 450 um",
+        "a frame time of 1 s, trained on 0.002 - 0.02 s",
+    ):
         assert part in text
-    assert "silicon of 300 um, trained on 450 um" in text
-    assert "a frame time of 1 s, trained on 0.002 - 0.02 s" in text
 
 
 def test_nothing_is_outside_for_what_was_simulated(predictor):
-    images = np.zeros((40, 512, 512), np.float32)
-    images[::2, 100, 100:140] = 20.5
-    images[1::2, 200, 200] = 3.0
-    result = predictor.predict(images)
-    assert result.untrained == []
+    track, photon = np.s_[::2, 100, 100:140], np.s_[1::2, 200, 200]
+    images = dark_frames(40, (track, 20.5), (photon, 3.0), side=(512, 512))
+    assert predictor.predict(images).untrained == []
 
 
 def test_rates_are_learnt_and_forgotten():
-    from physml.background.core.events import find_events
-    from physml.background.core.frames import Frames
-
-    images = np.zeros((100, 32, 32), np.float32)
-    images[:50, 10, 10:20] = 20.0
-    frames = Frames.from_dense(images, 0.05)
-    rates = Rates()
-    first = rates.update(find_events(frames), frames)
-    assert first == pytest.approx([(50 + 2) / (100 + 4)])
+    frames = frames_of(dark_frames(100, (np.s_[:50, 10, 10:20], 20.0), side=(32, 32)))
+    rates, found = Rates(), find_events(frames)
+    assert rates.update(found, frames) == pytest.approx([(50 + 2) / (100 + 4)])
     for _ in range(50):
-        last = rates.update(find_events(frames), frames)
+        last = rates.update(found, frames)
     assert last == pytest.approx([0.5], abs=1e-3)
-    empty = Frames.from_dense(np.zeros((100, 32, 32)), 0.05)
+    empty = frames_of(np.zeros((100, 32, 32)))
+    found = find_events(empty)
     for _ in range(1500):
-        last = rates.update(find_events(empty), empty)
+        last = rates.update(found, empty)
     assert last[0] < 0.01
 
 
@@ -253,9 +246,6 @@ def test_the_correction_lies_between_the_retentions_of_the_table():
     assert bands[(0.3, 10.0)] == pytest.approx(np.average([0.94, 0.938, 0.94], weights=w))
 
 
-# -------------------------------------------------------------------------------------- event lists
-
-
 def test_an_event_list_gets_probabilities_and_no_cut(predictor, tmp_path):
     hdu = event_table(100)
     result = predictor.predict(write_events(tmp_path / "e.fits", hdu))
@@ -263,15 +253,11 @@ def test_an_event_list_gets_probabilities_and_no_cut(predictor, tmp_path):
     expected = RuleDetector().classify_events(hdu.data["energy"] / 1000, hdu.data["grade"])
     np.testing.assert_allclose(e["P_BKG"], expected, rtol=1e-6)
     assert (e["WEIGHT"] == 1).all()
-    assert np.isnan(e["D_MIP"]).all()
-    assert np.isnan(e["P_FRAME"]).all()
+    assert np.isnan((e["D_MIP"], e["P_FRAME"])).all()
     assert not result.with_frames
     assert "by energy and grade alone" in result.summary
     assert any("no cut is made" in r for r in result.remarks)
     assert any("CHANDRA ACIS" in t for t in result.untrained)
-
-
-# --------------------------------------------------------------------------------- the door
 
 
 def test_model_load(monkeypatch, seen):
@@ -346,8 +332,6 @@ def test_the_stand_off_is_measured_or_told(weights, seen):
             made.predict(seen.images, 0.9, detector=CAMERA, standoff=wrong)
 
 
-# --------------------------------------------------------------------------------- large files
-
 MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -389,11 +373,9 @@ def sparse_on_disk(path, n, side, every):
         space = h5py.h5s.create_simple((n, side, side))
         kind = h5py.h5t.py_create(np.dtype("f4"))
         dataset = h5py.Dataset(h5py.h5d.create(file.id, b"frames", kind, space, plan))
-        frame = np.zeros((side, side), "f4")
         for k in range(0, n, every):
-            frame[:] = 0
-            frame[20, 30 + k % 97], frame[40, 10:30] = 5.0, 20.5
-            dataset[k] = frame
+            photon, track = np.s_[0, 20, 30 + k % 97], np.s_[0, 40, 10:30]
+            dataset[k] = dark_frames(1, (photon, 5.0), (track, 20.5), side=(side, side))[0]
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -22,8 +23,11 @@ from physml.background.evaluation.scored_set import ScoredSet, add_ablations, sc
 from physml.background.evaluation.set_metrics import housing_metrics, set_metrics
 from physml.background.results.event_rows import REJECTED
 from physml.background.settings import BackgroundSettings
+from physml.evaluation.figures import new_figure, save_figure
 from physml.io.shards import Spec, read_shard
 from physml.stages import report as stage_report
+
+SUMMARY = {"value": 0.4, "low": 0.3, "high": 0.5}
 
 
 class Oracle:
@@ -37,10 +41,7 @@ class Oracle:
         first = int(frames.exposures["first_frame"][0])
         peak = found.events[events.row]
         gone = events.background | (np.arange(len(events)) % 10 == 0)
-        self.gone = {
-            (int(f) - first, int(y), int(x))
-            for f, y, x in zip(*(peak[n][gone] for n in ("frame", "y", "x")), strict=True)
-        }
+        self.gone = {(f - first, y, x) for f, y, x in peak[["frame", "y", "x"]][gone].tolist()}
         self.card = {"version": "oracle"}
 
 
@@ -51,12 +52,9 @@ class Cleaner:
         self.detector = Oracle(frames)
 
     def predict(self, path, retention, progress):
-        spec = {
-            "index": Spec("i8", (None,)),
-            "pixels": Spec(PIXEL, (None,)),
-            "exposures": Spec(None, (None,)),
-        }
-        shard = read_shard(path, spec)  # nothing else may be in it: no truth
+        kinds = {"index": "i8", "pixels": PIXEL, "exposures": None}
+        # Nothing else may be in it: no truth.
+        shard = read_shard(path, {name: Spec(kind, (None,)) for name, kind in kinds.items()})
         pixels, exposures, index = shard["pixels"], shard["exposures"], shard["index"]
         assert pixels.dtype == PIXEL
         assert index[0] == 0
@@ -65,10 +63,8 @@ class Cleaner:
         e = find_events(frames).events
         rows = np.zeros(len(e), [(n, "i8") for n in ("FRAME", "RAWX", "RAWY", "FLAG")])
         rows["FRAME"], rows["RAWX"], rows["RAWY"] = e["frame"], e["x"] + 1, e["y"] + 1
-        rows["FLAG"] = [
-            REJECTED * ((int(f), int(y), int(x)) in self.detector.gone)
-            for f, y, x in zip(e["frame"], e["y"], e["x"], strict=True)
-        ]
+        places = e[["frame", "y", "x"]].tolist()
+        rows["FLAG"] = [REJECTED * (place in self.detector.gone) for place in places]
 
         def write_into(folder, settings):
             (folder / "overview.png").write_bytes(b"\x89PNG not really")
@@ -76,11 +72,8 @@ class Cleaner:
             summary = {"summary": f"{len(e)} events", "not_trained_on": ["<b>odd</b>"]}
             (folder / "summary.json").write_text(json.dumps(summary | {"provenance": {}}))
 
-        return SimpleNamespace(
-            retention=retention,
-            store=SimpleNamespace(read=lambda: rows),
-            write_into=write_into,
-        )
+        store = SimpleNamespace(read=lambda: rows)
+        return SimpleNamespace(retention=retention, store=store, write_into=write_into)
 
 
 def numbers_of_a_set():
@@ -183,34 +176,35 @@ def test_nothing_is_left_when_the_cleaning_fails(stage, tmp_path, monkeypatch):
     assert not [p for p in tmp_path.iterdir() if "report" in p.name]
 
 
-# ------------------------------------------------------------------------------------- figures
-
-
 @pytest.fixture(scope="module")
 def evaluated():
     """Two scored sets of the toy, by the compass of the evaluation's tests."""
+    retention = (0.99, *RETENTION)
     scored, numbers = {}, {}
     for name, seed in (("close", 5), ("far", 6)):
-        one = score_set(toy(seed), Compass(), retention=RETENTION)
-        add_ablations(one, seed=0)
-        scored[name] = one
-        numbers[name] = set_metrics(one, retention=RETENTION, replicas=60, seed=0)
-    fixed = {"0.98": {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}}}
-    fixed["0.98"]["removed"] = {"value": 0.4, "low": 0.3, "high": 0.5}
-    result = {
-        "retention": list(RETENTION),
+        scored[name] = score_set(toy(seed), Compass(), retention=retention)
+        add_ablations(scored[name], seed=0)
+        numbers[name] = set_metrics(scored[name], retention=retention, replicas=60, seed=0)
+    kept = {"retention": {"value": 0.97, "low": 0.96, "high": 0.98}, "removed": SUMMARY}
+    stressed = {
+        "fixed": dict.fromkeys(("0.98", "0.99"), kept),
+        "calibration_error": SUMMARY,
+        "housing": housing_metrics(scored["far"]),
+    }
+    return scored, {
+        "retention": list(retention),
         "sets": numbers,
-        "stress": {
-            name: {"fixed": fixed, "housing": housing_metrics(scored["far"])}
-            for name in ("nominal", "noise x2")
-        },
+        "stress": {"nominal": stressed, "noise x2": stressed},
         "sensitivity": compare.sensitivity(numbers["far"]),
     }
-    return scored, result
+
+
+@pytest.fixture
+def ax():
+    return new_figure()[1][0, 0]
 
 
 def test_every_figure_is_drawn(evaluated, tmp_path):
-    from physml.evaluation.figures import save_figure
 
     figures = plots.figures(*evaluated)
     assert set(figures) == set(report.SHOWN)
@@ -218,38 +212,28 @@ def test_every_figure_is_drawn(evaluated, tmp_path):
         assert save_figure(figure, tmp_path / f"{name}.png").stat().st_size > 5000
 
 
-def test_curve_shows_what_was_measured(evaluated):
+def test_curve_shows_what_was_measured(evaluated, ax):
     """The curve at 10 % lost passes where `at_retention` says."""
-    from physml.evaluation.figures import new_figure
-
     scored, result = evaluated
-    _, axes = new_figure()
-    plots.plot_removed(axes[0, 0], scored["far"])
-    line = next(x for x in axes[0, 0].lines if x.get_label() == "network")
+    plots.plot_removed(ax, scored["far"])
+    line = next(x for x in ax.lines if x.get_label() == "network")
     lost, removed = (np.asarray(v, float) for v in line.get_data())
     at = removed[np.flatnonzero(lost <= 0.1 + 1e-9)].max()
     by = result["sets"]["far"]["methods"]["network"]["at_retention"][WIDE]["0.9"]
     assert at == pytest.approx(by["value"])
 
 
-def test_stress_is_drawn_in_points(evaluated):
-    from physml.evaluation.figures import new_figure
-
-    _, axes = new_figure()
-    plots.plot_stress(axes[0, 0], evaluated[1]["stress"], 0.98)
-    drawn = axes[0, 0].containers[0].lines[0].get_xdata()
-    assert drawn == pytest.approx([-1.0, -1.0])
-    assert [t.get_text() for t in axes[0, 0].get_yticklabels()] == ["nominal", "noise x2"]
-    assert list(axes[0, 0].get_yticks()) == [1, 0]
+def test_stress_is_drawn_in_points(evaluated, ax):
+    plots.plot_stress(ax, evaluated[1]["stress"], 0.98)
+    assert ax.containers[0].lines[0].get_xdata() == pytest.approx([-1.0, -1.0])
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["nominal", "noise x2"]
+    assert list(ax.get_yticks()) == [1, 0]
 
 
-def test_the_spectrum_is_a_rate(evaluated):
-    from physml.evaluation.figures import new_figure
-
+def test_the_spectrum_is_a_rate(evaluated, ax):
     one = evaluated[0]["far"]
-    _, axes = new_figure()
-    plots.plot_spectrum(axes[0, 0], one, 0.98)
-    values, edges, _ = axes[0, 0].patches[0].get_data()
+    plots.plot_spectrum(ax, one, 0.98)
+    values, edges, _ = ax.patches[0].get_data()
     events = one.events
     number = (events.background & events.within((0.3, 10.0))).sum()
     total = (values * np.diff(edges)).sum() * one.live_s * one.area_cm2
@@ -258,10 +242,9 @@ def test_the_spectrum_is_a_rate(evaluated):
 
 def test_figures_do_without_some_methods(evaluated):
     """No rivals, no ablations: the network alone is drawn."""
-    scored = evaluated[0]
     bare = {
         name: replace(one, scores={"network": one.scores["network"]})
-        for name, one in scored.items()
+        for name, one in evaluated[0].items()
     }
     figure = plots.removed_figure(bare)
     lines = [x.get_label() for x in figure.axes[0].lines if not x.get_label().startswith("_")]
@@ -275,9 +258,6 @@ def test_frames_of_several_exposures_have_one_live_time():
     assert one.area_cm2 == pytest.approx(44.3)
 
 
-# ------------------------------------------------------------------------------------- benchmark
-
-
 @pytest.fixture
 def benchmark(root, monkeypatch):
     monkeypatch.syspath_prepend(str(root / "benchmarks"))
@@ -287,48 +267,19 @@ def benchmark(root, monkeypatch):
     return background_vs_rivals
 
 
-def benchmark_result(evaluated):
+@pytest.fixture
+def result(evaluated):
     """What `evaluate_all` would give for the toy."""
-    scored, result = evaluated
-    summary = {"value": 0.4, "low": 0.3, "high": 0.5}
-    sets_ = {}
-    for name, part in result["sets"].items():
-        methods = {}
-        for method, found in part["methods"].items():
-            methods[method] = dict(found)
-            for kind in ("at_retention", "fixed"):
-                if kind in found:
-                    methods[method][kind] = dict(found[kind])
-            if "at_retention" in found:
-                methods[method]["at_retention"] = {
-                    band: dict(by) | {"0.99": by["0.98"]}
-                    for band, by in found["at_retention"].items()
-                }
-            if "fixed" in found:
-                methods[method]["fixed"]["0.99"] = found["fixed"]["0.98"]
-        strangers = dict.fromkeys(("own", "strangers", "local", "difference"), summary)
-        rates = {b: dict(by) | {"0.99": by["0.98"]} for b, by in part["rates"].items()}
-        sets_[name] = part | {
-            "methods": methods,
-            "rates": rates,
-            "strangers": strangers | {"retention": 0.98},
-        }
-    return scored, {
+    result = deepcopy(evaluated[1])
+    for part in result["sets"].values():
+        part["strangers"] = dict.fromkeys(("own", "strangers", "local", "difference"), SUMMARY)
+        part["strangers"]["retention"] = 0.98
+    return {
         **result,
-        "retention": [0.99, 0.98, 0.9],
-        "sets": sets_,
         "border": {},
-        "cross_geometry": {"far": dict.fromkeys(("0.99", "0.98", "0.9"), summary)},
-        "stress": {
-            name: {
-                "fixed": dict.fromkeys(("0.98", "0.99"), part["fixed"]["0.98"]),
-                "calibration_error": summary,
-                "housing": part["housing"],
-            }
-            for name, part in result["stress"].items()
-        },
+        "cross_geometry": {"far": dict.fromkeys(("0.99", "0.98", "0.9"), SUMMARY)},
         "source_method": {},
-        "told_loss": {"far": {"0.98": {"measured": summary, "other": summary}}},
+        "told_loss": {"far": {"0.98": {"measured": SUMMARY, "other": SUMMARY}}},
         "sensitivity": result["sensitivity"] | {"set": "far"},
         "timing": {"all": 0.5, "events": 0.1, "network": 0.4},
         "replicas": 60,
@@ -337,8 +288,7 @@ def benchmark_result(evaluated):
     }
 
 
-def test_goals_are_met_or_missed_by_what_was_measured(benchmark, evaluated):
-    _, result = benchmark_result(evaluated)
+def test_goals_are_met_or_missed_by_what_was_measured(benchmark, result):
     rows = {row[0]: row for row in benchmark.goal_rows(result)}
     near = rows["removed at 98 %, near wall 5 mm, simulated, 0.3-10 keV"]
     value = result["sets"]["close"]["methods"]["network"]["at_retention"][WIDE]["0.98"]["value"]
@@ -355,11 +305,7 @@ def test_goals_are_met_or_missed_by_what_was_measured(benchmark, evaluated):
     assert stress[3] == "missed"
 
 
-def test_nothing_measured_meets_no_goal(benchmark, evaluated):
-    import copy
-
-    _, result = benchmark_result(evaluated)
-    result = copy.deepcopy(result)
+def test_nothing_measured_meets_no_goal(benchmark, result):
     nothing = {"value": None, "low": None, "high": None}
     for part in result["sets"].values():
         part["calibration"]["error"] = nothing
@@ -372,7 +318,7 @@ def test_nothing_measured_meets_no_goal(benchmark, evaluated):
 
 
 def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, evaluated):
-    scored, _ = benchmark_result(evaluated)
+    scored = evaluated[0]
 
     class Noise(Compass):
         def classify(self, frames, found=None, **_):
@@ -388,15 +334,12 @@ def test_loss_of_the_other_geometry_is_against_its_own_specialist(benchmark, eva
     assert found["far"]["0.98"]["other"]["value"] < -0.1
 
 
-def test_the_whole_report_is_printed(benchmark, evaluated):
-    _, result = benchmark_result(evaluated)
+def test_the_whole_report_is_printed(benchmark, result):
     text = benchmark.report(result)
     assert text.count("\n### ") == 12
     assert "| goal | wanted | measured |  |" in text
     assert "nan" not in text.lower().replace("nan-", "")
-    for line in text.splitlines():
-        if line.startswith("|"):
-            assert line.endswith("|")
+    assert all(line.endswith("|") for line in text.splitlines() if line.startswith("|"))
 
 
 def test_specialists_are_named_by_geometry(benchmark):

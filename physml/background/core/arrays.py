@@ -13,3 +13,20 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 #: Structured, with the columns of the dtype that the text names.
 Rows = NDArray[Any]
+
+
+def spans(start: Ints, length: Ints) -> tuple[Ints, Ints]:
+    """Spans of rows behind each other.
+
+    Parameters
+    ----------
+    start, length : ndarray of int, shape (n,)
+        First row and number of rows of each span.
+
+    Returns
+    -------
+    which, row : ndarray of int, shape (total,)
+        Number of the span, and the row.
+    """
+    which = np.repeat(np.arange(len(length)), length)
+    return which, np.arange(len(which)) + np.repeat(start - np.cumsum(length) + length, length)

@@ -34,7 +34,6 @@ CLUSTER = np.dtype(
         ("particle", "?"),
     ]
 )
-
 _ROUND = 1e-9  # pixel^2: below it two moments are equal but for rounding
 
 

@@ -21,7 +21,6 @@ from .grades import INVALID, asca_grades, epic_patterns
 
 #: Split threshold, event threshold and largest energy of an X-ray, keV.
 SPLIT, EVENT_THRESHOLD, UPPER = 0.05, 0.1, 15.0
-
 #: Event: brightest pixel, sum (keV), EPIC-pn pattern, ASCA grade, number of pixels, energy of the
 #: brightest pixel (keV), energy centroid (pixels), flag bits, row of `Found.clusters`, whether it
 #: passes as an X-ray.
@@ -42,17 +41,13 @@ EVENT = np.dtype(
         ("valid", "?"),
     ]
 )
-
 #: Bits of `flag`.
 BORDER, NEAR_BAD, NEGATIVE, SATURATED = 1, 2, 4, 8
-
 #: Labels of `TRUTH`.
 PHOTON_LABEL, BACKGROUND_LABEL = 0, 1
-
 #: What an event is: 0 photon or 1 background, share of its true energy by `ORIGINS`, and what left
 #: most of it (as in `TRUE_PIXEL`).
 TRUTH = np.dtype([("label", "u1"), ("share", "f4", (len(ORIGINS),)), ("source", "i4")])
-
 #: Side of the patch around an event's brightest pixel, pixels.
 PATCH = 5
 _REACH = PATCH // 2

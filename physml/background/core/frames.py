@@ -24,7 +24,6 @@ from .detectors import DetectorSettings
 
 #: Measured pixel above the split threshold: energy in keV, after noise.
 PIXEL = np.dtype([("frame", "i8"), ("y", "i2"), ("x", "i2"), ("energy", "f4")])
-
 #: The same with the true deposits in keV by origin (the primary particle itself; secondaries born
 #: outside or inside the silicon; X-rays), and what left most of it: a row of `Frames.particles`,
 #: or -2 - (row of `Frames.photons`), or -1 for noise alone.
@@ -38,13 +37,10 @@ TRUE_PIXEL = np.dtype(
         ("source", "i4"),
     ]
 )
-
 #: Columns of true deposits, in order.
 ORIGINS = ("primary", "outside", "inside", "photon")
-
 #: Kinds of primary particles.
 PROTON, HELIUM, ELECTRON = 0, 1, 2
-
 #: Primary particle: kind (0 proton, 1 helium, 2 electron of the flat independent component),
 #: energy in MeV, whether it crossed the silicon itself, entry or nearest point in pixels.
 PARTICLE = np.dtype(
@@ -58,7 +54,6 @@ PARTICLE = np.dtype(
         ("exposure", "i4"),
     ]
 )
-
 #: X-ray photon: energy in keV, where it came in in pixels, whether it left charge.
 PHOTON = np.dtype(
     [
@@ -70,7 +65,6 @@ PHOTON = np.dtype(
         ("exposure", "i4"),
     ]
 )
-
 #: One set of conditions. `n_frames` counts all frames of the exposure, also those that were not
 #: kept; `live_s` is their time; `gain` is what keV are multiplied with by mistake.
 EXPOSURE = np.dtype(
@@ -94,7 +88,6 @@ EXPOSURE = np.dtype(
         ("thickness_um", "f4"),
     ]
 )
-
 _NONE = -1
 
 

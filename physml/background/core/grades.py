@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 #: Weight of each neighbour in an ACIS flight grade, (y, x) with y - 1 first.
 WEIGHTS = np.array([[1, 2, 4], [8, 0, 16], [32, 64, 128]], np.int16)
 BOTTOM, LEFT, RIGHT, TOP = 2, 8, 16, 64
-
 INVALID = -1
 #: ASCA grades that are kept as X-rays.
 GOOD_GRADES = (0, 2, 3, 4, 6)
-
 _DOUBLES = (TOP, RIGHT, BOTTOM, LEFT)
 _SIDES = TOP | RIGHT | BOTTOM | LEFT
 #: Corners clockwise from the top right: their two sides, the pixel between, the pixel opposite.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, Self
 
@@ -43,3 +43,16 @@ class Records:
                 for column in columns
             )
         )
+
+
+class Stored:
+    """Base of dataclasses of arrays of floats that go into the metadata of a weights file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Fields as JSON can hold them."""
+        return {name: np.asarray(getattr(self, name)).tolist() for name in self.__annotations__}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Take them back."""
+        return cls(**{name: np.asarray(content[name], float) for name in cls.__annotations__})

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 #: A median energy beyond it is none in keV: no X-ray camera sees it [keV].
 NOT_KEV = 100.0
-
 #: Width of a PI channel, keV, and number of the first, by TELESCOP and INSTRUME.
 CHANNELS = {
     ("CHANDRA", "ACIS"): (14.6e-3, 1),
@@ -39,7 +38,6 @@ CHANNELS = {
     ("SUZAKU", "XIS3"): (3.65e-3, 0),
     ("XRISM", "XTEND"): (6e-3, 0),
 }
-
 #: ASCA grade of each EPIC-pn PATTERN: top and bottom doubles are 2, right ones 4, left ones 3.
 PATTERN_GRADE = np.array([0, 2, 4, 2, 3, 6, 6, 6, 6, 6, 6, 6, 6], np.int16)
 

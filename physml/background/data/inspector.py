@@ -24,35 +24,25 @@ log = logging.getLogger(__name__)
 
 #: Energy for an electron-hole pair in silicon, keV.
 PAIR_KEV = 3.71e-3
-
 #: Share of a frame's pixels above the threshold beyond which it is no photon-counting frame.
 MAX_LIT = 0.10
-
 #: Events in a frame beyond which they can only be pile-up, a light leak or a lost offset.
 MAX_EVENTS = 10_000
-
 #: Share of frames in which a pixel, or the pixels of a column on average, are lit when hot.
 HOT_PIXEL, HOT_COLUMN = 0.5, 0.25
-
 #: Fewest frames, or pixels, from which something is concluded.
 ENOUGH_FRAMES, ENOUGH_PIXELS = 20, 20
-
 #: Largest share of bad pixels.
 MAX_BAD = 0.10
-
 #: Largest share of pixels below minus five sigma.
 MAX_NEGATIVE = 1e-3
-
 #: In keV, one in a hundred pixels or more lies below it: split charge, edges of tracks [keV]; of
 #: a hundred pixels at least. In Geant4's tracks it is at most 17 keV.
 NOT_KEV, PLENTY = 30.0, 100
-
 #: A handful of pixels, all above `NOT_KEV`, whose median lies above it, are not in keV either.
 NEVER_KEV, FEW = 300.0, 5
-
 #: Pixels from which the unit is told.
 SAMPLE = 4096
-
 HINT_GAIN = "Give the gain in keV per ADU (gain=, and offset= in ADU)."
 HINT_EV = "Energies have to be in keV: divide by 1000, or gain='0.001'."
 

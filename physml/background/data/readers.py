@@ -35,17 +35,13 @@ from ..core.arrays import Ints, Rows, Singles
 
 #: Size of a block of dense frames, as float32.
 BLOCK_BYTES = 32 << 20
-
 #: Pixels in a block of sparse frames.
 BLOCK_ROWS = 1 << 18
-
 #: Most pixels of a sparse frame.
 MAX_FRAME_ROWS = 1 << 21
-
 MAX_SIDE = 1 << 14
 #: Largest frame number: 170 years of 5 ms.
 MAX_FRAME = 1 << 40
-
 COLUMNS = ("frame", "y", "x", "energy")
 KINDS = ("hdf5", "fits")
 

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 #: Cards of a cube's header that may tell the frame time, s.
 FRAME_TIME_CARDS = ("FRAMTIME", "FRAMETIM", "TIMEDEL")
-
 #: Most frames in a block of which those without pixels are listed.
 MAX_FILLED = 1 << 22
 

@@ -96,11 +96,9 @@ def test_metrics(
             cut = detector.at(standoff).threshold(events.energy[mine], r, rate=rate[mine])
             rejected[mine] = p[mine] > cut
         fixed[metrics.key(r)] = metrics.at_threshold(events, rejected, resampling)
-    inside = events.within(BANDS[WIDE])
     return {
         "exposures": len(np.unique(a["exposure"])),
-        "photons": int((inside & ~events.background).sum()),
-        "background": int((inside & events.background).sum()),
+        **events.numbers(),
         "fixed": fixed,
         "at_retention": metrics.at_retention(events, p, retention, replicas=replicas, seed=seed),
         "calibration": metrics.calibration(events, p, events.matched(BANDS[WIDE]), resampling),
@@ -147,10 +145,8 @@ def stress_metrics(
         )
         events = scored.events
         resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
-        inside = events.within(BANDS[WIDE])
         out[name] = {
-            "photons": int((inside & ~events.background).sum()),
-            "background": int((inside & events.background).sum()),
+            **events.numbers(),
             "fixed": {
                 metrics.key(r): metrics.at_threshold(events, cut, resampling, (WIDE,))[WIDE]
                 for r, cut in scored.cuts[MODEL].items()

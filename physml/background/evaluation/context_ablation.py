@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..core.arrays import Bools, Floats, Ints, Rows
+from ..core.arrays import Bools, Floats, Ints, Rows, spans
 from ..core.events import PATCH, Found
 from ..core.frames import PIXEL, Frames
 from ..inference.inputs import ENERGY, LENGTH, PEAK_SHARE, PIXELS, WIDTH, Members
@@ -70,7 +70,7 @@ def exchange_frames(
 
     parts = []
     for source, reach, inside in ((own, _HALF, True), (other, _HALF + 1, False)):
-        rows, event = _pixels_of(frames.starts, source)
+        event, rows = spans(frames.starts[source], np.diff(frames.starts)[source])
         near = np.maximum(
             np.abs(frames.pixels["y"][rows] - y[event]), np.abs(frames.pixels["x"][rows] - x[event])
         )
@@ -138,14 +138,6 @@ def _draw_others(own: Ints, exposure: Ints, weight: Floats, rng: np.random.Gener
             other[waiting] = pool[np.searchsorted(share, draw, side="right").clip(0, len(pool) - 1)]
             waiting = waiting[other[waiting] == own[waiting]]
     return other
-
-
-def _pixels_of(starts: Ints, frame: Ints) -> tuple[Ints, Ints]:
-    """Rows of the pixels of frames, one after the other, and whose they are."""
-    first, length = starts[frame], starts[frame + 1] - starts[frame]
-    event = np.repeat(np.arange(len(frame)), length)
-    within = np.arange(len(event)) - np.repeat(np.cumsum(length) - length, length)
-    return np.repeat(first, length) + within, event
 
 
 def _renumbered(frames: Frames, exposure: Ints) -> Rows | None:

@@ -34,7 +34,6 @@ LOCAL = (
     "centroid_offset",
     "border",
 )
-
 #: Of the frame; distances in pixels, NaN where there is nothing to be near to. `track_...` is the
 #: nearest particle: the event's distance from its axis (`track_off_axis`) and from its middle
 #: along it (`track_along`), NaN if it has no axis. `neighbour_...` is the nearest other cluster
@@ -58,7 +57,6 @@ CONTEXT = (
     "valid_events",
     "other_clusters",
 )
-
 _SIDES = np.array([1, 3, 5, 7])  # of a flattened 3 x 3
 _CORNERS = np.array([0, 2, 6, 8])
 _LEAST = 1e-3  # keV; below any threshold, so that logarithms are finite

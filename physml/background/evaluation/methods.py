@@ -33,7 +33,6 @@ OTHER = ", other geometry"
 KNOWN = ", trained on these frames"
 LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
 FIT_BAND = (0.3, 10.0)  # keV
-
 #: Band -> whether each event is rejected.
 Cut = Mapping[str, Bools]
 

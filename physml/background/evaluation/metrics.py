@@ -7,7 +7,7 @@ frames are resampled for the intervals: events of one primary share a frame.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +21,7 @@ from physml.evaluation.calibration import BINS, calibration_error
 from ..core.arrays import Bools, Floats, Ints, Rows
 from ..core.events import Found, truth
 from ..core.frames import Frames
+from ..core.records import Records
 from ..learning.energy_matching import energy_matching, removed_at_retention, threshold_at_retention
 
 #: Energy bands in keV, from and up to below.
@@ -40,7 +41,7 @@ Summary = dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(Records):
     """Events that passed grading, with truth.
 
     Attributes
@@ -72,16 +73,6 @@ class Events:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def __len__(self) -> int:
-        """Return the number of events."""
-        return len(self.energy)
-
-    def __getitem__(self, which: Any) -> Events:
-        """Return some of the events."""
-        return Events(
-            **{f.name: getattr(self, f.name)[which] for f in fields(self) if f.name[0] != "_"}
-        )
-
     @property
     def label(self) -> Ints:
         """0 photon, 1 background, shape (m,)."""
@@ -91,6 +82,14 @@ class Events:
         """Tell which lie in a band [keV], shape (m,)."""
         inside: Bools = (self.energy >= band[0]) & (self.energy < band[1])
         return inside
+
+    def numbers(self) -> dict[str, int]:
+        """Photons and background events in 0.3-10 keV."""
+        inside = self.within(BANDS[WIDE])
+        return {
+            "photons": int((inside & ~self.background).sum()),
+            "background": int((inside & self.background).sum()),
+        }
 
     def matched(self, band: tuple[float, float]) -> Floats:
         """Weights in a band with the photons' energies matched to the background's, shape (m,)."""
@@ -128,7 +127,7 @@ def valid_events(found: Found, frames: Frames) -> Events:
 
 
 class Resampling:
-    """How often each frame counts in each resample: Poisson numbers of mean one.
+    """Numbers of times that each frame counts in each resample, Poisson of mean one.
 
     With many frames that is the bootstrap by frame, and frames without events need not be known.
 
@@ -271,7 +270,7 @@ def at_threshold(
 def removed_difference(
     events: Events, one: Floats, other: Floats, retention: float, band: str, resampling: Resampling
 ) -> Summary:
-    """How much more background one score removes than another on the same events.
+    """Difference in the background that two scores remove on the same events.
 
     Thresholds are those of the whole set in every resample, so that the interval is that of the
     paired difference of the background.
@@ -448,7 +447,7 @@ def frame_metrics(
     replicas: int,
     seed: int,
 ) -> dict[str, Any]:
-    """How many frames with a particle are found.
+    """Shares of the frames with a particle that are found.
 
     Parameters
     ----------

@@ -1,8 +1,7 @@
-"""All numbers of a set that was scored: what goes and what stays, and of which kind."""
+"""Numbers of a set that was scored: what goes and what stays, and of which kind."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from physml.io.weights import load_weights
+from physml.models import read_weights
 
 from ..core.arrays import Bools
 from ..core.events import find_in_exposures, truth
@@ -26,33 +25,32 @@ from .metrics import BANDS, WIDE, Events, Resampling
 from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
 from .scored_set import ScoredSet
 
-log = logging.getLogger(__name__)
-
-KEPT_AT = 0.98  # retention at which the kept photons are looked at
-WINDOWS = 20_000  # frames that the source method is shown
+#: Retention at which the kept photons are looked at.
+KEPT_AT = 0.98
+#: Frames that the source method is shown.
+WINDOWS = 20_000
 
 
 def set_metrics(
     scored: ScoredSet, *, retention: Sequence[float], replicas: int, seed: int
 ) -> dict[str, Any]:
-    """All numbers about one set.
+    """Numbers of one set.
 
     Parameters
     ----------
     scored : ScoredSet
+        With its ablations.
     retention : sequence of float
     replicas, seed : int
         Bootstrap.
     """
     events = scored.events
     resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
-    inside = events.within(BANDS[WIDE])
     out: dict[str, Any] = {
         "frames": len(scored.frames),
         "live_s": scored.live_s,
         "area_cm2": scored.area_cm2,
-        "photons": int((inside & ~events.background).sum()),
-        "background": int((inside & events.background).sum()),
+        **events.numbers(),
         "milliseconds_per_frame": scored.milliseconds,
         "housing": housing_metrics(scored),
         "methods": {},
@@ -96,7 +94,7 @@ def housing_metrics(scored: ScoredSet) -> dict[str, Any]:
 
 
 def found_frames(scored: ScoredSet, replicas: int, seed: int) -> dict[str, Any]:
-    """How many frames with a particle are found, by grading and by the network."""
+    """Shares of the frames with a particle that are found, by grading and by the network."""
     frames, found = scored.frames, scored.found
     place = frames.position(found.clusters["frame"])
     # An event that is not valid, or too bright: what grading itself calls a particle.
@@ -116,44 +114,43 @@ def found_frames(scored: ScoredSet, replicas: int, seed: int) -> dict[str, Any]:
 
 
 def bias(scored: ScoredSet, rejected: Bools, resampling: Resampling) -> dict[str, Any]:
-    """Which photons are lost: by energy, by place, by what else is in the frame."""
+    """Photons lost by energy, by place, by nearness of a particle."""
     events, shape = scored.events, scored.frames.shape
-    distance = scored.classified.d_mip[events.row]
-    return {
-        "energy": metrics.kept_in_bins(
-            events, rejected, events.energy, metrics.ENERGY_EDGES, resampling
-        ),
-        "border": metrics.kept_in_bins(
-            events,
-            rejected,
-            metrics.border_distance(events, shape),
-            metrics.BORDER_EDGES,
-            resampling,
-        ),
-        "particle_distance": metrics.kept_in_bins(
-            events, rejected, distance, metrics.DISTANCE_EDGES, resampling
-        ),
-        "map": metrics.kept_map(events, rejected, shape),
+    quantities = {
+        "energy": (events.energy, metrics.ENERGY_EDGES),
+        "border": (metrics.border_distance(events, shape), metrics.BORDER_EDGES),
+        "particle_distance": (scored.classified.d_mip[events.row], metrics.DISTANCE_EDGES),
     }
+    lost = {
+        name: metrics.kept_in_bins(events, rejected, values, edges, resampling)
+        for name, (values, edges) in quantities.items()
+    }
+    return {**lost, "map": metrics.kept_map(events, rejected, shape)}
 
 
 def by_origin(events: Events, rejected: Bools, resampling: Resampling) -> dict[str, dict[str, Any]]:
-    """Where the background comes from, and how much of each kind is removed (0.3-10 keV)."""
+    """Background of each origin: share of it, and how much of it is removed (0.3-10 keV)."""
+    kinds = {name: events.origin == k for k, name in enumerate(ORIGINS)}
+    return _of_kinds(events, kinds, rejected, resampling)
+
+
+def _of_kinds(
+    events: Events, kinds: Mapping[str, Bools], rejected: Bools, resampling: Resampling
+) -> dict[str, dict[str, Any]]:
     weight = events.weight * (events.background & events.within(BANDS[WIDE]))
-    out = {}
-    for k, name in enumerate(ORIGINS):
-        mine = weight * (events.origin == k)
-        out[name] = {
-            "share": metrics.summarise(resampling.ratio(mine, weight)),
-            "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),
+    return {
+        name: {
+            "share": metrics.summarise(resampling.ratio(weight * mine, weight)),
+            "removed": metrics.summarise(resampling.ratio(weight * mine * rejected, weight * mine)),
         }
-    return out
+        for name, mine in kinds.items()
+    }
 
 
 def by_companion(
     scored: ScoredSet, rejected: Bools, resampling: Resampling
 ) -> dict[str, dict[str, Any]]:
-    """Whether the background's own primaries left a track in the frame (0.3-10 keV).
+    """Background with and without a track of its own primary in the frame (0.3-10 keV).
 
     What came alone has no context that could tell it: the share with a track bounds what any use
     of context can remove at no loss.
@@ -173,15 +170,8 @@ def by_companion(
     tracks = np.unique(pixels["source"][in_track & (pixels["source"] >= 0)])
     source = truth(scored.found, scored.frames)["source"][events.row]
     with_track = np.isin(source, tracks)
-    weight = events.weight * (events.background & events.within(BANDS[WIDE]))
-    out = {}
-    for name, which in (("track", with_track), ("alone", ~with_track)):
-        mine = weight * which
-        out[name] = {
-            "share": metrics.summarise(resampling.ratio(mine, weight)),
-            "removed": metrics.summarise(resampling.ratio(mine * rejected, mine)),
-        }
-    return out
+    kinds = {"track": with_track, "alone": ~with_track}
+    return _of_kinds(events, kinds, rejected, resampling)
 
 
 def cross_geometry(
@@ -243,10 +233,8 @@ def with_border(
     if own:
         trees = BoostedTrees("both", seed=seed)
         scores[TREES + KNOWN] = methods.crossed(trees, frames, found, events)
-    inside = events.within(BANDS[WIDE])
     return {
-        "photons": int((inside & ~events.background).sum()),
-        "background": int((inside & events.background).sum()),
+        **events.numbers(),
         "methods": {
             name: {
                 "at_retention": metrics.at_retention(
@@ -261,15 +249,20 @@ def with_border(
 def source_method(
     weights: Path, scored: ScoredSet, rng: np.random.Generator
 ) -> list[dict[str, Any]] | None:
-    """Two headline figures of the source paper's network on a set; None if it was not trained."""
-    state, card = load_weights(weights)
-    if "source_method" not in card:
+    """Headline figures of the source paper's network on a set; None if it was not trained.
+
+    Parameters
+    ----------
+    weights : Path
+    scored : ScoredSet
+    rng : numpy.random.Generator
+        Of the windows and the bootstrap.
+    """
+    found = read_weights("background", weights)
+    if "source_method" not in found.card:
         return None
-    network = SourceNet(SourceMethodSettings(**card["source_method"]["network"]))
-    part = SourceNet.part
-    network.load_state_dict(
-        {k.removeprefix(part): v for k, v in state.items() if k.startswith(part)}
-    )
+    network = SourceNet(SourceMethodSettings(**found.card["source_method"]["network"]))
+    found.fill(network, SourceNet.part)
     return headline_figures(network, _windows(scored, rng), rng)
 
 

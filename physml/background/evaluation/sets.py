@@ -42,7 +42,6 @@ _SOURCE: Mapping[str, Any] = MappingProxyType(
     }
 )
 HITS_A_SECOND = 107.0  # cosmic rays through the silicon, at solar minimum
-
 #: A detector that works as it should, at solar minimum, and X-rays of all energies alike in
 #: log(energy), so that there are some at each energy that background has.
 _NOMINAL: Mapping[str, Any] = MappingProxyType(
@@ -74,7 +73,6 @@ GEOMETRIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     }
 )
 RIVALS = "_rivals"  # after a geometry's name: what rivals learn from
-
 #: Set -> what it changes in `settings.ConditionsPrior`.
 SETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

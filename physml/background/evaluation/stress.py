@@ -21,7 +21,6 @@ NOMINAL = "nominal"
 BAD_COLUMNS = "bad columns"
 FAINT = "faint source"
 N_BAD = 12  # columns that are masked
-
 #: Condition -> what it changes in `settings.ConditionsPrior`.
 CONDITIONS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {

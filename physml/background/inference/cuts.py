@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Floats, Ints
+from ..core.records import Records, Stored
 
 ROUNDS = 8  # of the correction for what interpolation between knots changes
 LOGIT_RANGE = 30.0
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Stored):
     """Table of cuts on the logit of P(background).
 
     Attributes
@@ -48,15 +49,6 @@ class Thresholds:
     spectrum: Floats
     measured: Floats
     error: Floats
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for the metadata of a weights file."""
-        return {name: np.asarray(getattr(self, name)).tolist() for name in self.__annotations__}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Thresholds:
-        """Take it back."""
-        return cls(**{name: np.asarray(content[name], float) for name in cls.__annotations__})
 
     def logit(
         self,
@@ -99,24 +91,6 @@ class Thresholds:
             return bilinear(np.log(self.energy), np.log(self.rate), table, x, r)
         by_rate = np.array([self._of_band(k, retention, band) for k in range(len(self.rate))])
         return np.broadcast_to(np.interp(r, np.log(self.rate), by_rate), x.shape).copy()
-
-    def kept(self, logit: ArrayLike, energy: float, rate: float) -> Floats:
-        """Share of X-rays of an energy that a cut keeps, by interpolation in the table."""
-        knots = np.array(
-            [
-                float(
-                    bilinear(
-                        np.log(self.energy),
-                        np.log(self.rate),
-                        table,
-                        np.log([energy]),
-                        np.log([rate]),
-                    )[0]
-                )
-                for table in self.cut
-            ]
-        )
-        return _survival(np.asarray(logit, float), knots, self.retention)
 
     def _of_band(self, rate: int, retention: float, band: tuple[float, float]) -> float:
         """One cut at one knot of the rate."""
@@ -266,7 +240,7 @@ def fit_thresholds(
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(Records):
     """Scores of X-rays: logits, energies (keV) and particles a frame, each of shape (m,)."""
 
     logit: Floats

@@ -1,23 +1,27 @@
-"""What energy and grade alone say of an event, for lists without frames."""
+"""Probabilities from energy and grade without context, for lists without frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..core.arrays import Floats
+from ..core.records import Stored
 
+#: Energies of the table.
 KNOTS = 24
-SMOOTH = 0.12  # of ln(energy): far less than the spectrum or the grades change over
-PRIOR = 2.0  # events of each kind at each knot, shared out over the grades as at all energies
+#: Width of the average in ln(energy): far less than the spectrum or the grades change over.
+SMOOTH = 0.12
+#: Events of each kind at each knot, shared out over the grades as at all energies.
+PRIOR = 2.0
+#: Columns of the tables.
 ASCA, EPIC = tuple(range(8)), (-1, *range(13))
 
 
 @dataclass(frozen=True)
-class EventLevel:
+class EventLevel(Stored):
     """Table of log-odds of background by energy and grade, at equal numbers of both per energy.
 
     Attributes
@@ -32,15 +36,6 @@ class EventLevel:
     energy: Floats
     asca: Floats
     epic: Floats
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for the metadata of a weights file."""
-        return {name: np.asarray(getattr(self, name)).tolist() for name in self.__annotations__}
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> EventLevel:
-        """Take it back."""
-        return cls(**{name: np.asarray(content[name], float) for name in cls.__annotations__})
 
     def probability(self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca") -> Floats:
         """Probability of background, shape (m,); constant in energy beyond the knots.

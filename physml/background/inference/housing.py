@@ -38,7 +38,6 @@ ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)
 STEPS = 60
 #: Fewest events in an energy bin.
 LEAST = 30
-
 #: Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
 Part = tuple[Frames, Found, Floats]
 

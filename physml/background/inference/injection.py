@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arrays import Bools, Floats, Ints, Singles
+from ..core.records import Records
 from .inputs import (
     ENERGY,
     FEATURES,
@@ -29,7 +30,7 @@ from .inputs import (
 
 
 @dataclass(frozen=True)
-class Library:
+class Library(Records):
     """Known X-rays as members of sets.
 
     Attributes
@@ -43,10 +44,6 @@ class Library:
     feature: Singles
     patch: Singles
     axis: Singles
-
-    def __len__(self) -> int:
-        """Number of X-rays."""
-        return len(self.feature)
 
     @property
     def energy(self) -> Floats:

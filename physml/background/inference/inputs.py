@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ..core.arrays import Bools, Floats, Ints, Rows, Singles
+from ..core.arrays import Bools, Floats, Ints, Rows, Singles, spans
 from ..core.events import NEAR_BAD, SATURATED, Found
 from ..core.frames import Frames
 
@@ -99,7 +99,7 @@ def some_sets(m: Members, sets: Ints) -> Members:
     """Take some sets, with copies of their members."""
     sizes = m.sizes[sets]
     start = np.append(0, np.cumsum(sizes))
-    rows = np.repeat(m.start[sets] - start[:-1], sizes) + np.arange(start[-1])
+    _, rows = spans(m.start[sets], sizes)
     each = ("feature", "patch", "place", "event", "cluster", "query")
     return replace(
         m, **{name: getattr(m, name)[rows] for name in each}, start=start, frame=m.frame[sets]

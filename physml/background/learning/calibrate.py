@@ -180,12 +180,7 @@ def make_thresholds(
         inside = (rate >= rates[k]) & (rate <= rates[k + 1])
         chosen = rng.choice(photon[inside], 2 * wanted, p=weight[inside] / weight[inside].sum())
         draws.append(_scores(detector, m, library, chosen, photon, weight, rng))
-    halves = [
-        Scores(
-            *(np.concatenate([v[half::2] for v in values]) for values in zip(*draws, strict=True))
-        )
-        for half in (0, 1)
-    ]
+    halves = [Scores.join(drawn[half::2] for drawn in draws) for half in (0, 1)]
     background = (valid.event_weight > 0) & (valid.arrays["label"] == 1)
     made = fit_thresholds(
         *halves,
@@ -224,16 +219,16 @@ def _scores(
     photon: Ints,
     weight: NDArray,
     rng: np.random.Generator,
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Logits, energies and rates of injected X-rays, but for those that fell onto a cluster."""
+) -> Scores:
+    """Scores of injected X-rays, but for those that fell onto a cluster."""
     sets = np.searchsorted(m.start, chosen, side="right") - 1
     which = rng.integers(0, len(library), len(chosen))
     # Places of other X-rays: anywhere that X-rays come, on a detector of whatever size.
     where = m.place[rng.choice(photon, len(chosen), p=weight / weight.sum()), :2]
     _, inverse, count = np.unique(m.frame, return_inverse=True, return_counts=True)
-    alone = count[inverse[sets]] == 1
+    whole = count[inverse[sets]] == 1
     # In a frame of several sets the members of each are near each other.
-    where = np.where(alone[:, None], where, m.place[chosen, :2])
+    where = np.where(whole[:, None], where, m.place[chosen, :2])
     logit, free = np.empty(len(chosen)), np.empty(len(chosen), bool)
     for first in range(0, len(chosen), CHUNK):
         part = slice(first, first + CHUNK)
@@ -250,7 +245,7 @@ def _scores(
         logit[part] = detector.injected_logits(injected)
         free[part] = injected.free
     rate = 10.0 ** m.feature[chosen, RATE].astype(np.float64)
-    return logit[free], library.energy[which][free], rate[free]
+    return Scores(logit, library.energy[which], rate)[free]
 
 
 def calibrate_events(valid: EventSets) -> EventLevel:

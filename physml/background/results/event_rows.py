@@ -17,10 +17,8 @@ from ..inference.retention import Correction
 
 #: Width of a channel of PHA and PI, keV.
 CHANNEL_KEV = 0.01
-
 #: Channels 0 to 1599: 0 to 16 keV.
 N_CHANNELS = 1600
-
 #: Columns of the event list: name, type, unit, description. W_FRAME is there for simulations whose
 #: frames stand for several.
 COLUMNS = (
@@ -49,14 +47,11 @@ WEIGHTED_ROW = np.dtype([(name, kind) for name, kind, _, _ in COLUMNS])
 ROW = np.dtype(WEIGHTED_ROW.descr[:-1])
 UNITS = {name: unit for name, _, unit, _ in COLUMNS if unit}
 DESCRIPTIONS = {name: text for name, _, _, text in COLUMNS}
-
 #: In columns of whole numbers: the list does not tell.
 MISSING = -1
-
 #: Bits of FLAG beyond those of `physml.background.core.events`: cut by the model; outside of the
 #: energies that the cut was made for.
 REJECTED, EXTRAPOLATED = 16, 32
-
 #: Meaning of the bits of FLAG.
 FLAGS = {
     BORDER: "touches the border of the detector",
@@ -66,7 +61,6 @@ FLAGS = {
     REJECTED: "rejected by the model at the promised retention",
     EXTRAPOLATED: "energy outside of the range of the promise",
 }
-
 #: Rows beyond this size go to a temporary file.
 SPILL_BYTES = 64 << 20
 

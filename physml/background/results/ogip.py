@@ -26,7 +26,6 @@ from ..core.arrays import Floats, Rows
 BLOCK = 2880
 #: MJDREF where no date is known: 2000-01-01T00:00:00 TT.
 UNKNOWN_EPOCH = (51544, 0.0)
-
 _COPIED = (
     "TELESCOP",
     "INSTRUME",

@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 #: Relative difference of sizes that makes no difference.
 NEAR = 0.1
-
 #: Factor beyond the rates that cuts were made for that is still taken as one of them.
 RATE_MARGIN = 1.5
 

@@ -26,7 +26,6 @@ from .protons import CUT, delta_cosine, draw_transfers, largest_transfer, ranges
 from .tracks import HARD_LOSS, turn
 
 PRIMARY, OUTSIDE, INSIDE, PHOTON = range(len(ORIGINS))
-
 #: Whatever leaves more than this in one connected track is told from an X-ray by its energy, keV.
 SMALL = 20.0
 #: A primary with a shorter way through the silicon can leave less than that, um.

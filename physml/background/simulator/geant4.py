@@ -19,7 +19,7 @@ from physml.exceptions import InputError
 from physml.io.archives import read_npz
 from physml.random import stream
 
-from ..core.arrays import Floats, Ints, Rows
+from ..core.arrays import Floats, Ints, Rows, spans
 from ..core.detectors import DetectorSettings, load_detector
 from ..core.frames import ORIGINS, PARTICLE, PHOTON, PROTON, Frames, exposure_row
 from .charge import Charge, Readout, merge
@@ -234,10 +234,7 @@ def _charge(deposited: Deposited, chosen: Ints, frame: Ints, first: int) -> Char
     """Pixels of chosen sources, the k-th of which comes in the k-th of the frames."""
     d = deposited
     begin = np.searchsorted(d.source, np.arange(len(d) + 1))
-    length = (begin[1:] - begin[:-1])[chosen]
-    which = np.repeat(np.arange(len(chosen)), length)
-    within = np.arange(len(which)) - np.repeat(np.cumsum(length) - length, length)
-    row = begin[chosen][which] + within
+    which, row = spans(begin[chosen], np.diff(begin)[chosen])
     return Charge(
         frame[which],
         d.y[row] * _SHAPE[1] + d.x[row],

@@ -69,11 +69,7 @@ class Geometry:
         inward[rows, axis] = np.where(upper, -1.0, 1.0)
         return position, cosine_law(inward, rng)
 
-    def housing_before(self, position: Floats, direction: Floats) -> Floats:
-        """Path through the housing of a line up to where it enters the cavity, um."""
-        return ray_box(position, -direction, self.low - self.housing, self.high + self.housing)[1]
-
-    def housing_after(self, position: Floats, direction: Floats) -> Floats:
+    def housing_path(self, position: Floats, direction: Floats) -> Floats:
         """Path through the housing from a point of its inner surface, um."""
         return ray_box(position, direction, self.low - self.housing, self.high + self.housing)[1]
 

@@ -154,7 +154,7 @@ def by_nuclei(setup: Setup, primaries: Primaries, rng: Generator) -> InHousing:
         setup.housing.material.xi_rate / beta_squared(energy) * np.tile(p.charge2, 2),
         largest_transfer(energy),
         beta_squared(energy),
-        np.concatenate([p.path, g.housing_after(exit_point, p.direction)]),
+        np.concatenate([p.path, g.housing_path(exit_point, p.direction)]),
         np.arange(2 * n) < n,
         np.tile(np.arange(n), 2),
         np.zeros(2 * n, bool),

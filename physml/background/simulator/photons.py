@@ -29,7 +29,6 @@ from .tracks import HIGHEST, collision_loss, photon_rate, photon_spectrum, radia
 LOWEST = 4.0
 #: Largest number of interactions and crossings of a photon.
 _STEPS = 8
-
 #: Si K shell (Krause 1979; Bearden 1967): share of the absorptions above the edge, fluorescence
 #: yield, energy of the line in keV.
 K_SHARE, K_YIELD, K_LINE = 0.92, 0.050, 1.7398
@@ -90,11 +89,6 @@ def absorb(
         np.concatenate([position, again[held]]),
         np.concatenate([stopped, stopped[who[held]]]),
     )
-
-
-def efficiency(energy: ArrayLike, thickness: float) -> Floats:
-    """Share of X-rays that a slab stops."""
-    return -np.expm1(-thickness * SILICON.photoelectric(energy))
 
 
 # ------------------------------------------------------------------------------------ Compton
@@ -202,7 +196,7 @@ def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Gen
     p = primaries
     table = thick_target(material)
     exit_point = p.position + geometry.to_housing(p.position, p.direction)[:, None] * p.direction
-    behind = geometry.housing_after(geometry.onto_housing(exit_point), p.direction)
+    behind = geometry.housing_path(geometry.onto_housing(exit_point), p.direction)
     path = np.concatenate([p.path, behind])
     start = np.concatenate([p.position, exit_point])
     along = np.concatenate([-p.direction, p.direction])

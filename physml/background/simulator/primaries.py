@@ -145,7 +145,7 @@ def draw_primaries(
     outside = draw_energies(phi, _least(geometry, material), number, rng) * 1e6
     kind = np.where(rng.random(number) * (1 + helium) < helium, HELIUM, PROTON).astype(np.uint8)
     time = np.sort(rng.random(number)) * live
-    path = geometry.housing_before(position, direction)
+    path = geometry.housing_path(position, -direction)
     table = ranges(material)
     # Helium has the range of a proton of its energy per nucleon.
     energy = table.energy(table.range(outside) - path)

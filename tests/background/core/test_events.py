@@ -26,6 +26,14 @@ def one(image, **options):
     return find_events(frames_of(image[None]), **options)
 
 
+def lit(shape, energies):
+    """Image in which only some pixels are lit."""
+    image = np.zeros(shape, np.float32)
+    for place, energy in energies.items():
+        image[place] = energy
+    return image
+
+
 @pytest.mark.parametrize(("pattern", "rows"), PATTERNS.items())
 def test_every_pattern_in_a_frame(pattern, rows):
     image = padded(draw(*rows)) * np.float32(0.5)
@@ -45,9 +53,8 @@ def test_every_pattern_in_a_frame(pattern, rows):
 
 
 def test_thresholds():
-    image = np.zeros((9, 9), np.float32)
-    image[4, 2], image[4, 3] = 0.2, 0.04  # the partner is below the split threshold
-    image[4, 6] = 0.09  # a cluster, no event
+    # The partner is below the split threshold; the last is a cluster, no event.
+    image = lit((9, 9), {(4, 2): 0.2, (4, 3): 0.04, (4, 6): 0.09})
     found = one(image)
     assert len(found.clusters) == 2
     assert len(found.events) == 1
@@ -60,17 +67,13 @@ def test_thresholds():
 
 
 def test_a_pixel_at_a_threshold_is_not_above_it():
-    image = np.zeros((7, 7), np.float32)
-    image[2, 2], image[4, 4] = 0.1, 0.05
-    found = one(image)
+    found = one(lit((7, 7), {(2, 2): 0.1, (4, 4): 0.05}))
     assert len(found.events) == 0
     assert len(found.clusters) == 1
 
 
 def test_particles_are_above_the_upper_limit():
-    image = np.zeros((9, 9), np.float32)
-    image[2, 2], image[6, 5:7] = 15.0, [8.0, 7.5]
-    found = one(image)
+    found = one(lit((9, 9), {(2, 2): 15.0, (6, 5): 8.0, (6, 6): 7.5}))
     assert found.events["valid"].tolist() == [True, False]
     assert found.clusters["particle"].tolist() == [False, True]
     assert found.clusters["valid"].tolist() == [True, False]
@@ -79,47 +82,31 @@ def test_particles_are_above_the_upper_limit():
 
 @pytest.mark.parametrize("place", [(0, 3), (6, 3), (3, 0), (3, 6), (0, 0), (6, 6)])
 def test_the_border_spoils_an_event(place):
-    image = np.zeros((7, 7), np.float32)
-    image[place] = 2.0
-    (event,) = one(image).events
-    assert event["flag"] == BORDER
-    assert (event["pattern"], event["grade"]) == (-1, 7)
+    (event,) = one(lit((7, 7), {place: 2.0})).events
+    assert (event["flag"], event["pattern"], event["grade"]) == (BORDER, -1, 7)
     assert not event["valid"]
 
 
 def test_a_partner_on_the_border_spoils_an_event():
-    image = np.zeros((7, 7), np.float32)
-    image[3, 5], image[3, 6] = 3.0, 1.0
-    (event,) = one(image).events
-    assert event["flag"] == BORDER
-    assert event["pattern"] == -1
+    (event,) = one(lit((7, 7), {(3, 5): 3.0, (3, 6): 1.0})).events
+    assert (event["flag"], event["pattern"]) == (BORDER, -1)
 
 
-@pytest.mark.parametrize("offset", [(1, 0), (1, 1), (-1, -1), (0, -1)])
-def test_a_negative_pixel_next_to_an_event_spoils_it(offset):
-    image = np.zeros((9, 9), np.float32)
-    image[4, 4], image[4, 5] = 3.0, 1.0
-    image[4 + offset[0], (4 if offset[1] < 0 else 5) + offset[1]] = -0.06
-    (event,) = one(image).events
-    assert event["flag"] == NEGATIVE
-    assert event["pattern"] == -1
+@pytest.mark.parametrize("place", [(5, 5), (5, 6), (3, 3), (4, 3)])
+def test_a_negative_pixel_next_to_an_event_spoils_it(place):
+    (event,) = one(lit((9, 9), {(4, 4): 3.0, (4, 5): 1.0, place: -0.06})).events
+    assert (event["flag"], event["pattern"]) == (NEGATIVE, -1)
 
 
 def test_negative_noise_and_negative_pixels_farther_away_do_no_harm():
-    image = np.zeros((9, 9), np.float32)
-    image[4, 4], image[4, 5], image[4, 2] = 3.0, -0.04, -5.0
-    (event,) = one(image).events
-    assert event["flag"] == 0
+    (event,) = one(lit((9, 9), {(4, 4): 3.0, (4, 5): -0.04, (4, 2): -5.0})).events
+    assert (event["flag"], event["energy"]) == (0, 3.0)
     assert event["valid"]
-    assert event["energy"] == 3.0
 
 
 def test_bad_pixels_are_ignored_and_their_neighbours_flagged():
-    image = np.zeros((9, 9), np.float32)
-    image[4, 4], image[4, 5], image[1, 1] = 3.0, 9.0, 2.0
-    bad = np.zeros((9, 9), bool)
-    bad[4, 5] = True
-    found = one(image, bad=bad)
+    image = lit((9, 9), {(4, 4): 3.0, (4, 5): 9.0, (1, 1): 2.0})
+    found = one(image, bad=lit((9, 9), {(4, 5): 1}) > 0)
     assert found.events["energy"].tolist() == [2.0, 3.0]
     assert found.events["flag"].tolist() == [0, NEAR_BAD]
     assert found.events["pattern"].tolist() == [0, 0]
@@ -128,9 +115,8 @@ def test_bad_pixels_are_ignored_and_their_neighbours_flagged():
 
 
 def test_saturated_pixels():
-    image = np.zeros((9, 9), np.float32)
-    image[4, 4], image[2, 2] = 30.0, 29.0
-    assert one(image, saturation=30.0).events["flag"].tolist() == [0, SATURATED]
+    found = one(lit((9, 9), {(4, 4): 30.0, (2, 2): 29.0}), saturation=30.0)
+    assert found.events["flag"].tolist() == [0, SATURATED]
 
 
 def test_two_maxima_in_one_cluster_are_one_event():
@@ -166,21 +152,16 @@ def test_corners_do_not_connect():
 
 def test_frames_and_rows_do_not_touch_each_other():
     """The last pixel of a row, and of a frame, is not beside the first of the next."""
-    images = np.zeros((2, 4, 4), np.float32)
-    images[0, 1, 3] = images[0, 2, 0] = images[0, 3, 3] = images[1, 0, 0] = 1.0
-    found = find_events(frames_of(images))
-    assert len(found.clusters) == 4
+    places = [(0, 1, 3), (0, 2, 0), (0, 3, 3), (1, 0, 0)]
+    found = find_events(frames_of(lit((2, 4, 4), dict.fromkeys(places, 1.0))))
     assert found.clusters["frame"].tolist() == [0, 0, 0, 1]
-    inner = np.zeros((2, 4, 4), np.float32)
-    inner[0, 3, 1] = inner[1, 0, 1] = inner[1, 1, 1] = 1.0
-    patches = find_events(frames_of(inner)).patches
-    assert patches[0].sum() == 1.0
-    assert patches[1].sum() == 2.0
+    places = [(0, 3, 1), (1, 0, 1), (1, 1, 1)]
+    found = find_events(frames_of(lit((2, 4, 4), dict.fromkeys(places, 1.0))))
+    assert found.patches.sum((1, 2)).tolist() == [1.0, 2.0]
 
 
 def test_huge_frame_numbers():
-    images = np.zeros((2, 5, 5), np.float32)
-    images[:, 2, 2] = 1.0
+    images = lit((2, 5, 5), {np.s_[:, 2, 2]: 1.0})
     found = find_events(frames_of(images, index=[3, 2**62]))
     assert found.events["frame"].tolist() == [3, 2**62]
 
@@ -249,9 +230,7 @@ def test_nothing():
 
 
 def test_only_faint_pixels():
-    image = np.zeros((8, 8), np.float32)
-    image[2, 2] = 0.01
-    found = find_events(frames_of(image[None]))
+    found = one(lit((8, 8), {(2, 2): 0.01}))
     assert len(found.clusters) == len(found.events) == 0
     assert found.pixel_event.tolist() == [-1]
 
@@ -273,40 +252,33 @@ def test_pixels_that_cannot_be(pixels, message):
         find_events(frames)
 
 
-def test_thresholds_out_of_order():
-    with pytest.raises(ValueError, match="split <= event"):
-        find_events(frames_of(np.zeros((1, 8, 8))), split=0.2)
-
-
-def test_bad_pixels_of_another_detector():
-    with pytest.raises(ValueError, match="shape"):
-        find_events(frames_of(np.zeros((1, 8, 8))), bad=np.zeros((4, 4), bool))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"split": 0.2}, "split <= event"), ({"bad": np.zeros((4, 4), bool)}, "shape")],
+)
+def test_options_that_cannot_be(options, message):
+    with pytest.raises(ValueError, match=message):
+        one(np.zeros((8, 8)), **options)
 
 
 def test_dense_frames():
-    images = np.zeros((2, 6, 5), np.float32)
-    images[0, 1, 2], images[1, 5, 4], images[1, 0, 0], images[1, 0, 1] = 0.3, 2.0, -0.2, 0.04
-    pixels = frames_to_sparse(images)
     expected = [(0, 1, 2, 0.3), (1, 0, 0, -0.2), (1, 5, 4, 2.0)]
-    np.testing.assert_array_equal(pixels, np.array(expected, PIXEL))
+    images = lit((2, 6, 5), {(1, 0, 1): 0.04} | {row[:3]: row[3] for row in expected})
+    np.testing.assert_array_equal(frames_to_sparse(images), np.array(expected, PIXEL))
     with pytest.raises(ValueError, match="axes"):
         frames_to_sparse(images[0])
 
 
 def test_truth_of_events():
-    images = np.zeros((1, 9, 9), np.float32)
-    photon, inside, source = np.zeros_like(images), np.zeros_like(images), np.full((1, 9, 9), -1)
-    # A photon (row 3) that a delta electron of particle 7 overlaps.
-    photon[0, 2, 2], photon[0, 2, 3], inside[0, 2, 3] = 4.0, 1.0, 2.0
-    source[0, 2, 2], source[0, 2, 3] = -5, 7
-    # A background event of two particles.
-    inside[0, 6, 2], inside[0, 6, 3], inside[0, 7, 2] = 2.0, 1.5, 1.0
-    source[0, 6, 2], source[0, 6, 3], source[0, 7, 2] = 4, 9, 9
-    noise = np.zeros_like(images)
-    noise[0, 4, 6] = 0.2
-    frames = with_truth(
-        frames_of(photon + inside + noise), photon=photon, inside=inside, source=source
-    )
+    a, b, c, d, e = np.s_[0, 2, 2], np.s_[0, 2, 3], np.s_[0, 6, 2], np.s_[0, 6, 3], np.s_[0, 7, 2]
+    size = (1, 9, 9)
+    # A photon (row 3) that a delta electron of particle 7 overlaps; an event of two particles.
+    photon = lit(size, {a: 4.0, b: 1.0})
+    inside = lit(size, {b: 2.0, c: 2.0, d: 1.5, e: 1.0})
+    source = lit(size, {np.s_[:]: -1, a: -5, b: 7, c: 4, d: 9, e: 9})
+    noise = lit(size, {(0, 4, 6): 0.2})
+    frames = frames_of(photon + inside + noise)
+    frames = with_truth(frames, photon=photon, inside=inside, source=source)
     found = find_events(frames)
     result = truth(found, frames)
     assert found.events["y"].tolist() == [2, 4, 6]
@@ -318,11 +290,10 @@ def test_truth_of_events():
 
 
 def test_the_side_with_more_energy_names_an_event():
-    images = np.zeros((1, 9, 9), np.float32)
-    photon, outside, source = np.zeros_like(images), np.zeros_like(images), np.full((1, 9, 9), -1)
+    a, b, c, size = np.s_[0, 2, 2], np.s_[0, 2, 3], np.s_[0, 6, 2], (1, 9, 9)
     # The photon leads in one pixel, the electron in the other and in total.
-    photon[0, 2, 2], outside[0, 2, 3], source[0, 2, 2], source[0, 2, 3] = 2.0, 2.5, -2, 0
-    photon[0, 6, 2], outside[0, 6, 2], source[0, 6, 2] = 1.0, 1.0, -3
+    photon, outside = lit(size, {a: 2.0, c: 1.0}), lit(size, {b: 2.5, c: 1.0})
+    source = lit(size, {np.s_[:]: -1, a: -2, b: 0, c: -3})
     frames = with_truth(frames_of(photon + outside), photon=photon, outside=outside, source=source)
     result = truth(find_events(frames), frames)
     assert result["label"].tolist() == [1, 1]
@@ -337,10 +308,8 @@ def test_truth_has_to_be_there():
 
 
 def test_nearest_particle_is_one_of_the_same_frame():
-    images = np.zeros((3, 20, 30), np.float32)
-    images[0, 5, 5:8] = 20.0  # a particle at x 5 to 7
-    images[0, 5, 12] = images[1, 5, 8] = images[2, 10, 10] = 1.0
-    images[2, 10, 25] = 40.0
+    particles = {np.s_[0, 5, 5:8]: 20.0, (2, 10, 25): 40.0}
+    images = lit((3, 20, 30), particles | {(0, 5, 12): 1.0, (1, 5, 8): 1.0, (2, 10, 10): 1.0})
     frames = frames_of(images, index=[4, 9, 1000])
     found = find_events(frames)
     distance, cluster = nearest_particle(found, frames)
@@ -355,9 +324,7 @@ def test_nearest_particle_is_one_of_the_same_frame():
 
 
 def test_events_at_the_border_can_be_kept():
-    image = np.zeros((7, 7), np.float32)
-    image[0, 3], image[0, 4], image[3, 6] = 2.0, 1.0, 4.0
-    image[6, 0:3] = 1.0
+    image = lit((7, 7), {(0, 3): 2.0, (0, 4): 1.0, (3, 6): 4.0, np.s_[6, 0:3]: 1.0})
     found = one(image, keep_border=True)
     assert found.events["flag"].tolist() == [BORDER] * 3
     assert found.events["pattern"].tolist() == [2, 0, -1]

@@ -41,11 +41,8 @@ def events_of(energy, background, *, weight=1.0, frame=None, x=100.0, y=100.0) -
     )
 
 
-def resampling_of(events, replicas=300, seed=0):
-    return Resampling(events.frame, replicas, np.random.default_rng(seed))
-
-
-# --------------------------------------------------------------------------------- events
+def resampling_of(events, replicas=300):
+    return Resampling(events.frame, replicas, np.random.default_rng(0))
 
 
 def test_valid_events_know_what_they_are_and_what_they_stand_for():
@@ -65,16 +62,11 @@ def test_valid_events_know_what_they_are_and_what_they_stand_for():
     assert len(events[events.background]) == 1
 
 
-# --------------------------------------------------------------------------------- resampling
-
-
 def test_the_interval_of_a_share_is_the_binomial_one():
     rng = np.random.default_rng(1)
     n, p = 4000, 0.3
-    hit = rng.random(n) < p
-    summary = metrics.summarise(
-        Resampling(np.arange(n), 2000, rng).ratio(hit.astype(float), np.ones(n))
-    )
+    hit = (rng.random(n) < p).astype(float)
+    summary = metrics.summarise(Resampling(np.arange(n), 2000, rng).ratio(hit, np.ones(n)))
     assert summary["value"] == pytest.approx(hit.mean())
     half = (summary["high"] - summary["low"]) / 2
     assert half == pytest.approx(1.96 * np.sqrt(p * (1 - p) / n), rel=0.1)
@@ -87,10 +79,8 @@ def test_events_of_one_frame_are_drawn_together():
     widths = []
     for copies in (1, 10):
         frame = np.repeat(np.arange(500), copies)
-        values = np.repeat(hit, copies)
-        found = metrics.summarise(
-            Resampling(frame, 1000, np.random.default_rng(3)).ratio(values, np.ones(len(values)))
-        )
+        drawn = Resampling(frame, 1000, np.random.default_rng(3))
+        found = metrics.summarise(drawn.ratio(np.repeat(hit, copies), np.ones(len(frame))))
         widths.append(found["high"] - found["low"])
     assert widths[0] == pytest.approx(widths[1], rel=1e-3)
 
@@ -99,9 +89,6 @@ def test_a_share_of_nothing_is_none():
     events = events_of([1.0, 2.0], [False, False])
     found = metrics.at_threshold(events, np.array([True, False]), resampling_of(events))
     assert found["0.3-10"]["removed"] == {"value": None, "low": None, "high": None}
-
-
-# --------------------------------------------------------------------------------- removed, kept
 
 
 def test_a_fixed_cut_counts_matched_weights():
@@ -137,16 +124,17 @@ def test_removed_at_a_retention_is_that_of_two_normal_distributions():
 def test_the_difference_of_two_scores_is_paired():
     rng = np.random.default_rng(5)
     background = np.arange(6000) >= 3000
-    good = rng.normal(2.0 * background)
+    good, noise = rng.normal(2.0 * background), rng.normal(size=6000)
     events = events_of(np.exp(rng.uniform(-1, 2, 6000)), background)
-    resampling = resampling_of(events)
-    same = metrics.removed_difference(events, good, good, 0.95, "0.3-10", resampling)
-    assert same == {"value": 0, "low": 0, "high": 0}
-    noise = rng.normal(size=6000)
-    gain = metrics.removed_difference(events, good, noise, 0.95, "0.3-10", resampling)
+
+    def difference(one, other):
+        resampling = resampling_of(events)
+        return metrics.removed_difference(events, one, other, 0.95, "0.3-10", resampling)
+
+    assert difference(good, good) == {"value": 0, "low": 0, "high": 0}
+    gain = difference(good, noise)
     assert gain["low"] > 0.4
-    loss = metrics.removed_difference(events, noise, good, 0.95, "0.3-10", resampling)
-    assert loss["value"] == pytest.approx(-gain["value"])
+    assert difference(noise, good)["value"] == pytest.approx(-gain["value"])
 
 
 def test_rates_are_per_area_time_and_energy():
@@ -156,9 +144,6 @@ def test_rates_are_per_area_time_and_energy():
     assert found["2-7"]["graded"]["value"] == pytest.approx(200 / (10 * 4 * 5))
     assert found["2-7"]["0.98"]["value"] == pytest.approx(100 / (10 * 4 * 5))
     assert found["7-10"]["graded"]["value"] == 0
-
-
-# --------------------------------------------------------------------------------- calibration
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.15])
@@ -174,25 +159,18 @@ def test_calibration_error_is_the_shift(shift):
 def test_calibration_uses_the_weights():
     """Half of the events at p = 0.5 are background only if they count as given."""
     background = np.arange(300) < 100
-    weight = np.where(background, 2.0, 1.0)
     events = events_of(np.full(300, 3.0), background)
-    p = np.full(300, 0.5)
-    even = metrics.calibration(events, p, weight, resampling_of(events, 50))
-    assert even["error"]["value"] == pytest.approx(0, abs=1e-6)
-    bare = metrics.calibration(events, p, np.ones(300), resampling_of(events, 50))
-    assert bare["error"]["value"] == pytest.approx(1 / 6, abs=1e-6)
-
-
-# --------------------------------------------------------------------------------- bias
+    for weight, error in ((np.where(background, 2.0, 1.0), 0), (np.ones(300), 1 / 6)):
+        found = metrics.calibration(events, np.full(300, 0.5), weight, resampling_of(events, 50))
+        assert found["error"]["value"] == pytest.approx(error, abs=1e-6)
 
 
 def test_losses_in_bins_of_energy():
     energy = np.repeat([0.4, 4.0], 100)
     events = events_of(energy, np.zeros(200, bool))
     rejected = (np.arange(200) % 10 == 0) & (energy > 1)
-    bins = metrics.kept_in_bins(
-        events, rejected, energy, metrics.ENERGY_EDGES, resampling_of(events)
-    )
+    edges = metrics.ENERGY_EDGES
+    bins = metrics.kept_in_bins(events, rejected, energy, edges, resampling_of(events))
     kept = {b["low"]: b["retention"]["value"] for b in bins}
     assert kept[0.3] == 1
     assert kept[3.0] == pytest.approx(0.9)
@@ -221,9 +199,6 @@ def test_distance_from_the_border():
     assert metrics.border_distance(events, (100, 100)).tolist() == [3, 9]
 
 
-# --------------------------------------------------------------------------------- frames
-
-
 def test_frames_with_a_particle_are_counted_by_weight():
     frame_class = np.array([0, 0, 1, 1, 2, 3])
     weight = np.array([10.0, 10, 1, 1, 2, 50])
@@ -244,18 +219,14 @@ def test_frames_with_a_particle_are_counted_by_weight():
     assert found["at_loss"]["false"]["value"] == pytest.approx(0.5)
 
 
-# --------------------------------------------------------------------------------- context
-
-
 @pytest.fixture(scope="module")
 def toy():
     rng = np.random.default_rng(8)
-    frames = concatenate(
-        [
-            toy_exposure(0, 500, rng=rng, tracks=0.5, reach=6.0),
-            toy_exposure(1, 500, rng=rng, tracks=3.0, reach=6.0),
-        ]
-    )
+    exposures = [
+        toy_exposure(k, 500, rng=rng, tracks=tracks, reach=6.0)
+        for k, tracks in enumerate((0.5, 3.0))
+    ]
+    frames = concatenate(exposures)
     frames.weight[::2] = 4.0
     found = find_events(frames)
     events = metrics.valid_events(found, frames)
@@ -302,26 +273,17 @@ def test_contexts_come_by_weight(toy):
     """Half of the frames count four times as much and are drawn four times as often."""
     frames, _, events, moved, of, _ = toy
     first = frames.frame_exposure[frames.position(events.frame[of])] == 1
+
+    def brightest(table, k):
+        rows = table.pixels[table.starts[k] : table.starts[k + 1]]
+        return rows[["y", "x", "energy"]][rows["energy"].argmax()].item() if len(rows) else None
+
     # Crowded frames hold 3 tracks, so nearly each can be recognised by its brightest pixel.
-    key = {}
-    for number, position in zip(frames.index, range(len(frames)), strict=True):
-        rows = frames.pixels[frames.starts[position] : frames.starts[position + 1]]
-        if len(rows):
-            top = rows[rows["energy"].argmax()]
-            key[(int(top["y"]), int(top["x"]), float(top["energy"]))] = int(number)
-    heavy = []
-    starts = moved.starts
-    for k in np.flatnonzero(first):
-        rows = moved.pixels[starts[k] : starts[k + 1]]
-        top = rows[rows["energy"].argmax()]
-        number = key.get((int(top["y"]), int(top["x"]), float(top["energy"])))
-        if number is not None:
-            heavy.append(frames.weight[frames.position(number)] == 4)
+    known = {brightest(frames, k): frames.weight[k] for k in range(len(frames))}
+    drawn = [known.get(brightest(moved, k)) for k in np.flatnonzero(first)]
+    heavy = [weight == 4 for weight in drawn if weight is not None]
     assert len(heavy) > 300
     assert np.mean(heavy) == pytest.approx(0.8, abs=0.06)
-
-
-# --------------------------------------------------------------------------------- sensitivity
 
 
 def test_time_and_faintest_source_are_inverse():
@@ -346,8 +308,7 @@ def test_significance_is_that_of_simulated_counts():
     b = (kept * region.sky + (1 - gone) * region.particles) * t
     n = rng.poisson(kept * region.source * t + b, 40_000)
     off = rng.poisson(4 * b, 40_000) / 4
-    signal = n - off
-    assert signal.mean() / signal.std() == pytest.approx(q, rel=0.02)
+    assert (n - off).mean() / (n - off).std() == pytest.approx(q, rel=0.02)
 
 
 def test_a_systematic_error_hides_faint_sources_for_good():

@@ -107,5 +107,5 @@ def test_wall_thickness_along_a_line() -> None:
     g = Geometry(SIZE, 1000.0, 1000.0, 20_000.0)
     start = np.array([[3e4, 3e4, g.high[2]]])
     straight, slant = np.array([[0, 0, -1.0]]), np.array([[0.6, 0, -0.8]])
-    assert g.housing_before(start, straight)[0] == pytest.approx(20_000)
-    assert g.housing_before(start, slant)[0] == pytest.approx(25_000)
+    assert g.housing_path(start, -straight)[0] == pytest.approx(20_000)
+    assert g.housing_path(start, -slant)[0] == pytest.approx(25_000)

@@ -19,7 +19,6 @@ from physml.background.simulator.photons import (
     compton_coefficient,
     convert,
     draw_compton,
-    efficiency,
     shine,
     thick_target,
 )
@@ -50,11 +49,12 @@ def test_attenuation_lengths(energy: float, expected: float) -> None:
     assert 1 / SILICON.photoelectric(energy) == pytest.approx(expected, rel=0.03)
 
 
-def test_efficiency() -> None:
-    np.testing.assert_allclose(efficiency([10.0, 15.0], 450.0), [0.97, 0.64], atol=0.01)
-    for energy in (10.0, 15.0):
-        stopped = len(np.unique(fall(energy).photon)) / 40_000
-        assert stopped == pytest.approx(float(efficiency(energy, 450.0)), abs=0.01)
+@pytest.mark.parametrize(("energy", "expected"), [(10.0, 0.97), (15.0, 0.64)])
+def test_share_that_is_stopped(energy: float, expected: float) -> None:
+    stopped = len(np.unique(fall(energy).photon)) / 40_000
+    law = -np.expm1(-450.0 * float(SILICON.photoelectric(energy)))
+    assert law == pytest.approx(expected, abs=0.01)
+    assert stopped == pytest.approx(law, abs=0.01)
 
 
 def test_depths_are_exponential_from_the_back() -> None:
