@@ -26,9 +26,9 @@ def one(image, **options):
     return find_events(frames_of(image[None]), **options)
 
 
-def lit(shape, energies):
+def lit(shape, energies, dark=0.0):
     """Image in which only some pixels are lit."""
-    image = np.zeros(shape, np.float32)
+    image = np.full(shape, dark, np.float32)
     for place, energy in energies.items():
         image[place] = energy
     return image
@@ -161,7 +161,7 @@ def test_frames_and_rows_do_not_touch_each_other():
 
 
 def test_huge_frame_numbers():
-    images = lit((2, 5, 5), {np.s_[:, 2, 2]: 1.0})
+    images = lit((2, 5, 5), {(0, 2, 2): 1.0, (1, 2, 2): 1.0})
     found = find_events(frames_of(images, index=[3, 2**62]))
     assert found.events["frame"].tolist() == [3, 2**62]
 
@@ -270,12 +270,12 @@ def test_dense_frames():
 
 
 def test_truth_of_events():
-    a, b, c, d, e = np.s_[0, 2, 2], np.s_[0, 2, 3], np.s_[0, 6, 2], np.s_[0, 6, 3], np.s_[0, 7, 2]
+    a, b, c, d, e = (0, 2, 2), (0, 2, 3), (0, 6, 2), (0, 6, 3), (0, 7, 2)
     size = (1, 9, 9)
     # A photon (row 3) that a delta electron of particle 7 overlaps; an event of two particles.
     photon = lit(size, {a: 4.0, b: 1.0})
     inside = lit(size, {b: 2.0, c: 2.0, d: 1.5, e: 1.0})
-    source = lit(size, {np.s_[:]: -1, a: -5, b: 7, c: 4, d: 9, e: 9})
+    source = lit(size, {a: -5, b: 7, c: 4, d: 9, e: 9}, dark=-1)
     noise = lit(size, {(0, 4, 6): 0.2})
     frames = frames_of(photon + inside + noise)
     frames = with_truth(frames, photon=photon, inside=inside, source=source)
@@ -290,10 +290,10 @@ def test_truth_of_events():
 
 
 def test_the_side_with_more_energy_names_an_event():
-    a, b, c, size = np.s_[0, 2, 2], np.s_[0, 2, 3], np.s_[0, 6, 2], (1, 9, 9)
+    a, b, c, size = (0, 2, 2), (0, 2, 3), (0, 6, 2), (1, 9, 9)
     # The photon leads in one pixel, the electron in the other and in total.
     photon, outside = lit(size, {a: 2.0, c: 1.0}), lit(size, {b: 2.5, c: 1.0})
-    source = lit(size, {np.s_[:]: -1, a: -2, b: 0, c: -3})
+    source = lit(size, {a: -2, b: 0, c: -3}, dark=-1)
     frames = with_truth(frames_of(photon + outside), photon=photon, outside=outside, source=source)
     result = truth(find_events(frames), frames)
     assert result["label"].tolist() == [1, 1]
@@ -308,8 +308,9 @@ def test_truth_has_to_be_there():
 
 
 def test_nearest_particle_is_one_of_the_same_frame():
-    particles = {np.s_[0, 5, 5:8]: 20.0, (2, 10, 25): 40.0}
-    images = lit((3, 20, 30), particles | {(0, 5, 12): 1.0, (1, 5, 8): 1.0, (2, 10, 10): 1.0})
+    events = {(0, 5, 12): 1.0, (1, 5, 8): 1.0, (2, 10, 10): 1.0, (2, 10, 25): 40.0}
+    images = lit((3, 20, 30), events)
+    images[0, 5, 5:8] = 20.0  # a particle
     frames = frames_of(images, index=[4, 9, 1000])
     found = find_events(frames)
     distance, cluster = nearest_particle(found, frames)
@@ -324,7 +325,8 @@ def test_nearest_particle_is_one_of_the_same_frame():
 
 
 def test_events_at_the_border_can_be_kept():
-    image = lit((7, 7), {(0, 3): 2.0, (0, 4): 1.0, (3, 6): 4.0, np.s_[6, 0:3]: 1.0})
+    image = lit((7, 7), {(0, 3): 2.0, (0, 4): 1.0, (3, 6): 4.0})
+    image[6, 0:3] = 1.0
     found = one(image, keep_border=True)
     assert found.events["flag"].tolist() == [BORDER] * 3
     assert found.events["pattern"].tolist() == [2, 0, -1]
