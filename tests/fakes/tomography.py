@@ -12,18 +12,6 @@ from physml.tomography.core import measurements as povm
 from physml.tomography.core.states import named_state
 
 
-def register(monkeypatch):
-    """Make `physml tomography` known, where the package was installed before it was."""
-    from importlib.metadata import EntryPoint
-
-    from physml import pipeline
-
-    if "tomography" not in pipeline.pipeline_names():
-        known = dict(pipeline._entries())
-        known["tomography"] = EntryPoint("tomography", "physml.tomography:pipeline", pipeline.GROUP)
-        monkeypatch.setattr(pipeline, "_entries", lambda: known)
-
-
 def quick_figure(monkeypatch):
     """Draw next to nothing: for tests that are not about the picture."""
     from matplotlib.figure import Figure

@@ -52,13 +52,6 @@ def test_radius_holds_the_share_and_no_more():
     assert (without_last < 0.9).all()
 
 
-def test_radius_of_equal_weights_and_of_all():
-    far = torch.arange(10, dtype=torch.float64)[None].flip(1)
-    weight = torch.full((1, 10), 0.1, dtype=torch.float64)
-    assert methods.share_radius(far, weight, 0.5).item() == 4
-    assert methods.share_radius(far, weight, 1.0).item() == 9
-
-
 def test_slope_of_a_power_law():
     n = np.array([1e3, 1e4, 1e5])
     assert slope(np.stack([3 * n**-1.0, 0.2 * n**-0.5]), n) == pytest.approx([-1, -0.5])
@@ -244,33 +237,16 @@ def test_workers_change_nothing(weights):
             assert first["coverage"] == second["coverage"]
 
 
-@pytest.fixture
-def stage(tmp_path, weights, monkeypatch):
-    monkeypatch.setattr(
-        compare,
-        "split_lists",
-        lambda data, qubits, n: {"2 qubits, test": evaluation_list("hs", 2, n)},
-    )
+def test_stage_writes_numbers_and_figures(tmp_path, weights, monkeypatch):
+    split = {"2 qubits, test": evaluation_list("hs", 2, 2)}
+    monkeypatch.setattr(compare, "split_lists", lambda data, qubits, n: split)
     # Timed in a test of its own.
     monkeypatch.setattr(latency, "latency", lambda *a, **k: a_result()["latency"])
-    (tmp_path / "data").mkdir()
-
-    def run():
-        out = tmp_path / "evaluation"
-        evaluate.run(
-            settings=TomographySettings.model_validate({"evaluate": SMALL}),
-            data=tmp_path / "data",
-            weights=weights,
-            out=out,
-        )
-        return out
-
-    return run
-
-
-def test_stage_writes_numbers_and_figures(stage, monkeypatch):
     monkeypatch.setattr(plots, "STATISTICS", {"mean": "mean"})  # fewer figures to draw
-    out = stage()
+    (tmp_path / "data").mkdir()
+    out = tmp_path / "evaluation"
+    settings = TomographySettings.model_validate({"evaluate": SMALL})
+    evaluate.run(settings=settings, data=tmp_path / "data", weights=weights, out=out)
     found = json.loads((out / "metrics.json").read_text())
     assert found["provenance"]["stage"] == "evaluate"
     assert found["copies"] == [100]
@@ -280,17 +256,6 @@ def test_stage_writes_numbers_and_figures(stage, monkeypatch):
     assert set(found["lists"]["2 qubits, test"]["methods"]) == {"neural, global"}
     drawn = {p.stem for p in (out / "figures").iterdir()}
     assert {"infidelity_1", "infidelity_2", "coverage", "latency"} <= drawn
-
-
-def test_nothing_is_left_of_a_failure(stage, tmp_path, monkeypatch):
-    def fail(result):
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(evaluate, "evaluate_all", lambda *a, **k: a_result())
-    monkeypatch.setattr(evaluate, "figures", fail)
-    with pytest.raises(RuntimeError):
-        stage()
-    assert not [p for p in tmp_path.iterdir() if "evaluation" in p.name]
 
 
 def test_times_are_of_each_step(weights):

@@ -8,16 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes.tomography import noisy, pauli_data, register, write_csv
+from fakes.tomography import noisy, pauli_data, write_csv
 from matplotlib.figure import Figure
 
 import physml
 from physml.exceptions import InputError
 from physml.io import origin
 from physml.io.weights import save_weights
-from physml.tomography.data.records import Measurement, Records
-from physml.tomography.data.records_file import load_records
-from physml.tomography.predict import TomographyPredictor
+from physml.tomography import Measurement, Records, TomographyPredictor, load_records
 from physml.tomography.results import overview
 
 RHO = noisy("i", 0.2, 1)
@@ -31,10 +29,9 @@ def result(tmp_path_factory):
     )
 
 
-def test_three_lines_from_counts_to_a_state(monkeypatch, tmp_path):
-    register(monkeypatch)
+def test_three_lines_from_counts_to_a_state(tmp_path):
     path = write_csv(tmp_path / "counts.csv", pauli_data(RHO, 500))
-    predictor = physml.Model.load("tomography")
+    predictor = physml.load("tomography")
     found = predictor.predict(path, estimator="linear", goodness=False, history=False)
     assert found.state.dims == [[2], [2]]
     assert np.abs(found.density_matrix - RHO.numpy()).max() < 0.1

@@ -14,10 +14,8 @@ from fakes.tomography_evaluation import a_result
 from physml.exceptions import InputError
 from physml.stages.report import Measured
 from physml.templates import render
-from physml.tomography import report
+from physml.tomography import TomographyPredictor, load_records, report
 from physml.tomography.core.operators import concurrence, fidelity, purity
-from physml.tomography.data.records_file import load_records
-from physml.tomography.predict import TomographyPredictor
 from physml.tomography.settings import ReportSettings, TomographySettings
 
 PNG = b"\x89PNG not really"
@@ -84,16 +82,6 @@ def test_data_that_are_asked_for_and_missing_are_named(stage, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
-def test_nothing_is_left_when_the_page_fails(stage, tmp_path, monkeypatch):
-    def fail(*a, **k):
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(report, "make_example", fail)
-    with pytest.raises(RuntimeError):
-        stage()
-    assert not [p for p in tmp_path.iterdir() if "report" in p.name]
-
-
 # ------------------------------------------------------------------------------------- examples
 
 
@@ -128,15 +116,11 @@ def test_measured_pairs_agree_with_maximum_likelihood(shared_data, monkeypatch):
     assert kind == "twin_photons"
     assert truth is None
     assert records.copies == pytest.approx(21_649, abs=5)
-    found = predictor.predict(records, target=_phi(), goodness=False, history=False)
+    found = predictor.predict(records, target=[1, 0, 0, 1], goodness=False, history=False)
     wanted = {"fidelity": 0.996, "purity": 0.994, "concurrence": 0.994}
     for interval in found.functionals:
         assert interval.low <= wanted[interval.name] <= interval.high
         assert interval.high - interval.low < 0.02
-
-
-def _phi():
-    return np.array([1, 0, 0, 1]) / np.sqrt(2)
 
 
 def test_smoke_settings_are_settings(root):

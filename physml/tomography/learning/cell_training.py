@@ -198,9 +198,8 @@ def train_cell(
     optimiser = torch.optim.Adam(cell.parameters(), settings.learning_rate, betas=(0.9, 0.99))
     progress = _Progress(cell, optimiser, copy.deepcopy(cell).requires_grad_(False), {}, math.inf)
     identity = _identity(settings, states, valid_states, seed)
-    found = None
-    if state is not None:
-        found = read(state, Identity(identity), device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    found = None if state is None else read(state, Identity(identity), device=cpu)
     if found is None:
         progress.best = validate(cell, settings, valid_states, seed)
         progress.kept = copy.deepcopy(cell.state_dict())

@@ -171,6 +171,47 @@ def test_readouts_survive_json():
             readout.Readout.from_dict(bad)
 
 
+def nested(depth: int) -> list:
+    out: list = []
+    for _ in range(depth):
+        out = [out]
+    return out
+
+
+HUGE = 10**400
+
+HOSTILE = [
+    {"shots": HUGE, "local": [[[[1, 0], [0, 0]], [[0, 0], [1, 0]]]]},
+    {"shots": 1, "local": nested(500)},
+    {"shots": 1, "effects": nested(500)},
+    {"shots": 1, "effects": [[[[HUGE, 0], [0, 0]], [[0, 0], [1, 0]]]]},
+    {"shots": 1, "effects": [[[[1e308, 0], [1e308, 0]], [[1e308, 0], [1e308, 0]]]] * 2},
+    {"shots": 1, "effects": []},
+    {"shots": 1, "effects": {"__reduce__": "os.system"}},
+    # A product of many qubits would be 8^n numbers.
+    {"shots": 1, "local": [[[[1, 0], [0, 0]], [[0, 0], [1, 0]]]] * 40},
+    {"shots": 1, "basis": [[[1e200, 0], [0, 0]], [[0, 0], [1e200, 0]]]},
+    {"shots": 1, "local": [[[[1, 0], [0, 0]], [[0, 0], [1, 0]]]], "outcomes": ["0", "0"]},
+    {"shots": 1, "local": [[[[1, 0], [0, 0]], [[0, 0], [1, 0]]]], "outcomes": nested(50)},
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE)
+def test_hostile_settings_are_refused(data):
+    with pytest.raises(InputError):
+        povm.Setting.from_dict(data)
+
+
+@pytest.mark.parametrize(
+    "confusion", [nested(200), [[[HUGE, 0], [0, 1]]], {"a": 1}, [], [[[1, 0], [0, None]]]]
+)
+def test_hostile_readouts_are_refused(confusion):
+    with pytest.raises(InputError):
+        readout.Readout.from_dict({"confusion": confusion})
+    with pytest.raises(InputError):
+        readout.Readout.from_dict({"confusion": [[[1, 0], [0, 1]]], "error": confusion})
+
+
 @pytest.mark.parametrize("n_max", [1, 2, 50, 99, 100, 101, 1_000, 12_345, 10**5, 10**12])
 def test_schedule_spends_all_copies_and_stops_at_powers_of_ten(n_max):
     blocks = schedule.schedule(n_max)

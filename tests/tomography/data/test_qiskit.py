@@ -230,3 +230,48 @@ def test_real_tables(shared_data):
         read_coincidences(folder / "twin_photons_MIT" / "counts.csv")
     exact, _ = read_coincidences(folder / "twin_photons_MIT" / "counts.csv", repeats=50)
     assert exact[0][1].tolist() == [60_701, 54, 124, 59_106]
+
+
+def hostile(**changes) -> str:
+    data = {
+        "n_qubits": 1,
+        "measurement_states": {"H": [1, 0], "V": [0, 1]},
+        "data": [{"basis": ["H"], "counts": [1]}, {"basis": ["V"], "counts": [2]}],
+    }
+    return json.dumps(data | changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        hostile(n_qubits=10**400),
+        hostile(n_qubits=1e400),
+        hostile(measurement_states=[1, 2]),
+        hostile(measurement_states={"H": [10**400, 0], "V": [0, 1]}),
+        hostile(data={"basis": 1}),
+        hostile(data=[[]]),
+        hostile(data=[{"basis": [["H"]], "counts": [1]}]),
+        hostile(data=[{"basis": ["H"], "counts": [1e300]}, {"basis": ["V"], "counts": [2]}]),
+        hostile(crosstalk=[[[1, 0], [0, 1]]] * 3),
+        hostile(relative_efficiency={"a": 1}),
+        "__import__('os').getcwd(),5,3,1,0\n",
+        "tomo_input=[[__import__('os'),5,3,1,0]]",
+        "1,5,1" + "0" * 400 + ",1,0\n",
+        "1,5,3," + "1" * 5000 + ",0\n",
+    ],
+)
+def test_hostile_tables_are_refused(tmp_path, text):
+    file = tmp_path / "table"
+    file.write_text(text)
+    with pytest.raises(InputError):
+        read_coincidences(file)
+
+
+def test_too_large_tables_are_not_read(tmp_path):
+    file = tmp_path / "large.csv"
+    with file.open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(InputError, match="of at most"):
+        read_coincidences(file)

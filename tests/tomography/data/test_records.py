@@ -10,12 +10,17 @@ import torch
 from fakes.tomography import noisy, pauli_data, write_csv, write_json
 
 from physml.exceptions import OutputError
-from physml.tomography import Tomographer
+from physml.tomography import (
+    Measurement,
+    Records,
+    SimulatedLaboratory,
+    Stop,
+    Tomographer,
+    load_records,
+    save_records,
+    steer,
+)
 from physml.tomography.core.readout import Readout, flips
-from physml.tomography.data.laboratory import SimulatedLaboratory
-from physml.tomography.data.records import Measurement, Records
-from physml.tomography.data.records_file import load_records, save_records
-from physml.tomography.inference.steering import Stop, steer
 
 BELL = noisy("psi-", 0.1)
 DATA = pauli_data(BELL, 300)

@@ -17,7 +17,6 @@ from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import infidelity, random_unitary
 from physml.tomography.core.schedule import decades
 from physml.tomography.core.states import draw
-from physml.tomography.evaluation.baselines import BASELINES, Baseline, run_baseline
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
@@ -178,20 +177,6 @@ def test_readout_errors_known_are_undone() -> None:
         MaximumLikelihood(), rho, "pauli", [300_000], stream(9, "test", 1), readout=noisy
     )
     assert result.infidelity.max() < 1e-3
-
-
-@pytest.mark.parametrize("name", list(BASELINES))
-def test_baselines_run(name: str) -> None:
-    rho = draw("hs", 2, 4, stream(10, "test", 0))
-    baseline = BASELINES[name]
-    if "particle" in name:  # fewer moves: here only the wiring is looked at
-        baseline = Baseline(lambda total: ParticleFilter(30, moves=1), baseline.design)
-    result = run_baseline(baseline, rho, stream(10, "test", 1), marks=[100, 300])
-    assert result.infidelity.shape == (2, 2)
-    assert result.marks.tolist() == [100, 300]
-    assert BASELINES[name].make(300).name in ("linear", "maximum_likelihood", "two_stage") or (
-        "particle" in name
-    )
 
 
 def test_two_stage_spends_what_it_was_given() -> None:

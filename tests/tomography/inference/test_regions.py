@@ -249,13 +249,6 @@ def test_one_experiment_has_the_radius_it_has_in_a_batch(
         assert alone.radius(0.9).item() == pytest.approx(radius[i].item(), rel=1e-3)
 
 
-def test_weights_without_calibration_say_so() -> None:
-    made = NeuralEstimator({2: Corrector(2, 8, 1)})
-    made.start(1, 2, rng(14))
-    with pytest.raises(InputError, match="calibration"):
-        made.radius(0.9)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,15 +10,13 @@ import torch
 from fakes.tomography import noisy, pauli_data
 
 from physml.exceptions import PhysmlError
-from physml.tomography import Tomographer
+from physml.tomography import SimulatedLaboratory, Stop, Tomographer, steer
 from physml.tomography.core import measurements
 from physml.tomography.core.operators import infidelity, purity
 from physml.tomography.core.readout import Readout, flips
 from physml.tomography.core.states import draw, named_state
-from physml.tomography.data.laboratory import SimulatedLaboratory
 from physml.tomography.data.session import read_session
 from physml.tomography.inference import by_name
-from physml.tomography.inference.steering import Stop, steer
 
 BELL = noisy("phi+", 0.04)
 

@@ -159,28 +159,14 @@ def test_cells_come_back_from_the_weights_of_the_pipeline(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("card", "tensors", "message"),
-    [
-        ({"pipeline": "cavities"}, True, "weights of the pipeline tomography"),
-        (
-            {"pipeline": "tomography", "networks": {}, "cell": {}},
-            True,
-            "weights with a particle cell",
-        ),
-        ({"pipeline": "tomography", "networks": {}}, True, "weights with a particle cell"),
-        (
-            {"pipeline": "tomography", "networks": {}, "cell": {"1": SIZES}},
-            False,
-            "network 1_qubits.cell",
-        ),
-    ],
+    ("cell", "d", "message"),
+    [({}, 2, "weights with a particle cell"), ({"1": SIZES}, 4, "network 1_qubits.cell")],
 )
-def test_weights_without_a_cell(tmp_path: Path, card: dict, tensors: bool, message: str) -> None:
-    path = tmp_path / "other.safetensors"
-    cell = make_cell(TINY, 0, 2)
-    save_weights(path, named(2 if tensors else 4, cell), card)
+def test_weights_without_a_cell(tmp_path: Path, cell: dict, d: int, message: str) -> None:
+    card = {"pipeline": "tomography", "networks": {}, "cell": cell}
+    save_weights(tmp_path / "other.safetensors", named(d, make_cell(TINY, 0, 2)), card)
     with pytest.raises(InputError, match=message):
-        CellEstimator.load(path)
+        CellEstimator.load(tmp_path / "other.safetensors")
 
 
 def test_names_of_tensors_of_the_parts_do_not_meet() -> None:

@@ -82,7 +82,7 @@ def test_every_experiment_has_one_design() -> None:
         assert sum(designs(n, HistorySettings()).values()) == n
 
 
-def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
+def test_weights_come_back(tmp_path: Path) -> None:
     network = Corrector(2, 8, 1)
     tensors = named(2, network)
     card = {"pipeline": "tomography", "networks": {"1": {"width": 8, "blocks": 1}}}
@@ -95,9 +95,6 @@ def test_weights_come_back_and_others_are_refused(tmp_path: Path) -> None:
     made.start(1, 2, stream(0, "test", 5))
     with pytest.raises(InputError, match="calibration"):
         made.radius(0.9)
-    save_weights(tmp_path / "other.safetensors", tensors, {"pipeline": "cavities"})
-    with pytest.raises(InputError, match="tomography"):
-        NeuralEstimator.load(tmp_path / "other.safetensors")
 
 
 @pytest.mark.parametrize("name", ["hs", "pure"])
