@@ -8,18 +8,11 @@ import pytest
 
 from physml import exceptions as e
 
+CODES = {e.PhysmlError: 1, e.NonFiniteError: 1, e.Checkpointed: 75}
+CODES |= {e.InputError: 2, e.OutputError: 2, e.SettingsError: 2}
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        (e.PhysmlError, 1),
-        (e.InputError, 2),
-        (e.OutputError, 2),
-        (e.SettingsError, 2),
-        (e.NonFiniteError, 1),
-        (e.Checkpointed, 75),
-    ],
-)
+
+@pytest.mark.parametrize(("kind", "code"), CODES.items())
 def test_exit_codes_are_the_contract(kind: type[e.PhysmlError], code: int) -> None:
     assert kind("message").exit_code == code
     assert issubclass(kind, e.PhysmlError)

@@ -35,16 +35,16 @@ def test_known_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "stage", "index", "match"),
+    ("arguments", "match"),
     [
-        (0, "simulat", 0, "unknown stage"),
-        (-1, "train", 0, "negative"),
-        (0, "train", -1, "negative"),
+        ((0, "simulat", 0), "unknown stage"),
+        ((-1, "train", 0), "negative"),
+        ((0, "train", -1), "negative"),
     ],
 )
-def test_bad_arguments(seed: int, stage: str, index: int, match: str) -> None:
+def test_bad_arguments(arguments: tuple[int, str, int], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        stream(seed, stage, index)
+        stream(*arguments)
 
 
 @settings(deadline=None)

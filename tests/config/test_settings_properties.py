@@ -49,29 +49,23 @@ class Example(PipelineSettings):
     simulate: Simulate = Simulate()
 
 
-inner = st.fixed_dictionaries(
-    {},
-    optional={
-        "angle": numbers,
-        "pair": st.tuples(numbers, numbers),
-        "kind": st.sampled_from(["yes", "no", "null", "1e3"]),
-        "text": st.none() | texts,
-    },
+def some(**fields: st.SearchStrategy) -> st.SearchStrategy[dict]:
+    """Any of the fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+inner = some(
+    angle=numbers,
+    pair=st.tuples(numbers, numbers),
+    kind=st.sampled_from(["yes", "no", "null", "1e3"]),
+    text=st.none() | texts,
 )
-examples = st.fixed_dictionaries(
-    {},
-    optional={
-        "seed": st.integers(0, 2**63),
-        "simulate": st.fixed_dictionaries(
-            {},
-            optional={
-                "n_samples": st.integers(1, 10**9),
-                "inner": inner,
-                "table": st.dictionaries(texts, numbers, max_size=3),
-            },
-        ),
-    },
+simulate = some(
+    n_samples=st.integers(1, 10**9),
+    inner=inner,
+    table=st.dictionaries(texts, numbers, max_size=3),
 )
+examples = some(seed=st.integers(0, 2**63), simulate=simulate)
 
 
 @settings(deadline=None)
