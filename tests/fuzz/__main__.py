@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
-import os
 import resource
 import secrets
 import subprocess
@@ -19,6 +18,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import physml
+
 HANG_S = 300
 MEMORY = 12 << 30
 COUNTED = ("files", "read", "refused", "seconds")
@@ -27,10 +28,8 @@ COUNTED = ("files", "read", "refused", "seconds")
 def signature(error: BaseException) -> str:
     """Kind of an error and where it came from: one finding a signature."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [
-        f for f in frames if f"{os.sep}physml{os.sep}" in f.filename and "fuzz" not in f.filename
-    ]
-    last = ours[-1] if ours else frames[-1]
+    package = str(Path(physml.__file__).parent)
+    last = [*frames[-1:], *(f for f in frames if f.filename.startswith(package))][-1]
     what = str(error)[:40] if isinstance(error, AssertionError) else ""
     return f"{type(error).__name__} {Path(last.filename).name}:{last.name} {what}".strip()
 

@@ -17,21 +17,8 @@ from . import mutations, seeds
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 SHAPES = ("()", "(3,)", "(0,)", "(-1,)", "(True,)", "(3, 1)", "(1099511627776,)", "(2,) * 40")
 SHAPES += ("(4294967296, 4294967296, 4294967296)", "(-3, -1)", "3", "None", "(3.0,)", "(" * 200)
-TYPES = (
-    "<f4",
-    ">f8",
-    "<f2",
-    "<i8",
-    "|u1",
-    "|b1",
-    "|O",
-    "<U9999999",
-    "|V0",
-    "<f16",
-    "|S0",
-    "<M8[s]",
-)
-TYPES += ("<c8", "|V16", "<f3", "", "\\x1b[2J", "<i2,<i2")
+TYPES = ("<f4", ">f8", "<f2", "<i8", "|u1", "|b1", "|O", "<U9999999", "|V0", "<f16", "|S0")
+TYPES += ("<M8[s]", "<c8", "|V16", "<f3", "", "\\x1b[2J", "<i2,<i2")
 
 
 def saved(array: np.ndarray) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
@@ -39,10 +38,8 @@ def damaged(draw: st.DrawFn, raw: bytes, tokens: tuple[bytes, ...] = ()) -> byte
             content[at] = draw(st.integers(0, 255))
         elif kind == 2:
             size = draw(st.sampled_from([1, 2, 4, 8]))
-            number = draw(st.sampled_from(EDGES)) % (1 << 8 * size)
-            content[at : at + size] = number.to_bytes(
-                size, draw(st.sampled_from(["little", "big"]))
-            )
+            number, order = draw(st.sampled_from(EDGES)), draw(st.sampled_from(["little", "big"]))
+            content[at : at + size] = (number % (1 << 8 * size)).to_bytes(size, order)
         elif kind == 3:
             content[at:at] = draw(words)
         elif kind == 4:
@@ -82,8 +79,6 @@ def lines_changed(draw: st.DrawFn, raw: bytes, tokens: tuple[bytes, ...] = ()) -
     return b"\n".join(lines)
 
 
-# ------------------------------------------------------------------------------------------ trees
-
 _leaves = (
     st.none()
     | st.booleans()
@@ -108,7 +103,7 @@ def _places(tree: Any, limit: int = 2000) -> list[tuple[Any, Any]]:
     while waiting and len(found) < limit:
         node = waiting.pop(0)
         keys = (
-            node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+            range(len(node)) if isinstance(node, list) else node if isinstance(node, dict) else ()
         )
         for key in list(keys):
             found.append((node, key))
@@ -140,13 +135,6 @@ def trees_changed(draw: st.DrawFn, tree: Any) -> Any:
             node[key] = json.loads(json.dumps(donor[part]))
     return tree["root"]
 
-
-def as_json(raw: bytes) -> Any:
-    """Tree of a JSON file that is known to be good."""
-    return json.loads(raw)
-
-
-# ----------------------------------------------------------------------------------- FITS's cards
 
 CARDS = tuple(
     card.encode().ljust(80)
@@ -215,6 +203,3 @@ def cards_changed(draw: st.DrawFn, raw: bytes) -> bytes:
     room = max(stop - start, -(-len(header) // 2880) * 2880)
     content[start:stop] = header.ljust(room)
     return bytes(content)
-
-
-Fix = Callable[[bytes], bytes]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -32,12 +31,24 @@ def _counts() -> np.ndarray:
     return np.random.default_rng(0).poisson(3, (3, 12, 12)).astype(np.uint32)
 
 
+def wcs(at: tuple[float, float] = (3, 4)):
+    """Coordinates of an image that looks at (10, 20) degrees at a pixel."""
+    from astropy.wcs import WCS
+
+    made = WCS(naxis=2)
+    made.wcs.ctype = "RA---TAN", "DEC--TAN"
+    made.wcs.crval, made.wcs.crpix, made.wcs.cdelt = (10, 20), at, (-0.01, 0.01)
+    return made
+
+
 @cache
 def hdf5() -> dict[str, bytes]:
     """A shard, one without chunks, frames, and measurements."""
     import h5py
 
     from physml.io.shards import write_shard
+    from physml.tomography.data.records import records_from
+    from physml.tomography.data.records_file import save_records
 
     table = np.zeros(4, [("frame", "i8"), ("y", "i4"), ("x", "i4"), ("energy", "f4")])
     table["frame"], table["energy"] = np.arange(4), 1.0
@@ -50,30 +61,17 @@ def hdf5() -> dict[str, bytes]:
     def shard(path: Path) -> None:
         write_shard(path, {"counts": _counts()}, tables={"t": table}, provenance=_record())
 
-    return {
-        "shard": _written("a.h5", shard),
-        "plain": _written("a.h5", plain),
-        "frames": _written(
-            "a.h5",
-            lambda p: write_shard(p, {"frames": _counts().astype("f4")}, provenance=_record()),
-        ),
-        "pixels": _written(
-            "a.h5", lambda p: write_shard(p, {}, tables={"pixels": table}, provenance={})
-        ),
-        "records": _written("a.h5", lambda p: _save_records(p)),
-    }
+    def records_file(path: Path) -> None:
+        save_records(records_from(json.loads(records()["pauli.json"]), "seed"), path)
 
+    def frames(path: Path) -> None:
+        write_shard(path, {"frames": _counts().astype("f4")}, provenance=_record())
 
-def _save_records(path: Path) -> None:
-    from physml.tomography.data.records_file import save_records
+    def pixels(path: Path) -> None:
+        write_shard(path, {}, tables={"pixels": table}, provenance={})
 
-    save_records(_measurements(), path)
-
-
-def _measurements():
-    from physml.tomography.data.records import records_from
-
-    return records_from(json.loads(records()["pauli.json"]), "seed")
+    ways = {"shard": shard, "plain": plain, "frames": frames, "pixels": pixels}
+    return {name: _written("a.h5", way) for name, way in (ways | {"records": records_file}).items()}
 
 
 @cache
@@ -81,20 +79,15 @@ def fits() -> dict[str, bytes]:
     """An image with coordinates, a packed one, an event list, a cube, a table."""
     from astropy.io import fits
     from astropy.table import QTable
-    from astropy.wcs import WCS
 
     from physml.io.catalogues import write_catalogue
     from physml.io.fits import write_image
 
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (3, 4), (-0.01, 0.01)
     image = _counts()[0]
 
     def as_bytes(*hdus) -> bytes:
-        buffer = io.BytesIO()
-        fits.HDUList(list(hdus)).writeto(buffer)
-        return buffer.getvalue()
+        every = fits.HDUList([fits.PrimaryHDU(), *hdus])
+        return _written("a.fits", every.writeto)
 
     n = 30
     columns = [
@@ -105,29 +98,27 @@ def fits() -> dict[str, bytes]:
         fits.Column("V", "PE()", array=np.array([np.arange(k % 3) for k in range(n)], object)),
     ]
     events = fits.BinTableHDU.from_columns(columns, name="EVENTS")
-    good = fits.BinTableHDU.from_columns(
-        [fits.Column("START", "D", array=[0.0]), fits.Column("STOP", "D", array=[99.0])], name="GTI"
-    )
-    edges = [
-        fits.Column(f"ENERG_{x}", "E", unit="keV", array=[k, k + 1])
-        for k, x in enumerate(("LO", "HI"))
+    times = [fits.Column(name, "D", array=[at]) for name, at in (("START", 0.0), ("STOP", 99.0))]
+    good = fits.BinTableHDU.from_columns(times, name="GTI")
+    bins = [
+        fits.Column("ENERG_LO", "E", unit="keV", array=[0, 1]),
+        fits.Column("ENERG_HI", "E", unit="keV", array=[1, 2]),
+        fits.Column("RETENTION", "E", array=[0.9, 0.8]),
     ]
-    share = fits.BinTableHDU.from_columns(
-        [*edges, fits.Column("RETENTION", "E", array=[0.9, 0.8])], name="RETENTION"
-    )
+    share = fits.BinTableHDU.from_columns(bins, name="RETENTION")
     profile = QTable({"radius": [1.0, 2.0], "pressure": [1e-10, 1e-11]})
     profile["radius"].unit, profile["pressure"].unit = "kpc", "erg / cm3"
     return {
-        "image": _written("a.fits", lambda p: write_image(p, image, wcs=wcs, provenance=_record())),
-        "tiles": as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(image.astype("i2"))),
-        "gzip_tiles": as_bytes(
-            fits.PrimaryHDU(), fits.CompImageHDU(image.astype("f4"), compression_type="GZIP_2")
+        "image": _written(
+            "a.fits", lambda p: write_image(p, image, wcs=wcs(), provenance=_record())
         ),
-        "retention": as_bytes(fits.PrimaryHDU(), share),
-        "events": as_bytes(fits.PrimaryHDU(), events, good),
-        "cube": as_bytes(fits.PrimaryHDU(_counts().astype("i2"))),
-        "tiles_cube": as_bytes(fits.PrimaryHDU(), fits.CompImageHDU(_counts().astype("i2"))),
-        "table": _written("a.fits", lambda p: write_catalogue(p, QTable(profile), _record())),
+        "tiles": as_bytes(fits.CompImageHDU(image.astype("i2"))),
+        "gzip_tiles": as_bytes(fits.CompImageHDU(image.astype("f4"), compression_type="GZIP_2")),
+        "retention": as_bytes(share),
+        "events": as_bytes(events, good),
+        "cube": _written("a.fits", fits.PrimaryHDU(_counts().astype("i2")).writeto),
+        "tiles_cube": as_bytes(fits.CompImageHDU(_counts().astype("i2"))),
+        "table": _written("a.fits", lambda p: write_catalogue(p, profile, _record())),
     }
 
 
@@ -148,12 +139,10 @@ def arrays() -> dict[str, dict[str, np.ndarray]]:
 @cache
 def archives() -> dict[str, bytes]:
     """The same, as they are packed."""
-    found = {}
-    for name, made in arrays().items():
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **made)
-        found[name] = buffer.getvalue()
-    return found
+    return {
+        name: _written("a.npz", lambda p, made=made: np.savez_compressed(p, **made))
+        for name, made in arrays().items()
+    }
 
 
 @cache
@@ -164,26 +153,20 @@ def safetensors() -> dict[str, bytes]:
     from physml.io.weights import save_weights
 
     state = {"a.weight": torch.ones(3, 4), "b": torch.zeros(2, dtype=torch.int64)}
-    made = {
+    metadata = {"provenance": _record(), "pipeline": "cavities"}
+    return {
         half: _written(
-            "a.safetensors",
-            lambda p, half=half: save_weights(
-                p, state, {"provenance": _record(), "pipeline": "cavities"}, dtype=half
-            ),
+            "a.safetensors", lambda p, half=half: save_weights(p, state, metadata, dtype=half)
         )
         for half in ("float32", "float16")
     }
-    return made
 
 
 @cache
 def settings() -> dict[str, bytes]:
     """Configurations of all pipelines."""
-    found = {}
-    for name in PIPELINES:
-        for file in ("config.yaml", "smoke.yaml"):
-            found[f"{name}/{file}"] = (ROOT / "pipelines" / name / file).read_bytes()
-    return found
+    files = [f"{name}/{file}" for name in PIPELINES for file in ("config.yaml", "smoke.yaml")]
+    return {file: (ROOT / "pipelines" / file).read_bytes() for file in files}
 
 
 @cache
@@ -211,6 +194,8 @@ polygon(1,1,5,1,5,5,1,5)
 @cache
 def records() -> dict[str, bytes]:
     """Measurements in every form of text."""
+    # Complex numbers as pairs.
+    basis = [[[int(row == column), 0] for column in range(4)] for row in range(4)]
     pauli = {
         "format": "physml tomography records 1",
         "n_qubits": 2,
@@ -218,19 +203,7 @@ def records() -> dict[str, bytes]:
         "measurements": [
             {"axes": "XZ", "counts": [25, 26, 24, 25], "time": 0.5, "id": "a"},
             {"axes": "ZZ", "counts": {"00": 50, "11": 50}},
-            {
-                "setting": {
-                    "id": "b",
-                    "shots": 10,
-                    "basis": [
-                        [[1, 0], [0, 0], [0, 0], [0, 0]],
-                        [[0, 0], [1, 0], [0, 0], [0, 0]],
-                        [[0, 0], [0, 0], [1, 0], [0, 0]],
-                        [[0, 0], [0, 0], [0, 0], [1, 0]],
-                    ],
-                },
-                "counts": [4, 3, 2, 1],
-            },
+            {"setting": {"id": "b", "shots": 10, "basis": basis}, "counts": [4, 3, 2, 1]},
         ],
     }
     photonic = {
@@ -244,9 +217,7 @@ def records() -> dict[str, bytes]:
     matlab = "tomo_input = [" + ";\n".join(f"[{row}]" for row in rows) + "]\nintensity=[1,1,1,1]\n"
     return {
         "pauli.json": json.dumps(pauli).encode(),
-        "qiskit.json": json.dumps(
-            {"XZ": {"00": 251, "01": 249}, "ZZ": {"00": 1, "11": 2}}
-        ).encode(),
+        "qiskit.json": b'{"XZ": {"00": 251, "01": 249}, "ZZ": {"00": 1, "11": 2}}',
         "photonic.json": json.dumps(photonic).encode(),
         "photonic.txt": "\n".join(rows).encode(),
         "photonic.m": matlab.encode(),
@@ -260,15 +231,14 @@ def sessions() -> dict[str, bytes]:
     """A session with settings, answers and a readout."""
     from physml.tomography import Tomographer
 
-    def write(path: Path, design: str) -> None:
+    def write(path: Path) -> None:
         readout = [[[0.98, 0.03], [0.02, 0.97]]]
-        made = Tomographer(1, design, "linear", readout, session=path)
+        made = Tomographer(1, "pauli", "linear", readout, session=path)
         for k in range(3):
-            setting = made.next_measurement(20)
-            made.update(setting, [12, 8 + k])
+            made.update(made.next_measurement(20), [12, 8 + k])
         made.next_measurement(20)
 
-    return {design: _written("s.jsonl", lambda p, d=design: write(p, d)) for design in ("pauli",)}
+    return {"pauli": _written("s.jsonl", write)}
 
 
 @cache
@@ -285,13 +255,11 @@ def texts() -> dict[str, bytes]:
 
     table = QTable({"radius": [1.0, 2.0], "pressure": [1e-10, 1e-11], "name": ["a", "b"]})
     table["radius"].unit, table["pressure"].unit = "kpc", "erg / cm3"
-    buffer = io.BytesIO()
-    figure = Figure(figsize=(0.2, 0.2))
-    figure.savefig(buffer, dpi=10, metadata={"provenance": provenance.dumps(_record())})
+    figure, metadata = Figure(figsize=(0.2, 0.2)), {"provenance": provenance.dumps(_record())}
     return {
         "a.ecsv": _written("a.ecsv", lambda p: write_catalogue(p, table, _record())),
         "a.json": json.dumps({"x": 1, "provenance": _record()}).encode(),
-        "a.png": buffer.getvalue(),
+        "a.png": _written("a.png", lambda p: figure.savefig(p, dpi=10, metadata=metadata)),
         "manifest.csv": (ROOT / "data" / "manifest.csv").read_bytes()[:3000].rpartition(b"\n")[0],
         "answer": json.dumps({"id": "a", "counts": [1, 2], "time": 1.0}).encode(),
     }
@@ -307,6 +275,4 @@ def states() -> dict[str, bytes]:
         "model": {"w": torch.ones(2, 2)},
         "progress": {"history": [{"loss": 1.0}], "best_weights": {}},
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return {"checkpoint.pt": buffer.getvalue()}
+    return {"checkpoint.pt": _written("checkpoint.pt", lambda p: torch.save(content, p))}

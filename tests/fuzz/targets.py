@@ -8,7 +8,7 @@ import re
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from physml.exceptions import InputError, PhysmlError
+from physml.exceptions import PhysmlError
 
 from . import archive_files, hdf5_files, mutations, seeds
 
@@ -48,17 +48,9 @@ class Target:
     suffix: str = ""
 
 
-def refused(error: BaseException) -> bool:
-    """Whether an exception is a refusal as it has to be."""
-    return isinstance(error, PhysmlError) and error.exit_code == 2
-
-
 def _each(made: dict[str, bytes], *ways: Callable[[bytes], st.SearchStrategy[bytes]]):
     """Any of the seeds, changed in any of the ways."""
     return st.one_of([way(raw) for raw in made.values() for way in ways])
-
-
-# ------------------------------------------------------------------------------------------- HDF5
 
 
 def _hdf5() -> st.SearchStrategy[bytes]:
@@ -96,9 +88,6 @@ def _hdf5_readers() -> tuple[Read, ...]:
         load_records,
         frames,
     )
-
-
-# ------------------------------------------------------------------------------------------- FITS
 
 
 def _packed(raw: bytes) -> st.SearchStrategy[bytes]:
@@ -143,27 +132,19 @@ def _fits_readers() -> tuple[Read, ...]:
     )
 
 
-# -------------------------------------------------------------------------------------- the others
-
-
 def _safetensors() -> st.SearchStrategy[bytes]:
-    made = seeds.safetensors()
-
-    def split(raw: bytes) -> tuple[Any, bytes]:
-        length = int.from_bytes(raw[:8], "little")
-        return json.loads(raw[8 : 8 + length]), raw[8 + length :]
-
-    def join(header: Any, body: bytes) -> bytes:
-        text = json.dumps(header).encode()
-        return len(text).to_bytes(8, "little") + text + body
-
     def forged(raw: bytes) -> st.SearchStrategy[bytes]:
-        header, body = split(raw)
-        return mutations.trees_changed(header).map(lambda tree: join(tree, body))
+        length = 8 + int.from_bytes(raw[:8], "little")
+
+        def joined(header: Any) -> bytes:
+            text = json.dumps(header).encode()
+            return len(text).to_bytes(8, "little") + text + raw[length:]
+
+        return mutations.trees_changed(json.loads(raw[8:length])).map(joined)
 
     # What pickles, zip files and other formats begin with.
     heads = (b"PK\x03\x04", b"\x80\x02", b"\x80\x05\x95", b"cos\nsystem\n", b"\x89HDF\r\n\x1a\n")
-    return _each(made, forged, lambda raw: mutations.damaged(raw, heads))
+    return _each(seeds.safetensors(), forged, lambda raw: mutations.damaged(raw, heads))
 
 
 def _safetensors_readers() -> tuple[Read, ...]:
@@ -190,12 +171,9 @@ def _settings_readers() -> tuple[Read, ...]:
     models = [get_pipeline(name).settings_model() for name in seeds.PIPELINES]
 
     def load(model: Any) -> Read:
-        def read(path: Path) -> object:
-            return json.dumps(upstream(load_settings(model, path), "report"))
+        return lambda path: json.dumps(upstream(load_settings(model, path), "report"))
 
-        return read
-
-    return tuple(load(model) for model in models)
+    return tuple(map(load, models))
 
 
 def _regions() -> st.SearchStrategy[bytes]:
@@ -212,16 +190,12 @@ def _regions() -> st.SearchStrategy[bytes]:
 
 def _regions_readers() -> tuple[Read, ...]:
     from astropy.io import fits
-    from astropy.wcs import WCS
 
     from physml.cavities.data.masks import read_mask
 
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (3, 4), (-0.01, 0.01)
     header = fits.Header({"LTM1_1": 0.5, "LTM2_2": 0.5, "LTV1": 1.0, "LTV2": 1.0})
     return (
-        lambda path: read_mask(path, (12, 14), wcs, header),
+        lambda path: read_mask(path, (12, 14), seeds.wcs(), header),
         lambda path: read_mask(path, (12, 14), None),
     )
 
@@ -243,13 +217,11 @@ def _records_readers() -> tuple[Read, ...]:
 
 
 def _sessions() -> st.SearchStrategy[bytes]:
-    made = seeds.sessions()
-
     def forged(raw: bytes) -> st.SearchStrategy[bytes]:
         events = [json.loads(line) for line in raw.splitlines()]
         return mutations.trees_changed(events).map(_signed)
 
-    return _each(made, forged, mutations.damaged, mutations.lines_changed)
+    return _each(seeds.sessions(), forged, mutations.damaged, mutations.lines_changed)
 
 
 def _signed(events: Any) -> bytes:
@@ -370,20 +342,19 @@ def check(name: str, content: bytes, folder: Path | None = None) -> tuple[int, i
             return check(name, content, Path(made))
     path = folder / f"hostile{TARGETS[name].suffix}"
     path.write_bytes(content)
-    read = 0
-    every: Iterable[Read] = readers(name)
+    read, every = 0, readers(name)
     with watched(folder):
         for reader in every:
             try:
                 reader(path)
                 read += 1
             except PhysmlError as error:
-                if not refused(error):
+                if error.exit_code != 2:  # a refusal as it has to be
                     raise
                 _check_message(str(error))
     with suppress(FileNotFoundError):
         path.unlink()
-    return read, len(readers(name)) - read
+    return read, len(every) - read
 
 
 def _check_message(message: str) -> None:
@@ -391,6 +362,3 @@ def _check_message(message: str) -> None:
     # Terminals obey control characters, and a log must not be forged.
     control = re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", message)
     assert control is None, f"control character {control.group()!r} in {message[:300]!r}"
-
-
-__all__ = ["TARGETS", "InputError", "check"]

@@ -5,16 +5,25 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
+from fuzz import seeds
 from fuzz.targets import check
 
 from physml import datasets
+from physml.background.data.readers import open_cube
+from physml.background.results.products import corrected_area
+from physml.background.simulator.geant4 import read_particles, read_photons
 from physml.cavities.data.gas_profile import read_profile
+from physml.cavities.data.masks import read_mask
 from physml.exceptions import InputError
+from physml.io.archives import read_npz
+from physml.io.describe import describe
 from physml.io.fits import open_image
 
 
@@ -25,25 +34,29 @@ def cube(bitpix: int) -> bytes:
     return "".join(card.ljust(80) for card in cards).ljust(2880).encode() + bytes(2880)
 
 
+def forged(raw: bytes, keyword: str, value: int, by: int) -> bytes:
+    """FITS whose card says another number."""
+    card, other = (f"{keyword:<8}= {n:>20}".encode() for n in (value, by))
+    assert card in raw
+    return raw.replace(card, other)
+
+
+def packed(*shape: int) -> bytes:
+    """Tile-compressed FITS array of zeros."""
+    buffer = io.BytesIO()
+    tiles = fits.CompImageHDU(np.zeros(shape, "i2"), compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), tiles]).writeto(buffer)
+    return buffer.getvalue()
+
+
 def tiles(frames: int) -> bytes:
     """Tile-compressed FITS cube of three frames that claims another number of them."""
-    from astropy.io import fits
-
-    buffer = io.BytesIO()
-    packed = fits.CompImageHDU(np.zeros((3, 12, 12), "i2"), compression_type="RICE_1")
-    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(buffer)
-    three = b"ZNAXIS3 = " + b"3".rjust(20)
-    assert three in buffer.getvalue()
-    return buffer.getvalue().replace(three, b"ZNAXIS3 = " + str(frames).encode().rjust(20))
+    return forged(packed(3, 12, 12), "ZNAXIS3", 3, frames)
 
 
 def columns(number: int) -> bytes:
     """FITS table that claims a number of columns."""
-    from fuzz.seeds import fits
-
-    three = b"TFIELDS = " + b"3".rjust(20)
-    assert three in fits()["retention"]
-    return fits()["retention"].replace(three, b"TFIELDS = " + str(number).encode().rjust(20))
+    return forged(seeds.fits()["retention"], "TFIELDS", 3, number)
 
 
 FINDINGS: dict[str, tuple[str, bytes]] = {
@@ -91,8 +104,6 @@ def test_what_was_found_is_read_or_refused(case: str) -> None:
 
 
 def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
-    from physml.cavities.data.masks import read_mask
-
     path = tmp_path / "a.reg"
     for text in ("circle(nan,6,3)", "polygon(1,1,1e400,1,5,5)", "circle(6,6,1e300)"):
         path.write_text(f"image\n{text}\n")
@@ -101,25 +112,15 @@ def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
 
 
 def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
-    from astropy.wcs import WCS
-
-    from physml.cavities.data.masks import read_mask
-
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (10, 20), (6, 6), (-0.01, 0.01)
     path = tmp_path / "a.reg"
     for text in ('ellipse(190,-20,20",10",30)', "circle(190,-20,0.1)", 'circle(10,20,12.5"+)'):
         path.write_text(f"fk5\n{text}\n")
         with pytest.raises(InputError, match=r"a\.reg, line 2: expected a region"):
-            read_mask(path, (12, 12), wcs)
+            read_mask(path, (12, 12), seeds.wcs((6, 6)))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_cube_of_numbers_of_no_bits_is_refused_by_its_header(tmp_path: Path, pack) -> None:
-    from physml.background.data.readers import open_cube
-    from physml.io.fits import open_image
-
     path = tmp_path / "a.fits"
     path.write_bytes(pack(cube(0)))
     for read in (open_cube, open_image):
@@ -129,8 +130,6 @@ def test_a_cube_of_numbers_of_no_bits_is_refused_by_its_header(tmp_path: Path, p
 
 @pytest.mark.parametrize("number", [-1, 1000, 1 << 40])
 def test_a_table_of_too_many_columns_is_refused_by_its_header(tmp_path: Path, number: int) -> None:
-    from physml.io.describe import describe
-
     path = tmp_path / "a.fits"
     path.write_bytes(columns(number))
     with pytest.raises(InputError, match=rf"a\.fits: expected a FITS header .*{number} columns"):
@@ -140,8 +139,6 @@ def test_a_table_of_too_many_columns_is_refused_by_its_header(tmp_path: Path, nu
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("frames", [3, 9_000_000_000])
 def test_tiles_of_frames_are_refused_unread(tmp_path: Path, pack, frames: int) -> None:
-    from physml.background.data.readers import open_cube
-
     path = tmp_path / "a.fits"
     path.write_bytes(pack(tiles(frames)))
     with pytest.raises(InputError, match=r"a\.fits: expected an uncompressed cube"):
@@ -149,11 +146,6 @@ def test_tiles_of_frames_are_refused_unread(tmp_path: Path, pack, frames: int) -
 
 
 def test_an_archive_that_asks_for_terabytes_is_refused_unread(tmp_path: Path) -> None:
-    import zipfile
-
-    from physml.background.simulator.geant4 import read_photons
-    from physml.io.archives import read_npz
-
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }\n"
     path = tmp_path / "xray.npz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -178,30 +170,22 @@ def test_an_archive_that_asks_for_terabytes_is_refused_unread(tmp_path: Path) ->
     ],
 )
 def test_a_set_that_points_beyond_itself_is_refused(tmp_path: Path, name, value, message) -> None:
-    from fuzz.seeds import arrays
-
-    from physml.background.simulator.geant4 import read_particles
-
-    np.savez_compressed(tmp_path / "far_shield.npz", **arrays()["particles"])
+    np.savez_compressed(tmp_path / "far_shield.npz", **seeds.arrays()["particles"])
     assert len(read_particles(tmp_path)) == 3
-    np.savez_compressed(tmp_path / "far_shield.npz", **{**arrays()["particles"], name: value})
+    np.savez_compressed(tmp_path / "far_shield.npz", **{**seeds.arrays()["particles"], name: value})
     with pytest.raises(InputError, match=f"far_shield.npz: expected {message}"):
         read_particles(tmp_path)
 
 
 def test_a_correction_of_the_area_is_checked(tmp_path: Path) -> None:
-    from fuzz.seeds import fits
-
-    from physml.background.results.products import corrected_area
-
     path, bins = tmp_path / "a.fits", np.array([[0.1, 0.5], [0.5, 0.9]])
-    path.write_bytes(fits()["retention"])
+    path.write_bytes(seeds.fits()["retention"])
     np.testing.assert_allclose(corrected_area(*bins, np.ones(2), path), 0.9, rtol=1e-6)
-    for name, message in [("cube", "a table RETENTION"), ("image", "a table RETENTION")]:
-        path.write_bytes(fits()[name])
-        with pytest.raises(InputError, match=rf"a\.fits: expected {message}"):
+    for name in ("cube", "image"):
+        path.write_bytes(seeds.fits()[name])
+        with pytest.raises(InputError, match=r"a\.fits: expected a table RETENTION"):
             corrected_area(*bins, np.ones(2), path)
-    path.write_bytes(fits()["retention"].replace(b"'ENERG_HI'", b"'ENERG_HO'"))
+    path.write_bytes(seeds.fits()["retention"].replace(b"'ENERG_HI'", b"'ENERG_HO'"))
     with pytest.raises(InputError, match="ENERG_LO, ENERG_HI, RETENTION"):
         corrected_area(*bins, np.ones(2), path)
 
@@ -219,8 +203,6 @@ def test_a_layout_that_is_said_twice_and_differently_is_refused(
     tmp_path: Path, keyword: str, value: int, message: str
 ) -> None:
     """One of astropy's parsers takes the first of two cards, the other the last."""
-    from astropy.io import fits
-
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(np.arange(144, dtype=np.int32).reshape(12, 12)).writeto(path)
     raw = bytearray(path.read_bytes())
@@ -236,22 +218,15 @@ def test_a_layout_that_is_said_twice_and_differently_is_refused(
 
 
 def test_more_axes_than_there_can_be_are_refused(tmp_path: Path) -> None:
-    from astropy.io import fits
-
     path = tmp_path / "a.fits"
     fits.PrimaryHDU(np.zeros((2, 2))).writeto(path)
-    raw = path.read_bytes()
-    path.write_bytes(
-        raw.replace(b"NAXIS   =                    2", b"NAXIS   =           2147483647")
-    )
+    path.write_bytes(forged(path.read_bytes(), "NAXIS", 2, 2147483647))
     with pytest.raises(InputError, match="2147483647 axes"):
         open_image(path)
 
 
 def test_a_number_that_is_to_be_shown_in_gigabytes_is_refused(tmp_path: Path) -> None:
     """Astropy tries out how a column is to be shown as soon as a table is read."""
-    from astropy.io import fits
-
     path = tmp_path / "a.fits"
     column = fits.Column("radius", "D", unit="kpc", disp="F10.3", array=[1.0, 2.0])
     fits.BinTableHDU.from_columns([column]).writeto(path)
@@ -265,14 +240,7 @@ def test_a_number_that_is_to_be_shown_in_gigabytes_is_refused(tmp_path: Path) ->
 @pytest.mark.parametrize("side", [0, -2147483648])
 def test_tiles_without_pixels_are_refused(tmp_path: Path, side: int) -> None:
     """Astropy made an empty array of them, or divided by nothing."""
-    from astropy.io import fits
-
     path = tmp_path / "a.fits"
-    packed = fits.CompImageHDU(np.zeros((12, 12), "i2"), compression_type="RICE_1")
-    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path)
-    raw = path.read_bytes()
-    good, bad = (b"ZTILE1  = " + str(n).encode().rjust(20) for n in (12, side))
-    assert good in raw
-    path.write_bytes(raw.replace(good, bad))
+    path.write_bytes(forged(packed(12, 12), "ZTILE1", 12, side))
     with pytest.raises(InputError, match=f"ZTILE1 is {side}"):
         open_image(path)
