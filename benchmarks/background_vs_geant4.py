@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from background_simulator_speed import far_shield
 from common.options import command, parse, write
+from common.tables import table
 
 from physml.background.core.detectors import load_detector
 from physml.background.core.events import Found, find_events, truth
@@ -289,12 +290,9 @@ def compare(ours: Look, theirs: Look) -> list[dict[str, Any]]:
 
 def show(rows: list[dict[str, Any]]) -> str:
     """Table as text."""
-    lines = [f"{'':52s} {'Geant4':>9s} {'ours':>9s}  agreement"]
-    for row in rows:
-        lines.append(
-            f"{row['quantity']:52s} {row['geant4']:9.4g} {row['simulator']:9.4g}  {row['text']}"
-        )
-    return "\n".join(lines)
+    numbers = ("geant4", "simulator")
+    cells = [[r["quantity"], *(f"{r[k]:.4g}" for k in numbers), r["text"]] for r in rows]
+    return table(["", "Geant4", "ours", "agreement"], cells)
 
 
 # ------------------------------------------------------------------------------------ figures
@@ -373,7 +371,7 @@ def main() -> None:
     difference = max(
         float(np.abs(light["simulator"][kind] - light["Geant4"][kind]).max()) for kind in PATTERNS
     )
-    text = f"{show(rows)}\nX-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV"
+    text = f"{show(rows)}\n\nX-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV"
     numbers = {"rows": rows, "photon_patterns": difference}
     write(a, numbers, text, draw(ours, theirs, light) if a.out else None)
 
