@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,11 @@ from physml.io.shards import ShardWriter, write_shard
 from physml.stages.simulate import require_finite
 
 
-def fails(pipeline: str, settings: dict, folder: Path, capsys, sample: int) -> None:
+def check_refused(pipeline: str, simulate: dict, folder: Path, capsys, sample: int) -> None:
+    settings = json.dumps({"simulate": simulate})
     out = folder / "0.h5"
-    code = main([pipeline, "simulate", "--settings", json.dumps(settings), "-o", str(out)])
+    assert main([pipeline, "simulate", "--settings", settings, "-o", str(out)]) == 1
     message = capsys.readouterr().err
-    assert code == 1, message
     assert f"with samples {sample}\n" in message
     assert "simulation" in message
     assert "nan" in message
@@ -31,32 +32,29 @@ def fails(pipeline: str, settings: dict, folder: Path, capsys, sample: int) -> N
 def test_tomography(tmp_path: Path, capsys, monkeypatch) -> None:
     from physml.tomography.simulator import sample
 
-    honest, calls = sample.probabilities, []
+    honest, calls = sample.probabilities, itertools.count(1)
 
     def broken(*arguments):
-        calls.append(1)
-        found = honest(*arguments)
-        return found * torch.nan if len(calls) == 4 else found
+        return honest(*arguments) * (torch.nan if next(calls) == 4 else 1)
 
     monkeypatch.setattr(sample, "probabilities", broken)
-    settings = {"simulate": {"n_samples": 8, "shard_size": 8, "n_qubits": [1]}}
-    fails("tomography", settings, tmp_path, capsys, 3)
+    settings = {"n_samples": 8, "shard_size": 8, "n_qubits": [1]}
+    check_refused("tomography", settings, tmp_path, capsys, 3)
 
 
 def test_cavities(tmp_path: Path, capsys, monkeypatch) -> None:
     from physml.cavities.simulator import render
 
-    honest, calls = render.render, []
+    honest, calls = render.render, itertools.count(1)
 
     def broken(*arguments, **options):
-        calls.append(1)
         made = honest(*arguments, **options)
-        if len(calls) == 2:
+        if next(calls) == 2:
             made.expected[0, 3, 4] = torch.nan
         return made
 
     monkeypatch.setattr(render, "render", broken)
-    fails("cavities", {"simulate": {"n_samples": 2, "shard_size": 2}}, tmp_path, capsys, 1)
+    check_refused("cavities", {"n_samples": 2, "shard_size": 2}, tmp_path, capsys, 1)
 
 
 def test_background(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -64,14 +62,13 @@ def test_background(tmp_path: Path, capsys, monkeypatch) -> None:
 
     def broken(conditions, base, settings, index, rng):
         frames = toy_exposure(index, 5, rng=rng)
+        pixels = frames.pixels.copy()
         if index == 1:
-            pixels = frames.pixels.copy()
             pixels["energy"][2] = np.nan
-            return replace(frames, pixels=pixels)
-        return frames
+        return replace(frames, pixels=pixels)
 
     monkeypatch.setattr(exposure, "expose", broken)
-    fails("background", {"simulate": {"n_samples": 2, "shard_size": 2}}, tmp_path, capsys, 1)
+    check_refused("background", {"n_samples": 2, "shard_size": 2}, tmp_path, capsys, 1)
 
 
 def test_samples_are_named_in_arrays_and_tables() -> None:

@@ -47,17 +47,14 @@ class Chain:
         ]
 
     def start(self) -> psutil.Popen:
-        """Give the command."""
         self.runs += 1
         with open(self.folder / f"run_{self.runs}.log", "w") as log:
             return psutil.Popen(self.command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
     def said(self) -> str:
-        """What the last run said."""
         return (self.folder / f"run_{self.runs}.log").read_text()
 
     def finish(self) -> None:
-        """Let it come to its end."""
         assert self.start().wait() == 0, self.said()[-4000:]
 
 

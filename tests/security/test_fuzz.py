@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,60 +42,32 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         check(name, content)
 
 
-# ---------------------------------------------------------------- the fuzzer would notice
+def opens_other_files(path: Path) -> None:
+    open("/etc/hosts").close()
 
 
-@pytest.fixture
-def bad_reader(monkeypatch):
-    """Put a reader of one's own among those of session files."""
-
-    def put(reader) -> None:
-        monkeypatch.setattr("fuzz.targets.readers", lambda name: (reader,))
-
-    return put
+def never_ends(path: Path) -> None:
+    while True:
+        pass
 
 
-def test_a_reader_that_fails_is_noticed(bad_reader) -> None:
-    bad_reader(lambda path: {}["missing"])
-    with pytest.raises(KeyError):
-        check("sessions", b"x")
-
-
-def test_a_reader_that_opens_other_files_is_noticed(bad_reader) -> None:
-    bad_reader(lambda path: Path("/etc/hostname").exists() and open("/etc/hosts").close())
-    with pytest.raises(AssertionError, match="opened /etc/hosts"):
-        check("sessions", b"x")
-
-
-def test_a_reader_that_runs_a_program_is_noticed(bad_reader) -> None:
-    import subprocess
-
-    bad_reader(lambda path: subprocess.run(["true"]))
-    with pytest.raises(AssertionError, match=r"subprocess\.Popen"):
-        check("sessions", b"x")
-
-
-def test_a_reader_that_never_ends_is_noticed(bad_reader, monkeypatch) -> None:
-    def forever(path: Path) -> None:
-        while True:
-            pass
-
-    monkeypatch.setattr(guard, "SECONDS", 0.1)
-    bad_reader(forever)
-    with pytest.raises(guard.TooSlow):
+@pytest.mark.parametrize(
+    ("reader", "error", "match"),
+    [
+        (lambda path: {}["missing"], KeyError, "missing"),
+        (opens_other_files, AssertionError, "opened /etc/hosts"),
+        (lambda path: subprocess.run(["true"]), AssertionError, r"subprocess\.Popen"),
+        (never_ends, guard.TooSlow, "processor time"),
+    ],
+)
+def test_a_bad_reader_is_noticed(monkeypatch, reader, error, match: str) -> None:
+    monkeypatch.setattr(guard, "SECONDS", 1.0)
+    monkeypatch.setattr("fuzz.targets.readers", lambda name: (reader,))
+    with pytest.raises(error, match=match):
         check("sessions", b"x")
 
 
 def test_all_readers_are_there() -> None:
-    assert {name: len(readers(name)) for name in TARGETS} == {
-        "hdf5": 5,
-        "fits": 6,
-        "archives": 2,
-        "safetensors": 4,
-        "settings": 3,
-        "regions": 2,
-        "records": 2,
-        "sessions": 3,
-        "texts": 7,
-        "states": 1,
-    }
+    numbers = {"hdf5": 5, "fits": 6, "archives": 2, "safetensors": 4, "settings": 3}
+    numbers |= {"regions": 2, "records": 2, "sessions": 3, "texts": 7, "states": 1}
+    assert {name: len(readers(name)) for name in TARGETS} == numbers

@@ -21,6 +21,12 @@ WHOLE, PART = NOISE.tobytes(), NOISE[:60].tobytes()
 GZIP = {"compression": "gzip"}
 
 
+def refused(path: Path, spec: dict[str, Spec], match: str) -> None:
+    for read in (read_shard, open_shard):
+        with pytest.raises(InputError, match=match):
+            read(path, spec)
+
+
 def write(path: Path, raw: bytes, mask: int = 0, **packing) -> Path:
     """Four chunks of which the second and third hold the bytes given, as they are."""
     with h5py.File(path, "w") as file:
@@ -65,9 +71,7 @@ def test_a_chunk_that_holds_another_number_of_bytes(
 
 def test_an_unpacked_chunk_of_fewer_bytes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.h5", PART)
-    for read in (read_shard, open_shard):
-        with pytest.raises(InputError, match="chunks of 'x' of 1000 bytes, found one of 60"):
-            read(path, SPEC)
+    refused(path, SPEC, "chunks of 'x' of 1000 bytes, found one of 60")
 
 
 @pytest.mark.parametrize(
@@ -128,9 +132,7 @@ def test_numbers_of_odd_bits(tmp_path: Path, name: str) -> None:
     with h5py.File(path, "w") as file:
         space = h5py.h5s.create_simple((4,))
         h5py.h5d.create(file.id, b"x", odd_types()[name], space)
-    for read in (read_shard, open_shard):
-        with pytest.raises(InputError, match=r"a\.h5: expected .*'x'"):
-            read(path, {"x": Spec()})
+    refused(path, {"x": Spec()}, r"a\.h5: expected .*'x'")
     check("hdf5", path.read_bytes())
 
 
@@ -158,6 +160,4 @@ def test_a_heap_of_texts_that_leads_nowhere(tmp_path: Path, size: int) -> None:
     if size == 0:
         raw[heap + 16 : heap + 18] = bytes(2)  # now it is the room that is left
     path.write_bytes(raw)
-    for read in (read_shard, open_shard):
-        with pytest.raises(InputError, match=rf"a\.h5: .* damaged heap at byte {heap}"):
-            read(path, SPEC)
+    refused(path, SPEC, rf"a\.h5: .* damaged heap at byte {heap}")

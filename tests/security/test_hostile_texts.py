@@ -61,6 +61,10 @@ def test_torch_checkpoint_is_refused(tmp_path: Path) -> None:
         load_weights(path)
 
 
+def tensor(shape: list[int], end: int, dtype: str = "F32") -> dict:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [0, end]}
+
+
 def container(header: dict, body: bytes) -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
@@ -76,23 +80,14 @@ def container(header: dict, body: bytes) -> bytes:
         struct.pack("<Q", 2) + b"{]",
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 100_002) + b"{" + b"[" * 100_001,
-        container({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}}, bytes(4)),
-        container({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 1 << 40]}}, bytes(16)),
-        container({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, bytes(8)),
-        container({"a": {"dtype": "F99", "shape": [4], "data_offsets": [0, 16]}}, bytes(16)),
-        container(
-            {
-                "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
-                "b": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
-            },
-            bytes(16),
-        ),
+        container({"a": tensor([1 << 40], 4)}, bytes(4)),
+        container({"a": tensor([4], 1 << 40)}, bytes(16)),
+        container({"a": tensor([4], 16)}, bytes(8)),
+        container({"a": tensor([4], 16, "F99")}, bytes(16)),
+        container({"a": tensor([4], 16), "b": tensor([4], 16)}, bytes(16)),
         container({"a": [1]}, bytes(16)),
         container({"__metadata__": [1]}, b""),
-        container(
-            {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}},
-            struct.pack("<f", float("nan")),
-        ),
+        container({"a": tensor([1], 4)}, struct.pack("<f", float("nan"))),
     ],
 )
 def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:

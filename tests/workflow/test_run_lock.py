@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -42,12 +41,21 @@ def other(folder: Path, *lines: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(("local", "taken_away"), [(True, True), (False, False)])
-def test_lock_of_a_killed_run(folder: Path, local: bool, taken_away: bool) -> None:
-    """Taken away where the jobs were children of it, left where they may still be at work."""
-    killed = other(folder, "run_lock.enter(f)", f"run_lock.began({local}, f)")
-    killed.kill()
-    killed.wait()
+def ended(process: subprocess.Popen) -> None:
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize(
+    ("lines", "taken_away"),
+    [
+        (["run_lock.began(True, f)"], True),  # the jobs were children of it
+        (["run_lock.began(False, f)"], False),  # they may still be at work
+        ([], False),  # a workflow of others: unknown is not killed here
+    ],
+)
+def test_lock_of_a_killed_run(folder: Path, lines: list[str], taken_away: bool) -> None:
+    ended(other(folder, "run_lock.enter(f)", *lines))
     assert run_lock.enter(folder) is taken_away
     assert (folder / "locks").exists() is not taken_away
 
@@ -58,17 +66,7 @@ def test_lock_of_a_run_that_is_alive(folder: Path) -> None:
         assert run_lock.enter(folder) is False
         assert (folder / "locks").exists()
     finally:
-        alive.kill()
-        alive.wait()
-
-
-def test_lock_of_somebody_who_said_nothing(folder: Path) -> None:
-    """A workflow of others: unknown is not killed here."""
-    killed = other(folder, "run_lock.enter(f)")
-    killed.kill()
-    killed.wait()
-    assert run_lock.enter(folder) is False
-    assert (folder / "locks").exists()
+        ended(alive)
 
 
 def test_a_run_that_ends_leaves_no_word(folder: Path) -> None:
@@ -110,13 +108,11 @@ def test_a_job_ends_with_its_snakemake() -> None:
     assert job.stdout.readline() == b"ready\n"
     time.sleep(0.5)
     assert job.poll() is None
-    owner.send_signal(signal.SIGKILL)
-    owner.wait()
+    ended(owner)
     assert job.wait(timeout=60) == 75
     late = child_of(f"{host}:{owner.pid}")  # it was killed before the job began
     assert late.wait(timeout=60) == 75
     elsewhere = child_of(f"{host}.another:{owner.pid}")
     assert elsewhere.stdout is not None
     assert elsewhere.stdout.readline() == b"ready\n"
-    elsewhere.kill()
-    elsewhere.wait()
+    ended(elsewhere)
