@@ -207,7 +207,7 @@ def test_neither_energy_nor_exposure_tells_background():
     energy = 0.3 * np.exp(np.log(40) * rng.random(sum(n)) ** (0.2 / slope))
     weight = np.repeat([1.0, 50.0, 1.0, 1.0], n)
     w = balanced(energy, label, weight, exposure)
-    assert set(w[label == 1]) == {0, 1}
+    assert set(w[label == 1]) - {0} == {1}
     for number in (3, 9):
         mine = exposure == number
         assert w[mine & (label == 0)].sum() == pytest.approx(w[mine & (label == 1)].sum(), rel=0.01)
