@@ -114,9 +114,6 @@ def test_primaries_a_frame(far: Survey) -> None:
     assert w.sum() / far.frames.weight.sum() == pytest.approx(0.535, rel=0.15)
 
 
-# ------------------------------------------------------------------------------- the set itself
-
-
 @pytest.fixture(scope="module")
 def deposited(shared_data) -> tuple[Deposited, Deposited]:
     folder = shared_data / "detector" / "geant4"
