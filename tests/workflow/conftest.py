@@ -9,15 +9,18 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parent
 TOY = HERE / "toy"
 BIN = Path(sys.executable).parent
+WEIGHTS = Path("results") / "toy" / "model.safetensors"
 
 
 @dataclass
@@ -100,7 +103,7 @@ def toy() -> Path:
     return TOY / "pipelines" / "toy" / "Snakefile"
 
 
-def once(folder: Path, make: Callable[[Path], None]) -> Path:
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
     """Make a folder once for all workers of this test run; the others wait for it."""
     folder.mkdir(exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as lock:
@@ -121,10 +124,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def done(call: Run, toy: Path, shared: Path) -> Path:
     """Folder in which the toy ran once, alone, away from its Snakefile. Do not change it."""
 
-    def make(folder: Path) -> None:
-        call("snakemake", "--cores", "1", "-s", toy, cwd=folder)
-
-    return once(shared / "alone", make)
+    return once(
+        shared / "alone", lambda folder: call("snakemake", "--cores", "1", "-s", toy, cwd=folder)
+    )
 
 
 @pytest.fixture
@@ -138,11 +140,26 @@ def prepared(snakemake: Run, toy: Path, shared: Path, tmp_path: Path) -> Path:
     return shutil.copytree(once(shared / "prepared", make), tmp_path / "prepared")
 
 
+def weight(folder: Path) -> np.ndarray:
+    """What the toy's training found."""
+    return load_file(folder / WEIGHTS)["rate"]
+
+
+def train_log(folder: Path) -> str:
+    return (folder / "logs" / "toy" / "train.log").read_text()
+
+
+@pytest.fixture(scope="session")
+def plan(snakemake: Run) -> Callable[..., dict[str, int]]:
+    """Plan a run: how many jobs of each rule."""
+    return lambda *args, cwd, **env: planned(snakemake(*args, "-n", cwd=cwd, **env).stdout)
+
+
 def planned(output: str) -> dict[str, int]:
     """Jobs that a dry run names in its table: how many of each rule."""
     table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", output, re.S)
     if table is None:
         assert "Nothing to be done" in output, output
         return {}
-    rows: Iterable[list[str]] = (line.split() for line in table.group(1).splitlines())
+    rows = map(str.split, table[1].splitlines())
     return {rule: int(count) for rule, count in rows}

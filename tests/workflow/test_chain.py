@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
-from .conftest import TOY, Run, planned
+from .conftest import TOY, WEIGHTS, Run, planned, train_log, weight
 
+Plan = Callable[..., dict[str, int]]
 STAGES = ["simulate", "preprocess", "train", "evaluate", "report"]
+DIRS = f"pipeline_dirs={TOY / 'pipelines'}"
 
 
 def rate(results: Path) -> float:
     """Decay rate that a run of the toy found."""
     return json.loads((results / "report" / "summary.json").read_text())["rate"]
-
-
-# ---------------------------------------------------------------------------------- where it runs
 
 
 def test_alone_from_another_folder(done: Path) -> None:
@@ -36,28 +35,23 @@ def test_alone_from_another_folder(done: Path) -> None:
     assert (results / "model.safetensors").stat().st_mode & 0o200, "not protected by default"
 
 
-def test_finished_run_has_nothing_to_do(snakemake: Run, toy: Path, done: Path) -> None:
-    """The same command again does nothing."""
-    assert planned(snakemake("-s", toy, "-n", cwd=done).stdout) == {}
+def test_finished_run_has_nothing_to_do(plan: Plan, toy: Path, done: Path, tmp_path: Path) -> None:
+    """Neither in its folder nor with --directory from another one."""
+    assert plan("-s", toy, cwd=done) == plan("-s", toy, "-d", done, cwd=tmp_path) == {}
 
 
 def test_everything_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
     """Two pipelines through one chain: each has its own settings, folder and rules."""
-    twin = "{simulate: {rate: 0.8}, seed: 1}"
-    options = ["pipelines=toy,twin", f"pipeline_dirs={TOY / 'pipelines'}", f"twin={twin}"]
+    options = ["pipelines=toy,twin", DIRS, "twin={simulate: {rate: 0.8}, seed: 1}"]
     out = snakemake("-s", root / "Snakefile", "--config", *options, cwd=tmp_path).stdout
-    assert "toy_train" in out
-    assert "twin_train" in out
-    assert rate(tmp_path / "results" / "toy") == pytest.approx(0.5, abs=0.01)
-    assert rate(tmp_path / "results" / "twin") == pytest.approx(0.8, abs=0.01)
+    for name, expected in (("toy", 0.5), ("twin", 0.8)):
+        assert f"{name}_train" in out
+        assert rate(tmp_path / "results" / name) == pytest.approx(expected, abs=0.01)
 
 
-def test_root_plans_every_pipeline(snakemake: Run, root: Path, tmp_path: Path) -> None:
+def test_root_plans_every_pipeline(plan: Plan, root: Path, tmp_path: Path) -> None:
     """Without a choice the root runs its own pipelines and those from outside."""
-    options = [f"pipeline_dirs={TOY / 'pipelines'}"]
-    jobs = planned(
-        snakemake("-s", root / "Snakefile", "-n", "--config", *options, cwd=tmp_path).stdout
-    )
+    jobs = plan("-s", root / "Snakefile", "--config", DIRS, cwd=tmp_path)
     ours = {path.parent.name for path in root.glob("pipelines/*/Snakefile")}
     assert "cavities" in ours
     assert set(jobs) == {f"{p}_{s}" for p in {*ours, "toy", "twin"} for s in STAGES} | {"all"}
@@ -65,8 +59,7 @@ def test_root_plans_every_pipeline(snakemake: Run, root: Path, tmp_path: Path) -
 
 def test_one_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
     """A pipeline's name as target runs that one only."""
-    options = [f"pipeline_dirs={TOY / 'pipelines'}", "preset=smoke"]
-    arguments = ["-s", root / "Snakefile", "-n", "--config", *options, "--", "toy"]
+    arguments = ["-s", root / "Snakefile", "-n", "--config", DIRS, "preset=smoke", "--", "toy"]
     jobs = planned(snakemake(*arguments, cwd=tmp_path).stdout)
     assert set(jobs) == {f"toy_{stage}" for stage in STAGES} | {"toy"}
     assert jobs["toy_simulate"] == 2, "the preset has 8 samples in shards of 6"
@@ -74,14 +67,8 @@ def test_one_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
 
 def test_root_and_alone_share_results(snakemake: Run, root: Path, done: Path) -> None:
     """What ran alone is up to date for the root: same files, same settings."""
-    options = ["pipelines=toy", f"pipeline_dirs={TOY / 'pipelines'}"]
-    arguments = ["-s", root / "Snakefile", "-n", "--config", *options, "--", "toy_report"]
-    assert planned(snakemake(*arguments, cwd=done).stdout) == {}
-
-
-def test_directory_option(snakemake: Run, toy: Path, done: Path, tmp_path: Path) -> None:
-    """--directory from somewhere else is the same as being there."""
-    assert planned(snakemake("-s", toy, "-d", done, "-n", cwd=tmp_path).stdout) == {}
+    options = ["-n", "--config", "pipelines=toy", DIRS, "--", "toy_report"]
+    assert planned(snakemake("-s", root / "Snakefile", *options, cwd=done).stdout) == {}
 
 
 IMPORTER = """
@@ -135,7 +122,7 @@ def test_root_imported_by_somebody_else(snakemake: Run, root: Path, tmp_path: Pa
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("imported", ["toy", "root"])
 def test_whose_target_is_the_default(
-    snakemake: Run, root: Path, toy: Path, tmp_path: Path, imported: str, own: bool
+    plan: Plan, root: Path, toy: Path, tmp_path: Path, imported: str, own: bool
 ) -> None:
     """The importer's first rule, if it has one before the import, as in any other Snakefile."""
     config = {"pipelines": "toy", "pipeline_dirs": str(TOY / "pipelines")}
@@ -145,15 +132,12 @@ def test_whose_target_is_the_default(
         f"{rule if own else ''}\nmodule ml:\n    snakefile: {str(snakefile)!r}\n"
         f"    config: {config}\n\nuse rule * from ml{' as ml_*' if own else ''}\n"
     )
-    jobs = planned(snakemake("-n", cwd=tmp_path).stdout)
+    jobs = plan(cwd=tmp_path)
     if own:
         assert jobs == {"all": 1}
     else:
         prefix = "" if imported == "toy" else "toy_"
         assert set(jobs) == {prefix + stage for stage in STAGES} | {"all"}
-
-
-# ------------------------------------------------------------------------------ what runs again
 
 
 @pytest.mark.parametrize(
@@ -168,46 +152,39 @@ def test_whose_target_is_the_default(
     ],
 )
 def test_only_what_follows_runs_again(
-    snakemake: Run, toy: Path, done: Path, override: str, rerun: list[str]
+    plan: Plan, toy: Path, done: Path, override: str, rerun: list[str]
 ) -> None:
     """One setting overridden: its stage and those after it, nothing before."""
-    jobs = planned(snakemake("-s", toy, "-n", "--config", override, cwd=done).stdout)
-    assert set(jobs) - {"all"} == set(rerun)
+    assert set(plan("-s", toy, "--config", override, cwd=done)) - {"all"} == set(rerun)
 
 
-def test_stage_version_runs_it_again(snakemake: Run, toy: Path, done: Path) -> None:
+def test_stage_version_runs_it_again(plan: Plan, toy: Path, done: Path) -> None:
     """A raised stage version is a change, though no setting and no rule changed."""
-    jobs = planned(snakemake("-s", toy, "-n", cwd=done, TOY_TRAIN_VERSION="2").stdout)
+    jobs = plan("-s", toy, cwd=done, TOY_TRAIN_VERSION="2")
     assert set(jobs) - {"all"} == set(STAGES[2:])
 
 
-def test_raw_shards_are_kept_on_request(snakemake: Run, toy: Path, prepared: Path) -> None:
+def test_raw_shards_are_kept_on_request(plan: Plan, toy: Path, prepared: Path) -> None:
     """With --notemp a changed preprocessing does not simulate again."""
-    override = ["--config", "preprocess={test: 0.5}"]
-    jobs = planned(snakemake("-s", toy, "-n", *override, cwd=prepared).stdout)
+    jobs = plan("-s", toy, "--config", "preprocess={test: 0.5}", cwd=prepared)
     assert set(jobs) - {"all"} == set(STAGES[1:])
 
 
 def test_override_is_carried_out(snakemake: Run, toy: Path, prepared: Path) -> None:
     """Not only planned: the second run replaces what follows and leaves the rest alone."""
     snakemake("-s", toy, "--until", "train", cwd=prepared)
-    results = prepared / "results" / "toy"
-    data = (results / "data" / "train.h5").stat().st_mtime_ns
-    before = load_file(results / "model.safetensors")["rate"]
+    data = prepared / "results" / "toy" / "data" / "train.h5"
+    written, before = data.stat().st_mtime_ns, weight(prepared)
     # The state of the first training is still there: the toy carries on from it.
     snakemake("-s", toy, "--until", "train", "--config", "train={steps: 41}", cwd=prepared)
-    assert (results / "data" / "train.h5").stat().st_mtime_ns == data
-    assert load_file(results / "model.safetensors")["rate"] != before
+    assert data.stat().st_mtime_ns == written
+    assert weight(prepared) != before
 
 
 def test_shard_count_changes_no_data(snakemake: Run, toy: Path, done: Path, tmp_path: Path) -> None:
     """Four shards instead of two: the same series, so the same weights."""
     snakemake("-s", toy, "--until", "train", "--config", "simulate={shard_size: 3}", cwd=tmp_path)
-    weights = "results/toy/model.safetensors"
-    assert load_file(tmp_path / weights)["rate"] == load_file(done / weights)["rate"]
-
-
-# -------------------------------------------------------------------------------- what is refused
+    assert weight(tmp_path) == weight(done)
 
 
 @pytest.mark.parametrize(
@@ -231,8 +208,8 @@ def test_bad_setting(
 
 def test_bad_setting_from_the_root(snakemake: Run, root: Path, tmp_path: Path) -> None:
     """The same message through the root, which names the pipeline."""
-    options = [f"pipeline_dirs={TOY / 'pipelines'}", "toy={train: {steps: 0}}"]
-    out = snakemake("-s", root / "Snakefile", "--config", *options, cwd=tmp_path, rc=1).stdout
+    options = ["--config", DIRS, "toy={train: {steps: 0}}"]
+    out = snakemake("-s", root / "Snakefile", *options, cwd=tmp_path, rc=1).stdout
     assert "pipeline toy: " in out
     assert "train.steps: Input should be greater than 0 (got 0)" in out.replace("'0'", "0")
     assert not (tmp_path / "results").exists()
@@ -269,18 +246,14 @@ def test_unregistered_pipeline(snakemake: Run, toy: Path, tmp_path: Path) -> Non
     assert {"cavities", "toy", "twin"} <= set(known[1].split(", "))
 
 
-# --------------------------------------------------------------------------------- what is killed
-
-
 def test_killed_training_is_resumed_by_retries(
     snakemake: Run, toy: Path, done: Path, prepared: Path
 ) -> None:
     """SIGKILL in mid-training and --retries 1: resumed by itself, same weights bit for bit."""
     out = snakemake("-s", toy, "--retries", "1", "--config", "train={killed_at: 20}", cwd=prepared)
     assert "Trying to restart job" in out.stdout
-    assert "begins at step 20" in (prepared / "logs" / "toy" / "train.log").read_text()
-    weights = "results/toy/model.safetensors"
-    assert load_file(prepared / weights)["rate"] == load_file(done / weights)["rate"]
+    assert "begins at step 20" in train_log(prepared)
+    assert weight(prepared) == weight(done)
 
 
 def test_killed_training_is_resumed_by_the_same_command(
@@ -289,25 +262,22 @@ def test_killed_training_is_resumed_by_the_same_command(
     """Without retries the chain fails; the state stays, the output does not."""
     command = ["-s", toy, "--until", "train", "--config", "train={killed_at: 20}"]
     snakemake(*command, cwd=prepared, rc=1)
-    assert not (prepared / "results" / "toy" / "model.safetensors").exists()
-    assert (prepared / "results" / "toy" / "model.safetensors.state").is_dir()
+    assert not (prepared / WEIGHTS).exists()
+    assert (prepared / f"{WEIGHTS}.state").is_dir()
     snakemake(*command, cwd=prepared)
-    assert "begins at step 20" in (prepared / "logs" / "toy" / "train.log").read_text()
+    assert "begins at step 20" in train_log(prepared)
 
 
 def test_protected_weights(snakemake: Run, toy: Path, prepared: Path) -> None:
     """On request the weights are read-only; by default they are not, so that they can follow."""
-    weights = prepared / "results" / "toy" / "model.safetensors"
     snakemake("-s", toy, "--until", "train", "--config", "protect=true", cwd=prepared)
-    assert weights.stat().st_mode & 0o222 == 0
+    assert (prepared / WEIGHTS).stat().st_mode & 0o222 == 0
 
 
 def test_time_limit_only_under_slurm(snakemake: Run, toy: Path, done: Path, prepared: Path) -> None:
     """Training is told the job's time where a scheduler would kill it, and only there."""
-    assert "time limit None" in (done / "logs" / "toy" / "train.log").read_text()
+    assert "time limit None" in train_log(done)
     override = ["--config", "train={resources: {runtime_min: 3}}"]
     snakemake("-s", toy, "--until", "train", *override, cwd=prepared, SLURM_JOB_ID="1")
-    log = (prepared / "logs" / "toy" / "train.log").read_text()
-    told = re.findall(r"time limit ([0-9.]+) s", log)
-    assert len(told) == 1
-    assert 120 < float(told[0]) <= 180
+    (told,) = re.findall(r"time limit ([0-9.]+) s", train_log(prepared))
+    assert 120 < float(told) <= 180

@@ -11,27 +11,25 @@ from pathlib import Path
 import h5py
 import pytest
 import yaml
-from safetensors.numpy import load_file
 
 from physml.provenance import sha256
 
-from .conftest import Run, planned
+from .conftest import WEIGHTS, Run, weight
 
 SLURM = Path("workflows") / "profiles" / "slurm" / "config.yaml"
 
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])
 def test_clocks_that_differ_run_nothing_again(
-    snakemake: Run, toy: Path, prepared: Path, ahead: int
+    snakemake: Run, plan, toy: Path, prepared: Path, ahead: int
 ) -> None:
     """The training's node is an hour behind, or ahead, of the others."""
     command = ["-s", toy, "--config", f"train={{clock_s: {ahead}}}"]
     snakemake(*command, cwd=prepared)
-    assert planned(snakemake(*command, "-n", cwd=prepared).stdout) == {}
+    assert plan(*command, cwd=prepared) == {}
     if ahead < 0:  # left as that clock has it, the weights would look older than the data
-        weights = prepared / "results" / "toy" / "model.safetensors"
-        os.utime(weights, (time.time() + ahead,) * 2)
-        assert planned(snakemake(*command, "-n", cwd=prepared).stdout) != {}
+        os.utime(prepared / WEIGHTS, (time.time() + ahead,) * 2)
+        assert plan(*command, cwd=prepared) != {}
 
 
 def test_a_file_that_shows_up_late_is_waited_for(
@@ -44,8 +42,7 @@ def test_a_file_that_shows_up_late_is_waited_for(
     out = snakemake(*command, "--latency-wait", "0", cwd=hasty, rc=1).stdout
     assert "latency" in out
     snakemake(*command, "--latency-wait", f"{wait}", cwd=prepared)
-    weights = Path("results") / "toy" / "model.safetensors"
-    assert load_file(prepared / weights)["rate"] == load_file(done / weights)["rate"]
+    assert weight(prepared) == weight(done)
 
 
 def flip(path: Path) -> None:

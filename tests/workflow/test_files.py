@@ -99,11 +99,7 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make on
     ],
 )
 def test_make_chooses_the_build_of_torch(
-    root: Path,
-    arguments: list[str],
-    env: dict[str, str],
-    expected: list[str],
-    unexpected: list[str],
+    root: Path, arguments: list[str], env: dict, expected: list[str], unexpected: list[str]
 ) -> None:
     """CPU by default, local wheels where offered, CUDA on request."""
     out = make(root, "run", "VENV=no-such-venv", *arguments, **env)

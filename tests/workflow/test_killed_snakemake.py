@@ -12,28 +12,25 @@ from pathlib import Path
 
 import psutil
 import pytest
-from safetensors.numpy import load_file
 
-from .conftest import BIN, Run
+from .conftest import BIN, WEIGHTS, Run, train_log, weight
 
+Begun = subprocess.Popen[bytes]
+Begin = Callable[..., Begun]
 #: Eight seconds in all; a step is long against the time in which a job learns of a death.
 SLOW = ["--config", "train={step_s: 0.2}"]
-WEIGHTS = Path("results") / "toy" / "model.safetensors"
 
 
 @pytest.fixture
-def begin(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def begin(environment: dict[str, str]) -> Iterator[Begin]:
     """Start Snakemake and leave it at work."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[Begun] = []
 
-    def start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:
+    def start(*arguments: str | Path, cwd: Path) -> Begun:
         command = [BIN / "snakemake", "--cores", "1", *map(str, arguments)]
         with open(cwd / "begun.log", "wb") as log:
-            started.append(
-                subprocess.Popen(
-                    command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT
-                )
-            )
+            options = {"cwd": cwd, "env": environment, "stderr": subprocess.STDOUT}
+            started.append(subprocess.Popen(command, stdout=log, **options))
         return started[-1]
 
     yield start
@@ -50,7 +47,7 @@ def until(happened: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def training(snakemake: subprocess.Popen[bytes], folder: Path) -> psutil.Process:
+def training(snakemake: Begun, folder: Path) -> psutil.Process:
     """The job of the training, when it has made a step."""
     state = folder / f"{WEIGHTS}.state" / "state.json"
     until(lambda: state.exists() or snakemake.poll() is not None, "a step of the training")
@@ -62,7 +59,7 @@ def training(snakemake: subprocess.Popen[bytes], folder: Path) -> psutil.Process
 
 
 def test_killed_snakemake_takes_its_jobs_along_and_the_same_command_continues(
-    begin: Callable[..., subprocess.Popen[bytes]],
+    begin: Begin,
     snakemake: Run,
     toy: Path,
     done: Path,
@@ -79,15 +76,12 @@ def test_killed_snakemake_takes_its_jobs_along_and_the_same_command_continues(
     assert not (prepared / WEIGHTS).exists()
     again = snakemake(*command, cwd=prepared).stdout
     assert "an earlier Snakemake was killed here" in again
-    begun = re.findall(
-        r"begins at step (\d+)", (prepared / "logs" / "toy" / "train.log").read_text()
-    )
-    assert int(begun[-1]) > 0
-    assert load_file(prepared / WEIGHTS)["rate"] == load_file(done / WEIGHTS)["rate"]
+    assert int(re.findall(r"begins at step (\d+)", train_log(prepared))[-1]) > 0
+    assert weight(prepared) == weight(done)
 
 
 def test_a_second_run_in_the_folder_is_refused(
-    begin: Callable[..., subprocess.Popen[bytes]], snakemake: Run, toy: Path, prepared: Path
+    begin: Begin, snakemake: Run, toy: Path, prepared: Path
 ) -> None:
     """Its message says what to do; the first run does not notice."""
     command = ["-s", toy, "--until", "train", *SLOW]
@@ -104,7 +98,7 @@ def test_a_second_run_in_the_folder_is_refused(
 
 
 def test_the_lock_of_jobs_elsewhere_is_left(
-    begin: Callable[..., subprocess.Popen[bytes]], snakemake: Run, toy: Path, prepared: Path
+    begin: Begin, snakemake: Run, toy: Path, prepared: Path
 ) -> None:
     """Jobs on a cluster outlive Snakemake: that they are done is for the user to say."""
     command = ["-s", toy, "--until", "train", *SLOW]

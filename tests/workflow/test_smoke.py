@@ -1,4 +1,4 @@
-"""The real thing, small: the cavities pipeline from nothing to a catalogue, as `make run` does."""
+"""The real thing, small: each pipeline from nothing to its report, as `make run` does."""
 
 from __future__ import annotations
 
@@ -10,19 +10,45 @@ import pytest
 from .conftest import Run
 
 
+def cavities(metrics: dict, summary: dict) -> None:
+    assert metrics
+    assert summary
+
+
+def background(metrics: dict, summary: dict) -> None:
+    assert {"close", "far"} <= set(metrics["sets"])
+    assert metrics["stress"]
+    assert metrics["test"]["background"] > 0
+    assert summary["truth"]["xrays_kept"] > 0.5 * summary["truth"]["xrays"]
+
+
+def tomography(metrics: dict, summary: dict) -> None:
+    assert {"2 qubits, hs", "2 qubits, pure", "2 qubits, test"} <= set(metrics["lists"])
+    assert set(summary["methods"]) == {"neural", "maximum_likelihood", "particle_filter"}
+    assert summary["methods"]["neural"]["fidelity"]["value"] > 0.9
+
+
+PRODUCTS = {
+    cavities: ("**/*.ecsv",),
+    background: ("events.fits", "spectrum_kept.pha", "frames.h5"),
+    tomography: ("overview.png", "records.h5", "density_matrix.csv"),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_cavities_smoke(snakemake: Run, root: Path, tmp_path: Path) -> None:
-    """Every stage leaves what it promises."""
-    profile = root / "workflows" / "profiles" / "local"
+@pytest.mark.parametrize("check", PRODUCTS, ids=lambda check: check.__name__)
+def test_every_stage_leaves_what_it_promises(
+    snakemake: Run, root: Path, tmp_path: Path, check
+) -> None:
+    name, profile = check.__name__, root / "workflows" / "profiles" / "local"
     command = ["-s", root / "Snakefile", "--profile", profile, "--config", "preset=smoke"]
-    snakemake(*command, "--cores", "2", "--", "cavities", cwd=tmp_path)
-    results = tmp_path / "results" / "cavities"
-    metrics = json.loads((results / "evaluation" / "metrics.json").read_text())
-    assert metrics
-    assert list((results / "evaluation" / "figures").glob("*.png"))
-    assert (results / "report" / "summary.json").is_file()
-    assert (results / "report" / "index.html").is_file()
-    assert list((results / "report").rglob("*.ecsv"))
-    snakemake(*command, "--report", "report.html", "--", "cavities", cwd=tmp_path)
+    snakemake(*command, "--cores", "2", "--", name, cwd=tmp_path)
+    report, evaluation = (tmp_path / "results" / name / x for x in ("report", "evaluation"))
+    places = evaluation / "metrics.json", report / "summary.json"
+    check(*(json.loads(path.read_text()) for path in places))
+    assert list((evaluation / "figures").glob("*.png"))
+    for product in ("index.html", *PRODUCTS[check]):
+        assert list(report.glob(product)), product
+    snakemake(*command, "--report", "report.html", "--", name, cwd=tmp_path)
     assert "filename=overview.png;base64," in (tmp_path / "report.html").read_text()

@@ -26,10 +26,25 @@ def logs(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def usage(
+def usage(root: Path, environment: dict[str, str], *arguments: object) -> list[list[str]]:
+    """Rows that the script prints of the toy."""
+    done = run(root, environment, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
+    return rows[2:]
+
+
+def refused(root: Path, environment: dict[str, str], *arguments: object) -> str:
+    """Message of the script where it has nothing to print."""
+    done = run(root, environment, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def run(
     root: Path, environment: dict[str, str], *arguments: object
-) -> subprocess.CompletedProcess:
-    """Run the script on the toy."""
+) -> subprocess.CompletedProcess[str]:
     script = [BIN / "python", root / "workflows" / "usage.py", "--pipelines", TOY / "pipelines"]
     command = [*script, "--markdown", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -37,29 +52,16 @@ def usage(
 
 def test_largest_of_all_shards_against_the_settings(root, environment, logs) -> None:
     """Of each figure the largest; a stage that did not run is not there."""
-    done = usage(root, environment, logs)
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
-    assert rows[2:] == [
+    assert usage(root, environment, logs) == [
         ["toy", "simulate", "2", "1", "0.9", "200", "180", "5", "1.0"],
         ["toy", "train", "1", "1", "0.9", "200", "120", "5", "1.0"],
     ]
 
 
-def test_something_else_in_place_of_a_benchmark(root, environment, logs) -> None:
-    """Named, with exit code 2."""
+def test_something_else_in_place_of_a_benchmark(root, environment, logs, tmp_path) -> None:
     (logs / "toy" / "train.benchmark.tsv").write_text("s\n1\n")
-    done = usage(root, environment, logs)
-    assert done.returncode == 2
-    assert "train.benchmark.tsv" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_folder_that_is_not_there(root, environment, tmp_path) -> None:
-    """Said in a line."""
-    done = usage(root, environment, tmp_path / "nowhere")
-    assert done.returncode == 2
-    assert "no such folder" in done.stderr
+    assert "train.benchmark.tsv" in refused(root, environment, logs)
+    assert "no such folder" in refused(root, environment, tmp_path / "nowhere")
 
 
 SACCT = """#!/bin/sh
@@ -105,10 +107,7 @@ def accounted(logs, tmp_path, environment) -> dict[str, str]:
 
 def test_figures_of_slurm_are_sums_over_the_steps_of_a_job(root, accounted, logs, tmp_path) -> None:
     """Tasks of an array are jobs of one rule; failed ones are counted, those at work not."""
-    done = usage(root, accounted, logs, "--sacct")
-    assert done.returncode == 0, done.stderr
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()]
-    assert rows[2:] == [
+    assert usage(root, accounted, logs, "--sacct") == [
         ["toy_report", "1", "0", "0", "0", "5", "0.0", "0.0"],
         ["toy_simulate", "2", "1", "200", "100", "5", "1.5", "1440.8"],
         ["toy_train", "1", "0", "2500", "1148", "30", "1.0", "0.8"],
@@ -119,19 +118,11 @@ def test_figures_of_slurm_are_sums_over_the_steps_of_a_job(root, accounted, logs
 def test_accounting_that_is_not_there(root, environment, accounted, logs, tmp_path) -> None:
     """Said in a line: no command, no database, no job of Slurm."""
     bare = {**environment, "PATH": str(tmp_path)}
+    assert "none on this machine" in refused(root, bare, logs, "--sacct")
     sacct = tmp_path / "bin" / "sacct"
-    done = usage(root, bare, logs, "--sacct")
-    assert done.returncode == 2
-    assert "none on this machine" in done.stderr
     sacct.write_text("#!/bin/sh\necho Slurm accounting storage is disabled >&2\nexit 1\n")
-    done = usage(root, accounted, logs, "--sacct")
-    assert done.returncode == 2
-    assert "storage is disabled" in done.stderr
+    assert "storage is disabled" in refused(root, accounted, logs, "--sacct")
     sacct.write_text("#!/bin/sh\necho what\n")
-    done = usage(root, accounted, logs, "--sacct")
-    assert done.returncode == 2
-    assert "'what'" in done.stderr
+    assert "'what'" in refused(root, accounted, logs, "--sacct")
     (tmp_path / ".snakemake" / "log" / "1.snakemake.log").write_text("rule a:\n    jobid: 1\n")
-    done = usage(root, accounted, logs, "--sacct")
-    assert done.returncode == 2
-    assert "jobs of Slurm" in done.stderr
+    assert "jobs of Slurm" in refused(root, accounted, logs, "--sacct")
