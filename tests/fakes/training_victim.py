@@ -1,4 +1,4 @@
-"""A small training, to be killed by test_training_kill.py."""
+"""A small training, to be killed by training/test_kill.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import nn
 
+from fakes.training_worker import Images
 from physml.exceptions import PhysmlError
 from physml.io.weights import save_weights
 from physml.training.initialise import initialise
@@ -20,23 +19,6 @@ from physml.training.loop import fit
 from physml.training.settings import TrainBase
 
 SEED = 11
-
-
-class Images:
-    def __init__(self, n: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.x = rng.normal(size=(n, 1, 16, 16)).astype("f4")
-        self.y = self.x[:, 0, 2:6, 2:6].sum((1, 2))[:, None]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batch(self, indices, rng, augment):
-        x = self.x[indices]
-        if augment:
-            x = x + 0.1 * rng.normal(size=x.shape).astype("f4")
-        y = torch.from_numpy(self.y[indices])
-        return {"x": torch.from_numpy(x), "y": y, "id": torch.from_numpy(np.asarray(indices))}
 
 
 def network() -> nn.Module:
@@ -73,7 +55,7 @@ def run(state: Path, out: Path, limit_s: float | None, pause_s: float, disk: int
         resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     # Saved after each step, so that most kills hit near a save; bfloat16, as in production.
     settings = TrainBase(epochs=5, batch_size=8, precision="bfloat16", checkpoint_minutes=0)
-    data = Images(44, 0), Images(20, 1)
+    data = Images(44, 0, side=16), Images(20, 1, side=16)
     model = initialise(network, SEED)
     try:
         result = fit(model, loss, *data, settings, state=state, seed=SEED, time_limit_s=limit_s)

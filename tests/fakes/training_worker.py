@@ -1,4 +1,4 @@
-"""Data and a training that test_training_loop.py runs in one process and in two.
+"""Data and a training that training/test_loop.py runs in one process and in two.
 
 A module of its own, without pytest, because other processes import it.
 """
@@ -26,9 +26,9 @@ from physml.training.settings import TrainBase
 class Images:
     """Noise images; the target is a linear function of them."""
 
-    def __init__(self, n: int, seed: int, fingerprint: str = "a") -> None:
+    def __init__(self, n: int, seed: int, fingerprint: str = "a", side: int = 8) -> None:
         rng = np.random.default_rng(seed)
-        self.x = rng.normal(size=(n, 1, 8, 8)).astype("f4")
+        self.x = rng.normal(size=(n, 1, side, side)).astype("f4")
         self.y = self.x[:, 0, 2:6, 2:6].sum((1, 2))[:, None]
         self.fingerprint = fingerprint
         self.asked: list[tuple[np.ndarray, bool]] = []
