@@ -179,15 +179,9 @@ def test_events_of_a_frame_are_drawn_together():
     ten = np.repeat(np.arange(400), 10)
     widths = []
     for rows, where in ((np.arange(400), frame), (ten, frame[ten]), (ten, np.arange(4000))):
-        (interval,) = removed_at_retention(
-            score[rows],
-            label[rows],
-            np.ones(len(rows)),
-            0.9,
-            frame=where,
-            rng=stream(3, "bootstrap", 0),
-            replicas=400,
-        )
+        drawn = {"frame": where, "rng": stream(3, "bootstrap", 0), "replicas": 400}
+        ones = np.ones(len(rows))
+        (interval,) = removed_at_retention(score[rows], label[rows], ones, 0.9, **drawn)
         widths.append(interval.high - interval.low)
     assert widths[1] == pytest.approx(widths[0], rel=0.05)
     assert widths[2] < 0.6 * widths[0]
@@ -202,16 +196,11 @@ def test_the_same_generator_gives_the_same_interval():
     rng = stream(4, "test", 0)
     label = rng.integers(0, 2, 500)
     score = rng.normal(label)
-    both = [
+    drawn = {"frame": np.arange(500), "replicas": 50}
+    one, two = (
         removed_at_retention(
-            score,
-            label,
-            np.ones(500),
-            [0.99, 0.9],
-            frame=np.arange(500),
-            rng=stream(4, "bootstrap", 0),
-            replicas=50,
+            score, label, np.ones(500), [0.99, 0.9], rng=stream(4, "bootstrap", 0), **drawn
         )
         for _ in range(2)
-    ]
-    assert both[0] == both[1]
+    )
+    assert one == two
