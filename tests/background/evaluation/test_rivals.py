@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes.background_events import PATTERNS, draw, frames_of, padded
 
 from physml.background.core.events import find_events
 from physml.background.evaluation.features import CONTEXT, LOCAL, context_features, local_features
-from physml.background.evaluation.rivals import (
-    BoostedTrees,
-    SelfAntiCoincidence,
-)
+from physml.background.evaluation.rivals import BoostedTrees, SelfAntiCoincidence
 from physml.background.learning.energy_matching import energy_matching, removed_at_retention
 from physml.random import stream
 
@@ -52,9 +51,6 @@ def test():
     return toy(2)
 
 
-# ------------------------------------------------------------------------------------- features
-
-
 def test_local_features_of_a_known_event():
     found = find_events(frames_of(padded(draw("2.1", ".9.", "...", digits="12389"))[None]))
     row = dict(zip(LOCAL, local_features(found)[np.argmax(found.events["peak"])], strict=True))
@@ -72,10 +68,13 @@ def test_shape_of_each_pattern(pattern, rows):
     assert row[LOCAL.index("shape")] == expected
 
 
-def symmetries(image):
-    for turns in range(4):
-        yield np.rot90(image, turns)
-        yield np.rot90(image, turns).T
+def context_of(images):
+    """Context features by energy of the event, and the table of all."""
+    frames = frames_of(images)
+    found = find_events(frames)
+    table = context_features(found, frames)
+    rows = [dict(zip(CONTEXT, row, strict=True)) for row in table.tolist()]
+    return dict(zip(found.events["energy"].tolist(), rows, strict=True)), table
 
 
 def test_features_do_not_change_when_the_detector_is_turned():
@@ -86,8 +85,9 @@ def test_features_do_not_change_when_the_detector_is_turned():
     image[12, 30], image[12, 31] = 2.0, 0.5
     image[25, 30] = 16.0
     tables = []
-    for turned in symmetries(image):
-        frames = frames_of(turned[None])
+    for k in range(8):
+        turned = np.rot90(image, k // 2)
+        frames = frames_of([turned.T if k % 2 else turned])
         found = find_events(frames)
         table = np.column_stack([local_features(found), context_features(found, frames)])
         tables.append(table[np.argsort(found.events["energy"])])
@@ -98,16 +98,13 @@ def test_features_do_not_change_when_the_detector_is_turned():
 def test_context_features_of_a_known_frame():
     image = np.zeros((60, 60), np.float32)
     image[10, 20:30] = 20.0  # a track along x, 10 pixels, middle at 24.5
-    image[14, 40] = 3.0  # the event
+    image[14, 40] = 3.5  # the event
     image[50, 40] = 40.0  # a second particle
     image[14, 48:51] = 1.0  # something that is no photon
-    images = np.stack([image, np.zeros_like(image)])
-    images[1, 30, 30] = 2.0
-    frames = frames_of(images)
-    found = find_events(frames)
-    table = context_features(found, frames)
-    which = found.events["energy"] == 3.0
-    row = dict(zip(CONTEXT, table[which][0].tolist(), strict=True))
+    empty = np.zeros_like(image)
+    empty[30, 30] = 2.0
+    rows, _ = context_of([image, empty])
+    row, alone = rows[3.5], rows[2.0]
     assert row["track_distance"] == pytest.approx(np.hypot(4, 11))
     assert row["track_log_energy"] == pytest.approx(np.log10(200))
     assert (row["track_pixels"], row["track_length"], row["track_width"]) == (10, 10, 1)
@@ -120,7 +117,6 @@ def test_context_features_of_a_known_frame():
     assert (row["neighbour_pixels"], row["neighbour_valid"]) == (3, 0)
     assert (row["tracks"], row["valid_events"], row["other_clusters"]) == (2, 1, 1)
     assert row["log_track_energy"] == pytest.approx(np.log10(241))
-    alone = dict(zip(CONTEXT, table[found.events["energy"] == 2.0][0].tolist(), strict=True))
     assert alone["tracks"] == alone["other_clusters"] == 0
     assert alone["valid_events"] == 1
     missing = [name for name, value in alone.items() if np.isnan(value)]
@@ -133,10 +129,7 @@ def test_the_nearest_track_need_not_have_the_nearest_middle():
     image[10, 5:65] = 20.0  # ends 5 pixels from the event, its middle is 35.5 away
     image[30, 69] = 40.0
     image[10, 69] = 3.0
-    frames = frames_of(image[None])
-    found = find_events(frames)
-    table = context_features(found, frames)
-    row = dict(zip(CONTEXT, table[found.events["energy"] == 3.0][0].tolist(), strict=True))
+    row = context_of([image])[0][3.0]
     assert row["track_distance"] == 5
     assert row["track_along"] == pytest.approx(34.5)
     assert row["second_track_distance"] == pytest.approx(20)
@@ -145,11 +138,8 @@ def test_the_nearest_track_need_not_have_the_nearest_middle():
 def test_the_neighbour_of_a_particle_is_the_nearest_of_all_others():
     image = np.zeros((40, 40), np.float32)
     image[10, 10], image[10, 13], image[10, 20] = 40.0, 1.0, 2.0
-    frames = frames_of(image[None])
-    found = find_events(frames)
-    table = context_features(found, frames)
-    distance = table[:, CONTEXT.index("neighbour_distance")].tolist()
-    near = dict(zip(found.events["energy"].tolist(), distance, strict=True))
+    rows, _ = context_of([image])
+    near = {energy: row["neighbour_distance"] for energy, row in rows.items()}
     assert near == {40.0: 3, 1.0: 7, 2.0: 7}
 
 
@@ -176,14 +166,9 @@ def test_features_of_very_many_events_in_one_frame():
     image = np.zeros((400, 400), np.float32)
     image[1:-1:2, 1:-1:2] = 1.0
     image[200, 200] = 50.0
-    frames = frames_of(image[None])
-    found = find_events(frames)
-    table = context_features(found, frames)
+    table = context_features(find_events(frames_of([image])), frames_of([image]))
     assert len(table) == 199 * 199 + 1
     assert np.isfinite(table[:, CONTEXT.index("track_distance")]).all()
-
-
-# --------------------------------------------------------------------------------------- rivals
 
 
 def test_sac_rejects_within_its_radius():
@@ -214,16 +199,12 @@ def test_every_rival_under_one_interface(learn, test):
         used = test_found.events["valid"].astype(float)
         (interval,) = removed_at_retention(score, test_label, used, 0.9)
         removed[rival.name] = interval.value
-    assert list(removed) == [
-        "SAC",
-        "boosted trees, local",
-        "boosted trees, context",
-        "boosted trees, both",
-    ]
-    assert removed["boosted trees, local"] > 0.1
+    trees = "boosted trees, "
+    assert list(removed) == ["SAC", f"{trees}local", f"{trees}context", f"{trees}both"]
+    assert removed[f"{trees}local"] > 0.1
     assert removed["SAC"] > 0.5
-    assert removed["boosted trees, context"] > 0.5
-    assert removed["boosted trees, both"] > removed["boosted trees, local"] + 0.3
+    assert removed[f"{trees}context"] > 0.5
+    assert removed[f"{trees}both"] > removed[f"{trees}local"] + 0.3
 
 
 def test_context_of_other_frames_says_nothing(learn, test):
@@ -237,21 +218,11 @@ def test_context_of_other_frames_says_nothing(learn, test):
     # Only the frame of the event changes: its cluster is not in the other frame, so that it is
     # looked at as if it had been there.
     shuffled["frame"][used] = rng.permutation(shuffled["frame"][used])
-    moved = type(test_found)(
-        shuffled,
-        test_found.clusters,
-        test_found.patches,
-        test_found.pixel_cluster,
-        test_found.pixel_event,
-    )
-    at_home = trees.score(test_frames, test_found)
-    away = trees.score(test_frames, moved)
-    values = [
-        removed_at_retention(s, test_label, used.astype(float), 0.9)[0].value
-        for s in (at_home, away)
-    ]
-    assert values[0] > 0.5
-    assert values[1] < 0.2
+    weight, moved = used.astype(float), replace(test_found, events=shuffled)
+    scores = [trees.score(test_frames, f) for f in (test_found, moved)]
+    at_home, away = (removed_at_retention(s, test_label, weight, 0.9)[0].value for s in scores)
+    assert at_home > 0.5
+    assert away < 0.2
 
 
 def test_trees_are_reproducible(learn, test):
@@ -278,13 +249,7 @@ def test_events_without_weight_are_not_learnt_from(learn):
     frames, found, label = learn
     rng = stream(8, "test", 1)
     keep = rng.random(len(label)) < 0.6
-    fewer = type(found)(
-        found.events[keep],
-        found.clusters,
-        found.patches[keep],
-        found.pixel_cluster,
-        found.pixel_event,
-    )
+    fewer = replace(found, events=found.events[keep], patches=found.patches[keep])
     one = BoostedTrees("local", iterations=10).fit(frames, found, label, keep.astype(float))
     other = BoostedTrees("local", iterations=10).fit(frames, fewer, label[keep])
     np.testing.assert_array_equal(one.score(frames, found), other.score(frames, found))
