@@ -22,9 +22,8 @@ from physml.stages.predict import Predictor
 from .data.event_list import EventList, load_events
 from .data.readers import is_event_list
 from .data.stream import FrameStream, load_frames
-from .inference.blocks import Block, beginning, found_blocks
+from .inference.blocks import beginning, found_blocks
 from .inference.detector import BackgroundDetector
-from .inference.housing import Housing
 from .inference.retention import Correction
 from .results.event_columns import Sky, frame_columns, list_rows
 from .results.event_rows import EXTRAPOLATED, ROW, WEIGHTED_ROW, RowStore, block_rows
@@ -118,44 +117,21 @@ class BackgroundPredictor(Predictor):
             For data or arguments that cannot be used.
         """
         self._check_retention(retention)
+        camera = {"detector": detector, "gain": gain, "offset": offset, "bad": bad}
         if isinstance(frames, str | PathLike) and is_event_list(Path(frames)):
-            unused = {
-                "gain": gain,
-                "offset": offset,
-                "bad": bad,
-                "detector": detector,
-                "standoff": standoff,
-            }
-            for name, value in unused.items():
+            for name, value in {**camera, "standoff": standoff}.items():
                 if value is not None:
                     raise InputError(
                         f"{name}=: expected with frames, found with the event list {frames}"
                     )
-            return self.predict_events(
-                load_events(Path(frames), channel=channel), retention, start=start
-            )
-        stream = load_frames(
-            frames,
-            detector=detector,
-            gain=gain,
-            offset=offset,
-            bad=bad,
-            frame_time=frame_time,
-            split=split,
-            event=event,
-        )
+            events = load_events(Path(frames), channel=channel)
+            return self.predict_events(events, retention, start=start)
+        stream = load_frames(frames, **camera, frame_time=frame_time, split=split, event=event)
         wanted = stream.source.path is not None if progress is None else progress
         with show_progress(stream.name, stream.source.length, wanted) as advance:
             return self.predict_stream(
                 stream, retention, standoff=standoff, start=start, scratch=scratch, advance=advance
             )
-
-    @staticmethod
-    def _correction(detector: BackgroundDetector, retention: float) -> Correction:
-        table = detector.thresholds
-        if table is None:
-            raise InputError("these weights have no thresholds: no retention can be promised")
-        return Correction.from_thresholds(table, retention)
 
     def _check_retention(self, retention: float) -> None:
         low, high = self.detector.retentions
@@ -193,15 +169,22 @@ class BackgroundPredictor(Predictor):
         keywords(None, "", np.empty((0, 2)), 0.0, start)  # refuses nonsense before any work
         if standoff is not None and not (np.isfinite(standoff) and standoff > 0):
             raise InputError(f"standoff=: expected a positive number of mm, found {standoff}")
-        self._correction(self.detector, retention)  # refuses weights without cuts
+        if self.detector.thresholds is None:
+            raise InputError("these weights have no thresholds: no retention can be promised")
         weighted = stream.source.weighted
         store, tally = RowStore(WEIGHTED_ROW if weighted else ROW, scratch), Tally()
         sky, time = Sky(stream), stream.timeline.time
         example: Example | None = None
         blocks = found_blocks(stream)
         head = beginning(blocks)
-        detector, housing = self._settled(head, standoff)
-        correction = self._correction(detector, retention)
+        parts = [(block.frames, block.found, block.rate) for block in head]
+        detector, housing = self.detector.settled(parts, standoff=standoff)
+        log.info(
+            "housing at %.3g mm (%.3g - %.3g), from %d events",
+            *(housing.standoff, *housing.interval, housing.events),
+        )
+        assert detector.thresholds is not None
+        correction = Correction.from_thresholds(detector.thresholds, retention)
         for frames, found, rate, done in chain(head, blocks):
             classified = detector.classify(frames, found, rate=rate)
             tally.add(frames, found, time)
@@ -238,19 +221,6 @@ class BackgroundPredictor(Predictor):
         for text in result.untrained:
             log.warning("%s: the network was not trained on this: %s", result.name, text)
         return result
-
-    def _settled(
-        self, head: list[Block], standoff: float | None
-    ) -> tuple[BackgroundDetector, Housing]:
-        """Measure the housing, and make the cuts hold, on the first blocks."""
-        parts = [(block.frames, block.found, block.rate) for block in head]
-        detector, housing = self.detector.settled(parts, standoff=standoff)
-        low, high = housing.interval
-        log.info(
-            "housing at %.3g mm (%.3g - %.3g), from %d events",
-            *(housing.standoff, low, high, housing.events),
-        )
-        return detector, housing
 
     def predict_events(
         self, events: EventList, retention: float, *, start: str | None = None

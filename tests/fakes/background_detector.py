@@ -96,7 +96,7 @@ class RuleDetector:
     def threshold(self, energy, retention, band=None, rate=None):
         return 1 / (1 + np.exp(-self.thresholds.logit(energy, retention, band, rate)))
 
-    def classify(self, frames, found=None, *, batch=0, progress=None, context=True, rate=None):
+    def classify(self, frames, found=None, *, batch=0, context=True, rate=None):
         self.calls += 1
         found = find_events(frames) if found is None else found
         rate = particle_rate(found, frames) if rate is None else rate

@@ -44,12 +44,13 @@ NEVER_KEV, FEW = 300.0, 5
 #: Pixels from which the unit is told.
 SAMPLE = 4096
 HINT_GAIN = "Give the gain in keV per ADU (gain=, and offset= in ADU)."
+HINT_DETECTOR = "Name the detector (detector=): wfi, wfi_fast, axis, acis, or a settings file."
 HINT_EV = "Energies have to be in keV: divide by 1000, or gain='0.001'."
 
 
 @dataclass
 class Calibration:
-    """How raw values become keV: (value - offset) x gain.
+    """Calibration of raw values: energies in keV are (value - offset) x gain.
 
     Attributes
     ----------
@@ -64,7 +65,7 @@ class Calibration:
 
     @property
     def given(self) -> bool:
-        """Whether there is anything to do."""
+        """True where there is anything to do."""
         return self.gain is not None or self.offset is not None
 
 
@@ -104,22 +105,18 @@ class Inspector:
         source, unit = self.source, (self.source.unit or "").strip()
         self._factor = 1.0
         if source.shape is not None and source.shape != self.shape:
-            raise InputError.expected(
-                source.label,
+            raise self._refused(
                 f"frames of {_size(self.shape)} pixels, as of this detector",
                 _size(source.shape),
-                "Name the detector (detector=): wfi, wfi_fast, axis, acis, or a settings file.",
+                HINT_DETECTOR,
             )
         if self.calibration.gain is None:
             if unit.lower() in ("adu", "dn", "count", "counts", "ct", "chan", "channel"):
-                raise InputError.expected(source.label, "energies in keV", unit, HINT_GAIN)
+                raise self._refused("energies in keV", unit, HINT_GAIN)
             self._factor = _to_kev(unit, source.label)
             if source.dtype.kind in "ui":
-                raise InputError.expected(
-                    source.label,
-                    "energies in keV",
-                    f"whole numbers ({source.dtype}), as of raw ADU",
-                    HINT_GAIN,
+                raise self._refused(
+                    "energies in keV", f"whole numbers ({source.dtype}), as of raw ADU", HINT_GAIN
                 )
 
     @property
@@ -149,11 +146,10 @@ class Inspector:
     # ------------------------------------------------------------------------------ dense frames
 
     def _from_images(self, raw: Raw) -> Rows:
-        label, values = self.source.label, raw.values
+        values = raw.values
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             frame, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 "finite energies",
                 f"{values[frame, y, x]} in frame {raw.index[frame]} at (y, x) = ({y}, {x})",
                 "Set dead pixels to 0 and name them with bad=.",
@@ -183,21 +179,18 @@ class Inspector:
 
     def _check_zero(self, image: Singles, frame: int) -> float:
         """Noise of an image, keV, after a look at its unit and its offset."""
-        label = self.source.label
         good = image[~self.bad]
         middle = float(np.median(good))
         spread = 1.4826 * float(np.median(np.abs(good - middle)))
         where = f"in frame {frame}"
         if spread > 0.5:
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 "frames in keV, whose noise is some 0.01 keV",
                 f"a noise of {spread:.3g} {where}: raw ADU, or eV",
                 f"{HINT_GAIN} For eV: gain='0.001'.",
             )
         if abs(middle) > max(self.split, 5 * spread):
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 "frames whose offset is subtracted",
                 f"a median of {middle:.3g} keV {where}",
                 "Subtract the offset map, or give offset=.",
@@ -207,25 +200,22 @@ class Inspector:
     # ----------------------------------------------------------------------------- sparse frames
 
     def _from_rows(self, raw: Raw) -> Rows:
-        label, values = self.source.label, raw.values
+        values = raw.values
         ny, nx = self.shape
         rows = np.empty(len(values), PIXEL)
         y, x = values["y"].astype(np.int64), values["x"].astype(np.int64)
         outside = (y < 0) | (x < 0) | (y >= ny) | (x >= nx)
         if outside.any():
             k = int(np.argmax(outside))
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 f"pixels within {_size(self.shape)}, those of this detector",
                 f"(y, x) = ({y[k]}, {x[k]}) in frame {values['frame'][k]}",
-                "Name the detector (detector=): wfi, wfi_fast, axis, acis, or a settings file. "
-                "Pixels count from 0.",
+                f"{HINT_DETECTOR} Pixels count from 0.",
             )
         finite = np.isfinite(values["energy"])
         if not finite.all():
             k = int(np.argmax(~finite))
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 "finite energies",
                 f"{values['energy'][k]} in frame {values['frame'][k]} at (y, x) = ({y[k]}, {x[k]})",
             )
@@ -239,8 +229,7 @@ class Inspector:
         if same.any():
             k = int(np.argmax(same))
             r = rows[k]
-            raise InputError.expected(
-                label,
+            raise self._refused(
                 "each pixel of a frame once",
                 f"frame {r['frame']}, (y, x) = ({r['y']}, {r['x']}) twice",
                 "Were two files joined that overlap?",
@@ -269,8 +258,7 @@ class Inspector:
         self.n_negative += deep
         self.n_seen += size
         if self.n_negative > max(ENOUGH_PIXELS, MAX_NEGATIVE * self.n_seen):
-            raise InputError.expected(
-                self.source.label,
+            raise self._refused(
                 f"frames with at most {MAX_NEGATIVE:.1%} of pixels below minus five sigma "
                 f"({-5 * sigma:.3g} keV)",
                 f"{self.n_negative} of {self.n_seen}",
@@ -288,8 +276,7 @@ class Inspector:
             return
         plenty = n >= PLENTY and np.quantile(seen, 0.01) > NOT_KEV
         if plenty or (seen.min() > NOT_KEV and np.median(seen) > NEVER_KEV):
-            raise InputError.expected(
-                self.source.label,
+            raise self._refused(
                 "energies in keV, some of them small since charge is split",
                 f"a median of {np.median(seen):.4g}, hardly any below "
                 f"{np.quantile(seen, 0.01):.4g}: eV, or ADU",
@@ -299,24 +286,16 @@ class Inspector:
         # Different ones: whoever draws a test frame by hand may well draw all of them at 5 keV.
         different = len(np.unique(seen)) >= ENOUGH_PIXELS
         if untouched and different and (seen == np.round(seen)).all():
-            raise InputError.expected(
-                self.source.label, "energies in keV", "whole numbers only, as of raw ADU", HINT_GAIN
-            )
+            raise self._refused("energies in keV", "whole numbers only, as of raw ADU", HINT_GAIN)
 
     def _check_lit(self, frame: Ints) -> None:
         """Refuse frames that are full of signal."""
-        if len(frame) == 0:
-            return
-        starts = np.flatnonzero(np.append(True, np.diff(frame) != 0))
-        count = np.diff(np.append(starts, len(frame)))
-        k = int(np.argmax(count))
-        if count[k] > MAX_LIT * self.shape[0] * self.shape[1]:
-            raise InputError.expected(
-                self.source.label,
+        count, fullest = _most(frame)
+        if count > MAX_LIT * self.shape[0] * self.shape[1]:
+            raise self._refused(
                 f"photon-counting frames, with at most {MAX_LIT:.0%} of the pixels above "
                 f"{self.split:g} keV",
-                f"{count[k]} ({count[k] / self.shape[0] / self.shape[1]:.0%}) in frame "
-                f"{frame[starts[k]]}",
+                f"{count} ({count / self.shape[0] / self.shape[1]:.0%}) in frame {fullest}",
                 "Is the offset subtracted, the source not too bright, the threshold above the "
                 "noise?",
             )
@@ -329,23 +308,16 @@ class Inspector:
         frame : ndarray of int64
             Frame of each event, sorted.
         """
-        if len(frame) == 0:
-            return
-        starts = np.flatnonzero(np.append(True, np.diff(frame) != 0))
-        count = np.diff(np.append(starts, len(frame)))
-        k = int(np.argmax(count))
-        if count[k] > MAX_EVENTS:
-            raise InputError.expected(
-                self.source.label,
+        count, fullest = _most(frame)
+        if count > MAX_EVENTS:
+            raise self._refused(
                 f"at most {MAX_EVENTS} events in a frame",
-                f"{count[k]} in frame {frame[starts[k]]}",
+                f"{count} in frame {fullest}",
                 "So many pile up, or are noise: is the threshold above the noise?",
             )
 
     def _find_hot(self, raw: Raw, rows: Rows, lit: Bools) -> None:
         """Add pixels and columns that are lit all the time to the bad ones."""
-        if len(raw.index) == 0:
-            return
         n = len(raw.index)
         if n < ENOUGH_FRAMES:
             return
@@ -361,34 +333,44 @@ class Inspector:
             return
         self.bad |= new
         if self.bad.mean() > MAX_BAD:
-            raise InputError.expected(
-                self.source.label,
+            raise self._refused(
                 f"at most {MAX_BAD:.0%} bad pixels",
                 f"{self.bad.mean():.0%} that are named or lit in over half of the frames",
             )
         columns = np.flatnonzero(new.mean(axis=0) > 0.5)
-        alone = int(new.sum() - new[:, columns].sum())
+        pixels = int(new.sum() - new[:, columns].sum())
         parts = []
         if len(columns):
             shown = ", ".join(map(str, columns[:5])) + (", ..." if len(columns) > 5 else "")
             plural = "s" if len(columns) > 1 else ""
             parts.append(f"{len(columns)} hot or saturated column{plural} (x = {shown})")
-        if alone:
+        if pixels:
             y, x = np.nonzero(new)
             keep = ~np.isin(x, columns)
             where = ", ".join(
                 f"({b}, {a})" for b, a in list(zip(y[keep], x[keep], strict=True))[:3]
             )
-            parts.append(f"{alone} hot pixel{'s' * (alone > 1)} (y, x) = {where}")
+            parts.append(f"{pixels} hot pixel{'s' * (pixels > 1)} (y, x) = {where}")
         self.remark(
             f"from frame {raw.index[0]} on masked: {', '.join(parts)}; lit in over half of the "
             "frames"
         )
 
+    def _refused(self, expected: str, found: str, hint: str | None = None) -> InputError:
+        return InputError.expected(self.source.label, expected, found, hint)
+
     def remark(self, text: str) -> None:
         """Note something that the user should know."""
         self.remarks.append(text)
         log.warning("%s: %s", self.source.label, text)
+
+
+def _most(frame: Ints) -> tuple[int, int]:
+    """Largest number of entries of a frame, and that frame, of sorted frame numbers."""
+    if len(frame) == 0:
+        return 0, 0
+    frames, count = np.unique(frame, return_counts=True)
+    return int(count.max()), int(frames[count.argmax()])
 
 
 def _to_kev(unit: str, label: str) -> float:

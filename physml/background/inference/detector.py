@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
@@ -193,15 +192,8 @@ class BackgroundDetector:
 
         Parameters
         ----------
-        energy : array_like, shape (m,)
-            keV.
-        retention : float
-            Within `retentions`.
-        band : tuple of float, optional
-            Edges of a band with one cut, keV, which removes the most in the band as a whole; by
-            default the share is kept at each energy.
-        rate : array_like of shape (m,) or one number, optional
-            Particles a frame (`Classified.rate`).
+        energy, retention, band, rate
+            See `Thresholds.logit`; rates are those of `Classified.rate`.
 
         Returns
         -------
@@ -230,11 +222,10 @@ class BackgroundDetector:
         found: Found | None = None,
         *,
         batch: int = 4096,
-        progress: Callable[[int], Any] | None = None,
         context: bool = True,
         rate: float | Floats | None = None,
     ) -> Classified:
-        """Judge all events and clusters of frames.
+        """Classify all events and clusters of frames.
 
         Parameters
         ----------
@@ -243,10 +234,8 @@ class BackgroundDetector:
             Their events; found with the default thresholds otherwise.
         batch : int
             Largest number of sets at once.
-        progress : callable, optional
-            Called with the number of sets of clusters done, after each batch.
         context : bool
-            False judges each event by its own pixels alone.
+            False classifies each event by its own pixels, without what lies around it.
         rate : float or ndarray of shape (number of exposures,), optional
             Particles a frame, where it is known better than from these frames: in a stream, from
             those before as well.
@@ -259,7 +248,7 @@ class BackgroundDetector:
             found = find_events(frames)
         rates = np.atleast_1d(particle_rate(found, frames) if rate is None else rate)
         m = members(found, frames, self.limit, rates, self.standoff)
-        logit, frame_logit = self.logits(m if context else apart(m), batch, progress)
+        logit, frame_logit = self.logits(m if context else apart(m), batch)
         p = np.ones(len(found.clusters))
         p[m.cluster[m.query]] = _sigmoid(self.calibrated(logit[m.query]))
         p[found.clusters["particle"]] = 1
@@ -278,9 +267,7 @@ class BackgroundDetector:
             np.broadcast_to(rates, max(len(rates), of_event.max(initial=0) + 1))[of_event],
         )
 
-    def logits(
-        self, m: Members, batch: int = 4096, progress: Callable[[int], Any] | None = None
-    ) -> tuple[Singles, Singles]:
+    def logits(self, m: Members, batch: int = 4096) -> tuple[Singles, Singles]:
         """Raw logits of all members, shape (t,), and of all sets, shape (g, 3)."""
         logit = np.zeros(len(m.feature), np.float32)
         frame_logit = np.zeros((len(m), 3), np.float32)
@@ -294,13 +281,11 @@ class BackgroundDetector:
             logit[rows[present]] = event[present]
             frame_logit[sets] = frame
             first += len(sets)
-            if progress is not None:
-                progress(first)
         return logit, frame_logit
 
     @staticmethod
     def _fit(sizes: NDArray, first: int, batch: int) -> int:
-        """How many sets, in order of size from `first` on, make one batch."""
+        """Number of sets, in order of size from `first` on, that make one batch."""
         k = int(sizes[first])
         guess = max(1, min(batch, PAIRS // (k * k)))
         # The largest of them decides about the padding.
