@@ -63,12 +63,10 @@ def measure(given: argparse.Namespace) -> Rows:
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:6.0f} s  {text}", file=sys.stderr, flush=True)
 
-    chosen = {name: RECIPES[name] for name in given.pipelines}
+    shorten = quick if given.quick else lambda recipe: recipe
     benches = [
-        Bench(
-            name, quick(recipe) if given.quick else recipe, rows, folder, config(given, name), say
-        )
-        for name, recipe in chosen.items()
+        Bench(name, shorten(RECIPES[name]), rows, folder, config(given, name), say)
+        for name in given.pipelines
     ]
     if "size" in given.only:
         for bench in benches:
@@ -95,20 +93,18 @@ def show(rows: Rows, given: argparse.Namespace) -> None:
     """Print all tables."""
     where = f"{rows.machine['processor']}, {rows.machine['cores']} cores"
     print(f"Measured on: {where}, GPU: {rows.machine['gpu'] or 'none'}\n")
+    made = {}
     for name in given.pipelines:
-        if not rows.of("size", pipeline=name):
-            continue
-        samples = RECIPES[name].samples
-        markdown = given.markdown
-        tables.show(f"{name}: measured ({samples})", *tables.measured(rows, name), markdown)
-        tables.show(
-            f"{name}: the recipe on more {samples} ({tables.MARKED})",
-            *tables.growth(rows, name, given.cores),
-            markdown,
-        )
-        tables.show(f"{name}: workers", *tables.workers(rows, name), markdown)
-    tables.show("Processor time of the stages", *tables.coefficients(rows), given.markdown)
-    tables.show("What the chain adds to a job", *tables.jobs(rows), given.markdown)
+        if rows.of("size", pipeline=name):
+            samples = RECIPES[name].samples
+            more = f"{name}: the recipe on more {samples} ({tables.MARKED})"
+            made[f"{name}: measured ({samples})"] = tables.measured(rows, name)
+            made[more] = tables.growth(rows, name, given.cores)
+            made[f"{name}: workers"] = tables.workers(rows, name)
+    made["Processor time of the stages"] = tables.coefficients(rows)
+    made["What the chain adds to a job"] = tables.jobs(rows)
+    for title, (header, body) in made.items():
+        tables.show(title, header, body, given.markdown)
 
 
 def show_plans(given: argparse.Namespace) -> None:
@@ -132,16 +128,12 @@ def show_plans(given: argparse.Namespace) -> None:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """Split ``name=value``.
-
-    Raises
-    ------
-    ValueError
-        It is not of that form, or not the name of a pipeline.
-    """
+    """Split ``name=value``."""
     name, sign, value = text.partition("=")
     if not sign or name not in RECIPES:
-        raise ValueError(f"expected PIPELINE=..., with one of {', '.join(RECIPES)}, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected PIPELINE=..., with one of {', '.join(RECIPES)}, found {text!r}"
+        )
     return name, value
 
 
@@ -150,7 +142,7 @@ def number(text: str) -> tuple[str, int]:
     name, value = pair(text)
     n = int(float(value))  # also 1e5
     if n < 1:
-        raise ValueError(f"expected at least one sample, found {value}")
+        raise argparse.ArgumentTypeError(f"expected at least one sample, found {value}")
     return name, n
 
 
@@ -158,18 +150,6 @@ def file(text: str) -> tuple[str, Path]:
     """Split ``name=file``."""
     name, value = pair(text)
     return name, Path(value)
-
-
-def _type(convert):
-    """Let argparse say what was wrong."""
-
-    def checked(text: str):
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return checked
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -182,9 +162,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--rows", type=Path, help=f"figures; by default {OWN.relative_to(ROOT)}")
     add("--folder", type=Path, help="for data; on a cluster one that all nodes see")
     add("--keep", action="store_true", help="keep these data")
-    add("--config", type=_type(file), nargs="+", default=[], metavar="PIPELINE=FILE",
+    add("--config", type=file, nargs="+", default=[], metavar="PIPELINE=FILE",
         help="your settings over the recipe's")  # fmt: skip
-    add("--plan", type=_type(number), nargs="+", metavar="PIPELINE=SAMPLES",
+    add("--plan", type=number, nargs="+", metavar="PIPELINE=SAMPLES",
         help="measure nothing; say what such a run needs")  # fmt: skip
     add("--cores", type=int, default=os.cpu_count(), help="for plans; those of this machine")
     add("--slurm", action="store_true", help="for plans: the jobs are Slurm's")

@@ -85,20 +85,12 @@ def measured(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
     body: Lines = []
     for stage in STAGES:
         for row in rows.of("size", pipeline=pipeline, stage=stage):
-            n = row["n"]
+            n, cpu, wall = row["n"], row["cpu_s"], row["wall_s"]
             of = ", ".join(f"{value:,.0f} {name}" for name, value in row["amounts"].items())
-            body.append(
-                (
-                    stage,
-                    of if "samples" in row["amounts"] else f"{n:,} samples: {of}",
-                    f"{row['cpu_s']:.1f}",
-                    f"{row['wall_s']:.1f}",
-                    number(n / row["wall_s"]),
-                    number(row["cpu_s"] / n),
-                    number(row["bytes"] / n),
-                    f"{row['peak_mb']:.0f}",
-                )
-            )
+            if "samples" not in row["amounts"]:
+                of = f"{n:,} samples: {of}"
+            times = (f"{cpu:.1f}", f"{wall:.1f}", number(n / wall), number(cpu / n))
+            body.append((stage, of, *times, number(row["bytes"] / n), f"{row['peak_mb']:.0f}"))
     return header, body
 
 
@@ -158,22 +150,16 @@ def workers(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
         found = rows.of("workers", pipeline=pipeline, stage=stage)
         one = next((r for r in found if (r["where"], r["workers"]) == ("here", 1)), None)
         for row in found + rows.of("missing", pipeline=pipeline, stage=stage):
+            first = (stage, str(row["workers"]))
             if row["kind"] == "missing":
                 where = "Slurm" if row["where"] == "slurm" else row["where"]
-                body.append((stage, str(row["workers"]), where, "-", row["why"], "", ""))
+                body.append((*first, where, "-", row["why"], "", ""))
                 continue
             rate, unit = throughput(row)
-            body.append(
-                (
-                    stage,
-                    str(row["workers"]),
-                    row["place"],
-                    f"{row['n']:,}",
-                    f"{number(rate)} {unit}",
-                    number(speed_up(one, row)) if one else "",
-                    f"{row['cpu_s']:.1f}" if row["where"] == "here" else "-",
-                )
-            )
+            faster = number(speed_up(one, row)) if one else ""
+            cpu = f"{row['cpu_s']:.1f}" if row["where"] == "here" else "-"
+            cells = (f"{row['n']:,}", f"{number(rate)} {unit}", faster, cpu)
+            body.append((*first, row["place"], *cells))
     return header, body
 
 
@@ -199,19 +185,13 @@ def planned(p: Plan) -> tuple[tuple[str, ...], Lines]:
     header = ("stage", "jobs", "core-hours", "GPU-hours", "wall time", "disk", "MB a job", "")
     body: Lines = []
     for name, stage in p.stages.items():
-        own = name in STAGES
-        body.append(
-            (
-                name,
-                f"{stage.jobs:,}" if own else "",
-                hours(stage.core_s),
-                hours(stage.gpu_s) if stage.gpu_s else "-",
-                duration(stage.wall_s) if own else "",
-                volume(stage.bytes) if own else "",
-                f"{stage.peak_mb:,.0f}" if own else "",
-                "extrapolated" if stage.extrapolated else "measured" if own else "",
-            )
-        )
+        gpu = hours(stage.gpu_s) if stage.gpu_s else "-"
+        if name in STAGES:
+            rest = [duration(stage.wall_s), volume(stage.bytes), f"{stage.peak_mb:,.0f}"]
+            known = "extrapolated" if stage.extrapolated else "measured"
+            body.append((name, f"{stage.jobs:,}", hours(stage.core_s), gpu, *rest, known))
+        else:
+            body.append((name, "", hours(stage.core_s), gpu, "", "", "", ""))
     total = [hours(p.total("core_s")), hours(p.total("gpu_s")) if p.total("gpu_s") else "-"]
     total += [duration(p.total("wall_s")), volume(p.total("bytes"))]
     body.append(("all", f"{sum(p.stages[s].jobs for s in STAGES):,}", *total, "", ""))
