@@ -119,7 +119,9 @@ def test_channels_of_a_list(tmp_path):
 def test_info_prints_the_record_of_the_products(seen, camera, tmp_path, capsys):
     path = write_sparse(tmp_path / "photons.h5", seen.pixels)
     assert run(path, "-o", tmp_path / "out", "--detector", camera) == 0
-    for name in sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != "."):
+    products = sorted(p.name for p in (tmp_path / "out").iterdir() if p.name[0] != ".")
+    assert len(products) == 7
+    for name in products:
         capsys.readouterr()
         assert main(["info", str(tmp_path / "out" / name)]) == 0
         shown = capsys.readouterr().out
