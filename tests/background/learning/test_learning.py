@@ -120,7 +120,9 @@ def test_crowded_frames_are_cut_into_sets_of_neighbours():
     assert np.array_equal(frame[order], np.repeat(of_frame, sizes))
     assert particle[order[~query]].all()
     number = np.repeat(np.arange(len(sizes)), sizes)
-    for s in np.flatnonzero(of_frame == 7)[::50]:
+    crowded = np.flatnonzero(of_frame == 7)
+    assert len(crowded) > 200
+    for s in crowded[::50]:
         mine = order[(number == s) & query]
         shown = order[(number == s) & ~query]
         centre = x[mine].mean(), y[mine].mean()
