@@ -204,9 +204,6 @@ def loads(text: str | bytes, path: str | PathLike[str] | None = None) -> dict[st
     return value
 
 
-# ------------------------------------------------------------------------------------------- FITS
-
-
 def fits_table(value: Mapping[str, Any]) -> Any:
     """Table extension ``PROVENANCE`` that holds a record as lines of ASCII JSON."""
     import numpy as np

@@ -230,9 +230,6 @@ def fetch(
         typer.echo(str(fetch_data(name, base_url=base_url, folder=output, force=force)))
 
 
-# ------------------------------------------------------------------------------------ entry point
-
-
 class _Terminated(SystemExit):
     """SIGTERM as an exception, so that temporary files are removed on the way out."""
 

@@ -148,8 +148,6 @@ def run_stage(
     log.info("%s %s done in %.1f s", pipeline.name, stage, time.monotonic() - started)
 
 
-# ------------------------------------------------------------------------------- the five commands
-
 #: Help of each command.
 _HELP = {
     "simulate": "Simulate one shard of samples.",

@@ -31,30 +31,3 @@ from .types import (
     quantity,
 )
 from .writing import dump_schema, dump_yaml
-
-__all__ = [
-    "Arcsec",
-    "Count",
-    "Degrees",
-    "KiloElectronVolt",
-    "Kiloparsec",
-    "MegaElectronVolt",
-    "Micrometres",
-    "Millimetres",
-    "Minutes",
-    "PipelineSettings",
-    "Pixels",
-    "Provision",
-    "ResourceSettings",
-    "Seconds",
-    "Settings",
-    "SimulateBase",
-    "StageSettings",
-    "Unit",
-    "dump_schema",
-    "dump_yaml",
-    "load_settings",
-    "quantity",
-    "read_config",
-    "upstream",
-]

@@ -158,9 +158,6 @@ def calibration_error(sums: np.ndarray, above: float = 0.0) -> np.ndarray:
         return gap / count[..., first:].sum(axis=-1)
 
 
-# ------------------------------------------------------------------------- recalibration
-
-
 class Scaling(NamedTuple):
     """Recalibration p' = sigmoid(slope logit(p) + offset); it changes no ranking.
 
@@ -256,9 +253,6 @@ def _newton(features: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
 def _cross_entropy(z: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
     # log(1 + exp(z)) - y z, without overflow.
     return float((w * (np.logaddexp(0, z) - y * z)).sum())
-
-
-# ------------------------------------------------------------------------- intervals
 
 
 def error_scale(pulls: np.ndarray, level: float = 0.6827) -> float:

@@ -288,9 +288,6 @@ def save_figure(
     return path
 
 
-# ---------------------------------------------------------------------------------- intervals
-
-
 def interval_ends(intervals: Intervals) -> NDArray[np.float64]:
     """Values, low ends and high ends as one array, for drawing and for arithmetic.
 

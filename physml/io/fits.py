@@ -73,9 +73,6 @@ class ImageData(NamedTuple):
     wcs: WCS | None
 
 
-# ---------------------------------------------------------------------------------------- opening
-
-
 def unpack(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """Bytes of the file, gunzipped within the limit.
 
@@ -422,8 +419,6 @@ def _celestial(name: Path | str, source: Any) -> WCS | None:
         )
     return celestial
 
-
-# ---------------------------------------------------------------------------------------- writing
 
 #: Cards that describe the bytes of the source's array, not the sky.
 _STRUCTURAL = re.compile(

@@ -102,9 +102,6 @@ class PreprocessSettings(PreprocessBase):
         return self
 
 
-# ----------------------------------------------------------------------------------------- training
-
-
 class NetworkSettings(Settings):
     """Size of the corrector (corrector.py)."""
 
@@ -227,8 +224,6 @@ class TrainSettings(TrainBase):
     cell: CellSettings = CellSettings()
     resources: TrainResources = TrainResources(threads=1, mem_mb=2500, runtime_min=120, gpu=0)
 
-
-# --------------------------------------------------------------------------------------- evaluation
 
 #: Rows that the learned estimator can have: its name and the design of the measurements.
 NEURAL = tuple(

@@ -106,8 +106,6 @@ class Run:
         self._build_network()
         self._build_engine()
 
-    # ---------------------------------------------------------------- set-up
-
     def _build_network(self) -> None:
         self.model.to(self.device)
         if self.settings.channels_last:
@@ -171,8 +169,6 @@ class Run:
         content["train.init"] = self.lineage[-1]["sha256"] if self.lineage else ""
         return content
 
-    # ---------------------------------------------------------------- run
-
     def __call__(self) -> FitResult:
         """Train from where the state is to the end."""
         self._resume()
@@ -228,8 +224,6 @@ class Run:
             self.rank == 0,
         )
 
-    # ---------------------------------------------------------------- one step
-
     def _set_learning_rate(self) -> None:
         settings = self.settings
         factor = learning_rate_factor(
@@ -279,8 +273,6 @@ class Run:
 
     def _place(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return to_device(tensors, self.device, channels_last=self.settings.channels_last)
-
-    # ---------------------------------------------------------------- validation
 
     def _finish_epoch(self, engine: Engine) -> None:
         begun = time.monotonic()
@@ -332,8 +324,6 @@ class Run:
             self.progress.best_weights = {
                 k: v.detach().clone() for k, v in self.average.ema_model.state_dict().items()
             }
-
-    # ---------------------------------------------------------------- saving
 
     def _inside_epoch(self, engine: Engine) -> None:
         if engine.state.iteration % self.steps_per_epoch == 0:

@@ -143,8 +143,6 @@ class Inspector:
         self._check_lit(frame[lit & ~self.bad[rows["y"], rows["x"]]])
         return rows
 
-    # ------------------------------------------------------------------------------ dense frames
-
     def _from_images(self, raw: Raw) -> Rows:
         values = raw.values
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -196,8 +194,6 @@ class Inspector:
                 "Subtract the offset map, or give offset=.",
             )
         return max(spread, self.enc * PAIR_KEV)
-
-    # ----------------------------------------------------------------------------- sparse frames
 
     def _from_rows(self, raw: Raw) -> Rows:
         values = raw.values
@@ -251,8 +247,6 @@ class Inspector:
             out = out - at(offset)
         out = out * (self._factor if gain is None else at(gain))
         return out.astype(np.float32)
-
-    # -------------------------------------------------------------------------------------- both
 
     def _count_negative(self, deep: int, size: int, sigma: float) -> None:
         self.n_negative += deep

@@ -177,9 +177,6 @@ def _check_real(label: Any, dtype: np.dtype[Any], what: str) -> None:
         raise InputError.expected(label, f"{what} as real numbers", f"dtype {dtype}")
 
 
-# --------------------------------------------------------------------------------------- in memory
-
-
 def _dense(
     label: str,
     shape: tuple[int, ...],
@@ -301,9 +298,6 @@ def _by_frame(
 
 def _none(cut: Callable[[int, int], Rows]) -> Rows:
     return cut(0, 0)
-
-
-# -------------------------------------------------------------------------------------------- HDF5
 
 
 class _Listed:
@@ -461,9 +455,6 @@ def _names(path: Path) -> str:
     with open_hdf5(path) as file, hdf5_errors(path, "any"):
         names = [str(name) for name, _ in zip(file, range(20), strict=False)]
     return "only " + ", ".join(names) if names else "nothing"
-
-
-# -------------------------------------------------------------------------------------------- FITS
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:

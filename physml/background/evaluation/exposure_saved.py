@@ -129,9 +129,6 @@ def _check(region: Region, retention: float, removed: float) -> None:
         raise ValueError(f"expected rates that are not negative, found {region}")
 
 
-# ------------------------------------------------------------------------------------- the example
-
-
 @dataclass(frozen=True)
 class Telescope:
     """An instrument and a faint extended source, for the worked example.

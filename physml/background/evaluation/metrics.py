@@ -123,9 +123,6 @@ def valid_events(found: Found, frames: Frames) -> Events:
     )
 
 
-# ------------------------------------------------------------------------------------- resampling
-
-
 class Resampling:
     """Numbers of times that each frame counts in each resample, Poisson of mean one.
 
@@ -189,9 +186,6 @@ def summarise(values: Floats | Interval, level: float = LEVEL) -> Summary:
         name: float(x) if np.isfinite(x) else None
         for name, x in zip(("value", "low", "high"), values, strict=True)
     }
-
-
-# --------------------------------------------------------------------------------- removed and kept
 
 
 def at_retention(
@@ -315,9 +309,6 @@ def rates(
     return out
 
 
-# ------------------------------------------------------------------------------------ calibration
-
-
 def calibration(
     events: Events, probability: Floats, weight: Floats, resampling: Resampling
 ) -> dict[str, Any]:
@@ -346,9 +337,6 @@ def calibration(
         "observed": [summarise(column) for column in share.T],
         "count": np.bincount(place[weight > 0], minlength=BINS).tolist(),
     }
-
-
-# ------------------------------------------------------------------------ bias of what is kept
 
 
 def kept_in_bins(
@@ -432,9 +420,6 @@ def kept_map(events: Events, rejected: Bools, shape: tuple[int, int]) -> dict[st
         "p_value": float(chi2.sf(value, cells - 1)) if some else None,
         "scatter": float(np.sqrt(max(excess, 0.0))),
     }
-
-
-# ------------------------------------------------------------------------------------------ frames
 
 
 def frame_metrics(

@@ -351,9 +351,6 @@ def plot_frame(ax: Axes, frames: Frames, frame: int, x: float, y: float, title: 
     return ax
 
 
-# ------------------------------------------------------------------------------------- figures
-
-
 def removed_figure(scored: Mapping[str, ScoredSet]) -> Figure:
     """One panel for each set, 0.3-10 keV."""
     figure, axes = new_figure(1, len(scored), size=(4.4, 4.0))

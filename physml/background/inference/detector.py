@@ -101,8 +101,6 @@ class BackgroundDetector:
         level = card.get("event_level")
         self.event_level = EventLevel.from_dict(level) if level else None
 
-    # ------------------------------------------------------------------------- loading
-
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> BackgroundDetector:
         """Load weights, the shipped ones by default.
@@ -120,8 +118,6 @@ class BackgroundDetector:
         network = EventNet(NetworkSettings(**weights.card["network"]))
         weights.fill(network, EventNet.part)
         return cls(network, weights.card)
-
-    # ------------------------------------------------------------------------- housing
 
     @property
     def standoffs(self) -> Floats:
@@ -164,8 +160,6 @@ class BackgroundDetector:
         if housing.xrays is not None and there.thresholds is not None:
             there._thresholds = adapt(there.thresholds, housing.xrays)
         return there, housing
-
-    # ------------------------------------------------------------------------- cuts
 
     @property
     def thresholds(self) -> Thresholds | None:
@@ -213,8 +207,6 @@ class BackgroundDetector:
         """Logits after Platt scaling."""
         c = self.card.get("calibration", {})
         return c.get("slope", 1.0) * np.asarray(logit, np.float64) + c.get("offset", 0.0)
-
-    # ------------------------------------------------------------------------- frames
 
     def classify(
         self,
@@ -319,8 +311,6 @@ class BackgroundDetector:
             )
             out[rows] = event[np.arange(len(rows)), injected.slot[rows]]
         return self.calibrated(out)
-
-    # ------------------------------------------------------------------------- events alone
 
     def classify_events(
         self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca"

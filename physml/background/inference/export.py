@@ -104,9 +104,6 @@ def example(sets: int, members: int, seed: int = 0) -> tuple[Tensor, Tensor, Ten
     return a, b, c, d
 
 
-# ------------------------------------------------------------------------------------ TorchScript
-
-
 def to_torchscript(detector: BackgroundDetector, path: Path, *, overwrite: bool = False) -> None:
     """Write a TorchScript file, for programs in C++ without Python.
 
@@ -132,9 +129,6 @@ def _without_warnings() -> Iterator[None]:
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         yield
-
-
-# ------------------------------------------------------------------------------------------- ONNX
 
 
 def _need(name: str) -> Any:
@@ -221,9 +215,6 @@ def to_int8(source: Path, path: Path, *, overwrite: bool = False) -> None:
         model = onnx.load(str(temporary))
         onnx.helper.set_model_props(model, kept)
         onnx.save(model, str(temporary))
-
-
-# ----------------------------------------------------------------------------------------- parity
 
 
 class OnnxNetwork:

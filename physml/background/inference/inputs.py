@@ -257,9 +257,6 @@ _ORIENTATIONS = _orientations()
 _HALVES, _HALF_WEIGHTS = _halves()
 
 
-# ------------------------------------------------------------------------------------------- sets
-
-
 def group(
     frame: Ints, x: NDArray, y: NDArray, particle: Bools, limit: int
 ) -> tuple[Ints, Bools, Ints, Ints]:
@@ -350,9 +347,6 @@ def _around(order, number, frame, x, y, particle, crowded, most):
 def outline(feature: NDArray) -> NDArray:
     """Half of the length of members' long axes, pixels, from their features (..., 12)."""
     return 0.5 * (2 * np.exp(feature[..., LENGTH]) - 1)
-
-
-# ---------------------------------------------------------------------------------------- padding
 
 
 def ragged(start: Ints, sets: Ints) -> tuple[NDArray, NDArray]:

@@ -118,9 +118,6 @@ def calibration_error(logit: NDArray, outcome: NDArray, weight: NDArray, bins: i
     return float(np.abs(gap).sum() / weight.sum())
 
 
-# ------------------------------------------------------------------------------------------ cuts
-
-
 def make_cuts(
     detector: BackgroundDetector,
     valid: EventSets,

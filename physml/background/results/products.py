@@ -96,9 +96,6 @@ def describe(header: Header, result: BackgroundResult, record: Mapping[str, Any]
         header[name] = (value, comment)
 
 
-# ------------------------------------------------------------------------------------ event list
-
-
 def write_events(
     path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
 ) -> None:
@@ -168,9 +165,6 @@ def thresholds_table(result: BackgroundResult) -> Any:
 def _finite(values: Floats) -> Floats:
     # FITS has no infinity that all readers understand.
     return np.minimum(values, 1e6)
-
-
-# ---------------------------------------------------------------------------------------- spectra
 
 
 def channels(result: BackgroundResult) -> tuple[int, int, bool]:
@@ -244,9 +238,6 @@ def _bounds(n: int, shared: Keywords) -> Any:
     ):
         hdu.header[name] = value
     return hdu
-
-
-# --------------------------------------------------------------------------------- effective area
 
 
 def write_area(

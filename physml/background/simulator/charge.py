@@ -173,9 +173,6 @@ def merge(charge: Charge, n_pixels: int) -> Charge:
     return Charge(frame, pixel, energy, source, noise)
 
 
-# ------------------------------------------------------------------------------------ readout
-
-
 @dataclass(frozen=True)
 class Readout:
     """Measurement of charge: gains, offsets, noise and threshold.

@@ -256,9 +256,6 @@ def _draw_photon(energy: Floats, rng: Generator) -> Floats:
     return np.minimum(out, 0.9999 * energy)
 
 
-# ------------------------------------------------------------------------------------ the slab
-
-
 def through_slab(
     lib: TrackLibrary, size: Floats, electrons: Electrons, rng: Generator, step: float = STEP
 ) -> tuple[Deposits, Electrons]:
@@ -394,9 +391,6 @@ def _set_down(
         walkers.inside[row][source],
     )
     return Deposits.join([near, far])
-
-
-# ------------------------------------------------------------------------------------ the housing
 
 
 def through_housing(

@@ -34,9 +34,6 @@ _STEPS = 8
 K_SHARE, K_YIELD, K_LINE = 0.92, 0.050, 1.7398
 
 
-# ------------------------------------------------------------------------------------ X-rays
-
-
 @dataclass(frozen=True)
 class Absorbed(Records):
     """Charge that X-rays leave.
@@ -91,9 +88,6 @@ def absorb(
     )
 
 
-# ------------------------------------------------------------------------------------ Compton
-
-
 def compton_coefficient(material: Material, energy: ArrayLike) -> Floats:
     """Klein and Nishina's total, 1/um."""
     k = np.asarray(energy, float) / ELECTRON_MASS
@@ -118,9 +112,6 @@ def draw_compton(energy: Floats, rng: Generator) -> tuple[Floats, Floats]:
         out[todo[good]] = cosine[good]
         todo = todo[~good]
     return energy / (1 + energy / ELECTRON_MASS * (1 - out)), out
-
-
-# ------------------------------------------------------------------------ light from the housing
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,6 @@ def weighted_quantile(
     return repeated_quantile(values[order], weights[:, order], np.array([q]))[:, 0]
 
 
-# ----------------------------------------------------------------- detection
-
-
 def per_image(
     scored: ScoredSet, threshold: Any, rule: Rule = STRICT
 ) -> dict[str, NDArray[np.float64]]:
@@ -345,9 +342,6 @@ def completeness_curve(
     return out
 
 
-# ----------------------------------------------------------------- sizes
-
-
 def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[str, Any]:
     """Accuracy of the sizes of the found cavities.
 
@@ -373,9 +367,6 @@ def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[st
         out["pull_width"] = summarise(0.5 * (quantiles(pull, q=0.84) - quantiles(pull, q=0.16)))
         out["coverage_68"] = summarise(weighted_share(w, (np.abs(pull) <= 1)[None, :]))
     return out
-
-
-# ----------------------------------------------------------------- probabilities
 
 
 def no_candidates() -> Reliability:

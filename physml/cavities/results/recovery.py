@@ -144,6 +144,7 @@ def measure_recovery(
     InputError
         For fewer than one draw.
     """
+    detector = getattr(detector, "detector", detector)  # a predictor was given up to version 0.1
     if draws < 1:
         raise InputError(f"recovery=: expected at least 1 draw, found {draws}")
     observation = result.observation

@@ -103,8 +103,6 @@ def read_coincidences(
     return _counted(made, source, repeats, rounded), readout
 
 
-# ------------------------------------------------------------------------------------ both layouts
-
 _Made = tuple[str, Complex, NDArray[np.float64]]
 
 
@@ -217,9 +215,6 @@ def _basis(axis: NDArray[np.float64]) -> Complex:
     return np.array([[c, -s], [s * turn, c * turn]], np.complex128)
 
 
-# ------------------------------------------------------------------------------------------ tables
-
-
 def _table_rows(text: str, source: Path) -> list[_Row]:
     named = re.search(r"tomo_input\s*=\s*\[(.*?)\]\s*\]", text, re.DOTALL)
     if named:
@@ -270,9 +265,6 @@ def _number(cell: Any, source: Path, line: int) -> complex:
         where = f" in row {line}" if line else ""
         raise InputError.expected(source, "finite numbers", f"{str(cell)[:40]!r}{where}")
     return value
-
-
-# -------------------------------------------------------------------------------------------- JSON
 
 
 def _json_rows(text: str, source: Path) -> tuple[list[_Row], Readout | None]:

@@ -192,9 +192,6 @@ def plot_latency(ax: Axes, latency: Mapping[str, Any]) -> Axes:
     return ax
 
 
-# ------------------------------------------------------------------------------------- figures
-
-
 def figures(result: Mapping[str, Any]) -> dict[str, Figure]:
     """All figures of an evaluation by name."""
     lists, copies = result["lists"], result["copies"]

@@ -117,8 +117,6 @@ class Tomographer(StateEstimate):
         made.add(records.measurements)
         return made
 
-    # ------------------------------------------------------------------------------- its settings
-
     @property
     def pending(self) -> list[Setting]:
         """Settings that were asked for and not answered, the oldest first."""
@@ -129,8 +127,6 @@ class Tomographer(StateEstimate):
             f"<Tomographer: {self.n_qubits} qubits, {self.design.name} design, "
             f"{self._estimator.name}, {len(self._measured)} measurements, {self.copies} copies>"
         )
-
-    # ------------------------------------------------------------------------------ the loop
 
     def next_measurement(self, shots: int | None = None) -> Setting:
         """Setting to measure next; it is in the session file when this returns.
@@ -259,8 +255,6 @@ class Tomographer(StateEstimate):
                 f"setting {name!r}", "the effects that this id had before", "others"
             )
         return known
-
-    # --------------------------------------------------------------------------- the session
 
     def _header(self) -> dict[str, Any]:
         return {

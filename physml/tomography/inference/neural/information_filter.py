@@ -103,8 +103,6 @@ class InformationFilter:
         self._has_folded = False
         self.information = torch.zeros_like(self._folded)
 
-    # ------------------------------------------------------------------------------------- data
-
     def add(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts (S, k) of effects (S, k, d, d) or (k, d, d), and follow the maximum."""
         if self._record is not None:
@@ -201,8 +199,6 @@ class InformationFilter:
         logarithm = torch.log((x @ rows.mT).clamp(min=1e-300))
         out = (logarithm @ counts[..., None])[..., 0] + (x @ self._folded_score[..., None])[..., 0]
         return out - 0.5 * ((x @ self._folded) * x).sum(-1)
-
-    # ------------------------------------------------------------------------------- the maximum
 
     def matrix(self) -> Tensor:
         """Hedged maximum-likelihood estimates (S, d, d)."""
