@@ -273,13 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _wants_tracebacks(arguments: Sequence[str]) -> bool:
     """Whether -vv was given; looked up here since an error may come before it is parsed."""
-    level = 0
-    for argument in arguments:
-        if argument == "--verbose":
-            level += 1
-        elif argument.startswith("-v") and set(argument[1:]) == {"v"}:
-            level += len(argument) - 1
-    return level >= 2
+    short = [a[1:] for a in arguments if a.startswith("-v") and set(a[1:]) == {"v"}]
+    return len("".join(short)) + list(arguments).count("--verbose") >= 2
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from physml.exceptions import InputError
+from physml.io.files import require_file
 
 Verbose = Annotated[
     int,
@@ -72,13 +73,10 @@ def need(path: Path, folder: bool | None, what: str) -> None:
     ------
     InputError
     """
-    if folder is None:
-        if not path.exists():
-            raise InputError.expected(path, what, "no such file")
-    elif folder and not path.is_dir():
+    if folder and not path.is_dir():
         raise InputError.expected(path, what, "a file" if path.exists() else "no such folder")
-    elif not folder and not path.is_file():
-        raise InputError.expected(path, what, "a folder" if path.is_dir() else "no such file")
+    if not folder and not (folder is None and path.is_dir()):
+        require_file(path, what)
 
 
 def need_place(output: Path, overwrite: bool) -> None:

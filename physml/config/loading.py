@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from physml.exceptions import InputError, SettingsError
+from physml.io.files import require_file
 
 MAX_CONFIG_BYTES = 4 << 20
 
@@ -53,13 +54,7 @@ def read_config(path: Path) -> dict[str, Any]:
     InputError
         No such file, too large, not YAML, or not a mapping.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError.expected(path, "a YAML or JSON file of settings", "no such file")
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise InputError.expected(
-            path, f"at most {MAX_CONFIG_BYTES} bytes of settings", f"{path.stat().st_size} bytes"
-        )
+    path = require_file(path, "a YAML or JSON file of settings", MAX_CONFIG_BYTES)
     try:
         text = path.read_text(encoding="utf-8")
         if len(re.findall(r"(?:^|[\s\[{,])\*\w", text)) > 100:
