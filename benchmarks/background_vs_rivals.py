@@ -69,9 +69,6 @@ TIMED_S = 40.0  # exposure of the frames that are timed
 Goal = tuple[str, str, str, bool]
 
 
-# ------------------------------------------------------------------- measuring
-
-
 def time_frames(detector: Any, repeats: int = 3) -> dict[str, float]:
     """CPU milliseconds of a frame at the natural rate: events, then the network.
 
@@ -146,9 +143,6 @@ def told_loss(scored: Mapping[str, ScoredSet], replicas: int) -> dict[str, Any]:
         compared = {"measured": one.scores[MODEL], "other": wrong}
         out[name] = losses(one, REMOVED[name][0], true, compared, replicas)
     return out
-
-
-# ------------------------------------------------------------------- tables
 
 
 def points(summary: Mapping[str, Any]) -> str:
@@ -460,9 +454,6 @@ def report(result: Mapping[str, Any]) -> str:
         + sensitivity_table(result)
     )
     return "\n\n".join(parts) + "\n"
-
-
-# ------------------------------------------------------------------- command line
 
 
 def specialist(text: str) -> tuple[str, Path]:

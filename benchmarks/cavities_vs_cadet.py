@@ -78,9 +78,6 @@ TOLERANCE = 1e-4  # largest difference of a probability between the rival's two 
 SEED = 20171203  # of the bootstrap
 
 
-# ------------------------------------------------------------------- predictions
-
-
 def stacks(images: Images) -> Iterator[tuple[slice, str]]:
     """Parts of a set and the hash of what both methods are given there."""
     flat = images.flat_fielded()
@@ -234,9 +231,6 @@ def timing_of(check: dict[str, Any], ours: dict[str, float], threads: int) -> di
     }
 
 
-# ------------------------------------------------------------------- numbers
-
-
 def compare(
     images: dict[str, Images], found: dict[str, dict[str, Found]], replicas: int
 ) -> dict[str, Any]:
@@ -282,9 +276,6 @@ def compare(
         )
         log.info("ideal observer: %s", name)
     return out
-
-
-# ------------------------------------------------------------------- tables
 
 
 def bias(summary: dict[str, Any]) -> dict[str, Any]:
@@ -479,9 +470,6 @@ def report(result: dict[str, Any]) -> str:
             ideal_table(result, name),
         ]
     return "\n\n".join(parts) + "\n"
-
-
-# ------------------------------------------------------------------- command line
 
 
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:

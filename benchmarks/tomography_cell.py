@@ -187,9 +187,6 @@ def adaptivity(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> d
     return out
 
 
-# ---------------------------------------------------------------------------------------- tables
-
-
 TITLE = "mean infidelity ± standard error at so many copies"
 
 
@@ -228,9 +225,6 @@ def shown(row: Row) -> str:
     """Seconds and updates; those that were not measured in parentheses."""
     text = f"{row['seconds']:,.2g} s, {row['updates']:,} updates"
     return text if row["measured"] else f"({text})"
-
-
-# --------------------------------------------------------------------------------------- figures
 
 
 def draw_accuracy(axes: Sequence[Any], result: dict[str, Any]) -> None:

@@ -63,9 +63,6 @@ UPDATE_MS, BATCH_US, RATIO = 1.0, 25.0, 40.0
 Goal = tuple[str, str, str, bool | None]
 
 
-# ------------------------------------------------------------------------------------- measuring
-
-
 @dataclass(frozen=True)
 class Comparison:
     """What is compared, and the rows that are known.
@@ -112,9 +109,6 @@ class Comparison:
                 rows[name] = {"coverage": row["coverage"]}
             out[place] = {"states": len(rho), "methods": rows}
         return out
-
-
-# ------------------------------------------------------------------------------------- tables
 
 
 def interval(x: Mapping[str, Any] | None, spec: str = ".2g") -> str:
@@ -314,9 +308,6 @@ def report(result: Mapping[str, Any]) -> str:
         "### CPU time, one thread\n\n" + time_table(result),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-# ------------------------------------------------------------------- command line
 
 
 def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:

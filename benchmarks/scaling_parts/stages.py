@@ -45,8 +45,6 @@ class Bench:
         self.pipeline, self.recipe, self.rows, self.say = pipeline, recipe, rows, say
         self.folder, self.config = folder / pipeline, config
 
-    # ---------------------------------------------------------------- settings and places
-
     def settings(self, point: Point, shard_size: int | None = None) -> Any:
         """All settings of a measurement; one shard unless told otherwise."""
         simulate = {"n_samples": point.n, "shard_size": shard_size or point.n}
@@ -72,8 +70,6 @@ class Bench:
         stem = [*PHYSML, "-q", self.pipeline, stage, "--settings", given]
         return [*stem, *map(str, arguments)]
 
-    # ---------------------------------------------------------------- data
-
     def raw(self, settings: Any) -> Path:
         """Shard of all samples; made unless it is there."""
         out = self.place("simulate", settings).with_suffix(".h5")
@@ -92,8 +88,6 @@ class Bench:
                 env=environment(),
             )
         return out
-
-    # ---------------------------------------------------------------- measurements
 
     def all(self) -> None:
         """Measure every stage on every amount that the recipe names."""

@@ -76,9 +76,6 @@ def hours(seconds: float) -> str:
     return number(seconds / 3600)
 
 
-# ------------------------------------------------------------------------------------- measured
-
-
 def measured(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
     """What each measurement took, then what larger sets will."""
     header = ("stage", "of", "CPU-s", "wall s", "samples/s", "CPU-s/sample", "B/sample", "peak MB")
@@ -175,9 +172,6 @@ def jobs(rows: Rows) -> tuple[tuple[str, ...], Lines]:
         elif missing := rows.of("missing", pipeline="toy", where=where):
             body.append((name, missing[0]["why"], *[""] * 4))
     return header, body
-
-
-# ------------------------------------------------------------------------------------- planned
 
 
 def planned(p: Plan) -> tuple[tuple[str, ...], Lines]:

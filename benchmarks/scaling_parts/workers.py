@@ -84,8 +84,6 @@ class Workers:
         n, place = self.settings.simulate.n_samples, "" if where == "here" else ", Slurm"
         self.bench.say(f"{self.bench.pipeline} {stage}: {n:,} by {workers} worker(s){place}")
 
-    # ---------------------------------------------------------------- the stages
-
     def _folder(self, where: str, workers: int) -> Path:
         name = self.bench.key("chain", "simulate", self.settings, where=where, workers=workers)
         return self.bench.folder / name.replace(" ", "-")

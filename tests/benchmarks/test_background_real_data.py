@@ -19,9 +19,6 @@ def bench(script):
     return script("background_real_data")
 
 
-# ------------------------------------------------------------------------------------ spectra
-
-
 @pytest.fixture
 def spectrum(bench):
     """A flat continuum of 4e-3 with one line of 0.02 counts/cm2/s at 7.5 keV."""
@@ -111,9 +108,6 @@ def test_table_of_spectra_divides_by_the_first_without_lines(bench, spectrum):
     assert rows["| ours / real without lines"][2] == "2.00 +- 0.13"
 
 
-# ------------------------------------------------------------------------------------ event list
-
-
 def event_list(n=2000):
     """A source at (4000, 4000), and as many events 2 arcmin away; grades in turn."""
     rng = np.random.default_rng(1)
@@ -166,9 +160,6 @@ def test_errors_of_few_values(bench):
     assert mean == 2.0
     assert np.isnan(error)
     assert bench.show(float("nan"), 0.1) == "-"
-
-
-# ------------------------------------------------------------------------------------ Timepix
 
 
 def write_frames(path, frames, chip="E09"):
@@ -267,9 +258,6 @@ def test_what_the_network_says_is_counted(bench):
     assert "| events of a valid shape | 50 |" in text
     assert "| P_BKG, 50 % of them below | 0.50 |" in text
     assert "| marked as rejected at 98 % | 20% |" in text
-
-
-# ------------------------------------------------------------------------------------ whole
 
 
 def test_figures_are_small_and_drawn(bench, rows, spectrum, tmp_path):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-# ------------------------------------------------------------------------------------ the line
-
 
 def test_a_line_in_two_amounts_is_found_exactly(parts):
     amounts = [{"n": n, "m": m} for n, m in ((10, 1), (1000, 1), (10, 50), (400, 20))]
@@ -53,9 +51,6 @@ def test_speed_up_and_what_is_not_shared_are_each_others_inverse(parts, alone, w
 def test_two_workers_are_never_better_than_twice_one(parts):
     assert parts.fit.amdahl(2.2, 2) == 0
     assert parts.fit.amdahl(0.8, 2) == 1
-
-
-# ------------------------------------------------------------------------------------ the ladders
 
 
 @pytest.mark.parametrize("smaller", [False, True])
@@ -127,9 +122,6 @@ def test_a_round_has_no_more_experiments_than_there_are_states(parts, n, learned
     assert found == pytest.approx(
         {"experiments": 2 * (learned + 60), "calibrations": 800, "cell": 48}
     )
-
-
-# ------------------------------------------------------------------------------------ the plan
 
 
 def write(parts, path, gpu=None, device="cpu"):

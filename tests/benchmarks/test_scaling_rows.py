@@ -12,8 +12,6 @@ import pytest
 
 from physml.exceptions import InputError
 
-# ------------------------------------------------------------------------------------ the rows
-
 
 def test_a_benchmark_carries_on(parts, tmp_path):
     path = tmp_path / "rows.json"
@@ -74,9 +72,6 @@ def test_names_of_rows_change_with_the_settings(parts):
         "size", "cavities", "train", {"b": 2, "a": 1}
     )
     assert key("size", "cavities", "train", {"a": 1}) != key("size", "cavities", "train", {"a": 2})
-
-
-# ------------------------------------------------------------------------------------ measuring
 
 
 def test_processor_time_and_memory_of_children_count(parts):
@@ -155,9 +150,6 @@ def test_stages_are_measured_as_their_commands(parts, tmp_path):
     assert len(said) == 4
     made = parts.plan.line(rows, "tomography", "preprocess", "bytes")
     assert made.slopes["samples"] > 50
-
-
-# ------------------------------------------------------------------------------------ the command
 
 
 @pytest.fixture

@@ -64,9 +64,6 @@ def snapshot(folder):
     return sorted(str(p) for p in folder.rglob("*"))
 
 
-# ------------------------------------------------------------------------------------- the image
-
-
 def test_not_a_fits_file(detector, capsys, tmp_path):
     path = tmp_path / "image.fits"
     path.write_text("this is no image\n" * 400)
@@ -150,9 +147,6 @@ def test_smaller_than_the_field(detector, capsys, tmp_path, data):
     refused(capsys, tmp_path, path, mentions=[path, "128 x 128", "170 x 100"])
 
 
-# ---------------------------------------------------------------- not bad: works, says what it did
-
-
 def works(capsys, caplog, tmp_path, path, *more, mentions=()):
     out = tmp_path / "result"
     code = main(["cavities", "predict", str(path), "-o", str(out), "--scales", "1,2", *more])
@@ -208,9 +202,6 @@ def test_unusable_wcs(detector, capsys, tmp_path, data):
             CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CD1_1=0.0, CD1_2=0.0, CD2_1=0.0, CD2_2=0.0
         )
     refused(capsys, tmp_path, path, mentions=[path, "celestial coordinates"])
-
-
-# ----------------------------------------------------------------------------- what goes with it
 
 
 def test_exposure_map_of_another_shape(detector, capsys, tmp_path, good):
@@ -293,9 +284,6 @@ def test_an_empty_folder(detector, capsys, tmp_path):
     refused(capsys, tmp_path, folder, mentions=[folder, "image files"])
 
 
-# ---------------------------------------------------------------------------- weights and shards
-
-
 class _Evil:
     def __reduce__(self):
         return (os.mkdir, (os.environ["PHYSML_TEST_TRAP"],))
@@ -347,9 +335,6 @@ def test_hostile_hdf5(kind, capsys, tmp_path):
     assert code == 2, message
     assert str(path) in message
     assert snapshot(tmp_path) == before
-
-
-# -------------------------------------------------------------------------------------- the output
 
 
 def test_an_existing_output_folder(detector, capsys, tmp_path, good):

@@ -129,9 +129,6 @@ def test_bootstrap_of_the_average_precision_equals_the_slow_way() -> None:
         assert fast == pytest.approx(slow, abs=2e-3)
 
 
-# ---------------------------------------------------------------- bootstrap
-
-
 def mean(values: np.ndarray, **options) -> boot.Interval:
     """Bootstrap of a mean."""
     return boot.bootstrap_ratio(values, np.ones_like(values), **options)

@@ -134,9 +134,6 @@ def test_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch) -> No
     assert calls == ["fsync", "replace", "fsync"]  # file, name, folder
 
 
-# ---------------------------------------------------------------------------------------- folders
-
-
 def test_folder_appears_as_a_whole(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with atomic_directory(target) as folder:
@@ -226,9 +223,6 @@ def test_set_aside(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == ["a"]
 
 
-# ------------------------------------------------------------------------------------------- JSON
-
-
 def test_json_is_strict_and_guarded(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -243,9 +237,6 @@ def test_json_is_strict_and_guarded(tmp_path: Path) -> None:
         read_json(path)
     with pytest.raises(InputError, match="no such file"):
         read_json(tmp_path / "none")
-
-
-# -------------------------------------------------------------------------- full disks and kills
 
 
 @pytest.fixture

@@ -51,9 +51,6 @@ def path(tmp_path: Path) -> Path:
     return target
 
 
-# ------------------------------------------------------------------------------------------ inputs
-
-
 def test_every_kind_of_input_gives_the_same(path: Path) -> None:
     wcs = sky(30)
     with fits.open(path) as hdus:
@@ -162,9 +159,6 @@ def test_no_image(wrong) -> None:
         open_image(wrong)
 
 
-# ------------------------------------------------------------------------------- world coordinates
-
-
 def test_no_world_coordinates(tmp_path: Path) -> None:
     path = tmp_path / "a.fits"
     linear = fits.Header({"CTYPE1": "X", "CTYPE2": "Y", "CRVAL1": 1.0, "CDELT1": 2.0})
@@ -233,9 +227,6 @@ def test_real_chandra_and_xmm_images(shared_data: Path) -> None:
     assert xmm.data.shape == (648, 648)
     assert xmm.data.sum() == 36_174
     assert xmm.wcs is not None
-
-
-# ----------------------------------------------------------------------------------------- writing
 
 
 def test_written_image_has_record_unit_and_checksums(path: Path) -> None:

@@ -158,9 +158,6 @@ def test_refusals(arguments, match: str) -> None:
         pytest.fail("must not start")
 
 
-# ------------------------------------------------------------------------------- tasks in order
-
-
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_results_come_in_order_whatever_the_number_of_workers(threads: int) -> None:
     tasks = [(k,) for k in range(3 * AHEAD * threads + 1)]

@@ -207,9 +207,6 @@ def test_too_few_settings_are_said_and_do_no_harm():
     assert made.goodness_of_fit().drift_p_value is None
 
 
-# ------------------------------------------------------------------------------------------ files
-
-
 @pytest.fixture
 def refused(capsys, tmp_path):
     """The command fails with 2, says why, and leaves nothing behind."""
@@ -379,9 +376,6 @@ def test_a_csv_file_has_no_place_for_some_things(tmp_path):
     with pytest.raises(InputError, match="ends in"):
         save_records(records, tmp_path / "a.xlsx")
     assert not list(tmp_path.iterdir())
-
-
-# --------------------------------------------------------------------------- sessions by command
 
 
 def test_refused_answers_leave_the_session_as_it_was(tmp_path, capsys):

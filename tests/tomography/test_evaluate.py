@@ -38,9 +38,6 @@ def weights():
     return shipped_weights("tomography")
 
 
-# ------------------------------------------------------------------------------------- numbers
-
-
 def test_radius_holds_the_share_and_no_more():
     rng = np.random.default_rng(0)
     far, raw = torch.from_numpy(rng.random((5, 200))), torch.from_numpy(rng.random((5, 200)))
@@ -94,9 +91,6 @@ def test_parts_are_joined_in_order():
     both = methods.Outcome.join([a, b])
     assert np.array_equal(both.infidelity, np.concatenate([a.infidelity, b.infidelity]))
     assert both.update_ms == pytest.approx(0.01)
-
-
-# ------------------------------------------------------------------------------------- methods
 
 
 def test_names_of_the_settings_are_those_of_the_methods():
@@ -171,8 +165,6 @@ def test_an_estimator_without_regions_has_none():
     estimator.start(2, 2, stream(0, "test", 0))
     assert np.isnan(methods.region_radius(estimator, 0.9)).all()
 
-
-# ------------------------------------------------------------------------------------- the stage
 
 SMALL = {
     "states": 2,
@@ -269,9 +261,6 @@ def test_times_are_of_each_step(weights):
     assert found["ratio"] == pytest.approx(
         latency.work(found["particle_filter"]) / latency.work(ours)
     )
-
-
-# ------------------------------------------------------------------------------------- figures
 
 
 @pytest.fixture(scope="module")

@@ -82,9 +82,6 @@ def test_data_that_are_asked_for_and_missing_are_named(stage, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
-# ------------------------------------------------------------------------------------- examples
-
-
 def test_simulated_pair_is_what_its_note_says():
     truth = report.simulated_state(7)
     assert torch.linalg.eigvalsh(truth).numpy() == pytest.approx([0.0075] * 3 + [0.9775])
@@ -130,9 +127,6 @@ def test_smoke_settings_are_settings(root):
     full = TomographySettings()
     assert settings.simulate.n_samples * 10 < full.simulate.n_samples
     assert settings.evaluate.copies < full.evaluate.copies
-
-
-# ------------------------------------------------------------------------------------- the page
 
 
 def summary_of(**others):

@@ -147,8 +147,6 @@ def test_a_centre_outside_the_image_or_without_wcs_is_refused(image):
         observation.position(10, 20)
 
 
-# ------------------------------------------------------------------------------------------ masks
-
 SHAPE = (60, 80)
 
 

@@ -104,9 +104,6 @@ def test_interpolation_puts_a_slope_where_it_belongs(observation):
     np.testing.assert_allclose(fine[100, 30:230], np.arange(30, 230))
 
 
-# ------------------------------------------------------------------------------------------ merge
-
-
 def candidate(x, y, radius, probability, scale, ratio=1.0, theta=0.0, row=0):
     a, b = radius * ratio**0.5, radius / ratio**0.5
     return Candidate(

@@ -22,9 +22,6 @@ def rng() -> np.random.Generator:
     return stream(9, "test", 0)
 
 
-# ------------------------------------------------------------------------------------------ qiskit
-
-
 def test_qiskit_bits_are_turned_round():
     # Qubit 0 gave 1 in all runs: the last bit in qiskit, the first digit here.
     expected = [0, 0, 7, 0]
@@ -69,9 +66,6 @@ def test_qiskit_results_give_the_state_that_was_prepared():
 def test_bad_qiskit_results_are_refused(results, message):
     with pytest.raises(InputError, match=message):
         qiskit.from_qiskit(results)
-
-
-# ---------------------------------------------------------------------------------------- photonic
 
 
 def cells(vector: torch.Tensor) -> list[str]:
