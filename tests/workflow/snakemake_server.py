@@ -8,12 +8,17 @@ Requests and answers are lines of JSON: ``{"argv", "cwd", "env", "out"}`` -> ``{
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
 
 import snakemake.cli
+from snakemake.common import parse_uri
+
+#: Imported late by Snakemake or by the chain, which every run would do again.
+LATE = ("jinja2", "physml.config", "physml.pipeline", "snakemake.report", "docutils.parsers.rst")
 
 
 def run(request: dict) -> None:
@@ -39,6 +44,10 @@ def run(request: dict) -> None:
 
 
 if __name__ == "__main__":
+    snakemake.cli.get_argument_parser()  # looks for plugins
+    parse_uri("a")
+    for name in LATE:
+        importlib.import_module(name)
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
