@@ -157,7 +157,7 @@ class BackgroundPredictor(Predictor):
         Parameters
         ----------
         stream : FrameStream
-        retention, standoff, start, scratch
+        retention, standoff, start, scratch : float, float, str, Path
             See `predict`.
         advance : callable, optional
             Called with how much of the stream's length was done.

@@ -1,4 +1,7 @@
-"""Types of arrays, by what is in them."""
+"""Types of arrays by what is in them, and spans of their rows.
+
+``Rows`` are structured, with the columns of the dtype that the text beside them names.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-#: Structured, with the columns of the dtype that the text names.
 Rows = NDArray[Any]
 
 

@@ -201,7 +201,7 @@ def find_in_exposures(frames: Frames, bad: Bools | None = None, keep_border: boo
     Parameters
     ----------
     frames : Frames
-    bad, keep_border
+    bad, keep_border : ndarray, bool
         See `find_events`.
 
     Raises

@@ -3,14 +3,12 @@
 A source knows its shape and hands out raw blocks, which fit in memory however long the whole is.
 Whether their numbers are what they have to be is looked at elsewhere (`inspector`).
 
-HDF5 layouts
-------------
-Sparse, as the simulator writes it: a table ``pixels`` with the columns frame, y, x, energy (keV),
-sorted by frame; optionally ``index`` (numbers of all frames that were read out, also those without
-pixels), ``weight`` (one for each of them), and a table ``exposures`` with the columns first_frame,
-n_frames, frame_time (s), ny, nx and, where known, pixel_um, thickness_um, enc, threshold.
-
-Dense: a dataset ``frames`` with axes (frame, y, x), and optionally ``index`` and ``exposures``.
+Sparse HDF5 files, as the simulator writes them, have a table ``pixels`` with the columns frame, y,
+x, energy (keV), sorted by frame; optionally ``index`` (numbers of all frames that were read out,
+also those without pixels), ``weight`` (one for each of them), and a table ``exposures`` with the
+columns first_frame, n_frames, frame_time (s), ny, nx and, where known, pixel_um, thickness_um,
+enc, threshold. Dense ones have a dataset ``frames`` with axes (frame, y, x), and optionally
+``index`` and ``exposures``.
 """
 
 from __future__ import annotations

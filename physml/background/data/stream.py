@@ -6,7 +6,6 @@ by block: a file of any size takes the memory of one block.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -24,8 +23,6 @@ from ..core.frames import Frames
 from .inspector import Calibration, Inspector
 from .readers import Raw, Source, open_source
 from .timeline import Timeline
-
-log = logging.getLogger(__name__)
 
 #: Cards of a cube's header that may tell the frame time, s.
 FRAME_TIME_CARDS = ("FRAMTIME", "FRAMETIM", "TIMEDEL")

@@ -72,7 +72,7 @@ class Timeline:
 
     @property
     def known(self) -> bool:
-        """Whether exposures say which frames there were."""
+        """True where exposures tell which frames there were."""
         return len(self.first) > 0
 
     def see(self, frames: Ints, complete: bool) -> None:

@@ -169,16 +169,15 @@ def _kept(fixed: Mapping[str, Any]) -> str:
     return ", ".join(f"{'-' if k is None else format(k, '.4f')} of {r}" for r, k in kept.items())
 
 
-def sensitivity(numbers: Mapping[str, Any], band: str = "2-7") -> dict[str, Any]:
-    """Worked example with the rates and cuts measured on a set.
+def sensitivity(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Worked example in 2-7 keV with the rates and cuts measured on a set.
 
     Parameters
     ----------
     numbers : mapping
         Of one set, from `set_metrics`.
-    band : str
-        One of `BANDS`.
     """
+    band = "2-7"
     low, high = BANDS[band]
     rate = numbers["rates"][band]["graded"]["value"] * (high - low)
     cuts = {}

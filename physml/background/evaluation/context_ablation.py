@@ -1,7 +1,7 @@
-"""Part events from what surrounds them: a stranger's frame, or a stranger's pixels.
+"""Events parted from what surrounds them: in another frame, or with another event's pixels.
 
-A score that uses context legitimately must lose that gain when the context is a stranger's: then
-it may know no more than the event alone tells.
+A score that uses context legitimately must lose that gain in another frame: there it may know no
+more than the event's own pixels tell.
 """
 
 from __future__ import annotations

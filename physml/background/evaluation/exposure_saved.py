@@ -1,4 +1,4 @@
-r"""What a cut is worth: exposure time saved on a faint extended source.
+r"""Exposure time that a cut saves on a faint extended source.
 
 In a region, with rates of the source :math:`s`, of X-rays from the sky :math:`x` and of particles
 that survive grading :math:`p`, a cut that keeps a share :math:`\epsilon` of the X-rays and removes
@@ -29,6 +29,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 ARCMIN2_SR = (np.pi / 180 / 60) ** 2
+#: Exposure for which the faintest source is given, s.
+SECONDS = 1e5
+#: Share of the background that is not known, where it is not known exactly.
+SYSTEMATIC = 0.02
 
 
 @dataclass(frozen=True)
@@ -200,8 +204,6 @@ def worked_example(
     particle_rate: float,
     cuts: dict[float, tuple[float, float, float]],
     telescope: Telescope | None = None,
-    seconds: float = 1e5,
-    systematic: float = 0.02,
 ) -> dict[str, object]:
     """Exposure time saved at each retention.
 
@@ -212,10 +214,6 @@ def worked_example(
     cuts : dict
         Retention -> share of the particles removed, and the ends of its interval.
     telescope : Telescope, optional
-    seconds : float
-        Exposure for which the faintest source is given.
-    systematic : float
-        For the second part, in which the background is not known exactly.
 
     Returns
     -------
@@ -227,8 +225,8 @@ def worked_example(
     """
     t = telescope or Telescope()
     region = t.region(particle_rate)
-    unsure = replace(region, systematic=systematic)
-    limits = [faintest_source(r, t.significance, seconds) for r in (region, unsure)]
+    unsure = replace(region, systematic=SYSTEMATIC)
+    limits = [faintest_source(r, t.significance, SECONDS) for r in (region, unsure)]
     rows = []
     for retention, shares in sorted(cuts.items(), reverse=True):
         value, low, high = shares
@@ -239,16 +237,15 @@ def worked_example(
             return time_saved(region, t.significance, retention=retention, removed=removed)
 
         after = [
-            faintest_source(r, t.significance, seconds, retention=retention, removed=value)
+            faintest_source(r, t.significance, SECONDS, retention=retention, removed=value)
             for r in (region, unsure)
         ]
+        seconds = exposure_time(region, t.significance, retention=retention, removed=value)
         rows.append(
             {
                 "retention": retention,
                 "removed": value,
-                "seconds": exposure_time(
-                    region, t.significance, retention=retention, removed=value
-                ),
+                "seconds": seconds,
                 "saved": {"value": saved(value), "low": saved(low), "high": saved(high)},
                 "faintest": after[0] / limits[0],
                 "faintest_systematic": after[1] / limits[1],
@@ -259,8 +256,8 @@ def worked_example(
         "sky": region.sky,
         "source": region.source,
         "seconds": exposure_time(region, t.significance),
-        "exposure_s": seconds,
-        "systematic": systematic,
+        "exposure_s": SECONDS,
+        "systematic": SYSTEMATIC,
         "significance": t.significance,
         "rows": rows,
     }

@@ -17,45 +17,19 @@ from ..core.frames import Frames
 #: Of the event: energies in keV; sides, corners and ring as shares of the event's energy, sides
 #: and corners from the highest to the lowest; ring is the rim of the 5 x 5.
 LOCAL = (
-    "log_energy",
-    "peak_share",
-    "pixels",
-    "shape",
-    "grade",
-    "side_1",
-    "side_2",
-    "side_3",
-    "side_4",
-    "corner_1",
-    "corner_2",
-    "corner_3",
-    "corner_4",
-    "ring",
-    "centroid_offset",
-    "border",
+    *("log_energy", "peak_share", "pixels", "shape", "grade"),
+    *("side_1", "side_2", "side_3", "side_4", "corner_1", "corner_2", "corner_3", "corner_4"),
+    *("ring", "centroid_offset", "border"),
 )
 #: Of the frame; distances in pixels, NaN where there is nothing to be near to. `track_...` is the
 #: nearest particle: the event's distance from its axis (`track_off_axis`) and from its middle
 #: along it (`track_along`), NaN if it has no axis. `neighbour_...` is the nearest other cluster
 #: that is no particle.
 CONTEXT = (
-    "track_distance",
-    "track_log_energy",
-    "track_pixels",
-    "track_length",
-    "track_width",
-    "track_border",
-    "track_off_axis",
-    "track_along",
-    "second_track_distance",
-    "neighbour_distance",
-    "neighbour_log_energy",
-    "neighbour_pixels",
-    "neighbour_valid",
-    "tracks",
-    "log_track_energy",
-    "valid_events",
-    "other_clusters",
+    *("track_distance", "track_log_energy", "track_pixels", "track_length", "track_width"),
+    *("track_border", "track_off_axis", "track_along", "second_track_distance"),
+    *("neighbour_distance", "neighbour_log_energy", "neighbour_pixels", "neighbour_valid"),
+    *("tracks", "log_track_energy", "valid_events", "other_clusters"),
 )
 _SIDES = np.array([1, 3, 5, 7])  # of a flattened 3 x 3
 _CORNERS = np.array([0, 2, 6, 8])

@@ -1,7 +1,7 @@
-"""All that judges events, on the same footing: rivals with their cuts, the network, ablations.
+"""Methods on the same footing: rivals with their cuts, the network, its ablations.
 
-Every judge gives each event a score, higher for background, and a cut on it that was fixed before
-the events were seen.
+Each gives an event a score, higher for background, and a cut on it that was fixed before the
+events were seen.
 """
 
 from __future__ import annotations

@@ -340,14 +340,9 @@ def calibration(
 
 
 def kept_in_bins(
-    events: Events,
-    rejected: Bools,
-    values: Floats,
-    edges: Sequence[float],
-    resampling: Resampling,
-    band: tuple[float, float] = BANDS[WIDE],
+    events: Events, rejected: Bools, values: Floats, edges: Sequence[float], resampling: Resampling
 ) -> list[dict[str, Any]]:
-    """Photons kept and background removed in bins of some quantity.
+    """Photons kept and background removed in bins of some quantity (0.3-10 keV).
 
     Returns
     -------
@@ -355,7 +350,7 @@ def kept_in_bins(
         ``low``, ``high``, ``photons`` (number), ``retention``, ``removed``.
     """
     out = []
-    inside = events.within(band)
+    inside = events.within(BANDS[WIDE])
     for low, high in pairwise(edges):
         weight = events.weight * (inside & (values >= low) & (values < high))
         photon, background = weight * ~events.background, weight * events.background

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 
 from physml.io.shards import write_shard
 
+from ..core.arrays import Ints, Rows
 from ..core.events import find_in_exposures
 from ..core.frames import PIXEL, Frames
 from ..results.event_rows import REJECTED
@@ -39,18 +41,12 @@ def write_example(path: Path, frames: Frames, provenance: Mapping[str, Any]) -> 
         Run record.
     """
     assert frames.exposures is not None
-    pixels = np.zeros(len(frames.pixels), PIXEL)
-    for name in PIXEL.names or ():
-        pixels[name] = frames.pixels[name]
-    exposure = frames.exposures.copy()
-    first = int(exposure["first_frame"][0])
-    pixels["frame"] -= first
-    exposure["first_frame"] = 0
     known = ["first_frame", "n_frames", "frame_time", "ny", "nx", "pixel_um", "thickness_um"]
-    known += ["enc", "threshold"]
-    table = np.zeros(1, [(name, exposure.dtype[name]) for name in known])
-    for name in known:
-        table[name] = exposure[name]
+    pixels = repack_fields(frames.pixels[list(PIXEL.names or ())])
+    table = repack_fields(frames.exposures[[*known, "enc", "threshold"]])
+    first = int(table["first_frame"][0])
+    pixels["frame"] -= first
+    table["first_frame"] = 0
     write_shard(
         path,
         {"index": frames.index - first},
@@ -77,22 +73,16 @@ def against_truth(result: BackgroundResult, frames: Frames) -> dict[str, Any]:
     assert frames.exposures is not None
     found = find_in_exposures(frames)
     events = valid_events(found, frames)
-    peak = found.events[events.row]
-    first = int(frames.exposures["first_frame"][0])
-    listed = result.store.read()
-    gone = {
-        (int(f), int(y), int(x))
-        for f, y, x in zip(
-            *(listed[name][(listed["FLAG"] & REJECTED) > 0] for name in ("FRAME", "RAWY", "RAWX")),
-            strict=True,
-        )
-    }
-    rejected = np.array(
-        [
-            (int(f) - first, int(y) + 1, int(x) + 1) in gone
-            for f, y, x in zip(peak["frame"], peak["y"], peak["x"], strict=True)
-        ],
-        bool,
+    peak, listed = found.events[events.row], result.store.read()
+    gone = listed[(listed["FLAG"] & REJECTED) > 0]
+
+    def place(frame: Ints, y: Rows, x: Rows) -> Ints:
+        inside = y.astype(np.int64) * frames.shape[1] + x
+        return frame * (frames.shape[0] * frames.shape[1]) + inside
+
+    rejected = np.isin(
+        place(peak["frame"] - frames.exposures["first_frame"][0], peak["y"], peak["x"]),
+        place(gone["FRAME"], gone["RAWY"] - 1, gone["RAWX"] - 1),
     )
     inside = events.within(BANDS[WIDE])
     xray, background = inside & ~events.background, inside & events.background

@@ -51,18 +51,16 @@ SPECTRUM = np.geomspace(0.3, 10, 19)
 TITLES = {"close": "near wall, 5 mm", "far": "far wall, 15 mm", "geant4": "Geant4, far wall"}
 
 
-def plot_removed(ax: Axes, scored: ScoredSet, band: str = WIDE) -> Axes:
-    """Background removed against photons lost, for every method.
+def plot_removed(ax: Axes, scored: ScoredSet) -> Axes:
+    """Background removed against photons lost in 0.3-10 keV, for every method.
 
     Parameters
     ----------
     ax : Axes
     scored : ScoredSet
-    band : str
-        One of `BANDS`.
     """
     events = scored.events
-    weight = events.matched(BANDS[band])
+    weight = events.matched(BANDS[WIDE])
     for method, (colour, line) in STYLES.items():
         if method not in scored.scores:
             continue
@@ -372,7 +370,7 @@ def bands_figure(sets: Mapping[str, Mapping[str, Any]], retention: float) -> Fig
 
 
 def bias_figure(numbers: Mapping[str, Any], shape: tuple[int, int]) -> Figure:
-    """Which X-rays are kept: by energy, distance from the border and from particles, and place."""
+    """X-rays kept by energy, distance from the border and from particles, and place."""
     figure, axes = new_figure(2, 2, size=(4.6, 3.5))
     found = numbers["bias"]
     promised = found["retention"]
@@ -452,21 +450,17 @@ def figures(scored: Mapping[str, ScoredSet], result: Mapping[str, Any]) -> dict[
     best = "geant4" if "geant4" in sets else "far"
     out = {"removed": removed_figure(scored), "bands": bands_figure(sets, middle)}
     with_test = {**sets, **({"test": result["test"]} if "test" in result else {})}
-    for name, draw, data in (
-        ("promises", plot_promises, sets),
-        ("reliability", plot_reliability, with_test),
-    ):
-        figure, axes = new_figure()
-        draw(axes[0, 0], data)
-        out[name] = figure
-    figure, axes = new_figure()
-    plot_spectrum(axes[0, 0], scored[best], middle)
-    out["spectrum"] = figure
+    singles: dict[str, tuple[Any, ...]] = {
+        "promises": (plot_promises, sets),
+        "reliability": (plot_reliability, with_test),
+        "spectrum": (plot_spectrum, scored[best], middle),
+        "sensitivity": (plot_saved, result["sensitivity"]),
+    }
+    for name, (draw, *arguments) in singles.items():
+        out[name], axes = new_figure()
+        draw(axes[0, 0], *arguments)
     out["bias"] = bias_figure(sets[best], scored[best].frames.shape)
     if "stress" in result:
         out["stress"] = stress_figure(result["stress"], middle)
-    figure, axes = new_figure()
-    plot_saved(axes[0, 0], result["sensitivity"])
-    out["sensitivity"] = figure
     out["examples"] = examples_figure(scored[best], middle)
     return out

@@ -1,4 +1,4 @@
-"""What there is to beat: cuts and trees, under one interface.
+"""Rivals that the network has to beat: a cut and trees, under one interface.
 
 Each is fitted to labelled events and gives events a score; higher is more like background.
 """
@@ -79,8 +79,8 @@ class BoostedTrees:
     ----------
     features : {"local", "context", "both"}
         Of the event, of its frame, or all.
-    iterations, rate, leaves, leaf_events : int, float, int, int
-        Trees, learning rate, leaves of a tree, least events in a leaf.
+    iterations : int
+        Number of trees.
     seed : int
     """
 
@@ -89,9 +89,6 @@ class BoostedTrees:
         features: Literal["local", "context", "both"] = "both",
         *,
         iterations: int = 200,
-        rate: float = 0.05,
-        leaves: int = 15,
-        leaf_events: int = 50,
         seed: int = 0,
     ) -> None:
         if features not in ("local", "context", "both"):
@@ -100,9 +97,9 @@ class BoostedTrees:
         self.name = f"boosted trees, {features}"
         self.parameters = {
             "max_iter": iterations,
-            "learning_rate": rate,
-            "max_leaf_nodes": leaves,
-            "min_samples_leaf": leaf_events,
+            "learning_rate": 0.05,
+            "max_leaf_nodes": 15,
+            "min_samples_leaf": 50,
             "l2_regularization": 1.0,
             # Stopping early would need events that are independent of those it learns from.
             "early_stopping": False,

@@ -1,4 +1,4 @@
-"""A set of exposures with what the network and its rivals say of the events in it."""
+"""A set of exposures with the scores that the network and its rivals give its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .metrics import WIDE, Events, Resampling
 
 @dataclass
 class ScoredSet:
-    """A set with what everybody says of its events.
+    """Events of a set with their scores by each method.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class ScoredSet:
     events : Events
         Those that passed grading.
     classified : Classified
-        The network's answer.
+        Probabilities of the network.
     detector : BackgroundDetector
         The network, told the stand-off that it measured.
     housing : Housing
@@ -79,7 +79,7 @@ def score_set(
     bad: Bools | None = None,
     housing_events: int = ENOUGH,
 ) -> ScoredSet:
-    """Let the network and all rivals judge the events of a set.
+    """Let the network and all rivals score the events of a set.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def score_set(
 
 
 def add_ablations(scored: ScoredSet, seed: int) -> None:
-    """Judge by the event alone, and by its context alone."""
+    """Score by the events without their context, and by the context without their pixels."""
     rows, detector = scored.events.row, scored.detector
     alone = detector.classify(scored.frames, scored.found, context=False)
     scored.scores[LOCAL] = alone.p_bkg[rows]

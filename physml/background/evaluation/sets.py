@@ -65,7 +65,7 @@ _NOMINAL: Mapping[str, Any] = MappingProxyType(
         "spot": 0.0,
     }
 )
-#: The wall of the Geant4 set (an inner box of 9 x 9 x 3 cm), and one three times as near.
+#: The housing of the Geant4 set (an inner box of 9 x 9 x 3 cm), and one three times as near.
 GEOMETRIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "close": {"standoff": (5.0, 5.0), "gap": (5.0, 5.0)},
@@ -110,7 +110,7 @@ def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
     )
 
 
-def evaluation_set(name: str, exposures: int, hits: int = 4_000, seed: int = SEED) -> Frames:
+def evaluation_set(name: str, exposures: int, hits: int = 4_000) -> Frames:
     """Simulate the first exposures of a set.
 
     Parameters
@@ -121,16 +121,14 @@ def evaluation_set(name: str, exposures: int, hits: int = 4_000, seed: int = SEE
         Their number; the first of a larger set are those of a smaller one.
     hits : int
         See `set_settings`.
-    seed : int
-        Root of the random streams.
     """
     settings = set_settings(name, hits)
     first = STRIDE * list(SETS).index(name)
-    return concatenate([simulate_exposure(settings, seed, first + i) for i in range(exposures)])
+    return concatenate([simulate_exposure(settings, SEED, first + i) for i in range(exposures)])
 
 
 def example_frames(seconds: float, seed: int) -> Frames:
-    """All frames of a short observation behind the far wall: a faint extended source in the middle.
+    """Frames of a short observation behind the far housing: a faint extended source in the middle.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Conditions outside of the ordinary, under which promises have to hold as well.
 
-Each differs from the nominal condition (the far wall) in one thing. Cuts are those of the weights;
-nothing is tuned. A gain error, more noise or another modulation is not told to the network; frame
-time, thresholds and bad columns are known to whoever finds the events.
+Each differs from the nominal condition (the far housing) in one thing. Cuts are those of the
+weights; nothing is tuned. A gain error, more noise or another modulation is not told to the
+network; frame time, thresholds and bad columns are known to whoever finds the events.
 """
 
 from __future__ import annotations

@@ -266,5 +266,5 @@ def _middle(values: NDArray, k: int, edges: NDArray) -> float:
 
 
 def nearest(standoffs: Floats, standoff: float) -> int:
-    """Which of some stand-offs is nearest, by its logarithm."""
+    """Number of the nearest of some stand-offs, by the logarithm."""
     return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))

@@ -79,17 +79,9 @@ class BackgroundDetector:
         Metadata of the weights: network settings, calibration, thresholds, lineage.
     standoff : float
         Distance from the silicon to the housing above and below, mm. See `at` and `settled`.
-    thresholds : Thresholds, optional
-        Cuts; by default those of the card for the stand-off.
     """
 
-    def __init__(
-        self,
-        network: EventNet,
-        card: dict[str, Any],
-        standoff: float = STANDOFF,
-        thresholds: Thresholds | None = None,
-    ) -> None:
+    def __init__(self, network: EventNet, card: dict[str, Any], standoff: float = STANDOFF) -> None:
         self.network = network.eval()
         self.card = card
         self.version = str(card.get("version", "untrained"))
@@ -97,7 +89,7 @@ class BackgroundDetector:
         made = card.get("thresholds")
         self.cuts = CutTables.from_dict(made) if made else None
         self.standoff = standoff
-        self._thresholds = thresholds
+        self._thresholds: Thresholds | None = None
         level = card.get("event_level")
         self.event_level = EventLevel.from_dict(level) if level else None
 
@@ -186,7 +178,7 @@ class BackgroundDetector:
 
         Parameters
         ----------
-        energy, retention, band, rate
+        energy, retention, band, rate : array_like, float, tuple of float, array_like
             See `Thresholds.logit`; rates are those of `Classified.rate`.
 
         Returns
@@ -231,10 +223,6 @@ class BackgroundDetector:
         rate : float or ndarray of shape (number of exposures,), optional
             Particles a frame, where it is known better than from these frames: in a stream, from
             those before as well.
-
-        Returns
-        -------
-        Classified
         """
         if found is None:
             found = find_events(frames)
@@ -315,7 +303,7 @@ class BackgroundDetector:
     def classify_events(
         self, energy: ArrayLike, grade: ArrayLike, convention: str = "asca"
     ) -> Floats:
-        """Judge events of which only energy and grade are known.
+        """Probabilities of events of which only energy and grade are known.
 
         Parameters
         ----------

@@ -12,6 +12,8 @@ from ..core.records import Stored
 
 #: Energies of the table.
 KNOTS = 24
+#: Their ends, keV.
+BAND = (0.2, 15.0)
 #: Width of the average in ln(energy): far less than the spectrum or the grades change over.
 SMOOTH = 0.12
 #: Events of each kind at each knot, shared out over the grades as at all energies.
@@ -66,12 +68,7 @@ class EventLevel(Stored):
 
 
 def fit_event_level(
-    energy: NDArray,
-    asca: NDArray,
-    epic: NDArray,
-    label: NDArray,
-    weight: NDArray,
-    band: tuple[float, float] = (0.2, 15.0),
+    energy: NDArray, asca: NDArray, epic: NDArray, label: NDArray, weight: NDArray
 ) -> EventLevel:
     """Count grades of X-rays and background round each energy.
 
@@ -79,12 +76,10 @@ def fit_event_level(
     ----------
     energy, asca, epic, label, weight : ndarray, shape (m,)
         Of events up to 15 keV, valid or not; label 1 for background.
-    band : tuple of float
-        keV.
     """
-    knots = np.geomspace(*band, KNOTS)
+    knots = np.geomspace(*BAND, KNOTS)
     x = np.log(np.maximum(energy, 1e-6))
-    used = (weight > 0) & (energy >= band[0]) & (energy <= band[1])
+    used = (weight > 0) & (energy >= BAND[0]) & (energy <= BAND[1])
     # In units of events: the prior must not drown in, or drown, large weights.
     weight = np.where(used, weight, 0) * (used.sum() / max(weight[used].sum(), 1e-300))
     near = np.exp(-0.5 * ((np.log(knots)[:, None] - x[used]) / SMOOTH) ** 2)

@@ -292,7 +292,7 @@ def parity(
     other: BackgroundDetector,
     inputs: list[tuple[Tensor, Tensor, Tensor, Tensor]],
 ) -> dict[str, float]:
-    """How far an exported network is from the original.
+    """Largest differences of an exported network from the original.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)
 STEPS = 60
 #: Fewest events in an energy bin.
 LEAST = 30
-#: Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
+# Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
 Part = tuple[Frames, Found, Floats]
 
 
@@ -147,10 +147,6 @@ def measure(
         Events to use, at most.
     standoffs : ndarray, shape (s,), optional
         Those to try, mm; by default those that the detector has cuts for.
-
-    Returns
-    -------
-    Housing
     """
     standoffs = detector.standoffs if standoffs is None else standoffs
     e = _collect(detector, parts, standoffs, enough, ELSEWHERE)

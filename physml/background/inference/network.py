@@ -97,7 +97,7 @@ class EventNet(nn.Module):
     def forward(
         self, patch: Tensor, feature: Tensor, place: Tensor, present: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Judge all members of frames.
+        """Classify all members of frames.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class EventNet(nn.Module):
 
 
 def pairs(feature: Tensor, place: Tensor) -> Tensor:
-    """How members lie to each other, whichever way the frame is turned or mirrored.
+    """Descriptions of pairs of members that do not change when the frame is turned or mirrored.
 
     Parameters
     ----------

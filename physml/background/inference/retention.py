@@ -85,7 +85,7 @@ class Correction:
         return self.retention[_bin(self.rate, r), _bin(self.energy, e)]
 
     def covers(self, energy: ArrayLike) -> Bools:
-        """Whether the cut was made for an energy, keV."""
+        """Energies (keV) that the cut was made for, as a mask."""
         e = np.asarray(energy, float)
         inside: Bools = (e >= self.energy[0]) & (e <= self.energy[-1])
         return inside

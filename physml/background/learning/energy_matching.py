@@ -1,4 +1,4 @@
-"""How much background goes for how many photons, at equal energies.
+"""Shares of the background that go for shares of the photons, at equal energies.
 
 A source has another spectrum than the background. A score that only knows energies would look
 good against one source and harm the next. So photons are weighted until their energies are
@@ -130,7 +130,7 @@ class _Ranking:
 
 
 def _cut(lost: Floats, retention: float) -> Ints:
-    """How many scores can go, shape (...)."""
+    """Number of scores that can go, shape (...)."""
     return (lost <= 1 - retention + _ROUNDING).sum(axis=-1) - 1
 
 
@@ -197,7 +197,7 @@ def removed_at_retention(
 
     Parameters
     ----------
-    score, label, weight
+    score, label, weight : array_like, shape (m,)
         See `threshold_at_retention`; weights usually from `energy_matching`.
     retention : float or sequence of float
         In (0, 1].
@@ -238,7 +238,7 @@ def removed_at_retention(
 
 
 def _resampled(n: int, replicas: int, rng: np.random.Generator, columns: int):
-    """How often each of n frames is drawn, in chunks of replicas, shape (chunk, n).
+    """Numbers of times that n frames are drawn, in chunks of replicas, shape (chunk, n).
 
     Drawn frame by frame: with 1e5 of them this is ten times as fast as a multinomial.
     """

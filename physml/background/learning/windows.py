@@ -100,7 +100,7 @@ def cut_windows(
 
 
 def windows_spec() -> dict[str, Any]:
-    """What a file of windows has to hold."""
+    """Contents of a file of windows."""
     return {
         "image": Spec(np.float16, (None, WINDOW, WINDOW)),
         "frame_class": Spec(np.uint8, (None,)),

@@ -50,7 +50,7 @@ class Grid:
     shape: tuple[int, int]
 
     def place(self, rows: Rows) -> tuple[Bools, Rows, Rows]:
-        """Which events lie in the image, and row and column of those."""
+        """Events that lie in the image, as a mask, and their rows and columns."""
         x, y = (np.asarray(rows[name], np.float64) for name in self.columns)
         with np.errstate(invalid="ignore"):
             i, j = (y - self.low[1]) // self.step, (x - self.low[0]) // self.step

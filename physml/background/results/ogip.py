@@ -27,23 +27,8 @@ BLOCK = 2880
 #: MJDREF where no date is known: 2000-01-01T00:00:00 TT.
 UNKNOWN_EPOCH = (51544, 0.0)
 _COPIED = (
-    "TELESCOP",
-    "INSTRUME",
-    "FILTER",
-    "DETNAM",
-    "DATAMODE",
-    "OBJECT",
-    "OBS_ID",
-    "OBSERVER",
-    "TITLE",
-    "RA_PNT",
-    "DEC_PNT",
-    "RA_NOM",
-    "DEC_NOM",
-    "RA_OBJ",
-    "DEC_OBJ",
-    "ROLL_NOM",
-    "PA_PNT",
+    *("TELESCOP", "INSTRUME", "FILTER", "DETNAM", "DATAMODE", "OBJECT", "OBS_ID", "OBSERVER"),
+    *("TITLE", "RA_PNT", "DEC_PNT", "RA_NOM", "DEC_NOM", "RA_OBJ", "DEC_OBJ", "ROLL_NOM", "PA_PNT"),
 )
 _FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
 

@@ -1,4 +1,4 @@
-"""What of an observation the network was not trained on: there no promise of retention holds."""
+"""Properties of an observation outside of the training, where no retention can be promised."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATE_MARGIN = 1.5
 
 
 def outside_training(result: BackgroundResult) -> list[str]:
-    """In what an observation lies outside of what the network was trained on, in words.
+    """Properties of an observation that lie outside of the training, in words.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What came out, what was promised and where the promise does not hold: for people and programs."""
+"""Summary of a result: events, the promise and where it does not hold, for people and programs."""
 
 from __future__ import annotations
 

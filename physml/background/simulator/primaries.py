@@ -134,7 +134,7 @@ def draw_primaries(
 
     Parameters
     ----------
-    geometry, material, phi, helium
+    geometry, material, phi, helium : Geometry, Material, float, float
         See `entering_rate`.
     live : float
         s.
