@@ -103,8 +103,9 @@ def test_workers_get_more_memory_at_the_second_attempt(
     command = ["-s", root / "pipelines" / "tomography" / "Snakefile", "--until"]
     settings = "preprocess={dask: {cluster: slurm, workers: 2, mem_mb: 700}}"
     only = ["--notemp", "--retries", "1", "--config", "simulate={n_samples: 4}", settings]
-    snakemake(*command, "simulate", *only, cwd=tmp_path)
-    (tmp_path / "results" / "tomography" / "raw" / "0.h5").write_bytes(b"no shard")
+    shard = tmp_path / "results" / "tomography" / "raw" / "0.h5"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"no shard")
     out = snakemake(*command, "preprocess", *only, cwd=tmp_path, rc=1).stdout
     given = [json.loads(text) for text in re.findall(r"\bdask=(\{.*?\})", out)]
     assert [one["mem_mb"] for one in given] == [700, 1400]
