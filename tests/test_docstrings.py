@@ -24,9 +24,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: Folders of the package; the files at its top are the empty one.
 PARTS = ("", *sorted(p.name for p in (ROOT / "physml").iterdir() if (p / "__init__.py").is_file()))
-#: Files with faults that are known, below the package; none should be here for long.
-PENDING = (
-)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = Function | ast.ClassDef | ast.Module
@@ -185,10 +182,7 @@ def test_docstrings_are_read_without_faults(part: str) -> None:
         for path in paths
         if (found := list(faults_of(path.read_text(encoding="utf-8"))))
     }
-    found = [f"{name}: {fault}" for name in faulty if name not in PENDING for fault in faulty[name]]
-    assert found == []
-    ours = {str(path.relative_to(top)) for path in paths} & set(PENDING)
-    assert ours <= faulty.keys(), "without faults: take them from PENDING"
+    assert [f"{name}: {fault}" for name in faulty for fault in faulty[name]] == []
 
 
 GOOD = '''

@@ -83,8 +83,8 @@ def test_cancelled_workers_are_replaced_and_their_tasks_done_again(
 ) -> None:
     import dask
 
-    monkeypatch.syspath_prepend(HERE)
-    prologue = [f"export PYTHONPATH={HERE}:$PYTHONPATH"]
+    monkeypatch.syspath_prepend(TESTS)
+    prologue = [f"export PYTHONPATH={TESTS}:$PYTHONPATH"]  # the task is one of the fakes
     with dask.config.set({"jobqueue.slurm.job-script-prologue": prologue}):
         cancel_workers(tmp_path)
 
