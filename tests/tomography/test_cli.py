@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 
@@ -24,13 +26,11 @@ def run(capsys, *arguments, code=0):
     return out.out, out.err
 
 
-def test_help_is_there_without_torch(capsys):
-    import subprocess
-    import sys
-
+def test_help_and_missing_files_need_no_torch(capsys):
     program = (
-        "import sys, physml.tomography.cli, physml.tomography as t; t.pipeline;"
-        "sys.exit('torch' in sys.modules or 'scipy' in sys.modules)"
+        "import sys, physml.tomography as t; from physml.cli.main import main; t.pipeline;"
+        "codes = [main(['tomography', 'predict', *a]) for a in (['--help'], ['none.csv'])];"
+        "sys.exit(codes != [0, 2] or 'torch' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
     for command in ("run", "next", "predict", "estimate", "benchmark"):

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from physml.tomography import Tomographer
-from physml.tomography.data.laboratory import SocketLaboratory
-from physml.tomography.inference.steering import Stop, steer
+from physml.tomography import SocketLaboratory, Stop, Tomographer, steer
 
 
 def main() -> None:
