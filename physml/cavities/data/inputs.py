@@ -12,7 +12,6 @@ from physml.exceptions import InputError
 
 #: Endings of image files looked for in a folder.
 SUFFIXES = (".fits", ".fit", ".fts", ".ftz", ".fits.gz", ".fit.gz", ".img", ".img.gz")
-UNITS = ("auto", "counts", "flux")
 
 
 def check_arguments(
@@ -31,7 +30,7 @@ def check_arguments(
     ------
     InputError
     """
-    if units not in UNITS:
+    if units not in ("auto", "counts", "flux"):
         raise InputError(f"units=: expected auto, counts or flux, found {units!r}")
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"threshold=: expected a probability from 0 to 1, found {threshold}")
