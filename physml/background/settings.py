@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from annotated_types import Len
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
 from physml.parallel.settings import PreprocessBase
@@ -26,15 +26,9 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[float, float], Len(2, 2), AfterValidator(_ordered)]
-Positive = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
-    Len(2, 2),
-    AfterValidator(_ordered),
-]
+Positive = Annotated[tuple[PositiveFloat, PositiveFloat], Len(2, 2), AfterValidator(_ordered)]
 NotNegative = Annotated[
-    tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]],
-    Len(2, 2),
-    AfterValidator(_ordered),
+    tuple[NonNegativeFloat, NonNegativeFloat], Len(2, 2), AfterValidator(_ordered)
 ]
 
 

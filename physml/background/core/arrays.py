@@ -32,3 +32,8 @@ def spans(start: Ints, length: Ints) -> tuple[Ints, Ints]:
     """
     which = np.repeat(np.arange(len(length)), length)
     return which, np.arange(len(which)) + np.repeat(start - np.cumsum(length) + length, length)
+
+
+def bin_of(edges: Floats, values: NDArray[Any]) -> Ints:
+    """Numbers of the bins in which values lie; the first and the last for those outside."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)

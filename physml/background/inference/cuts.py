@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.arrays import Floats, Ints
+from ..core.arrays import Floats, Ints, bin_of
 from ..core.records import Records, Stored
 
 ROUNDS = 8  # of the correction for what interpolation between knots changes
@@ -210,7 +210,7 @@ def fit_thresholds(
     levels = np.sort(np.asarray(retention, float))
     edges, rates = np.asarray(energy_edges, float), np.asarray(rate_edges, float)
     knots = np.sqrt(edges[:-1] * edges[1:])
-    in_rate = _bin(rates, xrays.rate)
+    in_rate = bin_of(rates, xrays.rate)
     rate_knots = np.array(
         [_middle(xrays.rate[in_rate == k], k, rates) for k in range(len(rates) - 1)]
     )
@@ -226,7 +226,7 @@ def fit_thresholds(
     cut = np.maximum.accumulate(cut, 0)
     inside = (spectrum[0] >= edges[0]) & (spectrum[0] <= edges[-1])
     background = np.bincount(
-        _bin(edges, spectrum[0][inside]), spectrum[1][inside], minlength=len(knots)
+        bin_of(edges, spectrum[0][inside]), spectrum[1][inside], minlength=len(knots)
     ).astype(np.float64)
     tests = _cells(others, edges, rates)
     measured = np.empty_like(cut)
@@ -248,13 +248,9 @@ class Scores(Records):
     rate: Floats
 
 
-def _bin(edges: NDArray, values: NDArray) -> Ints:
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-
-
 def _cells(scores: Scores, edges: NDArray, rates: NDArray) -> list[Ints]:
     """Rows of each bin of energy and rate."""
-    number = _bin(edges, scores.energy) * (len(rates) - 1) + _bin(rates, scores.rate)
+    number = bin_of(edges, scores.energy) * (len(rates) - 1) + bin_of(rates, scores.rate)
     cells = [np.flatnonzero(number == c) for c in range((len(edges) - 1) * (len(rates) - 1))]
     if min(map(len, cells)) == 0:
         raise ValueError("a bin of energy and particle rate has no X-ray")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from ..core.arrays import Bools, Floats
+from ..core.arrays import Bools, Floats, bin_of
 from .cuts import Thresholds
 
 
@@ -82,7 +82,7 @@ class Correction:
     def at(self, energy: ArrayLike, rate: ArrayLike) -> Floats:
         """Retention at energies (keV) and rates (tracks per frame); the nearest bin outside."""
         e, r = np.broadcast_arrays(np.asarray(energy, float), np.asarray(rate, float))
-        return self.retention[_bin(self.rate, r), _bin(self.energy, e)]
+        return self.retention[bin_of(self.rate, r), bin_of(self.energy, e)]
 
     def covers(self, energy: ArrayLike) -> Bools:
         """Energies (keV) that the cut was made for, as a mask."""
@@ -106,7 +106,7 @@ class Correction:
         return share @ self.retention, np.sqrt(share**2 @ self.error**2)
 
     def _share(self, rates: ArrayLike) -> Floats:
-        place = _bin(self.rate, np.atleast_1d(np.asarray(rates, float)))
+        place = bin_of(self.rate, np.atleast_1d(np.asarray(rates, float)))
         share = np.bincount(place, minlength=len(self.rate) - 1)
         return share / max(share.sum(), 1)
 
@@ -125,8 +125,3 @@ class Correction:
 
 #: Energy bands of the summary, keV.
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (0.3, 10.0))
-
-
-def _bin(edges: Floats, values: Floats) -> NDArray[np.intp]:
-    place = np.searchsorted(edges, values, side="right") - 1
-    return np.clip(place, 0, len(edges) - 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from physml.evaluation.calibration import fit_platt
 from physml.random import stream
 
-from ..core.arrays import Bools, Floats, Ints
+from ..core.arrays import Bools, Floats, Ints, bin_of
 from ..inference.cuts import CutTables, Scores, Thresholds, fit_thresholds
 from ..inference.detector import BackgroundDetector
 from ..inference.event_level import EventLevel, fit_event_level
@@ -265,7 +265,7 @@ def _factor(
 ) -> Floats:
     """Factors of energy matching, carried over from valid events to all of their energy."""
     edges = np.geomspace(*BAND, ENERGY_BINS + 1)
-    place = np.clip(np.searchsorted(edges, energy, side="right") - 1, 0, ENERGY_BINS - 1)
+    place = bin_of(edges, energy)
     photon = valid & (label == 0)
     before = np.bincount(place[photon], weight[photon], minlength=ENERGY_BINS)
     after = np.bincount(place[photon], matched[photon], minlength=ENERGY_BINS)

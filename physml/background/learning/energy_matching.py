@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from physml.evaluation.bootstrap import LEVEL, REPLICAS, Interval, percentile_interval
 
-from ..core.arrays import Floats, Ints
+from ..core.arrays import Floats, Ints, bin_of
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def energy_matching(
     if not 0 < low < high:
         raise ValueError(f"expected 0 < low < high, found the band {low:g} to {high:g} keV")
     edges = np.geomspace(low, high, bins + 1)
-    place = np.clip(np.searchsorted(edges, energy, side="right") - 1, 0, bins - 1)
+    place = bin_of(edges, energy)
     given = np.where((energy >= low) & (energy < high), given, 0.0)
     photon = label == 0
     photons = np.bincount(place[photon], given[photon], minlength=bins)

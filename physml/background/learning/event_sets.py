@@ -273,18 +273,18 @@ class BackgroundLoss:
     def __call__(self, network: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Losses of a batch, each a mean over sets."""
         totals = [torch.zeros((), device=batch["patch"].device) for _ in range(3)]
-        for part in by_size(batch["present"]):
-            b = {name: value[part.rows][:, : part.size] for name, value in _members(batch).items()}
+        for rows, size in by_size(batch["present"]):
+            b = {k: v[rows][:, :size] for k, v in batch.items() if v.ndim > 1}  # of each member
             event, frame = network(b["patch"], b["feature"], b["place"], b["present"])
             each = nn.functional.binary_cross_entropy_with_logits(
                 event.float(), b["label"], reduction="none"
             )
             of_frame = nn.functional.cross_entropy(
-                frame.float(), batch["frame_class"][part.rows], reduction="none"
+                frame.float(), batch["frame_class"][rows], reduction="none"
             )
             totals[0] = totals[0] + (each * b["event_weight"]).sum()
             totals[1] = totals[1] + (each * b["cluster_weight"]).sum()
-            totals[2] = totals[2] + (of_frame * batch["frame_weight"][part.rows]).sum()
+            totals[2] = totals[2] + (of_frame * batch["frame_weight"][rows]).sum()
         event_loss, cluster, frame_loss = (t / len(batch["present"]) for t in totals)
         s = self.settings
         return {
@@ -295,27 +295,19 @@ class BackgroundLoss:
         }
 
 
-def _members(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of a batch that have a value for each member."""
-    return {k: v for k, v in batch.items() if v.ndim > 1}
-
-
-@dataclass(frozen=True)
-class Part:
-    """Sets that are treated together: their rows, and to which size they are cut."""
-
-    rows: Tensor
-    size: int
-
-
-def by_size(present: Tensor, parts: int = PARTS) -> list[Part]:
+def by_size(present: Tensor, parts: int = PARTS) -> list[tuple[Tensor, int]]:
     """Share sets out by size, so that little is spent on padding.
 
     Parameters
     ----------
     present : Tensor of bool, shape (n, k)
     parts : int
-        How many parts at most; each set is in one.
+        Largest number of parts; each set is in one.
+
+    Returns
+    -------
+    list of (Tensor, int)
+        Rows of the sets of each part, and the size to which they are cut.
     """
     k = present.shape[1]
     # Not the number of members: those that vanished in between leave holes.
@@ -328,6 +320,6 @@ def by_size(present: Tensor, parts: int = PARTS) -> list[Part]:
     for end in ends:
         if end > first:
             rows = order[first:end]
-            found.append(Part(rows, max(1, int(last[rows[-1]]))))
+            found.append((rows, max(1, int(last[rows[-1]]))))
         first = end
     return found

@@ -158,28 +158,19 @@ def list_rows(events: EventList) -> tuple[Rows, dict[str, ColumnCards]]:
     rows = np.zeros(len(events), dtype)
     for name, values in extra:
         rows[name] = values
-    derived = {
-        "TIME": events.time,
-        "FRAME": events.frame,
-        "ENERGY": events.energy,
-        "PATTERN": events.pattern,
-        "GRADE": events.grade,
-    }
-    for name in ROW.names or ():
-        whole = ROW[name].kind in "iu"
-        if name in derived:
-            rows[name] = derived[name]
-        elif name in ("RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI"):
-            values = events.column(*_OTHER_NAMES.get(name, (name,)))
-            source = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in given), None)
-            if values is None or source is None or values.dtype.kind not in "uif":
-                rows[name] = MISSING if whole else np.nan
-                if whole:
-                    cards[name].null = MISSING
-                cards[name].low = cards[name].high = None
-                continue
+    for name in ("TIME", "FRAME", "ENERGY", "PATTERN", "GRADE"):
+        rows[name] = getattr(events, name.lower())
+    for name in ("RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI"):
+        source = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in given), None)
+        values = None if source is None else events.column(source)
+        if values is not None and values.dtype.kind in "uif":
             rows[name] = values
             cards[name] = _given_cards(events, given[source], DESCRIPTIONS[name])
+            continue
+        whole = ROW[name].kind in "iu"
+        rows[name] = MISSING if whole else np.nan
+        cards[name].null = MISSING if whole else None
+        cards[name].low = cards[name].high = None
     if "PI" not in given:
         rows["PI"] = np.clip(events.energy / CHANNEL_KEV, 0, N_CHANNELS - 1)
         cards["PI"].null, cards["PI"].low, cards["PI"].high = None, 0, N_CHANNELS - 1

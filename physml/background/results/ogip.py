@@ -33,25 +33,8 @@ _COPIED = (
 _FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
 
 
-@dataclass
-class Keywords:
-    """Keywords that all extensions of an observation share.
-
-    Attributes
-    ----------
-    cards : dict
-        Name -> (value, comment).
-    dated : bool
-        Whether the date of the observation is known.
-    """
-
-    cards: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    dated: bool = False
-
-    def into(self, header: Header) -> None:
-        """Set them in a header."""
-        for name, card in self.cards.items():
-            header[name] = card
+# Name -> (value, comment).
+Cards = dict[str, tuple[Any, str]]
 
 
 def keywords(
@@ -60,8 +43,8 @@ def keywords(
     intervals: Floats,
     live_time: float,
     start: str | None = None,
-) -> Keywords:
-    """Mandatory keywords of an observation: mission, object, times.
+) -> Cards:
+    """Mandatory keywords of an observation, with comments: mission, object, times.
 
     Parameters
     ----------
@@ -89,13 +72,13 @@ def keywords(
         "OBJECT": ("UNKNOWN", "target"),
         "OBS_ID": ("UNKNOWN", "observation"),
     }
-    cards: dict[str, tuple[Any, str]] = {}
+    cards: Cards = {}
     for name in _COPIED:
         if name in known and not isinstance(known[name], bool):
             cards[name] = (known[name], "from the input")
         elif name in defaults:
             cards[name] = defaults[name]
-    dated = True
+    note = ""
     if start is not None:
         try:
             with warnings.catch_warnings():
@@ -113,12 +96,11 @@ def keywords(
         whole = int(np.floor(known["MJDREF"]))
         part = float(known["MJDREF"]) - whole
     else:
-        (whole, part), dated = UNKNOWN_EPOCH, False
+        (whole, part), note = UNKNOWN_EPOCH, " (unknown)"
     first = float(intervals[0, 0]) if len(intervals) else 0.0
     last = float(intervals[-1, 1]) if len(intervals) else 0.0
     zero = Time(whole, part, format="mjd", scale="tt")
     dates = [(zero + TimeDelta(t, format="sec")).isot for t in (first, last)]
-    note = "" if dated else " (unknown)"
     on_time = float(np.diff(intervals, axis=1).sum()) if len(intervals) else 0.0
     cards |= {
         "DATE-OBS": (dates[0], f"start of observation{note}"),
@@ -139,7 +121,7 @@ def keywords(
         "RADECSYS": (str(known.get("RADESYS", known.get("RADECSYS", "ICRS"))), "sky coordinates"),
         "EQUINOX": (2000.0, "their equinox"),
     }
-    return Keywords(cards, dated)
+    return cards
 
 
 @dataclass
@@ -299,7 +281,7 @@ def encode_checksum(total: int) -> str:
     return "".join(map(chr, letters[15:] + letters[:15]))
 
 
-def gti_table(intervals: Floats, shared: Keywords) -> BinTableHDU:
+def gti_table(intervals: Floats, shared: Cards) -> BinTableHDU:
     """Extension GTI with the good time."""
     hdu = fits.BinTableHDU.from_columns(
         [
@@ -308,7 +290,7 @@ def gti_table(intervals: Floats, shared: Keywords) -> BinTableHDU:
         ],
         name="GTI",
     )
-    shared.into(hdu.header)
+    hdu.header.update(shared)
     hdu.header["HDUCLASS"] = ("OGIP", "format of the file")
     hdu.header["HDUCLAS1"] = ("GTI", "good time intervals")
     hdu.header["HDUCLAS2"] = ("STANDARD", "of the whole detector")
@@ -317,7 +299,7 @@ def gti_table(intervals: Floats, shared: Keywords) -> BinTableHDU:
 
 
 def spectrum_table(
-    counts: Floats, error: Floats | None, first: int, kind: str, shared: Keywords
+    counts: Floats, error: Floats | None, first: int, kind: str, shared: Cards
 ) -> BinTableHDU:
     """Extension SPECTRUM: counts by PI channel.
 
@@ -331,7 +313,7 @@ def spectrum_table(
         Number of the first channel.
     kind : str
         HDUCLAS2: ``TOTAL`` or ``BKG``.
-    shared : Keywords
+    shared : dict
     """
     n = len(counts)
     columns = [
@@ -343,9 +325,8 @@ def spectrum_table(
         columns.append(fits.Column("COUNTS", "E", unit="count", array=counts))
         columns.append(fits.Column("STAT_ERR", "E", unit="count", array=error))
     hdu = fits.BinTableHDU.from_columns(columns, name="SPECTRUM")
-    header = hdu.header
-    shared.into(header)
-    header["TLMIN1"], header["TLMAX1"] = first, first + n - 1
+    hdu.header.update(shared)
+    hdu.header["TLMIN1"], hdu.header["TLMAX1"] = first, first + n - 1
     for name, value, comment in (
         ("HDUCLASS", "OGIP", "format of the file"),
         ("HDUCLAS1", "SPECTRUM", "a spectrum"),
@@ -368,5 +349,5 @@ def spectrum_table(
         ("RESPFILE", "none", "redistribution matrix"),
         ("ANCRFILE", "none", "effective area"),
     ):
-        header[name] = (value, comment)
+        hdu.header[name] = (value, comment)
     return hdu

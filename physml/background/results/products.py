@@ -17,10 +17,10 @@ from physml.exceptions import InputError
 from physml.io.atomic import atomic_path, write_json
 from physml.io.fits import open_hdus, write_hdus
 
-from ..core.arrays import Floats, Rows
+from ..core.arrays import Floats, Rows, bin_of
 from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
 from .maps import images, selected, sky_cards
-from .ogip import Keywords, gti_table, keywords, spectrum_table, stream_table, table_header
+from .ogip import Cards, gti_table, keywords, spectrum_table, stream_table, table_header
 from .overview import plot_overview
 from .result import BackgroundResult
 from .summary import summarise
@@ -97,15 +97,15 @@ def describe(header: Header, result: BackgroundResult, record: Mapping[str, Any]
 
 
 def write_events(
-    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+    path: Path, result: BackgroundResult, shared: Cards, provenance: Mapping[str, Any]
 ) -> None:
     """OGIP event list with GTI, thresholds and run record; rows go from disk to disk."""
     primary = fits.PrimaryHDU()
-    shared.into(primary.header)
+    primary.header.update(shared)
     for name, value, comment in prov.fits_cards(provenance):
         primary.header[name] = (value, comment)
     header = table_header(result.store.dtype, len(result.store), result.columns)
-    shared.into(header)
+    header.update(shared)
     _events_cards(header, result, provenance)
     others = fits.HDUList([fits.PrimaryHDU(), gti_table(result.intervals, shared)])
     if result.with_frames:
@@ -196,7 +196,7 @@ def write_spectrum(
     path: Path,
     result: BackgroundResult,
     rejected: bool,
-    shared: Keywords,
+    shared: Cards,
     provenance: Mapping[str, Any],
 ) -> None:
     """OGIP spectrum of the kept or rejected events."""
@@ -214,7 +214,7 @@ def write_spectrum(
     write_hdus(path, fits.HDUList([*hdus, prov.fits_table(provenance)]))
 
 
-def _bounds(n: int, shared: Keywords) -> Any:
+def _bounds(n: int, shared: Cards) -> Any:
     """Extension EBOUNDS: energies of the channels."""
     edges = np.arange(n + 1) * CHANNEL_KEV
     hdu = fits.BinTableHDU.from_columns(
@@ -225,23 +225,16 @@ def _bounds(n: int, shared: Keywords) -> Any:
         ],
         name="EBOUNDS",
     )
-    shared.into(hdu.header)
-    for name, value in (
-        ("HDUCLASS", "OGIP"),
-        ("HDUCLAS1", "RESPONSE"),
-        ("HDUCLAS2", "EBOUNDS"),
-        ("HDUVERS", "1.2.0"),
-        ("CHANTYPE", "PI"),
-        ("DETCHANS", n),
-        ("TLMIN1", 0),
-        ("TLMAX1", n - 1),
-    ):
-        hdu.header[name] = value
+    hdu.header.update(shared)
+    hdu.header.update(
+        {"HDUCLASS": "OGIP", "HDUCLAS1": "RESPONSE", "HDUCLAS2": "EBOUNDS", "HDUVERS": "1.2.0"}
+    )
+    hdu.header.update({"CHANTYPE": "PI", "DETCHANS": n, "TLMIN1": 0, "TLMAX1": n - 1})
     return hdu
 
 
 def write_area(
-    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+    path: Path, result: BackgroundResult, shared: Cards, provenance: Mapping[str, Any]
 ) -> None:
     """Retention against energy in this observation, and against energy and particle rate.
 
@@ -275,7 +268,7 @@ def write_area(
     each.header.add_comment("share of this observation at each; energies as in RETENTION.")
     primary = fits.PrimaryHDU()
     for hdu in (mean, each):
-        shared.into(hdu.header)
+        hdu.header.update(shared)
         hdu.header["HDUCLASS"] = ("PHYSML", "format of the extension")
         hdu.header["HDUCLAS1"] = ("RETENTION", "multiplies SPECRESP of an ARF")
     describe(primary.header, result, provenance)
@@ -308,8 +301,7 @@ def corrected_area(
     """
     edges, value = _retention(Path(correction))
     middle = 0.5 * (np.asarray(energy_lo, float) + np.asarray(energy_hi, float))
-    place = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, len(value) - 1)
-    return np.asarray(area, float) * value[place]
+    return np.asarray(area, float) * value[bin_of(edges, middle)]
 
 
 def _retention(path: Path) -> tuple[Floats, Floats]:
@@ -333,14 +325,14 @@ def _retention(path: Path) -> tuple[Floats, Floats]:
 
 
 def write_image_of_background(
-    path: Path, result: BackgroundResult, shared: Keywords, provenance: Mapping[str, Any]
+    path: Path, result: BackgroundResult, shared: Cards, provenance: Mapping[str, Any]
 ) -> None:
     """Images of `images`, the expected background first."""
     hdus = fits.HDUList()
     sky = sky_cards(result)
     for name, image in images(result).items():
         hdu = fits.PrimaryHDU(image) if not hdus else fits.ImageHDU(image, name=name)
-        shared.into(hdu.header)
+        hdu.header.update(shared)
         hdu.header.update(sky)
         hdu.header["BUNIT"] = "count"
         hdu.header["CONTENT"] = (name, "see HISTORY")

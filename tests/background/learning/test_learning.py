@@ -316,11 +316,11 @@ def test_sets_are_shared_out_by_size():
     for row, size in enumerate(sizes):
         present[row, :size] = True
     parts = by_size(present)
-    rows = torch.cat([p.rows for p in parts])
+    rows = torch.cat([rows for rows, _ in parts])
     assert sorted(rows.tolist()) == list(range(10))
-    for part in parts:
-        assert not present[part.rows][:, part.size :].any()
-    assert parts[0].size < parts[-1].size == 8
+    for rows, size in parts:
+        assert not present[rows][:, size:].any()
+    assert parts[0][1] < parts[-1][1] == 8
 
 
 def test_loss_does_not_depend_on_how_sets_are_shared_out(sets, monkeypatch):
