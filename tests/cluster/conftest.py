@@ -13,21 +13,17 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from fakes.chain import BIN, ROOT, SNAKEFILE, called, until, user_environment
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-TOY = ROOT / "tests" / "workflow" / "toy"
 PROFILE = ROOT / "workflows" / "profiles" / "slurm"
-BIN = Path(sys.executable).parent
 SCRIPT = HERE / "cluster.sh"
 #: One for each fault that happens at the same time, and one to go on at.
 NODES = 8
@@ -35,10 +31,8 @@ STATE = Path(os.environ.get("PHYSML_CLUSTER_STATE", "/tmp/physml-cluster"))
 
 # A real cluster is asked rarely for the state of its jobs; a test does not want to wait.
 IMPATIENT = (
-    "--seconds-between-status-checks",
-    "1",
-    "--slurm-init-seconds-before-status-checks",
-    "1",
+    *("--seconds-between-status-checks", "1"),
+    *("--slurm-init-seconds-before-status-checks", "1"),
 )
 
 
@@ -112,14 +106,6 @@ class Cluster:
         return bool(re.search(r"^(idle|mixed|allocated)$", state, re.M))
 
 
-def until(happened: Callable[[], object], what: str, seconds: float = 1500) -> None:
-    """Wait for something that must happen."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def cluster() -> Iterator[Cluster]:
     """The cluster; tests are skipped where there is none and none can be made."""
@@ -150,14 +136,7 @@ def our_cluster(cluster: Cluster) -> Cluster:
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment of a user: the package of this checkout, the toy pipeline, no own profiles."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM"))}
-    return kept | {
-        "PYTHONPATH": os.pathsep.join([str(TOY / "package"), str(ROOT)]),
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
-        "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
-    }
+    return user_environment(tmp_path_factory.mktemp("home"))
 
 
 class Running:
@@ -222,23 +201,10 @@ def on_slurm(environment: dict[str, str]) -> Iterator[Start]:
 def here(environment: dict[str, str]) -> Callable[..., str]:
     """Run Snakemake without a cluster; its output."""
 
-    def run(*arguments: str | Path, cwd: Path) -> str:
-        done = subprocess.run(
-            [BIN / "snakemake", "--cores", "1", *map(str, arguments)],
-            cwd=cwd,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1500,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    return run
+    return partial(called, "snakemake", "--cores", "1", env=environment)
 
 
 @pytest.fixture(scope="session")
 def toy() -> Path:
     """Snakefile of the toy pipeline."""
-    return TOY / "pipelines" / "toy" / "Snakefile"
+    return SNAKEFILE

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes.chain import ROOT, until
 from safetensors.torch import load_file
 
-from .conftest import ROOT, Cluster, Start, slurm, until
+from .conftest import Cluster, Start, slurm
 
 pytestmark = pytest.mark.cluster
 

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes.chain import ROOT
 
-from .conftest import ROOT, Start, slurm
+from .conftest import Start, slurm
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

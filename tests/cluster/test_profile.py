@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fakes.chain import until
 
 from physml.provenance import sha256
 
-from .conftest import Cluster, Start, slurm, until
+from .conftest import Cluster, Start, slurm
 
 pytestmark = pytest.mark.cluster
 

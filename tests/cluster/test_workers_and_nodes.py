@@ -20,8 +20,7 @@ from physml.tomography.settings import TomographySettings
 
 pytestmark = pytest.mark.cluster
 
-HERE = Path(__file__).resolve().parent
-TESTS = HERE.parent
+TESTS = Path(__file__).resolve().parents[1]
 SETTINGS = TomographySettings.model_validate(
     {
         "simulate": {"n_samples": 60, "shard_size": 20, "n_qubits": [1]},

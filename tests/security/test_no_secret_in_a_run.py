@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
 import pytest
+from fakes.chain import SNAKEFILE, called, user_environment
 from safetensors import safe_open
 
-BIN = Path(sys.executable).parent
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "7Qz-aws-4f1b9c",
     "GITHUB_TOKEN": "7Qz-github-88d0e2",
@@ -73,36 +70,19 @@ def unpacked(path: Path) -> bytes:
 
 
 @pytest.fixture
-def run(root: Path, tmp_path: Path):
+def run(tmp_path: Path):
     """Run the toy chain, as loudly as Snakemake can, with everything it writes below one folder."""
-    toy = root / "tests" / "workflow" / "toy"
     for name in ("home", "tmp", "work"):
         (tmp_path / name).mkdir()
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM", "XDG"))}
-    environment = {
-        **kept,
-        "PYTHONPATH": os.pathsep.join([str(toy / "package"), str(root)]),
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(tmp_path / "home"),
-        "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        **SECRETS,
-    }
+    home = tmp_path / "home"
+    folders = {"HOME": str(home), "TMPDIR": str(tmp_path / "tmp")}
+    env = {**user_environment(home), **folders, **SECRETS}
+    loud = ["--verbose", "--printshellcmds", "--show-failed-logs", "--notemp"]
+    command = ["snakemake", "--cores", "1", *loud, "-s", SNAKEFILE]
 
     def start(*settings: str, rc: int) -> str:
-        loud = ["--verbose", "--printshellcmds", "--show-failed-logs", "--notemp"]
-        command = [BIN / "snakemake", "--cores", "1", *loud, "-s", toy / "pipelines/toy/Snakefile"]
-        done = subprocess.run(
-            [*command, *(["--config", *settings] if settings else [])],
-            cwd=tmp_path / "work",
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == rc, done.stdout
-        return done.stdout
+        config = ["--config", *settings] if settings else []
+        return called(*command, *config, cwd=tmp_path / "work", env=env, rc=rc)
 
     return start
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.chain import SNAKEFILE, called, user_environment
 from safetensors.numpy import load_file
 
 HERE = Path(__file__).resolve().parent
-TOY = HERE / "toy"
-BIN = Path(sys.executable).parent
 WEIGHTS = Path("results") / "toy" / "model.safetensors"
 
 
@@ -37,15 +35,7 @@ Run = Callable[..., Done]
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Environment in which the toy pipeline is installed, by its folder on PYTHONPATH."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SNAKEMAKE", "SLURM"))}
-    return kept | {
-        "PYTHONPATH": str(TOY / "package"),
-        "OMP_NUM_THREADS": "1",
-        "COLUMNS": "200",
-        # The user's own profiles and source cache: neither read nor written.
-        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
-        "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
-    }
+    return user_environment(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
@@ -53,17 +43,7 @@ def call(environment: dict[str, str]) -> Run:
     """Run a program of this environment and check its exit code."""
 
     def run(program: str, *args: str | Path, cwd: Path, rc: int = 0, **env: str) -> Done:
-        done = subprocess.run(
-            [BIN / program, *map(str, args)],
-            cwd=cwd,
-            env=environment | env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=900,
-        )
-        assert done.returncode == rc, done.stdout
-        return Done(done.returncode, done.stdout)
+        return Done(rc, called(program, *args, cwd=cwd, env=environment | env, rc=rc))
 
     return run
 
@@ -100,7 +80,7 @@ def snakemake(
 @pytest.fixture(scope="session")
 def toy() -> Path:
     """Snakefile of the toy pipeline."""
-    return TOY / "pipelines" / "toy" / "Snakefile"
+    return SNAKEFILE
 
 
 def once(folder: Path, make: Callable[[Path], object]) -> Path:

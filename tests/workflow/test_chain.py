@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes.chain import TOY
 
-from .conftest import TOY, WEIGHTS, Run, planned, train_log, weight
+from .conftest import WEIGHTS, Run, planned, train_log, weight
 
 Plan = Callable[..., dict[str, int]]
 STAGES = ["simulate", "preprocess", "train", "evaluate", "report"]

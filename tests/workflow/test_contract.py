@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.chain import TOY
 
 from physml.config import PipelineSettings
 from physml.pipeline import STAGES, get_pipeline, pipeline_names
 
-from .conftest import TOY, Run
+from .conftest import Run
 
 SIGNATURES = {
     "simulate": {"settings", "shard", "out"},

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fakes.chain import BIN
 
-from .conftest import BIN, Run
+from .conftest import Run
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from fakes.chain import BIN, until
 
-from .conftest import BIN, WEIGHTS, Run, train_log, weight
+from .conftest import WEIGHTS, Run, train_log, weight
 
 Begun = subprocess.Popen[bytes]
 Begin = Callable[..., Begun]
@@ -38,13 +38,6 @@ def begin(environment: dict[str, str]) -> Iterator[Begin]:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def until(happened: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + 240
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.05)
 
 
 def training(snakemake: Begun, folder: Path) -> psutil.Process:

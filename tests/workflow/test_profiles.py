@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fakes.chain import TOY
 
-from .conftest import TOY, Run
+from .conftest import Run
 
 PROFILES = Path(__file__).resolve().parents[2] / "workflows" / "profiles"
 NAMES = sorted(path.name for path in PROFILES.iterdir())
