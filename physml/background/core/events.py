@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import spatial
 from scipy.ndimage import binary_dilation
-from scipy.spatial import cKDTree
 
 from .arrays import Bools, Floats, Ints, Rows, Singles
 from .clusters import connected, measure
@@ -315,7 +315,7 @@ def nearest_particle(found: Found, frames: Frames) -> tuple[Floats, Ints]:
     apart = 2.0 * (frames.shape[0] + frames.shape[1])
     plane = np.searchsorted(frames.index, frames.pixels["frame"][rows])
     p = frames.pixels
-    tree = cKDTree(np.column_stack([plane * apart, p["y"][rows], p["x"][rows]]))
+    tree = spatial.cKDTree(np.column_stack([plane * apart, p["y"][rows], p["x"][rows]]))
     plane = np.searchsorted(frames.index, events["frame"])
     points = np.column_stack([plane * apart, events["yc"], events["xc"]])
     near, place = tree.query(points, distance_upper_bound=0.75 * apart)

@@ -7,7 +7,7 @@ but for touching the border: a cut on position would tilt the response over the 
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy import spatial
 
 from ..core.arrays import Bools, Floats, Ints, Rows, Singles
 from ..core.clusters import half_angle
@@ -147,7 +147,7 @@ def _nearest(
     rows = np.flatnonzero(which)
     if len(rows) == 0 or len(points) == 0:
         return np.full((len(points), k), np.nan), np.full((len(points), k), -1, np.int64)
-    near, at = cKDTree(places[rows]).query(
+    near, at = spatial.cKDTree(places[rows]).query(
         points, k=list(range(1, k + 1)), distance_upper_bound=0.75 * apart
     )
     hit = np.isfinite(near)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy import spatial
 
 from ..core.arrays import Bools, Floats, Ints, Rows, Singles, spans
 from ..core.events import NEAR_BAD, SATURATED, Found
@@ -328,7 +328,7 @@ def _around(order, number, frame, x, y, particle, crowded, most):
         return none
     count = np.bincount(number)
     centre = [np.bincount(number, v[order]) / count for v in (x, y, frame.astype(float))]
-    tree = cKDTree(np.stack([x[there], y[there], frame[there] * APART], 1))
+    tree = spatial.cKDTree(np.stack([x[there], y[there], frame[there] * APART], 1))
     # Of the nearest, those in the set itself are dropped.
     wanted = min(2 * most + 1, len(there))
     points = np.stack([centre[0], centre[1], centre[2] * APART], 1)[asking]
