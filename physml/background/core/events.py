@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import spatial
 from scipy.ndimage import binary_dilation
+from scipy.spatial import cKDTree
 
 from .arrays import Bools, Floats, Ints, Rows, Singles
 from .clusters import connected, measure
@@ -48,6 +48,8 @@ PHOTON_LABEL, BACKGROUND_LABEL = 0, 1
 #: What an event is: 0 photon or 1 background, share of its true energy by `ORIGINS`, and what left
 #: most of it (as in `TRUE_PIXEL`).
 TRUTH = np.dtype([("label", "u1"), ("share", "f4", (len(ORIGINS),)), ("source", "i4")])
+#: Pixels between frames in trees of neighbours: no frame is as large.
+APART = 1e6
 #: Side of the patch around an event's brightest pixel, pixels.
 PATCH = 5
 _REACH = PATCH // 2
@@ -304,27 +306,50 @@ def nearest_particle(found: Found, frames: Frames) -> tuple[Floats, Ints]:
     cluster : ndarray of int64, shape (m,)
         Its cluster, -1 where there is none.
     """
-    events, clusters = found.events, found.clusters
-    distance = np.full(len(events), np.inf)
-    cluster = np.full(len(events), -1, np.int64)
-    rows = np.flatnonzero(found.pixel_cluster >= 0)
-    rows = rows[clusters["particle"][found.pixel_cluster[rows]]]
-    if len(rows) == 0 or len(events) == 0:
-        return distance, cluster
-    # One tree for all frames: they lie in planes farther apart than any two pixels of one frame.
-    apart = 2.0 * (frames.shape[0] + frames.shape[1])
-    plane = np.searchsorted(frames.index, frames.pixels["frame"][rows])
-    p = frames.pixels
-    tree = spatial.cKDTree(np.column_stack([plane * apart, p["y"][rows], p["x"][rows]]))
-    plane = np.searchsorted(frames.index, events["frame"])
-    points = np.column_stack([plane * apart, events["yc"], events["xc"]])
-    near, place = tree.query(points, distance_upper_bound=0.75 * apart)
-    hit = np.isfinite(near)
-    distance[hit] = near[hit]
-    cluster[hit] = found.pixel_cluster[rows[place[hit]]]
-    own = clusters["particle"][events["cluster"]]
+    events, pixels = found.events, frames.pixels
+    particle = found.pixel_cluster >= 0
+    particle[particle] = found.clusters["particle"][found.pixel_cluster[particle]]
+    places = in_planes(frames, pixels["frame"], pixels["y"], pixels["x"])
+    points = in_planes(frames, events["frame"], events["yc"], events["xc"])
+    near, row = (values[:, 0] for values in nearest_in_frame(places, particle, points, 1))
+    distance, cluster = np.where(row < 0, np.inf, near), np.full(len(events), -1, np.int64)
+    cluster[row >= 0] = found.pixel_cluster[row[row >= 0]]
+    own = found.clusters["particle"][events["cluster"]]
     distance[own], cluster[own] = 0.0, events["cluster"][own]
     return distance, cluster
+
+
+def in_planes(frames: Frames, frame: Ints, y: Rows, x: Rows) -> Floats:
+    """Points in planes, one for each frame, `APART` pixels from each other, shape (n, 3)."""
+    return np.column_stack([np.searchsorted(frames.index, frame) * APART, y, x])
+
+
+def nearest_in_frame(places: Floats, which: Bools, points: Floats, k: int) -> tuple[Floats, Ints]:
+    """Nearest places in the planes of points.
+
+    Parameters
+    ----------
+    places, points : ndarray, shape (n, 3), (m, 3)
+        From `in_planes`.
+    which : ndarray of bool, shape (n,)
+        Places that are looked at.
+    k : int
+        Number of places to find for each point.
+
+    Returns
+    -------
+    distance : ndarray, shape (m, k)
+        NaN where there are fewer.
+    row : ndarray of int64, shape (m, k)
+        In `places`; -1 where there are fewer.
+    """
+    rows = np.flatnonzero(which)
+    if len(rows) == 0 or len(points) == 0:
+        return np.full((len(points), k), np.nan), np.full((len(points), k), -1, np.int64)
+    tree = cKDTree(places[rows])
+    near, at = tree.query(points, k=list(range(1, k + 1)), distance_upper_bound=APART / 2)
+    hit = np.isfinite(near)
+    return np.where(hit, near, np.nan), np.where(hit, rows[np.minimum(at, len(rows) - 1)], -1)
 
 
 def _leading(event: Ints, source: Ints, energy: Floats, m: int) -> NDArray[np.int32]:

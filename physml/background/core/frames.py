@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from physml.exceptions import InputError
 from physml.io.shards import Spec, read_shard
 
-from .arrays import Bools, Ints, Rows, Singles
+from .arrays import Ints, Rows, Singles
 from .detectors import DetectorSettings
 
 #: Measured pixel above the split threshold: energy in keV, after noise.
@@ -215,7 +215,7 @@ class Frames:
             keep = np.zeros(len(self), bool)
             keep[place] = True
         index = self.index[keep]
-        pixels = self.pixels[_member(self.pixels["frame"], index)]
+        pixels = self.pixels[np.isin(self.pixels["frame"], index)]
         particles, particle_row = _cut(self.particles, index)
         photons, photon_row = _cut(self.photons, index)
         if self.has_truth:
@@ -281,28 +281,15 @@ class Frames:
 
     def tables(self) -> dict[str, Rows]:
         """Tables for `write_shard`."""
-        tables = {"pixels": self.pixels}
-        for name in ("particles", "photons", "exposures"):
-            table = getattr(self, name)
-            if table is not None:
-                tables[name] = table
-        return tables
-
-
-def _member(values: Ints, index: Ints) -> Bools:
-    """Values that are in an increasing array, as a mask."""
-    if len(index) == 0:
-        return np.zeros(values.shape, bool)
-    place = np.minimum(np.searchsorted(index, values), len(index) - 1)
-    found: Bools = index[place] == values
-    return found
+        names = ("pixels", "particles", "photons", "exposures")
+        return {n: table for n in names if (table := getattr(self, n)) is not None}
 
 
 def _cut(table: Rows | None, index: Ints) -> tuple[Rows | None, Ints]:
     """Rows whose frame is held, and the new row of each old one (-1: gone)."""
     if table is None:
         return None, np.empty(0, np.int64)
-    keep = _member(table["frame"], index)
+    keep = np.isin(table["frame"], index)
     return table[keep], np.where(keep, np.cumsum(keep) - 1, _NONE)
 
 
@@ -440,7 +427,7 @@ def check(frames: Frames, path: str | PathLike[str] | None = None) -> None:
         raise InputError.expected(
             path, "each pixel once, sorted by (frame, y, x)", "rows out of order or doubled"
         )
-    if not _member(p["frame"], frames.index).all():
+    if not np.isin(p["frame"], frames.index).all():
         raise InputError.expected(path, "pixels of the frames listed in 'index'", "others")
     if frames.has_truth:
         n_particles = 0 if frames.particles is None else len(frames.particles)

@@ -111,12 +111,6 @@ def _column(table: Table, *names: str) -> Rows | None:
     return None
 
 
-def _unit(table: Table, name: str) -> str:
-    known = {n.upper(): n for n in table.colnames}
-    unit = table[known[name.upper()]].unit
-    return "" if unit is None else str(unit)
-
-
 def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
     """Read and check an event list.
 
@@ -144,9 +138,9 @@ def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
                 "an extension EVENTS",
                 ", ".join(h.name or "an unnamed table" for h in tables) or "no table",
             )
+        gtis = [h for h in tables if h.name.startswith(("GTI", "STDGTI"))]
         try:
             table = Table.read(events)
-            gtis = [h for h in tables if h.name.startswith(("GTI", "STDGTI"))]
             intervals = _read_intervals(source, gtis)
         except InputError:
             raise
@@ -234,7 +228,8 @@ def _times(path: Path, table: Table) -> Floats:
 def _energies(path: Path, table: Table, header: Header, channel: float | None) -> Floats:
     given = _column(table, "ENERGY")
     if given is not None:
-        unit = _unit(table, "ENERGY")
+        name = [n for n in table.colnames if n.upper() == "ENERGY"][-1]
+        unit = str(table[name].unit or "")
         factors = {"": 1.0, "keV": 1.0, "eV": 1e-3, "kev": 1.0, "ev": 1e-3}
         if unit not in factors:
             raise InputError.expected(path, "ENERGY in keV or eV", f"the unit {unit!r}")

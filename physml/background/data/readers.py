@@ -291,11 +291,7 @@ def _by_frame(
             index, weight = listed.until(last, index)
         yield Raw(index, weight, rows)
     if listed is not None:
-        yield from ((Raw(i, w, _none(cut))) for i, w in listed.rest())
-
-
-def _none(cut: Callable[[int, int], Rows]) -> Rows:
-    return cut(0, 0)
+        yield from (Raw(i, w, cut(0, 0)) for i, w in listed.rest())
 
 
 class _Listed:

@@ -249,17 +249,14 @@ def load_frames(
         timeline = Timeline.from_exposures(source.exposures, label, start)
     else:
         timeline = Timeline(camera.frame_time, origin=start)
-    stream = FrameStream(source, camera, timeline, inspector, _title(source), files=files)
+    title = source.path.name if source.path else source.label
+    stream = FrameStream(source, camera, timeline, inspector, title, files=files)
     if frame_time is None and detector is None and "frame_time" not in known:
         inspector.remark(
             f"no frame time given: that of the detector {camera.name!r}, "
             f"{1e3 * camera.frame_time:g} ms, is used"
         )
     return stream
-
-
-def _title(source: Source) -> str:
-    return source.path.name if source.path else source.label
 
 
 def _detector(given: Any) -> DetectorSettings:

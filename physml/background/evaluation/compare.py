@@ -159,14 +159,9 @@ def stress_metrics(
             )["error"],
             "housing": housing_metrics(scored),
         }
-        log.info("%s: kept %s", name, _kept(out[name]["fixed"]))
+        kept = {r: f["retention"]["value"] for r, f in out[name]["fixed"].items()}
+        log.info("%s: kept %s", name, kept)
     return out
-
-
-def _kept(fixed: Mapping[str, Any]) -> str:
-    """Retentions that were measured, beside those promised, for the log."""
-    kept = {r: f["retention"]["value"] for r, f in fixed.items()}
-    return ", ".join(f"{'-' if k is None else format(k, '.4f')} of {r}" for r, k in kept.items())
 
 
 def sensitivity(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from ..core.frames import PIXEL, Frames
 from ..inference.inputs import ENERGY, LENGTH, PEAK_SHARE, PIXELS, WIDTH, Members
 from .metrics import Events
 
-NEIGHBOURS = 50  # events in order of energy that exchange their pixels
+#: Events in order of energy that exchange their pixels.
+NEIGHBOURS = 50
 _HALF = PATCH // 2
 _SHAPE = [PEAK_SHARE, PIXELS, LENGTH, WIDTH]
 
@@ -28,14 +29,13 @@ def isolated(found: Found, events: Events) -> Bools:
     """
     e = found.events[events.row]
     around = found.patches[events.row].sum(axis=(1, 2), dtype=np.float64)
-    alone: Bools = np.abs(around - e["energy"]) < 1e-3 * e["energy"]
-    return alone
+    return np.asarray(np.abs(around - e["energy"]) < 1e-3 * e["energy"])
 
 
 def exchange_frames(
     frames: Frames, found: Found, events: Events, rng: np.random.Generator
 ) -> tuple[Frames, Ints]:
-    """Put each event alone into a frame of its own, together with all of another frame.
+    """Put each event into a frame of its own, together with all of another frame.
 
     Parameters
     ----------

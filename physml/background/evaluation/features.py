@@ -7,11 +7,10 @@ but for touching the border: a cut on position would tilt the response over the 
 from __future__ import annotations
 
 import numpy as np
-from scipy import spatial
 
 from ..core.arrays import Bools, Floats, Ints, Rows, Singles
 from ..core.clusters import half_angle
-from ..core.events import BORDER, Found, nearest_particle
+from ..core.events import BORDER, Found, in_planes, nearest_in_frame, nearest_particle
 from ..core.frames import Frames
 
 #: Of the event: energies in keV; sides, corners and ring as shares of the event's energy, sides
@@ -82,12 +81,12 @@ def context_features(found: Found, frames: Frames) -> Singles:
 
     distance, track = nearest_particle(found, frames)
     columns = _of_track(e, c, distance, track)
-    apart = 2.0 * (frames.shape[0] + frames.shape[1])
-    points = _points(rank, e, apart)
+    points = in_planes(frames, e["frame"], e["yc"], e["xc"])
+    places = in_planes(frames, c["frame"], c["yc"], c["xc"])
     # Of the two nearest tracks by their centroids, one is usually the nearest by its pixels.
-    far, other = _nearest(_points(cluster_rank, c, apart), particle, points, 2, apart)
+    far, other = nearest_in_frame(places, particle, points, 2)
     columns["second_track_distance"] = np.where(other[:, 0] == track, far[:, 1], far[:, 0])
-    near, other = _nearest(_points(cluster_rank, c, apart), ~particle, points, 2, apart)
+    near, other = nearest_in_frame(places, ~particle, points, 2)
     own = other[:, 0] == e["cluster"]
     near, other = np.where(own, near[:, 1], near[:, 0]), np.where(own, other[:, 1], other[:, 0])
     there, safe = other >= 0, np.maximum(other, 0)
@@ -133,25 +132,6 @@ def _where(there: Bools, values: Rows, row: Ints) -> Floats:
     if len(values) == 0:
         return np.full(len(there), np.nan)
     return np.where(there, values[row].astype(np.float64), np.nan)
-
-
-def _points(rank: Ints, table: Rows, apart: float) -> Floats:
-    """Centroids in planes, one for each frame, farther apart than any two points of a frame."""
-    return np.column_stack([rank * apart, table["yc"], table["xc"]])
-
-
-def _nearest(
-    places: Floats, which: Bools, points: Floats, k: int, apart: float
-) -> tuple[Floats, Ints]:
-    """The k nearest of some places of the same frame: distances (NaN) and rows (-1), (m, k)."""
-    rows = np.flatnonzero(which)
-    if len(rows) == 0 or len(points) == 0:
-        return np.full((len(points), k), np.nan), np.full((len(points), k), -1, np.int64)
-    near, at = spatial.cKDTree(places[rows]).query(
-        points, k=list(range(1, k + 1)), distance_upper_bound=0.75 * apart
-    )
-    hit = np.isfinite(near)
-    return np.where(hit, near, np.nan), np.where(hit, rows[np.minimum(at, len(rows) - 1)], -1)
 
 
 def _table(columns: dict[str, Rows], names: tuple[str, ...]) -> Singles:

@@ -31,8 +31,10 @@ MODEL_BAND = "network, one cut a band"
 TREES = "boosted trees, both"
 OTHER = ", other geometry"
 KNOWN = ", trained on these frames"
-LEARNT = 2 / 3  # of a rival's exposures; its cuts are set on the rest
-FIT_BAND = (0.3, 10.0)  # keV
+#: Share of a rival's exposures that it learns from; its cuts are set on the rest.
+LEARNT = 2 / 3
+#: Energies that rivals learn from, keV.
+FIT_BAND = (0.3, 10.0)
 #: Band -> whether each event is rejected.
 Cut = Mapping[str, Bools]
 

@@ -32,10 +32,14 @@ BANDS: Mapping[str, tuple[float, float]] = {
     "0.3-10": (0.3, 10.0),
 }
 WIDE = "0.3-10"
-ENERGY_EDGES = (0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.5, 7.0, 10.0)  # keV, for the spectral bias
-BORDER_EDGES = (0, 4, 16, 40, 80, 160, 260)  # pixels from the border, for the spatial bias
-DISTANCE_EDGES = (0, 10, 20, 40, 80, 160, 320, 730)  # pixels from the nearest particle
-MAP = 8  # cells a side of the map of kept photons
+#: Edges of bins for the spectral bias, keV.
+ENERGY_EDGES = (0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 4.5, 7.0, 10.0)
+#: Distances from the border for the spatial bias, pixels.
+BORDER_EDGES = (0, 4, 16, 40, 80, 160, 260)
+#: Distances from the nearest particle, pixels.
+DISTANCE_EDGES = (0, 10, 20, 40, 80, 160, 320, 730)
+#: Cells along a side of the map of kept photons.
+MAP = 8
 
 Summary = dict[str, float | None]
 
@@ -182,10 +186,8 @@ def summarise(values: Floats | Interval, level: float = LEVEL) -> Summary:
     """
     if not isinstance(values, Interval):
         values = percentile_interval(float(values[0]), values[1:], level)
-    return {
-        name: float(x) if np.isfinite(x) else None
-        for name, x in zip(("value", "low", "high"), values, strict=True)
-    }
+    ends = values._asdict().items()
+    return {name: float(x) if np.isfinite(x) else None for name, x in ends}
 
 
 def at_retention(

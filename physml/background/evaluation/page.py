@@ -19,8 +19,6 @@ from ..results.result import BackgroundResult
 from ..settings import ReportSettings
 from .metrics import BANDS, WIDE, valid_events
 
-#: Names of the examples.
-NAMES = {"extended_source": "simulated extended source"}
 #: Where the example comes from.
 NOTE = (
     "Simulated: {seconds:g} s of one quadrant behind a wall at 15 mm, solar minimum; a faint "
@@ -141,7 +139,7 @@ def summarise(
             "frames_found": part["frames_with_particle"]["most_probable"]["found"]["value"],
         }
     return {
-        "example": NAMES[settings.example],
+        "example": f"simulated {settings.example.replace('_', ' ')}",
         "simulated": True,
         "note": NOTE.format(seconds=settings.seconds),
         "weights": whose,

@@ -126,8 +126,8 @@ def score_set(
 def add_ablations(scored: ScoredSet, seed: int) -> None:
     """Score by the events without their context, and by the context without their pixels."""
     rows, detector = scored.events.row, scored.detector
-    alone = detector.classify(scored.frames, scored.found, context=False)
-    scored.scores[LOCAL] = alone.p_bkg[rows]
+    local = detector.classify(scored.frames, scored.found, context=False)
+    scored.scores[LOCAL] = local.p_bkg[rows]
     rng = stream(seed, "evaluate", 0)
     scored.scores[CONTEXT] = methods.context_only(detector, scored.frames, scored.found, rng)[rows]
 
@@ -153,8 +153,8 @@ def with_exchanged_frames(
         in 0.3-10 keV, for the network), ``difference`` (strangers' minus local, paired).
     """
     rng = stream(seed, "evaluate", 1)
-    alone = isolated(scored.found, scored.events)
-    events = scored.events[alone]
+    chosen = isolated(scored.found, scored.events)
+    events = scored.events[chosen]
     moved, of = exchange_frames(scored.frames, scored.found, events, rng)
     found = find_in_exposures(moved)
     rows = event_rows(moved, found, events[of], scored.found)
@@ -162,10 +162,10 @@ def with_exchanged_frames(
     events = events[of][there]
     scores = {"strangers": scored.detector.classify(moved, found).p_bkg[rows[there]]}
     for name, method in (("own", MODEL), ("local", LOCAL)):
-        scores[name] = scored.scores[method][alone][of][there]
+        scores[name] = scored.scores[method][chosen][of][there]
     if trees is not None:
         scores["trees_strangers"] = trees.score(moved, found)[rows[there]]
-        scores["trees_own"] = scored.scores[trees.name][alone][of][there]
+        scores["trees_own"] = scored.scores[trees.name][chosen][of][there]
     out: dict[str, Any] = {"events": len(events), "retention": retention}
     for name, score in scores.items():
         found_at = metrics.at_retention(events, score, (retention,), replicas=replicas, seed=seed)

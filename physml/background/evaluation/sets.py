@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from physml.datasets import shared_folder
@@ -26,64 +25,59 @@ from .stress import CONDITIONS, FAINT
 
 log = logging.getLogger(__name__)
 
-SEED = 20_120_146  # unlike any training seed
-STRIDE = 10_000  # numbers of exposures set apart for each set
-GEANT4_PHOTONS = 0.1  # X-rays a frame; 20,000 of the 99,622 there are
-KEEP = 0.2  # share of the frames without a candidate: most of the photons are in these
+#: Seed of the sets, unlike any of a training.
+SEED = 20_120_146
+#: Numbers of exposures that are set apart for each set.
+STRIDE = 10_000
+#: X-rays a frame; 20,000 of the 99,622 there are.
+GEANT4_PHOTONS = 0.1
+#: Share that is kept of the frames without a candidate: most of the photons are in these.
+KEEP = 0.2
 #: X-rays of the example: a source of some arcminutes, and as many from elsewhere.
-_SOURCE: Mapping[str, Any] = MappingProxyType(
-    {
-        "photons": (0.04, 0.04),
-        "spectrum": (1.4, 1.4),
-        "energies": (0.3, 10.0),
-        "spot": 1.0,
-        "spot_share": (0.5, 0.5),
-        "spot_width": (45.0, 45.0),
-    }
-)
-HITS_A_SECOND = 107.0  # cosmic rays through the silicon, at solar minimum
+_SOURCE: Mapping[str, Any] = {
+    "photons": (0.04, 0.04),
+    "spectrum": (1.4, 1.4),
+    "energies": (0.3, 10.0),
+    "spot": 1.0,
+    "spot_share": (0.5, 0.5),
+    "spot_width": (45.0, 45.0),
+}
+#: Cosmic rays through the silicon, at solar minimum.
+HITS_A_SECOND = 107.0
 #: A detector that works as it should, at solar minimum, and X-rays of all energies alike in
 #: log(energy), so that there are some at each energy that background has.
-_NOMINAL: Mapping[str, Any] = MappingProxyType(
-    {
-        "phi": (0.4, 0.4),
-        "shield": (20.0, 20.0),
-        "frame_time": (1.0, 1.0),
-        "gain": (1.0, 1.0),
-        "column_gain": (0.0, 0.0),
-        "offset": (0.0, 0.0),
-        "noise": (1.0, 1.0),
-        "threshold": (1.0, 1.0),
-        "nominal": 1.0,
-        "cloud": (1.0, 1.0),
-        "bias": (1.0, 1.0),
-        "bad": 0.0,
-        "flat": (0.0, 0.0),
-        "photons": (0.5, 0.5),
-        "bright": 0.0,
-        "spectrum": (1.0, 1.0),
-        "spot": 0.0,
-    }
-)
+_NOMINAL: Mapping[str, Any] = {
+    "phi": (0.4, 0.4),
+    "shield": (20.0, 20.0),
+    "frame_time": (1.0, 1.0),
+    "gain": (1.0, 1.0),
+    "column_gain": (0.0, 0.0),
+    "offset": (0.0, 0.0),
+    "noise": (1.0, 1.0),
+    "threshold": (1.0, 1.0),
+    "nominal": 1.0,
+    "cloud": (1.0, 1.0),
+    "bias": (1.0, 1.0),
+    "bad": 0.0,
+    "flat": (0.0, 0.0),
+    "photons": (0.5, 0.5),
+    "bright": 0.0,
+    "spectrum": (1.0, 1.0),
+    "spot": 0.0,
+}
 #: The housing of the Geant4 set (an inner box of 9 x 9 x 3 cm), and one three times as near.
-GEOMETRIES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "close": {"standoff": (5.0, 5.0), "gap": (5.0, 5.0)},
-        "far": {"standoff": (15.0, 15.0), "gap": (11.7, 11.7)},
-    }
-)
-RIVALS = "_rivals"  # after a geometry's name: what rivals learn from
+GEOMETRIES: Mapping[str, Mapping[str, Any]] = {
+    "close": {"standoff": (5.0, 5.0), "gap": (5.0, 5.0)},
+    "far": {"standoff": (15.0, 15.0), "gap": (11.7, 11.7)},
+}
+#: After a geometry's name: the set that rivals learn from.
+RIVALS = "_rivals"
 #: Set -> what it changes in `settings.ConditionsPrior`.
-SETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        **{name: dict(_NOMINAL) | dict(g) for name, g in GEOMETRIES.items()},
-        **{name + RIVALS: dict(_NOMINAL) | dict(g) for name, g in GEOMETRIES.items()},
-        **{
-            name: dict(_NOMINAL) | dict(GEOMETRIES["far"]) | dict(change)
-            for name, change in CONDITIONS.items()
-        },
-    }
-)
+SETS: Mapping[str, Mapping[str, Any]] = {
+    **{name: {**_NOMINAL, **g} for name, g in GEOMETRIES.items()},
+    **{name + RIVALS: {**_NOMINAL, **g} for name, g in GEOMETRIES.items()},
+    **{name: {**_NOMINAL, **GEOMETRIES["far"], **change} for name, change in CONDITIONS.items()},
+}
 
 
 def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..core.arrays import Floats, Ints, bin_of
 from ..core.records import Records, Stored
 
-ROUNDS = 8  # of the correction for what interpolation between knots changes
+#: Rounds of the correction for what interpolation between knots changes.
+ROUNDS = 8
 LOGIT_RANGE = 30.0
 
 

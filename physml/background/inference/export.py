@@ -31,9 +31,11 @@ from .network import CLASSES, EventNet, device_of
 
 INPUTS = ("patch", "feature", "place", "present")
 OUTPUTS = ("event", "frame")
-KEY = "physml"  # of the metadata
+#: Name of our entry in the metadata.
+KEY = "physml"
 OPSET = 18
-PARITY = 1e-5  # largest difference of a probability
+#: Largest difference of a probability.
+PARITY = 1e-5
 # Everything but the shapes of n sets of k members is fixed.
 _EXAMPLE = (3, 7)
 
@@ -100,8 +102,7 @@ def example(sets: int, members: int, seed: int = 0) -> tuple[Tensor, Tensor, Ten
         ).astype(np.float32),
         present,
     )
-    a, b, c, d = (torch.from_numpy(v) for v in arrays)
-    return a, b, c, d
+    return tuple(torch.from_numpy(v) for v in arrays)  # type: ignore[return-value]
 
 
 def to_torchscript(detector: BackgroundDetector, path: Path, *, overwrite: bool = False) -> None:
@@ -124,10 +125,7 @@ def to_torchscript(detector: BackgroundDetector, path: Path, *, overwrite: bool 
 def _without_warnings() -> Iterator[None]:
     """Keep quiet about deprecated, but only, ways to a TorchScript file, and about constants."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore")
         yield
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import spatial
 
 from ..core.arrays import Bools, Floats, Ints, Rows, Singles, spans
-from ..core.events import NEAR_BAD, SATURATED, Found
+from ..core.events import APART, NEAR_BAD, SATURATED, Found
 from ..core.frames import Frames
 
 #: Describing numbers of a member, and their columns.
@@ -39,16 +39,23 @@ FEATURES = (
 (FLAGGED, RATE, BLIND, LOG_STANDOFF) = range(8, 12)
 PLACE = ("x", "y", "cos2", "sin2")
 SIDE = 5
-LESSER = np.float32(0.37)  # weight of the emptier half in the choice between rows and columns
-CURVE_BITS = 13  # pixels of the largest detector
-TOUCH = 1.5  # pixels: nearer to a cluster's outline, an event would have been part of it
-APART = 1e6  # pixels between frames in the trees of neighbours: no frame is as large
-REFERENCE_PIXEL = 130.0  # um; distances are told in units of it
-FLAGS = NEAR_BAD | SATURATED  # bits of an event's flag that are a feature
+#: Weight of the emptier half in the choice between rows and columns.
+LESSER = np.float32(0.37)
+#: Bits of the largest coordinate, pixels.
+CURVE_BITS = 13
+#: Distance to a cluster's outline below which an event would be part of it, pixels.
+TOUCH = 1.5
+#: Unit of distances, um.
+REFERENCE_PIXEL = 130.0
+#: Bits of an event's flag that are a feature.
+FLAGS = NEAR_BAD | SATURATED
 FRAMES_OF_PRIOR = 4.0
-LEAST_RATE = 1e-3  # particles a frame
-STANDOFF = 10.0  # mm; stand-offs are told in units of it, and taken to be it where unknown
-LEAST_ENERGY = 1e-3  # keV; below any threshold, so that logarithms are finite
+#: Lowest rate, particles a frame.
+LEAST_RATE = 1e-3
+#: Unit of stand-offs, and the one taken where it is not known, mm.
+STANDOFF = 10.0
+#: Energy below any threshold, so that logarithms are finite, keV.
+LEAST_ENERGY = 1e-3
 
 
 @dataclass(frozen=True)

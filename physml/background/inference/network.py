@@ -20,9 +20,12 @@ RING_WIDTH = 0.25
 READ = (EVENT, PARTICLE, ENERGY, LENGTH, RATE, LOG_STANDOFF)
 READER = (EVENT, ENERGY)
 PAIR_INPUTS = len(RINGS) + 6 + len(READ) + len(READER)
-PATCH_SCALE = 5.0  # keV
-HIGHEST = 4.0  # in units of it: what is brighter is no X-ray in any case
-FAINT = 0.05  # keV, where the patch's logarithm bends
+#: Scale of the patch, keV.
+PATCH_SCALE = 5.0
+#: Largest value in units of it: what is brighter is no X-ray in any case.
+HIGHEST = 4.0
+#: Energy where the patch's logarithm bends, keV.
+FAINT = 0.05
 
 
 def device_of(network: Any) -> torch.device:

@@ -1,4 +1,4 @@
-"""Calibration on validation exposures: probabilities, cuts that keep promises, events alone."""
+"""Calibration on validation exposures: probabilities, cuts that keep promises, event lists."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ from .prepared import NO_EVENT
 log = logging.getLogger(__name__)
 
 
-RATE_BINS = 4  # of the particle rate, at most
-NEAR = 0.2  # of log10(stand-off): exposures from which cuts for a stand-off are made
-FEWEST = 10  # exposures; where fewer are near, all are taken
-LIBRARY = 4096  # X-rays to an energy bin that injections are drawn from
-CHUNK = 20_000  # injected X-rays in memory at once
+#: Most bins of the particle rate.
+RATE_BINS = 4
+#: Distance in log10(stand-off) of exposures from which cuts for a stand-off are made.
+NEAR = 0.2
+#: Fewest exposures; where fewer are near, all are taken.
+FEWEST = 10
+#: X-rays to an energy bin that injections are drawn from.
+LIBRARY = 4096
+#: Injected X-rays in memory at once.
+CHUNK = 20_000
 
 
 def as_members(sets: EventSets) -> Members:

@@ -30,10 +30,14 @@ from .energy_matching import energy_matching
 from .prepared import prepared_spec
 
 ROUNDS = 6
-RAREST = 0.15  # least number of times that a set comes in an epoch
-ENERGY_BINS = 60  # logarithmic, for the matching of spectra
-BAND = (0.2, 15.01)  # keV; up to below
-NO_CLASS = 3  # frames with neither X-rays nor particles, only noise
+#: Fewest times that a set comes in an epoch.
+RAREST = 0.15
+#: Logarithmic bins for the matching of spectra.
+ENERGY_BINS = 60
+#: Their ends, from and up to below, keV.
+BAND = (0.2, 15.01)
+#: Class of frames with neither X-rays nor particles, only noise.
+NO_CLASS = 3
 
 # Sets of very different sizes are not padded to the largest of the batch, but in so many parts.
 PARTS = 5
@@ -181,11 +185,11 @@ class EventSets:
             self._move_xrays(rows, present, feature, place, rng)
             self._vary_exposure(feature, patch, rng)
             present = _thinned(feature, present, s, rng)
-            alone = rng.random(len(indices)) < s.alone
-            present = _left_alone(alone, feature, present, of_event, rng)
+            blind = rng.random(len(indices)) < s.alone
+            present = _blinded(blind, feature, present, of_event, rng)
             of_event, of_cluster = of_event * present, of_cluster * present
-            of_cluster[alone] = 0
-            of_frame = np.where(alone, 0, of_frame)
+            of_cluster[blind] = 0
+            of_frame = np.where(blind, 0, of_frame)
         made = {
             "patch": patch,
             "feature": feature,
@@ -243,20 +247,20 @@ def _thinned(
     return present & ~(gone & ~bright)
 
 
-def _left_alone(
-    alone: Bools, feature: NDArray, present: Bools, weight: NDArray, rng: np.random.Generator
+def _blinded(
+    blind: Bools, feature: NDArray, present: Bools, weight: NDArray, rng: np.random.Generator
 ) -> Bools:
-    """Show one event of some sets with nothing around it, and say so; the others do not count.
+    """Show one event of some sets without its context, and tell so; the others do not count.
 
     The event's weight is raised (in place) for those of its set that it stands for.
     """
-    feature[alone, :, BLIND] = 1
+    feature[blind, :, BLIND] = 1
     candidates = present & (weight > 0)
     draw = np.where(candidates, rng.random(present.shape), -1.0)
     chosen = np.arange(present.shape[1]) == draw.argmax(1)[:, None]
     number = candidates.sum(1)
-    weight[alone] *= number[alone, None]
-    return np.where(alone[:, None], chosen & present, present)
+    weight[blind] *= number[blind, None]
+    return np.where(blind[:, None], chosen & present, present)
 
 
 class BackgroundLoss:

@@ -159,21 +159,19 @@ def prepare_shard(path: Path, settings: BackgroundSettings, share: float) -> dic
     torch.set_num_threads(1)
     s = settings.preprocess
     parts: dict[str, list[Arrays]] = {}
+    number_on = Numbering()
     for number, frames in exposures_of(read_frames(path)):
         split = split_of(number, settings.seed, s.valid, s.test)
         found = find_in_exposures(frames)
         rng = stream(settings.seed, "preprocess", number)
-        parts.setdefault(split, []).append(prepare(frames, found, s.limit))
         windows = cut_windows(frames, found, cluster_truth(found, frames), share, rng)
-        parts.setdefault(WINDOWS + split, []).append(windows)
-    return {name: _joined(found) for name, found in parts.items()}
-
-
-def _joined(parts: list[Arrays]) -> Arrays:
-    """Parts of one file behind each other, their sets numbered on."""
-    number_on = Numbering()
-    parts = [number_on({"": part})[""] for part in parts]
-    return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        made = {split: prepare(frames, found, s.limit), WINDOWS + split: windows}
+        for name, arrays in number_on(made).items():
+            parts.setdefault(name, []).append(arrays)
+    return {
+        name: {key: np.concatenate([part[key] for part in found]) for key in found[0]}
+        for name, found in parts.items()
+    }
 
 
 class Numbering:

@@ -201,16 +201,8 @@ def headline_figures(
             ("frames with X-rays only lost", ~particle),
         ):
             found = bootstrap_ratio((weight * flagged)[where], weight[where], rng=rng)
-            rows.append(
-                {
-                    "quantity": quantity,
-                    "cut": name,
-                    "value": found.value,
-                    "low": found.low,
-                    "high": found.high,
-                    "windows": int(where.sum()),
-                }
-            )
+            row = {"quantity": quantity, "cut": name, **found._asdict()}
+            rows.append(row | {"windows": int(where.sum())})
     return rows
 
 

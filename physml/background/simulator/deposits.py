@@ -204,18 +204,7 @@ def first_pass(setup: Setup, primaries: Primaries, rng: Generator) -> FirstPass:
 
 @dataclass(frozen=True)
 class Left(Records):
-    """Energy left at points, with its origin.
-
-    Attributes
-    ----------
-    energy : ndarray, shape (n,)
-        keV.
-    position : ndarray, shape (n, 3)
-        um.
-    owner : ndarray of int, shape (n,)
-    origin : ndarray of int8, shape (n,)
-        Index in `ORIGINS`.
-    """
+    """Energy left at points: keV and um, by owner; index in `ORIGINS`."""
 
     energy: Floats
     position: Floats

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..core.arrays import Bools, Floats, Ints, Singles
+from ..core.arrays import Bools, Floats, Ints, Singles, spans
 from ..core.records import Records
 from .materials import ELECTRON_MASS
 from .tracks import (
@@ -22,6 +22,7 @@ from .tracks import (
     HARD_PHOTON,
     TrackLibrary,
     draw_moller,
+    draw_photon,
     moller_rate,
     normals,
     photon_rate,
@@ -74,18 +75,7 @@ class Electrons(Records):
 
 @dataclass(frozen=True)
 class Deposits(Records):
-    """Energy left at points.
-
-    Attributes
-    ----------
-    energy : ndarray, shape (n,)
-        keV.
-    position : ndarray, shape (n, 3)
-        um.
-    owner : ndarray of int, shape (n,)
-    inside : ndarray of bool, shape (n,)
-        Left by an electron that was born in the silicon.
-    """
+    """Energy left at points: keV and um, by owner; whether an electron born in the silicon did."""
 
     energy: Floats
     position: Floats
@@ -224,7 +214,8 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
     radiates = rng.random(len(e)) * (knock + shine) < shine
     # Hard photons: from 1/k between the cut and E, then the shape of the spectrum.
     bright = electrons[radiates]
-    k = _draw_photon(bright.energy, rng)
+    k = draw_photon(bright.energy, np.minimum(HARD_PHOTON, 0.999 * bright.energy), rng)
+    k = np.minimum(k, 0.9999 * bright.energy)
     slowed = replace(bright, energy=bright.energy - k)
     # A grid node can lie just below twice the cut, where no hard collision is possible.
     can = ~radiates & (e > 2 * HARD_LOSS)
@@ -240,20 +231,6 @@ def collide(lib: TrackLibrary, electrons: Electrons, rng: Generator, inside: boo
     )
     scattered = replace(hit, energy=rest, direction=turn(hit.direction, fast, rng, phi + np.pi))
     return Electrons.join([slowed, electrons[~radiates & ~can], knocked, scattered])
-
-
-def _draw_photon(energy: Floats, rng: Generator) -> Floats:
-    out = np.empty_like(energy)
-    todo = np.arange(len(energy))
-    while len(todo):
-        e = energy[todo]
-        cut = np.minimum(HARD_PHOTON, 0.999 * e)
-        k = cut * (e / cut) ** rng.random(len(todo))
-        ratio = k / e
-        good = rng.random(len(todo)) < 1 - ratio + 0.75 * ratio**2
-        out[todo[good]] = k[good]
-        todo = todo[~good]
-    return np.minimum(out, 0.9999 * energy)
 
 
 def through_slab(
@@ -381,8 +358,7 @@ def _set_down(
     )
     row, k = np.nonzero(~np.repeat(short, _GROUP, axis=1) & (loss > 0))
     pieces = np.maximum(np.ceil(extent[row, k] / step), 1).astype(np.int64)
-    source = np.repeat(np.arange(len(row)), pieces)
-    number = np.arange(len(source)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    source, number = spans(np.zeros_like(pieces), pieces)
     along = (number + 0.5) / pieces[source]
     far = Deposits(
         (loss[row, k] / pieces)[source],

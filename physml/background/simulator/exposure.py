@@ -71,9 +71,7 @@ def simulate_exposure(
     return frames
 
 
-@lru_cache(maxsize=8)
-def _detector(name: str) -> DetectorSettings:
-    return load_detector(name)
+_detector = lru_cache(maxsize=8)(load_detector)
 
 
 def make_setup(conditions: Conditions) -> Setup:

@@ -20,7 +20,7 @@ from physml.io.archives import read_npz
 from physml.random import stream
 
 from ..core.arrays import Floats, Ints, Rows, spans
-from ..core.detectors import DetectorSettings, load_detector
+from ..core.detectors import load_detector
 from ..core.frames import ORIGINS, PARTICLE, PHOTON, PROTON, Frames, exposure_row
 from .charge import Charge, Readout, merge
 
@@ -155,7 +155,6 @@ def assemble(
     seed: int = 0,
     frame_time: float | None = None,
     photon_rate: float = 0.3,
-    detector: DetectorSettings | None = None,
     seconds: float | None = None,
 ) -> Frames:
     """Put primaries and photons into frames at the natural rate.
@@ -169,8 +168,6 @@ def assemble(
         s; the detector's own by default.
     photon_rate : float
         X-rays a frame.
-    detector : DetectorSettings, optional
-        For noise and threshold; ``wfi`` by default. Its shape has to be 512 x 512.
     seconds : float, optional
         Length of the exposure, of the first primaries; all of it by default.
 
@@ -179,9 +176,7 @@ def assemble(
     Frames
         With truth; all frames, weight 1.
     """
-    d = detector or load_detector("wfi")
-    if (d.ny, d.nx) != _SHAPE:
-        raise InputError.expected("detector=", "512 x 512 pixels", f"{d.ny} x {d.nx}")
+    d = load_detector("wfi")
     time = frame_time or d.frame_time
     if seconds is not None:
         if not 0 < seconds <= particles.exposure:

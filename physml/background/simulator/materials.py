@@ -20,7 +20,8 @@ PROTON_MASS = 938_272.088
 #: 2 pi N_A r_e^2 m c^2: 0.153537 MeV cm2/mol, here keV cm3 / (um mol).
 HALF_K = 0.153537 * 1e3 * 1e-4
 FINE_STRUCTURE = 1 / 137.035999
-CLASSICAL_RADIUS = 2.8179403e-9  # um
+#: Classical radius of the electron, um.
+CLASSICAL_RADIUS = 2.8179403e-9
 AVOGADRO = 6.02214076e23
 
 

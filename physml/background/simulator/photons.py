@@ -23,7 +23,7 @@ from .geometry import Geometry, isotropic, ray_box
 from .materials import CLASSICAL_RADIUS, ELECTRON_MASS, SILICON, Material
 from .primaries import Primaries
 from .protons import beta_squared, largest_transfer
-from .tracks import HIGHEST, collision_loss, photon_rate, photon_spectrum, radiative_loss, turn
+from .tracks import HIGHEST, collision_loss, draw_photon, photon_rate, radiative_loss, turn
 
 #: Photons below this are not followed: 4 keV come out of the last 10 um of the housing.
 LOWEST = 4.0
@@ -212,7 +212,7 @@ def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Gen
             table.log_energy,
         )
     )
-    energy = _draw_photon(radiating, rng)
+    energy = draw_photon(radiating, np.full(len(radiating), LOWEST), rng)
     position = start[row] + (rng.random(len(row)) * path[row])[:, None] * along[row]
     # No way to the cavity is shorter than the distance from it; absorption on that first part of
     # any way is settled here, and almost all photons are done with.
@@ -221,19 +221,6 @@ def shine(geometry: Geometry, material: Material, primaries: Primaries, rng: Gen
     passes = rng.random(len(row)) < np.exp(-bare * material.photoelectric(energy))
     row, energy, position, bare = row[passes], energy[passes], position[passes], bare[passes]
     return Light(energy, position, isotropic(len(row), rng), owner[row], bare)
-
-
-def _draw_photon(electron: Floats, rng: Generator) -> Floats:
-    """Photon energies above `LOWEST` from 1/k times the shape of the spectrum."""
-    out = np.empty_like(electron)
-    todo = np.arange(len(electron))
-    while len(todo):
-        e = electron[todo]
-        k = LOWEST * (e / LOWEST) ** rng.random(len(todo))
-        good = rng.random(len(todo)) < 0.75 * photon_spectrum(e, k)
-        out[todo[good]] = k[good]
-        todo = todo[~good]
-    return out
 
 
 def convert(geometry: Geometry, housing: Material, light: Light, rng: Generator) -> Electrons:

@@ -105,6 +105,19 @@ def draw_moller(energy: Floats, cut: float, rng: Generator) -> Floats:
     return out
 
 
+def draw_photon(energy: Floats, cut: Floats, rng: Generator) -> Floats:
+    """Draw energies of bremsstrahlung photons above a cut: 1/k times the shape of the spectrum."""
+    out = np.empty_like(energy)
+    todo = np.arange(len(energy))
+    while len(todo):
+        e, lowest = energy[todo], cut[todo]
+        k = lowest * (e / lowest) ** rng.random(len(todo))
+        good = rng.random(len(todo)) < 0.75 * photon_spectrum(e, k)
+        out[todo[good]] = k[good]
+        todo = todo[~good]
+    return out
+
+
 @dataclass(frozen=True)
 class Scattering:
     """Elastic scattering at one energy: lengths in um."""
