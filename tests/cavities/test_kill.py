@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,17 @@ def undisturbed(data, tmp_path_factory) -> tuple[dict[str, torch.Tensor], dict[s
 def check_disturbed(data: Path, undisturbed, folder: Path, kills: int, seed: int) -> None:
     """Kill that many trainings, let one finish, and compare its weights bit for bit."""
     expected, expected_card, longest = undisturbed
-    chance, out = random.Random(seed), folder / "model.safetensors"
+    chance, out, killed = random.Random(seed), folder / "model.safetensors", 0
     train = ("train", "--data", data / "prepared", "-o", out)
-    times = [chance.uniform(0.1, 0.95) * longest for _ in range(kills)]
-    assert sum(start(folder, *train).kill_after(t) for t in times)
+    while killed < kills:
+        if start(folder, *train).kill_after(chance.uniform(0.1, 0.95) * longest):
+            killed += 1
+        elif killed:
+            break
+        else:  # the machine is less busy than it was: once more, and faster
+            longest /= 2
+            out.unlink()
+            shutil.rmtree(f"{out}.state", ignore_errors=True)
     if not out.exists():
         code, errors = start(folder, *train).finish()
         assert code == 0, errors

@@ -46,7 +46,10 @@ class Command:
         self.process.join(seconds)
         at_work = self.process.is_alive()
         if at_work:
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            try:
+                os.killpg(self.process.pid or 0, signal.SIGKILL)
+            except ProcessLookupError:  # so early that it has no group of its own yet
+                self.process.kill()
             self.process.join()
         return at_work
 
