@@ -7,7 +7,6 @@
 #   snakemake -c2 --config pipeline_dirs=/elsewhere/pipelines
 from pathlib import Path
 
-
 # Whoever imports this file may have a target already: then it stays the default one.
 no_target_yet = workflow.default_target is None
 
