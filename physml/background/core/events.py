@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import spatial
 from scipy.ndimage import binary_dilation
-from scipy.spatial import cKDTree
 
 from .arrays import Bools, Floats, Ints, Rows, Singles
 from .clusters import connected, measure
@@ -346,7 +346,7 @@ def nearest_in_frame(places: Floats, which: Bools, points: Floats, k: int) -> tu
     rows = np.flatnonzero(which)
     if len(rows) == 0 or len(points) == 0:
         return np.full((len(points), k), np.nan), np.full((len(points), k), -1, np.int64)
-    tree = cKDTree(places[rows])
+    tree = spatial.cKDTree(places[rows])
     near, at = tree.query(points, k=list(range(1, k + 1)), distance_upper_bound=APART / 2)
     hit = np.isfinite(near)
     return np.where(hit, near, np.nan), np.where(hit, rows[np.minimum(at, len(rows) - 1)], -1)
