@@ -337,9 +337,11 @@ import resource, sys
 sys.path.insert(0, sys.argv[1])
 from fakes.background_detector import RuleDetector
 from physml.background.data import readers
-from physml.background.results import event_rows
+from matplotlib.figure import Figure
+from physml.background.results import event_rows, products
 from physml.background.core.detectors import DetectorSettings
 from physml.background.predict import BackgroundPredictor
+products.plot_overview = lambda result: Figure(figsize=(1, 1))  # pictures have a memory too
 event_rows.SPILL_BYTES = 1 << 20
 readers.BLOCK_BYTES, readers.BLOCK_ROWS = 8 << 20, 1 << 15
 side = int(sys.argv[2])
@@ -399,8 +401,8 @@ def test_memory_does_not_grow_with_the_file(root, tmp_path):
     assert files[1].stat().st_size > 390e6
     events, peak = peak_memory(root, tmp_path / "out", 256, *files)
     assert events == [30, 150, 100_000, 400_000]
-    assert peak[1] - peak[0] < 40  # the file grew by 310 MB
-    assert peak[3] - peak[2] < 15  # the rows of the event list grew by 22 MB
+    assert peak[1] - peak[0] < 15  # the file grew by 310 MB
+    assert peak[3] - peak[2] < 10  # the rows of the event list grew by 22 MB
 
 
 @pytest.mark.slow
