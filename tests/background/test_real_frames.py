@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from fakes.background_detector import RuleDetector
+from fakes.background_detector import RuleDetector, quick_figure
 from scipy import ndimage
 
 from physml.background.core.detectors import DetectorSettings, load_detector
@@ -125,15 +125,14 @@ def test_our_finder_gives_the_grades_that_acis_gives(acis, simulated):
 @pytest.fixture(scope="module")
 def event_level():
     """Energy and grade alone, from a few exposures of the simulator."""
-    from physml.background.core.events import truth
+    from physml.background.core.events import find_in_exposures, truth
     from physml.background.settings import SimulateSettings
     from physml.background.simulator.exposure import simulate_exposure
 
     parts = []
     for number in range(4):
         frames = simulate_exposure(SimulateSettings(hits=4000), 7, number)
-        split = float(frames.exposures["threshold"][0])
-        found = find_events(frames, split=split, event=max(0.1, split))
+        found = find_in_exposures(frames)
         label = truth(found, frames)["label"]
         e = found.events
         keep = ~found.clusters["particle"][e["cluster"]]
@@ -143,7 +142,7 @@ def event_level():
     return fit_event_level(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def test_probabilities_by_grade_and_energy(acis_file, event_level, tmp_path):
+def test_probabilities_by_grade_and_energy(acis_file, event_level, tmp_path, monkeypatch):
     """Each event of one grade and energy gets one probability; the limits are said."""
     detector = RuleDetector()
     detector.event_level = event_level
@@ -162,6 +161,7 @@ def test_probabilities_by_grade_and_energy(acis_file, event_level, tmp_path):
     assert (e["WEIGHT"] == 1).all()
     assert any("CHANDRA ACIS" in text for text in result.untrained)
     assert any("no retention promised" in text for text in result.remarks)
+    quick_figure(monkeypatch)
     result.write(tmp_path / "out")
     with fits.open(tmp_path / "out" / "events.fits", checksum=True) as hdus:
         hdus.verify("exception")
