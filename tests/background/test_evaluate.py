@@ -48,7 +48,7 @@ def numbers(scored):
     return set_metrics(scored, retention=RETENTION, replicas=100, seed=0)
 
 
-def test_everybody_judges_the_same_events(scored):
+def test_all_methods_score_the_same_events(scored):
     assert set(scored.scores) == {MODEL, LOCAL, CONTEXT, "SAC", TREES}
     assert {len(s) for s in scored.scores.values()} == {len(scored.events)}
     assert scored.found.events["valid"][scored.events.row].all()
@@ -173,7 +173,7 @@ def test_bins_of_calibration_hold_all_events_of_the_band(scored, numbers):
     assert sum(numbers["calibration"]["count"]) == (weight > 0).sum()
 
 
-def test_context_is_worth_nothing_with_strangers(scored):
+def test_context_is_worth_nothing_in_another_frame(scored):
     found = with_exchanged_frames(scored, None, retention=0.9, replicas=100, seed=0)
     assert found["own"]["value"] > 0.5
     assert found["strangers"]["value"] < 0.3

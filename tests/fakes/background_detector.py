@@ -1,6 +1,6 @@
 """A detector without a network, and frames with known content, for the tests of prediction.
 
-`RuleDetector` judges by one rule: an event is background the more, the nearer it lies to a track.
+`RuleDetector` follows one rule: an event is background the more, the nearer it lies to a track.
 So tests know what has to come out, whatever weights are shipped.
 """
 

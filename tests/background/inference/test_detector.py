@@ -155,7 +155,7 @@ def test_probabilities_do_not_depend_on_batches(detector, classified, fresh):
     assert np.allclose(classified.p_frame, other.p_frame, atol=1e-6, equal_nan=True)
 
 
-def test_frames_are_judged_by_themselves(detector, fresh):
+def test_frames_are_classified_by_themselves(detector, fresh):
     """Given the rate, a frame's probabilities do not depend on the others of a block."""
     frames, found = fresh
     whole = detector.classify(frames, found, rate=0.5)
@@ -360,7 +360,7 @@ def test_classes_of_frames_in_several_sets_are_joined():
     assert joined[1] == pytest.approx(expected / expected.sum())
 
 
-def test_a_frame_with_very_many_events_is_judged(detector):
+def test_a_frame_with_very_many_events_is_classified(detector):
     crowd = toy_exposure(7, 2, rng=np.random.default_rng(0), photons=3000, size=512, tracks=3)
     c = detector.classify(crowd)
     assert np.isfinite(c.p_bkg).all()

@@ -148,7 +148,7 @@ def test_fast_electrons_cross_the_slab_like_minimum_ionising_particles() -> None
     assert (left.direction[:, 2] > 0).mean() > 0.98
 
 
-def test_electrons_come_out_of_the_wall_only_outwards() -> None:
+def test_electrons_come_out_of_the_housing_only_outwards() -> None:
     rng = np.random.default_rng(8)
     n = 2000
     normal = np.tile([0.0, 0.0, -1.0], (n, 1))

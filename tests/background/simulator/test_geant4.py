@@ -87,7 +87,7 @@ def near() -> Survey:
     return simulate(4.775, 3)
 
 
-def test_survivors_far_from_the_wall(far: Survey) -> None:
+def test_survivors_far_from_the_housing(far: Survey) -> None:
     # Geant4, the sheet: 5.3, 4.1, 3.1, 2.7 e-3, good to about 30 %.
     for (low, high), expected in {
         (2, 7): 4.1e-3, (7, 10): 3.1e-3, (10, 15): 2.7e-3,

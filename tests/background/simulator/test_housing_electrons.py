@@ -1,4 +1,4 @@
-"""Electrons from the wall, against a Geant4 run of 3 million protons (the science sheet)."""
+"""Electrons from the housing, against a Geant4 run of 3 million protons (the science sheet)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_distance_from_the_entry_of_the_proton_near(near: Run) -> None:
     np.testing.assert_allclose(found, [2.6, 9.1, 27.2], rtol=0.15)
 
 
-def test_most_electrons_far_from_the_wall_come_without_their_proton(far: Run, near: Run) -> None:
+def test_most_electrons_far_from_the_housing_come_without_their_proton(far: Run, near: Run) -> None:
     assert far.with_hit < 0.45 < near.with_hit
 
 
@@ -103,7 +103,7 @@ def test_cosine_law() -> None:
     assert cosine.mean() == pytest.approx(2 / 3, abs=0.005)
 
 
-def test_wall_thickness_along_a_line() -> None:
+def test_housing_thickness_along_a_line() -> None:
     g = Geometry(SIZE, 1000.0, 1000.0, 20_000.0)
     start = np.array([[3e4, 3e4, g.high[2]]])
     straight, slant = np.array([[0, 0, -1.0]]), np.array([[0.6, 0, -0.8]])

@@ -1,4 +1,4 @@
-"""X-rays in silicon, Compton scattering, and light from the wall."""
+"""X-rays in silicon, Compton scattering, and light from the housing."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_light_of_stopping_electrons() -> None:
     assert one_mev == pytest.approx(1.5e-2 * (np.log(1e3 / LOWEST) - 1), rel=0.3)
 
 
-def test_light_from_the_wall_reaches_the_silicon() -> None:
+def test_light_from_the_housing_reaches_the_silicon() -> None:
     size = np.array([66_560.0, 66_560.0, 450.0])
     g = Geometry(size, 14_775.0, 11_720.0, 20_000.0)
     rng = np.random.default_rng(3)
@@ -108,7 +108,7 @@ def test_light_from_the_wall_reaches_the_silicon() -> None:
     primaries = draw_primaries(g, ALUMINIUM, 0.4, 0.0, live, rng)
     light = shine(g, ALUMINIUM, primaries, rng)
     outside = np.maximum(np.maximum(g.low - light.position, light.position - g.high), 0)
-    # What is thrown lies in the wall and has its first stretch settled.
+    # What is thrown lies in the housing and has its first stretch settled.
     np.testing.assert_allclose(np.sqrt((outside**2).sum(1)), light.safe, atol=1e-6)
     electrons = convert(g, ALUMINIUM, light, rng)
     assert electrons.inside.all()
@@ -119,12 +119,12 @@ def test_light_from_the_wall_reaches_the_silicon() -> None:
     assert 0.004 < rate < 0.02
 
 
-def test_thin_walls_shine_less_but_let_more_through() -> None:
+def test_thin_housings_shine_less_but_let_more_through() -> None:
     size = np.array([66_560.0, 66_560.0, 450.0])
     number = {}
-    for wall in (1_000.0, 20_000.0):
-        g = Geometry(size, 14_775.0, 11_720.0, wall)
+    for housing in (1_000.0, 20_000.0):
+        g = Geometry(size, 14_775.0, 11_720.0, housing)
         rng = np.random.default_rng(4)
         primaries = draw_primaries(g, ALUMINIUM, 0.4, 0.0, 100.0, rng)
-        number[wall] = len(convert(g, ALUMINIUM, shine(g, ALUMINIUM, primaries, rng), rng))
+        number[housing] = len(convert(g, ALUMINIUM, shine(g, ALUMINIUM, primaries, rng), rng))
     assert number[1_000.0] < number[20_000.0]

@@ -57,7 +57,7 @@ def test_drawn_energies_follow_the_spectrum() -> None:
 
 def test_rate_of_primaries_that_enter(sample) -> None:
     expected = entering_rate(FAR, ALUMINIUM, 0.4, 0.0) * LIVE
-    # Some that pass the wall head on do not pass it at a slant.
+    # Some that pass the housing head on do not pass it at a slant.
     assert 0.95 * expected < len(sample) < 1.01 * expected
 
 
@@ -65,7 +65,7 @@ def test_crossings_of_the_slab_per_area(sample) -> None:
     struck = hits(FAR, sample)
     area = SIZE[0] * SIZE[1] * 1e-8
     rate = len(struck.row) / LIVE / area
-    # 2 pi I of those that have the energy to pass the wall; the Geant4 run has 2.23.
+    # 2 pi I of those that have the energy to pass the housing; the Geant4 run has 2.23.
     least = float(ranges(ALUMINIUM).energy(FAR.housing)) / 1e6
     assert rate == pytest.approx(2 * np.pi * intensity(0.4, least), rel=0.015)
 
@@ -92,7 +92,7 @@ def test_isotropic_on_the_slab(sample) -> None:
         assert chi2 < 27.9  # 99.9 % of 9 degrees of freedom
 
 
-def test_the_wall_takes_its_toll(sample) -> None:
+def test_the_housing_takes_its_toll(sample) -> None:
     assert (sample.energy < sample.outside).all()
     assert sample.outside.min() > 68e3  # keV: 2 cm of aluminium
     slow = sample.outside < 150e3
