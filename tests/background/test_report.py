@@ -295,7 +295,7 @@ def test_goals_are_met_or_missed_by_what_was_measured(benchmark, result):
     assert near[1] == ">= 0.50"
     assert near[2].startswith(f"{value:.3f} (")
     assert near[3] == (value >= 0.5)
-    assert rows["CPU time of a sparse frame, one core, all steps"][3]
+    assert rows["CPU time of a sparse frame, one core, event finder and network"][3]
     told = "loss at 98 % with the housing measured, against the true one, far wall 15 mm, simulated"
     assert rows[told][2].startswith("40.0 (30.0-50.0); told the other set's 40.0")
     assert not rows[told][3]
