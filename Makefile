@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES)
 SNAKEFILES := Snakefile pipelines workflows tests/workflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench bench-scaling house docs clean distclean
+.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench tables bench-scaling house docs clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -66,6 +66,7 @@ lint: $(VENV)/.stamp-dev ## style, types, workflow
 	$(BIN)/mypy physml
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	$(BIN)/python workflows/generate.py --check
+	$(BIN)/python benchmarks/tables.py --check
 	$(BIN)/snakemake --lint
 
 format: $(VENV)/.stamp-dev ## put everything into style
@@ -87,6 +88,9 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_vs_rivals.py --adaptivity
 	$(BIN)/python benchmarks/tomography_cell.py
 	$(BIN)/python benchmarks/tomography_real_data.py
+
+tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into the texts
+	$(BIN)/python benchmarks/tables.py
 
 bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
 	$(BIN)/python benchmarks/scaling.py

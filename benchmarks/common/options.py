@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from physml import provenance
+from common import results
 from physml.io.atomic import write_json, write_text
 
 #: Options that several benchmarks have, each meaning the same everywhere.
@@ -43,6 +43,11 @@ def command(doc: str | None, *names: str, **defaults: Any) -> argparse.ArgumentP
     )
     for name in (*names, *defaults):
         parser.add_argument(f"--{name}", **KNOWN[name])
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help="keep the numbers in benchmarks/results, from where `make tables` takes the texts'",
+    )
     parser.set_defaults(**defaults)
     return parser
 
@@ -73,6 +78,9 @@ def write(
     numbers: Any = None,
     text: str | None = None,
     figures: Mapping[str, Any] | None = None,
+    *,
+    tables: Callable[[Mapping[str, Any]], Mapping[str, str]] | None = None,
+    sciences: Iterable[str] = (),
 ) -> None:
     """Print the tables, and write tables, numbers and figures where the command line says.
 
@@ -81,20 +89,31 @@ def write(
     arguments : Namespace
         With ``json``, ``markdown``, ``figures`` or ``out`` where the benchmark has these options.
     numbers : optional
-        For the JSON file.
+        For the record (see `common.results`): with ``--publish`` in ``benchmarks/results``, under
+        the script's name.
     text : str, optional
-        Tables.
+        What is printed before the tables.
     figures : mapping, optional
         Name -> figure.
+    tables : callable, optional
+        Blocks of Markdown by name, from the numbers as JSON gives them back.
+    sciences : iterable of str
+        Whose weights and simulator the numbers rest on.
+
+    Raises
+    ------
+    SystemExit
+        Numbers of other weights than the shipped ones are to be published.
     """
+    if tables is not None:
+        blocks = tables(results.plain(numbers))
+        text = "\n\n".join([*([text] if text else []), *blocks.values()])
     if text is not None:
         print(text)
         if path := getattr(arguments, "markdown", None):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_text(path, text.rstrip("\n") + "\n", overwrite=True)
-    if numbers is not None and (path := getattr(arguments, "json", None)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, provenance.jsonable(numbers), overwrite=True)
+    _write_record(arguments, numbers, sciences)
     folder = getattr(arguments, "figures", None) or getattr(arguments, "out", None)
     if figures is not None and folder:
         from physml.evaluation.figures import save_figure
@@ -103,3 +122,16 @@ def write(
         for name, figure in figures.items():
             save_figure(figure, folder / f"{name}.png", overwrite=True)
         print(f"figures in {folder}")
+
+
+def _write_record(arguments: argparse.Namespace, numbers: Any, sciences: Iterable[str]) -> None:
+    if numbers is None:
+        return
+    made = results.record(numbers, sciences, getattr(arguments, "weights", None))
+    if path := getattr(arguments, "json", None):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, made, overwrite=True)
+    if getattr(arguments, "publish", False):
+        if stale := results.outdated(made):
+            raise SystemExit(f"not published: {'; '.join(stale)}")
+        print(f"published in {results.publish(Path(sys.argv[0]).stem, made)}")
