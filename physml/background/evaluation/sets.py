@@ -21,6 +21,7 @@ from ..settings import SimulateSettings
 from ..simulator.conditions import draw
 from ..simulator.exposure import simulate_exposure
 from ..simulator.geant4 import assemble, read_particles, read_photons
+from .rolling import rolling
 from .stress import CONDITIONS, FAINT
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ STRIDE = 10_000
 GEANT4_PHOTONS = 0.1
 #: Share that is kept of the frames without a candidate: most of the photons are in these.
 KEEP = 0.2
+#: The same of what rivals learn from: there are many more exposures of it.
+RIVAL_KEEP = 0.1
 #: X-rays of the example: a source of some arcminutes, and as many from elsewhere.
 _SOURCE: Mapping[str, Any] = {
     "photons": (0.04, 0.04),
@@ -78,6 +81,33 @@ SETS: Mapping[str, Mapping[str, Any]] = {
     **{name + RIVALS: {**_NOMINAL, **g} for name, g in GEOMETRIES.items()},
     **{name: {**_NOMINAL, **GEOMETRIES["far"], **change} for name, change in CONDITIONS.items()},
 }
+#: Read row by row, as in `rolling`.
+ROLLING = "sealed rolling"
+#: Sealed set -> what it changes in the nominal conditions. No stand-off, no pair of distances above
+#: and beside the silicon, and no readout of these is one that training, cuts or designs were made
+#: for. They were chosen on 2026-12-01, before any score was looked at; see SEALED.md.
+SEALED: Mapping[str, Mapping[str, Any]] = {
+    "sealed near": {"standoff": (4.3, 4.3), "gap": (9.0, 9.0)},
+    "sealed far": {"standoff": (19.0, 19.0), "gap": (8.0, 8.0)},
+    "sealed readout": {
+        "standoff": (11.0, 11.0),
+        "gap": (6.5, 6.5),
+        "frame_time": (1.7, 1.7),
+        "noise": (1.4, 1.4),
+        "threshold": (1.3, 1.3),
+        "nominal": 0.0,
+    },
+    ROLLING: {"standoff": (7.0, 7.0), "gap": (13.0, 13.0)},
+}
+#: Sealed set -> geometry of the exposures that its rivals learn from: the nearer of the two.
+SEALED_RIVALS: Mapping[str, str] = {
+    "sealed near": "close",
+    "sealed far": "far",
+    "sealed readout": "far",
+    ROLLING: "close",
+}
+#: Number of the first exposure of the first sealed set; other sets are far below.
+SEALED_FIRST = 1_000 * STRIDE
 
 
 def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
@@ -86,7 +116,7 @@ def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
     Parameters
     ----------
     name : str
-        One of `SETS`.
+        One of `SETS` or `SEALED`.
     hits : int
         Cosmic rays through the silicon in an exposure, about.
 
@@ -95,13 +125,42 @@ def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
     ValueError
         No such set.
     """
-    if name not in SETS:
-        raise ValueError(f"evaluation set {name!r}: expected one of {', '.join(SETS)}")
-    # Where X-rays are rare, all frames are needed to have enough of them.
-    keep = 1.0 if name == FAINT else KEEP
+    if name not in SETS and name not in SEALED:
+        raise ValueError(f"evaluation set {name!r}: expected one of {', '.join((*SETS, *SEALED))}")
+    # Where X-rays are rare, all frames are needed to have enough of them; read row by row, a track
+    # goes on in the frame before.
+    keep = KEEP
+    if name in (FAINT, ROLLING):
+        keep = 1.0
+    elif name.endswith(RIVALS):
+        keep = RIVAL_KEEP
+    conditions = SETS[name] if name in SETS else {**_NOMINAL, **SEALED[name]}
     return SimulateSettings.model_validate(
-        {"hits": hits, "keep": keep, "conditions": dict(SETS[name])}
+        {"hits": hits, "keep": keep, "conditions": dict(conditions)}
     )
+
+
+def evaluation_exposure(name: str, number: int, hits: int = 4_000) -> Frames:
+    """Simulate one exposure of a set.
+
+    Parameters
+    ----------
+    name : str
+        One of `SETS` or `SEALED`.
+    number : int
+        Of the exposure in its set.
+    hits : int
+        See `set_settings`.
+    """
+    settings = set_settings(name, hits)
+    if name in SETS:
+        first = STRIDE * list(SETS).index(name)
+    else:
+        first = SEALED_FIRST + STRIDE * list(SEALED).index(name)
+    frames = simulate_exposure(settings, SEED, first + number)
+    if name == ROLLING:
+        frames = rolling(frames, stream(SEED, "evaluate", first + number))
+    return frames
 
 
 def evaluation_set(name: str, exposures: int, hits: int = 4_000) -> Frames:
@@ -110,15 +169,13 @@ def evaluation_set(name: str, exposures: int, hits: int = 4_000) -> Frames:
     Parameters
     ----------
     name : str
-        One of `SETS`.
+        One of `SETS` or `SEALED`.
     exposures : int
         Their number; the first of a larger set are those of a smaller one.
     hits : int
         See `set_settings`.
     """
-    settings = set_settings(name, hits)
-    first = STRIDE * list(SETS).index(name)
-    return concatenate([simulate_exposure(settings, SEED, first + i) for i in range(exposures)])
+    return concatenate([evaluation_exposure(name, k, hits) for k in range(exposures)])
 
 
 def example_frames(seconds: float, seed: int) -> Frames:
