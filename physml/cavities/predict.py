@@ -175,7 +175,7 @@ class CavityPredictor(Predictor):
         `position` is RA and Dec of the centre; `advance` is called with the number of images done.
         """
         centres = [_centre(o, centre, position) for o in observations]
-        chosen = [choose_scales(o, scales) for o in observations]
+        chosen = [choose_scales(o, scales, c) for o, c in zip(observations, centres, strict=True)]
         profiles = [_profile(o, redshift, pressure) for o in observations]
         fields_of_image = max(1.0, sum(map(len, chosen)) / max(1, len(observations)))
         searches = search(

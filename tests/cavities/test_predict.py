@@ -303,7 +303,7 @@ def test_images_of_different_size_and_maps_share_a_batch():
         [small, large, small], background=[np.full(small.shape, 0.1), None, None]
     )
     assert [r.probability.shape for r in results] == [(140, 150), (260, 300), (140, 150)]
-    assert [len(r.search.fields) for r in results] == [1, 3, 1]
+    assert [len(r.search.fields) for r in results] == [2, 3, 2]
 
 
 def test_the_centre_is_found_by_itself(tmp_path):

@@ -1,8 +1,13 @@
 """Fields of the network's size, cut out of an observation at several binnings.
 
 The network sees 128 x 128 pixels. A field of scale k covers 128 k input pixels and joins k x k of
-them into one. All positions here are 0-based with pixel centres at integers, so that the centre
-of field pixel X lies at input pixel::
+them into one. Fields lie about the cluster's centre, one for each binning, and the coarsest covers
+the whole image, however large it is: a cavity is searched at the binnings whose fields reach it.
+The farther out, the coarser: at distance d the smallest radius that the network knows (3 field
+pixels) is d / 20 to d / 10, where cavities have 0.2 to 1 of their distance.
+
+All positions here are 0-based with pixel centres at integers, so that the centre of field pixel X
+lies at input pixel::
 
     x = x0 + k X + (k - 1) / 2
 
@@ -12,13 +17,13 @@ that shifts a rebinned image on the sky.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import map_coordinates
 
 from physml.exceptions import InputError
 
@@ -26,8 +31,9 @@ from ..data.observation import Observation
 
 #: Side of the network's field [pixel].
 FIELD = 128
-#: Binnings tried by `auto`: steps of 1.3 to 2, so that each size is well resolved at one.
-LADDER = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+#: Distance by which a field may move off the cluster's centre to reach the image's border [field
+#: pixel]: as far as the training's images are centred off the cluster (`offset_max`).
+SHIFT = 14
 
 
 @dataclass(frozen=True)
@@ -110,21 +116,74 @@ class Field:
             0 outside the field.
         """
         out = np.zeros(shape, dtype=field.dtype)
-        fine = field.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-        there, here = _overlap(self.x0, self.y0, fine.shape, shape)
-        out[there] = fine[here]
+        size = tuple(self.scale * side for side in field.shape)
+        there, here = _overlap(self.x0, self.y0, size, shape)
+        rows, columns = (np.arange(part.start, part.stop) // self.scale for part in here)
+        out[there] = field[np.ix_(rows, columns)]
         return out
 
-    def interpolate(self, field: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-        """Put a smooth field image on the input pixels, bilinear; edge values outside the field."""
-        y, x = np.arange(shape[0], dtype=float), np.arange(shape[1], dtype=float)
-        X, Y = self.from_image(x, y)
-        grid = np.meshgrid(Y, X, indexing="ij")
-        return map_coordinates(np.asarray(field, dtype=float), grid, order=1, mode="nearest")
+    def spread_mask(
+        self, mask: NDArray[np.bool_], shape: tuple[int, int]
+    ) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
+        """`spread` of a mask, on no more of the input image than its bounding box.
+
+        Returns
+        -------
+        window : tuple of slice
+            Rows and columns of the input image.
+        inside : ndarray of bool
+            The mask there.
+        """
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not len(rows):
+            return (slice(0, 0), slice(0, 0)), np.zeros((0, 0), bool)
+        part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        x0, y0 = self.x0 + self.scale * int(columns[0]), self.y0 + self.scale * int(rows[0])
+        there, here = _overlap(x0, y0, tuple(self.scale * n for n in part.shape), shape)
+        y, x = (np.arange(span.start, span.stop) // self.scale for span in here)
+        return there, part[np.ix_(y, x)]
+
+    def interpolate(
+        self, field: NDArray[Any], shape: tuple[int, int], rows: slice = slice(None)
+    ) -> NDArray[np.float64]:
+        """Put a smooth field image on the input pixels, bilinear; edge values outside the field.
+
+        Parameters
+        ----------
+        field : ndarray, shape (S, S)
+            Image on field pixels.
+        shape : tuple of int
+            Shape of the input image.
+        rows : slice, optional
+            Rows of the input image that are wanted; all by default.
+        """
+        X, Y = self.from_image(np.arange(shape[1]), np.arange(shape[0])[rows])
+        field = np.asarray(field, dtype=float)
+        for axis, positions in enumerate((Y, X)):
+            place = np.clip(positions, 0, field.shape[axis] - 1)
+            low = np.minimum(place.astype(int), max(field.shape[axis] - 2, 0))
+            high = np.minimum(low + 1, field.shape[axis] - 1)
+            part = (place - low)[:, None] if axis == 0 else (place - low)[None]
+            below = np.take(field, low, axis)
+            field = below + part * (np.take(field, high, axis) - below)
+        return field
+
+
+def ladder() -> Iterator[int]:
+    """Binnings tried by `auto`: 1, 2, 3, 4, 6, 8, 12, 16, ... without end.
+
+    Steps of 1.3 to 2, so that each size is well resolved at one.
+    """
+    yield 1
+    for power in itertools.count(1):
+        yield 2**power
+        yield 3 * 2 ** (power - 1)
 
 
 def choose_scales(
-    observation: Observation, scales: str | int | Sequence[int] = "auto"
+    observation: Observation,
+    scales: str | int | Sequence[int] = "auto",
+    centre: tuple[float, float] | None = None,
 ) -> tuple[int, ...]:
     """Binnings at which an image is searched.
 
@@ -133,21 +192,27 @@ def choose_scales(
     observation : Observation
         The image; only its exposed part has to be covered.
     scales : "auto", int or sequence of int
-        `auto` goes up the ladder until the field is as large as the exposed image, give or take
-        an eighth of a field on each side.
+        `auto` goes up the ladder until one field covers the exposed image.
+    centre : tuple of float, optional
+        Cluster centre (x, y) [input pixel]; the middle of the exposed part by default.
 
     Raises
     ------
     InputError
         For anything but positive whole numbers up to the image's size over 16.
     """
-    rows, columns = np.nonzero(observation.exposed)
-    extent = max(np.ptp(rows), np.ptp(columns)) + 1
+    box = exposed_box(observation)
+    extent = max(high - low for low, high in box) + 1
     if isinstance(scales, str) and scales.strip().lower() == "auto":
-        needed = max(1, int(np.ceil(extent / FIELD - 0.25)))
-        chosen = [k for k in LADDER if k < needed]
-        chosen += [k for k in LADDER if k >= needed][:1]
-        return tuple(chosen)
+        middle = tuple((low + high) / 2 for low, high in box) if centre is None else centre
+        chosen = []
+        for k in ladder():
+            chosen.append(k)
+            if all(
+                covers(_first_pixel(c, k, FIELD, span), k, FIELD, span)
+                for c, span in zip(middle, box, strict=True)
+            ):
+                return tuple(chosen)
     if isinstance(scales, str):
         parts: Sequence = [part for part in scales.replace(",", " ").split() if part]
     elif isinstance(scales, (int, np.integer)):
@@ -168,13 +233,58 @@ def choose_scales(
     return tuple(numbers)
 
 
+def exposed_box(observation: Observation) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last exposed pixel along x and along y."""
+    exposed = observation.exposed
+    spans = []
+    for axis in (0, 1):
+        some = np.flatnonzero(exposed.any(axis))
+        spans.append(
+            (int(some[0]), int(some[-1])) if len(some) else (0, exposed.shape[1 - axis] - 1)
+        )
+    return spans[0], spans[1]
+
+
+def field_window(
+    observation: Observation, scale: int, centre: tuple[float, float], field: int = FIELD
+) -> tuple[slice, slice]:
+    """Rows and columns of the image that a field covers, see `cut_field`."""
+    size = field * scale
+    x, y = (
+        _first_pixel(c, scale, field, span)
+        for c, span in zip(centre, exposed_box(observation), strict=True)
+    )
+    return _overlap(x, y, (size, size), observation.exposed.shape)[0]
+
+
+def _first_pixel(centre: float, scale: int, field: int, span: tuple[int, int]) -> int:
+    """First input pixel of a field along one axis.
+
+    The field lies about the cluster's centre. One that is as wide as the exposed image moves, by
+    at most `SHIFT` field pixels, to where it leaves out least of it.
+    """
+    size = field * scale
+    first = round(centre - (size - 1) / 2)
+    low, high = span
+    if size < high - low + 1:
+        return first
+    most = SHIFT * scale
+    return int(np.clip(np.clip(first, high + 1 - size, low), first - most, first + most))
+
+
+def covers(first: int, scale: int, field: int, span: tuple[int, int]) -> bool:
+    """Whether a field reaches over a span of input pixels along one axis."""
+    return first <= span[0] and span[1] < first + field * scale
+
+
 def cut_field(
     observation: Observation, scale: int, centre: tuple[float, float], field: int = FIELD
 ) -> Field:
     """Cut a field around the cluster centre and join scale x scale pixels.
 
-    Counts and background are summed; exposure is averaged, pixels without exposure included, so
-    that counts over exposure stays the same rate.
+    The field lies about the centre; one that is as wide as the exposed image moves to where it
+    leaves out least of it. Counts and background are summed; exposure is averaged, pixels without
+    exposure included, so that counts over exposure stays the same rate.
 
     Parameters
     ----------
@@ -188,21 +298,30 @@ def cut_field(
         Side of the field [joined pixels].
     """
     size = field * scale
-    x0 = round(centre[0] - (size - 1) / 2)
-    y0 = round(centre[1] - (size - 1) / 2)
+    x0, y0 = (
+        _first_pixel(c, scale, field, span)
+        for c, span in zip(centre, exposed_box(observation), strict=True)
+    )
     shape = observation.counts.shape
     there, here = _overlap(x0, y0, (size, size), shape)
+    # Pixels of the image that are the first of their joined pixel, and the joined pixels' numbers.
+    begins, places = zip(
+        *(_blocks(part, scale) for part in here),
+        strict=True,
+    )
 
     def block(image: NDArray[Any]) -> NDArray[Any]:
         """Sum of the joined pixels; nothing outside the image."""
-        padded = np.zeros((size, size))
-        padded[here] = image[there]
-        return padded.reshape(field, scale, field, scale).sum((1, 3))
+        out = np.zeros((field, field))
+        if all(len(b) for b in begins):
+            rows = np.add.reduceat(image[there], begins[0], axis=0, dtype=float)
+            out[np.ix_(*places)] = np.add.reduceat(rows, begins[1], axis=1)
+        return out
 
     exposure = block(observation.relative_exposure) / scale**2
     background = None if observation.background is None else block(observation.background)
     # Filled pixels hold made-up counts: a joined pixel that is mostly made up tells nothing.
-    filled = block(observation.filled.astype(float)) / scale**2
+    filled = block(observation.filled) / scale**2
     half = (scale - 1) / 2
     return Field(
         scale=scale,
@@ -214,6 +333,12 @@ def cut_field(
         invalid=(exposure <= 0.02) | (filled > 0.5),
         centre=((centre[0] - x0 - half) / scale, (centre[1] - y0 - half) / scale),
     )
+
+
+def _blocks(part: slice, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Starts, from the part's own beginning, of the blocks that it falls into; their numbers."""
+    numbers = np.arange(part.start // scale, -(-part.stop // scale))
+    return np.maximum(numbers * scale - part.start, 0), numbers
 
 
 def _overlap(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from .merge import Candidate, from_table, merge
 LISTED = 0.6
 #: Fields searched together: enough to keep the processor busy, 10 MB each in the network.
 BATCH = 16
+#: Pixels of a map that are made together.
+BAND_PIXELS = 1 << 20
 
 
 class Detector(Protocol):
@@ -111,26 +113,36 @@ class Search:
         The mean over the binnings that cover a pixel. Near a candidate, the binning that resolves
         it counts most, with a soft edge at 1.5 of its ellipse.
         """
-        weights, tapers = [], []
-        for field in self.fields:
-            inside = field.spread(np.ones_like(field.counts, dtype=np.float32), self.shape)
-            # Going out softly towards its border, so that no edge of a field shows in the map.
-            tapers.append((inside * (0.02 + _taper(field, self.shape))).astype(np.float32))
-            weights.append(0.05 * tapers[-1])
-        for candidate in self.candidates:
-            rows, columns = candidate.window(self.shape, 2.0)
-            y, x = np.mgrid[rows, columns]
-            rho = np.sqrt(candidate.squared_radius(x, y))
-            soft = np.clip((1.8 - rho) / 0.6, 0, 1).astype(np.float32)
-            for field, weight, taper in zip(self.fields, weights, tapers, strict=True):
-                if field.scale == candidate.scale:
-                    weight[rows, columns] += soft * candidate.probability * taper[rows, columns]
-        total = np.sum(weights, axis=0)
         out = np.zeros(self.shape, dtype=np.float32)
-        for field, detection, weight in zip(self.fields, self.detections, weights, strict=True):
-            fine = field.interpolate(detection.probability, self.shape)
-            out += (weight * fine).astype(np.float32)
-        return np.divide(out, total, out=np.zeros_like(out), where=total > 0).clip(0, 1)
+        for rows in _bands(self.shape):
+            total = np.zeros_like(out[rows])
+            for field, detection in zip(self.fields, self.detections, strict=True):
+                weight = self._weight(field, rows)
+                out[rows] += weight * field.interpolate(detection.probability, self.shape, rows)
+                total += weight
+            np.divide(out[rows], total, out=out[rows], where=total > 0)
+        return out.clip(0, 1, out=out)
+
+    def _weight(self, field: Field, rows: slice) -> NDArray[np.float32]:
+        """Weight of a field in the map of probabilities, on some rows of the input."""
+        y, x = np.arange(self.shape[0])[rows], np.arange(self.shape[1])
+        inside = field.contains(x, field.y0)[None] & field.contains(field.x0, y)[:, None]
+        # Going out softly towards its border, so that no edge of a field shows in the map.
+        taper = (inside * (0.02 + _taper(field, self.shape, rows))).astype(np.float32)
+        weight = 0.05 * taper
+        for candidate in self.candidates:
+            if candidate.scale != field.scale:
+                continue
+            high, wide = candidate.window(self.shape, 2.0)
+            first, last = max(high.start, rows.start), min(high.stop, rows.stop)
+            if first >= last:
+                continue
+            Y, X = np.mgrid[first:last, wide]
+            rho = np.sqrt(candidate.squared_radius(X, Y))
+            soft = np.clip((1.8 - rho) / 0.6, 0, 1).astype(np.float32)
+            here = slice(first - rows.start, last - rows.start), wide
+            weight[here] += soft * candidate.probability * taper[here]
+        return weight
 
     def labels(self, candidates: Sequence[Candidate]) -> NDArray[Any]:
         """Labels on input pixels, shape (H, W), int32: k for the k-th candidate, 0 outside.
@@ -142,8 +154,9 @@ class Search:
         for number, candidate in order:
             field = self.field(candidate.scale)
             detection = self.detections[self.fields.index(field)]
-            mask = field.spread(np.asarray(detection.labels) == candidate.row + 1, self.shape)
-            out[mask] = number
+            own = np.asarray(detection.labels) == candidate.row + 1
+            window, mask = field.spread_mask(own, self.shape)
+            out[window][mask] = number
         for number, candidate in order:
             if not np.any(out == number):
                 # Hidden wholly under another, or smaller than a pixel: it still is in the list.
@@ -158,17 +171,23 @@ class Search:
         Each binning fits its own field. From the finest one outwards each goes over softly into
         the next, so that no seam shows.
         """
-        rate = np.zeros(self.shape)
-        left = np.ones(self.shape)
+        rate = np.empty(self.shape)
         ordered = sorted(self.fields, key=lambda f: f.scale)
+        smooth = []
         for field in ordered:
             detection = self.detections[self.fields.index(field)]
             exposure = np.where(field.exposure > 0.05, field.exposure, np.nan)
             here = fill_undefined(np.asarray(detection.model, dtype=float) / exposure)
-            fine = field.interpolate(here, self.shape) / field.scale**2
-            weight = left * (1.0 if field is ordered[-1] else _taper(field, self.shape))
-            rate += weight * fine
-            left -= weight
+            smooth.append(here / field.scale**2)
+        for rows in _bands(self.shape):
+            band = np.zeros_like(rate[rows])
+            left = np.ones_like(band)
+            for field, model in zip(ordered, smooth, strict=True):
+                last = field is ordered[-1]
+                weight = left * (1.0 if last else _taper(field, self.shape, rows))
+                band += weight * field.interpolate(model, self.shape, rows)
+                left -= weight
+            rate[rows] = band
         return rate * observation.relative_exposure
 
 
@@ -222,9 +241,16 @@ def search(
     return out
 
 
-def _taper(field: Field, shape: tuple[int, int]) -> NDArray[Any]:
-    """1 in the inner half of a field, falling to 0 at its border."""
-    X, Y = field.from_image(np.arange(shape[1]), np.arange(shape[0]))
+def _bands(shape: tuple[int, int]) -> Iterator[slice]:
+    """Rows of an image, a million pixels at a time: bounds the memory for large images."""
+    step = max(1, BAND_PIXELS // shape[1])
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
+
+
+def _taper(field: Field, shape: tuple[int, int], rows: slice) -> NDArray[Any]:
+    """1 in the inner half of a field, falling to 0 at its border; on some rows of the input."""
+    X, Y = field.from_image(np.arange(shape[1]), np.arange(shape[0])[rows])
 
     def along(positions: NDArray[Any], size: int) -> NDArray[Any]:
         reach = np.abs(positions - (size - 1) / 2) / (size / 2)

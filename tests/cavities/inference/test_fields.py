@@ -19,7 +19,7 @@ def observation():
 
 @pytest.mark.parametrize(
     ("size", "scales"),
-    [(128, (1,)), (150, (1,)), (200, (1, 2)), (512, (1, 2, 3, 4)), (529, (1, 2, 3, 4))],
+    [(128, (1,)), (129, (1, 2)), (200, (1, 2)), (512, (1, 2, 3, 4)), (529, (1, 2, 3, 4, 6))],
 )
 def test_auto_grows_until_the_image_is_covered(size, scales):
     assert choose_scales(load_observation(np.ones((size, 128))), "auto") == scales
@@ -32,7 +32,7 @@ def test_auto_climbs_a_ladder_for_large_images():
 
 def test_auto_covers_the_exposed_part_only():
     exposure = np.zeros((600, 600))
-    exposure[200:330, 250:380] = 1
+    exposure[200:328, 250:378] = 1
     assert choose_scales(load_observation(np.ones((600, 600)), exposure=exposure)) == (1,)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from fakes.cavities import tan_wcs
 from hypothesis import example, given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.observation import load_observation
 from physml.cavities.data.sky import Sky
-from physml.cavities.inference.fields import cut_field
+from physml.cavities.inference.fields import choose_scales, cut_field, field_window
 from physml.cavities.inference.merge import Candidate
 
 IMAGE = np.random.default_rng(7).poisson(2.0, (150, 190)).astype(float)
@@ -94,3 +96,37 @@ def test_overlap_agrees_with_counting_pixels(one, other):
     a, b = one.inside(x, y), other.inside(x, y)
     expected = (a & b).sum() / (a | b).sum()
     assert abs(overlap(one, other)[0] - expected) < 0.03
+
+
+@dataclass
+class Exposed:
+    """As much of an observation as says where an image is searched."""
+
+    exposed: np.ndarray
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+@example(None)
+def test_the_fields_cover_every_pixel_of_images_of_any_size(data):
+    """Whatever the image's size, its exposed part and the cluster's place in it."""
+    if data is None:
+        exposed, centre = np.ones((8192, 8192), bool), (700.0, 7900.0)
+    else:
+        height, width = data.draw(st.integers(1, 3000)), data.draw(st.integers(1, 3000))
+        exposed = np.zeros((height, width), bool)
+        rows, columns = (
+            sorted((data.draw(st.integers(0, side - 1)), data.draw(st.integers(0, side - 1))))
+            for side in (height, width)
+        )
+        exposed[rows[0] : rows[1] + 1, columns[0] : columns[1] + 1] = True
+        centre = data.draw(st.tuples(st.floats(-0.5, width - 0.5), st.floats(-0.5, height - 0.5)))
+    observation = Exposed(exposed)
+    chosen = choose_scales(observation, "auto", centre)
+    searched = np.zeros(exposed.shape, bool)
+    for k in chosen:
+        rows, columns = field_window(observation, k, centre)
+        searched[rows, columns] = True
+    assert searched[exposed].all()
+    # No larger a binning than it takes: the one before leaves something out, or is the first.
+    assert len(chosen) <= 3 + 2 * np.log2(max(exposed.shape) / 128 + 1) + 2
