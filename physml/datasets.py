@@ -221,7 +221,10 @@ def fetch_data(
 
 def _shown(text: str) -> str:
     """Text with its addresses as they may be seen: a mirror's may hold a password or a token."""
-    return re.sub(r"(\w+://[^\s?#]*)\?[^\s)'\"]*", r"\1?...", re.sub(r"://[^/@\s]*@", "://", text))
+    # Up to the last @: a password may hold one, and a slash that nobody escaped. Some messages of
+    # requests name the path and its query without the server.
+    text = re.sub(r"://[^\s'\"]*@", "://...@", text)
+    return re.sub(r"(/[^\s?#'\"]*)[?#][^\s)'\"]*", r"\1?...", text)
 
 
 def _download(wanted: Entry, url: str, target: Path) -> None:
@@ -252,16 +255,17 @@ def _download(wanted: Entry, url: str, target: Path) -> None:
                 path=temporary.parent,
                 downloader=limited,
             )
-    except (requests.ConnectionError, requests.Timeout) as error:
+    # "from None": a traceback that a user shows to others would tell the address as it was typed.
+    except (requests.ConnectionError, requests.Timeout):
         raise PhysmlError(
             f"{wanted.name}: no connection to {_shown(url)}. Without a network, put the file "
             f"{wanted.file} into a folder and set PHYSML_SHARED_DATA to that folder."
-        ) from error
+        ) from None
     except requests.RequestException as error:
-        raise PhysmlError(f"{wanted.name}: {_shown(str(error))}") from error
+        raise PhysmlError(f"{wanted.name}: {_shown(str(error))}") from None
     except ValueError as error:
         detail = " ".join(str(error).split())
         raise PhysmlError(
             f"{wanted.name}: {_shown(url)} is not the file that the manifest describes, nothing "
             f"was kept ({_shown(detail)})"
-        ) from error
+        ) from None

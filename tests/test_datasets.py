@@ -12,6 +12,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import requests
 
 from physml import datasets
 from physml.cli.main import main
@@ -206,6 +207,73 @@ def test_another_content_tells_no_password_and_no_token(
         with pytest.raises(PhysmlError, match="not the file that the manifest") as caught:
             datasets.fetch_data("small", base_url=mirror)
     assert "s3cr3t" not in str(caught.value)
+
+
+#: Addresses of mirrors with secrets in them, in forms that people type.
+SECRET = "s3cr3t"
+MIRRORS = (
+    "http://me:s3cr3t@host",
+    "http://s3cr3t@host",
+    "http://me:p@s3cr3t@host",
+    "http://me:p/s3cr3t@host",
+    "http://host/files?sig=s3cr3t&file=",
+    "http://host/files#s3cr3t",
+)
+
+
+def broken(error: Exception):
+    """A download that ends with an error of requests."""
+
+    def get(url: str, **_):
+        # requests tells the address in some of its messages, whole or without its server.
+        path = url.split("host", 1)[-1]
+        error.args = (f"Max retries exceeded with url: {path} (of {url!r})",)
+        raise error
+
+    return get
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("ConnectionError", "Timeout", "HTTPError", "TooManyRedirects", "InvalidURL"),
+        *("ChunkedEncodingError", "SSLError", "ProxyError", "RetryError"),
+    ],
+)
+def test_no_failure_tells_a_password_or_a_token(
+    sample: datasets.Entry, elsewhere: Path, monkeypatch, caplog, capsys, kind: str, mirror: str
+) -> None:
+    monkeypatch.setattr("requests.get", broken(getattr(requests.exceptions, kind)()))
+    caplog.set_level("DEBUG")
+    assert main(["-vv", "data", "fetch", "small", "--base-url", mirror]) == 1
+    told = "".join([*capsys.readouterr(), caplog.text])
+    assert "small" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("mirror", [m.replace("http:", "ftp:") for m in MIRRORS])
+def test_a_refused_address_tells_no_password(
+    sample: datasets.Entry, elsewhere: Path, capsys, mirror: str
+) -> None:
+    assert main(["data", "fetch", "small", "--base-url", mirror]) == 2
+    told = "".join(capsys.readouterr())
+    assert "http" in told
+    assert SECRET not in told
+
+
+@pytest.mark.parametrize("mirror", MIRRORS)
+def test_another_content_of_any_mirror_tells_no_password(
+    sample: datasets.Entry, elsewhere: Path, monkeypatch, caplog, capsys, mirror: str
+) -> None:
+    reply = mock.MagicMock()
+    monkeypatch.setattr("requests.get", lambda *_, **__: reply)
+    for content in (b"another", bytes(100_000)):
+        reply.__enter__.return_value.iter_content = lambda _, content=content: [content]
+        assert main(["data", "fetch", "small", "--base-url", mirror]) == 1
+        told = "".join([*capsys.readouterr(), caplog.text])
+        assert "not the file" in told
+        assert SECRET not in told
 
 
 def test_endless_download_is_stopped(sample: datasets.Entry, elsewhere: Path, monkeypatch) -> None:

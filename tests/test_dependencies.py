@@ -21,6 +21,7 @@ EXTRAS = {
 }
 #: Declared, and used without being imported.
 NOT_IMPORTED = {
+    "cryptography": "distributed makes its temporary keys with it",
     "tqdm": "ignite draws its progress bar with it",
     "onnx": "torch and onnxruntime write and quantise networks through it",
     "onnxscript": "torch writes ONNX through it",

@@ -105,7 +105,6 @@ def slurm_client(settings: DaskSettings, folder: Path) -> Iterator[Client]:
 
 def _libraries() -> tuple[Any, Any]:
     try:
-        import cryptography  # noqa: F401  (distributed needs it for temporary keys)
         from dask_jobqueue import SLURMCluster
         from distributed.security import Security
     except ImportError as error:

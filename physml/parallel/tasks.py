@@ -130,9 +130,10 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
 
     Notes
     -----
-    There is no dashboard, and nothing is reachable from another machine: anybody who reaches a
-    Dask scheduler can run code. Worker processes talk over the loopback interface, which other
-    users of the same machine share; threads use no network at all.
+    Anybody who reaches a Dask scheduler can run code as its user. There is no dashboard, and
+    nothing is reachable from another machine. Worker processes talk over the loopback interface,
+    which other users of the same machine share: they speak TLS only, with keys made for this run
+    that never leave memory. Threads use no network at all.
     """
     if threads < 1:
         raise SettingsError(f"threads: expected at least 1, found {threads}")
@@ -147,6 +148,7 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
 
     import dask
     from distributed import Client, Nanny, Scheduler, SpecCluster, Worker
+    from distributed.security import Security
 
     options = {
         # A worker that dies twice on a task has met its memory limit; say so early.
@@ -160,10 +162,12 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
         # They live in the calling process, which may be large for reasons of its own: a pause would
         # free nothing, and would never end.
         options |= {f"distributed.worker.memory.{what}": False for what in MEMORY_ACTIONS}
+    security = Security.temporary() if kind == "processes" else Security()
     # `LocalCluster` would bind those HTTP servers to all interfaces, so it is put together here.
     local: dict[str, Any] = {
         "host": "127.0.0.1" if kind == "processes" else None,
-        "protocol": "tcp://" if kind == "processes" else "inproc://",
+        "protocol": "tls://" if kind == "processes" else "inproc://",
+        "security": security,
         "dashboard": False,
         "dashboard_address": "127.0.0.1:0",
     }
@@ -187,8 +191,9 @@ def client(threads: int, mem_mb: int, kind: Kind = "threads") -> Iterator[Client
             SpecCluster(
                 workers=dict.fromkeys(range(workers), worker),
                 scheduler={"cls": Scheduler, "options": local},
+                security=security,
                 silence_logs=logging.ERROR,
             ) as cluster,
-            Client(cluster, set_as_default=False) as started,
+            Client(cluster, security=security, set_as_default=False) as started,
         ):
             yield started

@@ -12,7 +12,8 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
-from distributed import get_client
+from distributed import Client, get_client
+from distributed.security import Security
 
 from physml.exceptions import PhysmlError, SettingsError
 from physml.parallel.settings import DaskSettings
@@ -129,6 +130,21 @@ def test_processes_and_nothing_listens_beyond_the_machine() -> None:
         addresses = listening()
         assert addresses
         assert set(addresses) == {"0100007F"}  # 127.0.0.1
+
+
+def test_processes_refuse_who_has_no_key() -> None:
+    """Another user of the machine reaches the loopback interface too, and may not run code here."""
+    with client(2, 1000, "processes") as started:
+        address = started.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        assert all(w.startswith("tls://127.0.0.1:") for w in started.scheduler_info()["workers"])
+        for stranger in (
+            {"address": address.replace("tls:", "tcp:")},
+            {"address": address, "security": Security.temporary()},
+        ):
+            with pytest.raises((OSError, TimeoutError)):
+                Client(**stranger, timeout="2s", set_as_default=False).close()
+        assert started.submit(draw, 1).result() == draw(1)
 
 
 def test_scratch_is_removed(tmp_path: Path, monkeypatch) -> None:
