@@ -36,7 +36,7 @@ def run(
     from .learning.source_method import SourceNet, train_source_method
 
     s, seed = settings.train, settings.seed
-    with training(out, threads, time_limit_s) as call:
+    with training(out, threads, time_limit_s, s.resources) as call:
         train = EventSets.read(data / "train.h5", s.loss, s.augment, resample=True)
         valid = EventSets.read(data / "valid.h5", s.loss, s.augment)
         log.info("training: %d sets, validation: %d", len(train), len(valid))

@@ -18,7 +18,7 @@ from physml.io.atomic import write_text
 from physml.io.weights import save_weights
 from physml.templates import render
 from physml.training.distributed import process_group
-from physml.training.settings import TrainBase
+from physml.training.settings import TrainBase, TrainResources
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Training:
 
 
 @contextmanager
-def training(out: Path, threads: int, time_limit_s: float | None) -> Iterator[Training]:
+def training(
+    out: Path, threads: int, time_limit_s: float | None, resources: TrainResources | None = None
+) -> Iterator[Training]:
     """Surroundings of a training stage, all parts of which share processes and time.
 
     A call that was stopped is continued by the same call: each part keeps its state beside the
@@ -63,8 +65,10 @@ def training(out: Path, threads: int, time_limit_s: float | None) -> Iterator[Tr
     threads : int
         CPU threads.
     time_limit_s : float, optional
+    resources : TrainResources, optional
+        Say whether the processes have GPUs of their own; by default they have where there are any.
     """
-    with process_group():
+    with process_group(gpu=resources is None or resources.gpu > 0):
         torch.set_num_threads(threads)
         yield Training(out.with_name(out.name + ".state"), time_limit_s)
 

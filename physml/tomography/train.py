@@ -11,6 +11,7 @@ from torch import Tensor
 from physml.io.weights import version_of
 from physml.random import stream
 from physml.stages.train import training, write_weights
+from physml.training.distributed import main_alone
 
 from .inference.weights import named
 from .learning.calibrate import calibrate
@@ -42,7 +43,7 @@ def run(
     regions: dict[str, Any] = {}
     before = 0.0  # seconds of calls that were stopped
     is_main = True
-    with training(out, threads, time_limit_s) as call:
+    with training(out, threads, time_limit_s, s.resources) as call:
         for qubits in sorted(settings.simulate.n_qubits):
             d, name = 1 << qubits, str(qubits)
             state = call.state / f"{qubits}_qubits"
@@ -59,11 +60,14 @@ def run(
             weights |= named(d, network) | named(d, made)
             card["networks"][name] = s.network.model_dump(mode="json")
             card["training"][name] = learned
-            if s.cell.runs and is_main:
-                cell, history = train_cell(s.cell, train, valid, seed, state / "cell", call.left)
-                weights |= named(d, cell)
-                card["cell"][name] = cell.sizes
-                card["cell_training"][name] = history
+            with main_alone() as alone:
+                if s.cell.runs and alone:
+                    cell, history = train_cell(
+                        s.cell, train, valid, seed, state / "cell", call.left
+                    )
+                    weights |= named(d, cell)
+                    card["cell"][name] = cell.sizes
+                    card["cell_training"][name] = history
         if not is_main:
             return
         card |= {"version": version_of(weights), "regions": regions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,11 +17,15 @@ import ignite.distributed as idist
 import torch
 from torch import Tensor
 
-from physml.exceptions import PhysmlError
+from physml.exceptions import Checkpointed, PhysmlError
 
 #: Longest wait for another process. One that dies is noticed at once, by its closed connection;
-#: one that lives may calibrate, or train a network that is not shared, for hours.
-TIMEOUT = timedelta(hours=12)
+#: this is for one that hangs. What one process does alone for longer belongs into `main_alone`.
+TIMEOUT = timedelta(minutes=15)
+#: Time between signs of life of a process that works while the others wait for it, s.
+BEAT_S = 20.0
+#: Signs of life.
+_WORKS, _DONE, _STOPPED = range(3)
 #: How gloo and NCCL say that a process at the other end is gone.
 LOST = re.compile(
     r"connection (closed|reset|refused)|broken pipe|timed out|remote process exited|"
@@ -44,8 +49,14 @@ def _launched_processes() -> int:
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
+def process_group(*, gpu: bool = True) -> Iterator[None]:
     """Join the other processes of this job, if it has any (torchrun, or srun with many tasks).
+
+    Parameters
+    ----------
+    gpu : bool
+        Each process has a GPU of its own, where there are any. If not, the processes do not see
+        those of the machine, which may be fewer, and talk by gloo.
 
     Raises
     ------
@@ -59,16 +70,31 @@ def process_group() -> Iterator[None]:
     try:
         _complete_environment()
         with _lost_process():
-            idist.initialize(
-                "nccl" if torch.cuda.is_available() else "gloo",
-                timeout=TIMEOUT,
-            )
+            idist.initialize(_backend(gpu), timeout=TIMEOUT)
             yield
     finally:
         if idist.get_world_size() > 1:
             idist.finalize()
         os.environ.clear()
         os.environ.update(before)
+
+
+def _backend(gpu: bool) -> str:
+    """Library by which processes talk; without GPUs of their own they no longer see any.
+
+    Raises
+    ------
+    PhysmlError
+        This process has used a GPU before, so that it cannot be hidden any more.
+    """
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        if torch.cuda.is_available():
+            raise PhysmlError(
+                "train.resources.gpu is 0, but this process has used a GPU before the training: "
+                "start it with the environment variable CUDA_VISIBLE_DEVICES set to nothing"
+            )
+    return "nccl" if torch.cuda.is_available() else "gloo"
 
 
 def _complete_environment() -> None:
@@ -137,6 +163,96 @@ def any_process(flag: bool, device: torch.device) -> bool:
         return flag
     total = idist.all_reduce(torch.tensor(float(flag), device=device))
     return bool(total > 0)
+
+
+def least(values: list[float], device: torch.device) -> list[float]:
+    """Smallest of each of some numbers over all processes."""
+    if idist.get_world_size() == 1:
+        return values
+    total = idist.all_reduce(torch.tensor(values, dtype=torch.float64, device=device), "MIN")
+    assert isinstance(total, Tensor)  # its signature also allows numbers
+    return [float(value) for value in total.tolist()]
+
+
+@contextmanager
+def main_alone() -> Iterator[bool]:
+    """Let the first process work for as long as it likes while the others wait for it.
+
+    The block is gone through by all processes; what only the first is to do stands under an
+    ``if``. It must not talk to the others in the block. It says every few seconds that it is still
+    at work, so that a wait of hours ends in minutes once it no longer does.
+
+    Yields
+    ------
+    bool
+        Whether this is the first process.
+
+    Raises
+    ------
+    Checkpointed
+        On the others, where the first was stopped and is to be called again.
+    """
+    if idist.get_world_size() == 1:
+        yield True
+        return
+    # A group of its own: its messages must not meet those of the training, which NCCL may carry.
+    # It lasts as long as the processes are together: closed here, it could overtake the last one.
+    group = torch.distributed.new_group(backend="gloo", timeout=TIMEOUT)
+    if idist.get_rank():
+        yield False
+        _wait_for_main(group)
+    else:
+        with _signs_of_life(group):
+            yield True
+
+
+def _sign(group: Any, state: int) -> int:
+    """Tell the others a state, or hear it from the first process."""
+    value = torch.tensor([state])
+    torch.distributed.broadcast(value, 0, group=group)
+    return int(value)
+
+
+def _wait_for_main(group: Any) -> None:
+    state = _WORKS
+    while state == _WORKS:
+        state = _sign(group, _WORKS)
+    if state == _STOPPED:
+        raise Checkpointed("stopped with the first process. Run the same command again to continue")
+
+
+@contextmanager
+def _signs_of_life(group: Any) -> Iterator[None]:
+    """Send signs from a thread, and at the end what became of the work.
+
+    An error is not told: the process ends with it, and the others notice.
+    """
+    ended = threading.Event()
+
+    def tell() -> None:
+        # Another process may be gone; the next message of the training finds out.
+        with contextlib.suppress(RuntimeError):
+            while not ended.wait(BEAT_S):
+                _sign(group, _WORKS)
+
+    thread = threading.Thread(target=tell, name="signs of life", daemon=True)
+    thread.start()
+
+    def finish(state: int | None) -> None:
+        ended.set()
+        thread.join()
+        if state is not None:
+            _sign(group, state)
+
+    try:
+        yield
+    except Checkpointed:
+        finish(_STOPPED)
+        raise
+    except BaseException:
+        finish(None)
+        raise
+    finish(_DONE)
 
 
 def wait_for_all() -> None:

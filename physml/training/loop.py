@@ -82,7 +82,7 @@ def fit(
     """
     started = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(distributed.process_group())
+        stack.enter_context(distributed.process_group(gpu=settings.resources.gpu > 0))
         stack.enter_context(distributed.cpu_threads(threads))
         stack.enter_context(distributed.private_state(idist.device()))
         asked = stack.enter_context(distributed.termination_request())

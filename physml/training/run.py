@@ -49,6 +49,10 @@ NOT_IDENTITY = {"resources", "checkpoint_minutes", "init"}
 
 QUIET_S = 60.0  # between lines of log inside an epoch
 
+#: Longest time, s, and most steps, between two looks at losses and gradients, which stay on the
+#: device until then: to bring them over at each step would let a GPU wait for the next.
+LOOK_S, LOOK_STEPS = 1.0, 50
+
 
 @dataclass(frozen=True)
 class FitResult:
@@ -102,6 +106,13 @@ class Run:
         wanted, samples = self.settings.batch_size, len(self.train)
         self.batch_size = effective_batch_size(wanted, samples, self.processes)
         self.steps_per_epoch = max(1, samples // self.batch_size)
+        # On a CPU the network's own threads use the cores.
+        self.workers = self.threads if self.device.type == "cuda" else 0
+        self.names: list[str] = []  # of the values of a step
+        self.unread: list[Tensor] = []  # values of the steps since the last look
+        self.spoilt: Tensor | None = None  # 1 on the device from the first that is not finite on
+        self.look_after = 1  # steps
+        self.last_loss = float("nan")
         self.lineage = warm_start(self.model, self.settings.init) if self.settings.init else []
         self._build_network()
         self._build_engine()
@@ -154,8 +165,8 @@ class Run:
         on(Events.ITERATION_STARTED, self._set_learning_rate)
         on(Events.EPOCH_COMPLETED, self._finish_epoch)
         on(Events.EPOCH_COMPLETED, self.early_stopping)
-        on(Events.EPOCH_COMPLETED, self._save_and_stop_in_time)
-        on(Events.ITERATION_COMPLETED, self._inside_epoch)
+        on(Events.EPOCH_COMPLETED, self._after_epoch)
+        on(Events.ITERATION_COMPLETED, self._after_step)
         if self.rank == 0:
             attach_progress_bar(self.trainer)
 
@@ -172,20 +183,21 @@ class Run:
     def __call__(self) -> FitResult:
         """Train from where the state is to the end."""
         self._resume()
-        batches = Batches(
+        self.batches = Batches(
             self.train,
             self.batch_size,
             self.seed,
             start=self.trainer.state.iteration,
             rank=self.rank,
             processes=self.processes,
-            workers=self.threads if self.device.type == "cuda" else 0,
+            workers=self.workers,
+            pin=self.device.type == "cuda",
         )
-        self.last_save = self.last_line = self.tick = time.monotonic()
+        self.last_save = self.last_line = self.last_look = self.tick = time.monotonic()
         if not self._finished():
             self.model.train()
             self.trainer.run(
-                batches, max_epochs=self.settings.epochs, epoch_length=self.steps_per_epoch
+                self.batches, max_epochs=self.settings.epochs, epoch_length=self.steps_per_epoch
             )
         return self._result()
 
@@ -242,28 +254,80 @@ class Run:
             parts = self.loss(self.network, tensors)
             parts["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
-        # One transfer from the device for all that is logged or checked.
-        names = [*parts, "gradient_norm"]
         values = torch.stack([*(v.detach().float() for v in parts.values()), norm.float()])
-        record = dict(zip(names, values.tolist(), strict=True))
-        # Checked before the step: the weights in memory and on disk stay good. Gradients are
-        # those of all processes, so that every process gets here together.
-        if distributed.any_process(not np.isfinite([*record.values()]).all(), self.device):
-            network = Autocast(self.model, self.device.type, self.settings.precision)
-            raise non_finite(
-                "training",
-                record,
-                step=engine.state.iteration,
-                sample_ids=distributed.gather(guilty_samples(self.loss, network, tensors))
-                or distributed.gather(tensors["id"].tolist()),
-                checkpoint=self.state / FILENAME,
-            )
+        self.names = [*parts, "gradient_norm"]
+        self.unread.append(values)
+        # From the first value on that is not finite no step changes the weights, until `_look`
+        # finds it: weights in memory and on disk stay good. The fused optimiser asks on the
+        # device.
+        bad = 1.0 - torch.isfinite(values).all().float()
+        self.spoilt = bad if self.spoilt is None else torch.maximum(self.spoilt, bad)
+        self.optimizer.found_inf = self.spoilt  # type: ignore[attr-defined]
         self.optimizer.step()
+        return self.last_loss
+
+    def _look(self, engine: Engine) -> bool:
+        """Bring over what the steps since the last look have given; whether to stop in time.
+
+        All processes look after the same steps, and agree on when to look next.
+
+        Raises
+        ------
+        NonFiniteError
+            A loss or a gradient is not finite; the weights are those before that step.
+        """
+        rows = torch.stack(self.unread).tolist()
+        first = engine.state.iteration - len(rows) + 1
+        mine = next((k for k, row in enumerate(rows) if not np.isfinite(row).all()), len(rows))
+        bad, go_on, steps = distributed.least(
+            [
+                float(mine),
+                float(not self._time_is_up()),
+                float(self._steps_to_next_look(len(rows))),
+            ],
+            self.device,
+        )
+        if bad < len(rows):
+            self._name_non_finite(first + int(bad), rows[int(bad)])
         sums = self.progress.sums
-        for name, value in record.items():
-            sums[name] = sums.get(name, 0.0) + value
-        self.progress.steps += 1
-        return record["loss"]
+        for row in rows:
+            for name, value in zip(self.names, row, strict=True):
+                sums[name] = sums.get(name, 0.0) + value
+        self.progress.steps += len(rows)
+        self.last_loss = rows[-1][self.names.index("loss")]
+        self.unread, self.look_after = [], int(steps)
+        return not go_on
+
+    def _name_non_finite(self, step: int, values: list[float]) -> None:
+        """Raise `NonFiniteError` for a step, whose batch is made again."""
+        batch = self.batches.make(step - 1)
+        self._seed(batch.seed)
+        tensors = self._place(batch.tensors)
+        network = Autocast(self.model, self.device.type, self.settings.precision)
+        raise non_finite(
+            "training",
+            dict(zip(self.names, values, strict=True)),
+            step=step,
+            sample_ids=distributed.gather(guilty_samples(self.loss, network, tensors))
+            or distributed.gather(tensors["id"].tolist()),
+            checkpoint=self.state / FILENAME,
+        )
+
+    def _time_is_up(self) -> bool:
+        now = time.monotonic()
+        return self.asked.is_set() or (
+            self.deadline is not None and now + self._reserve() >= self.deadline
+        )
+
+    def _steps_to_next_look(self, steps: int) -> int:
+        """Steps that take about `LOOK_S`, or less where a checkpoint is due or the time is up."""
+        now = time.monotonic()
+        left = 60 * self.settings.checkpoint_minutes - (now - self.last_save)
+        if self.deadline is not None:
+            left = min(left, self.deadline - self._reserve() - now)
+        each = max((now - self.last_look) / steps, 1e-6)
+        self.last_look = now
+        return max(1, min(LOOK_STEPS, int(min(LOOK_S, left) / each)))
 
     def _seed(self, seed: int) -> None:
         # torch.manual_seed would note a stack trace for each absent kind of device.
@@ -272,7 +336,15 @@ class Run:
             torch.cuda.manual_seed(seed)
 
     def _place(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        return to_device(tensors, self.device, channels_last=self.settings.channels_last)
+        return self._placed(self.train, tensors)
+
+    def _placed(self, data: TrainData, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return to_device(
+            tensors,
+            self.device,
+            channels_last=self.settings.channels_last,
+            finish=getattr(data, "finish", None),
+        )
 
     def _finish_epoch(self, engine: Engine) -> None:
         begun = time.monotonic()
@@ -288,7 +360,13 @@ class Run:
         record["gradient_norm"] = means.pop("gradient_norm")
         record |= {f"train_{k}": v for k, v in means.items()}
         validated, guilty = mean_losses(
-            self.loss, self.averaged_network, self.valid, self.batch_size, self._place
+            self.loss,
+            self.averaged_network,
+            self.valid,
+            self.batch_size,
+            lambda tensors: self._placed(self.valid, tensors),
+            workers=self.workers,
+            pin=self.device.type == "cuda",
         )
         record |= {f"valid_{k}": v for k, v in validated.items()}
         record["images_per_second"] = round(
@@ -297,7 +375,7 @@ class Run:
         if self.on_epoch is not None:
             extra = self.on_epoch(dict(record), self.averaged_network.network) or {}
             record |= {f"valid_{k}": float(v) for k, v in extra.items()}
-        self.tick = time.monotonic()
+        self.tick = self.last_look = time.monotonic()
         self.validation_s = self.tick - begun
         record["seconds"] = round(progress.seconds + self.validation_s, 3)
         if not np.isfinite([*record.values()]).all():
@@ -325,20 +403,22 @@ class Run:
                 k: v.detach().clone() for k, v in self.average.ema_model.state_dict().items()
             }
 
-    def _inside_epoch(self, engine: Engine) -> None:
-        if engine.state.iteration % self.steps_per_epoch == 0:
-            return  # the epoch's end, with its validation, comes first
-        self._save_and_stop_in_time(engine, every_s=60 * self.settings.checkpoint_minutes)
+    def _after_step(self, engine: Engine) -> None:
+        end = engine.state.iteration % self.steps_per_epoch == 0
+        if not end and len(self.unread) < self.look_after:
+            return
+        stop = self._look(engine)
+        if not end:  # there validation comes first
+            self._save_and_stop(engine, stop, every_s=60 * self.settings.checkpoint_minutes)
 
-    def _save_and_stop_in_time(self, engine: Engine, every_s: float = 0.0) -> None:
+    def _after_epoch(self, engine: Engine) -> None:
+        stop = distributed.any_process(self._time_is_up(), self.device)
+        self._save_and_stop(engine, stop, every_s=0.0)
+
+    def _save_and_stop(self, engine: Engine, stop: bool, every_s: float) -> None:
         now = time.monotonic()
         self.progress.seconds += now - self.tick
         self.tick = now
-        stop = distributed.any_process(
-            self.asked.is_set()
-            or (self.deadline is not None and now + self._reserve() >= self.deadline),
-            self.device,
-        )
         if stop or now - self.last_save >= every_s:
             self._save(engine)
             self._log_progress(engine, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import ignite.distributed as idist
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from physml.training import distributed
-from physml.training.data import TrainData
+from physml.training.data import Batch, TrainData, part_of
 from physml.training.failure import Loss, guilty_samples
+from physml.training.feed import feed
 
 
 def over_processes(sums: dict[str, float]) -> dict[str, float]:
@@ -23,12 +25,22 @@ def over_processes(sums: dict[str, float]) -> dict[str, float]:
     return total
 
 
+def _batch(data: TrainData, batch_size: int, start: int) -> Batch:
+    """Samples from a place in the data set on, as they are."""
+    chosen = np.arange(start, min(start + batch_size, len(data)))
+    rng = np.random.default_rng(0)  # not needed by data that are taken as they are
+    return Batch(part_of(data, chosen, rng, augment=False), 0)
+
+
 def mean_losses(
     loss: Loss,
     network: nn.Module,
     data: TrainData,
     batch_size: int,
     place: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+    *,
+    workers: int = 0,
+    pin: bool = False,
 ) -> tuple[dict[str, float], list[int]]:
     """Mean of the loss and its parts over a data set, without augmentation.
 
@@ -45,6 +57,10 @@ def mean_losses(
     batch_size : int
     place : callable
         Brings a batch to the device.
+    workers : int
+        Workers that prepare batches ahead, as for `physml.training.data.Batches`.
+    pin : bool
+        They leave batches in pinned memory.
 
     Returns
     -------
@@ -54,17 +70,20 @@ def mean_losses(
     """
     sums: dict[str, float] = {}
     guilty: list[int] = []
-    rng = np.random.default_rng(0)  # not needed by data that are taken as they are
-    starts = range(0, len(data), batch_size)
-    for start in starts[idist.get_rank() :: idist.get_world_size()]:
-        chosen = np.arange(start, min(start + batch_size, len(data)))
+    starts = range(0, len(data), batch_size)[idist.get_rank() :: idist.get_world_size()]
+    stream = bool(getattr(data, "streams", False))
+    made = feed(
+        partial(_batch, data, batch_size), starts, workers=workers, processes=stream, pin=pin
+    )
+    for batch in made:
+        number = len(batch.tensors["id"])
         with torch.inference_mode():
-            tensors = place(data.batch(chosen, rng, augment=False))
+            tensors = place(batch.tensors)
             parts = loss(network, tensors)
             values = torch.stack([v.float() for v in parts.values()]).tolist()
             if not np.isfinite(values).all():
                 guilty += guilty_samples(loss, network, tensors)
         for name, value in zip(parts, values, strict=True):
-            sums[name] = sums.get(name, 0.0) + value * len(chosen)
+            sums[name] = sums.get(name, 0.0) + value * number
     totals = over_processes(sums)
     return {k: v / len(data) for k, v in totals.items()}, distributed.gather(guilty)
