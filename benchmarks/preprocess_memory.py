@@ -5,7 +5,8 @@
 Observations of galaxy clusters are simulated once and repeated under new numbers, so that the raw
 shards take as many bytes in memory as asked for. Each set is preprocessed by the command that the
 chain runs, with so many workers of so much memory; the memory of the command and of all its
-processes is read twice a second. The full set takes about an hour on two cores.
+processes is read twice a second. The full set takes about an hour on two cores; sizes that are not
+measured keep the row that was published before, with its day.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+from common import results
 from common.options import command, parse, write
 from common.tables import table
 from scaling_parts.measure import PHYSML
@@ -25,8 +30,10 @@ from scaling_parts.measure import PHYSML
 from physml.cavities import simulate
 from physml.cavities.learning.prepared import RAW
 from physml.cavities.settings import CavitiesSettings
+from physml.io.atomic import read_json
 from physml.io.shards import read_shard, write_shard
 
+SCIENCES = ()
 IMAGES = 500  # of a shard
 BATCH = 50  # of a task
 
@@ -73,8 +80,35 @@ def measure(raw: list[Path], out: Path, workers: int, worker_mb: int) -> dict[st
     return peak | {"seconds": time.monotonic() - began}
 
 
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of the texts."""
+    rows = [
+        [
+            f"{row['gigabytes']:g}",
+            *(f"{row[key]:.0f}" for key in ("own", "worker", "all")),
+            f"{row['seconds'] / 60:.1f}",
+            row["date"],
+        ]
+        for row in numbers["rows"]
+    ]
+    head = ["data, GB", "the stage itself", "largest worker", "all processes", "minutes", "day"]
+    caption = (
+        f"Peak memory in MB, {numbers['workers']} workers of {numbers['worker_mb']} MB each; "
+        f"Dask would begin to spill at {0.6 * numbers['worker_mb']:.0f} MB of a worker."
+    )
+    return {"memory": f"{caption}\n\n{table(head, rows)}"}
+
+
+def kept(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """New rows and those published before for other sizes, by size."""
+    path = results.RESULTS / "preprocess_memory.json"
+    before = read_json(path)["numbers"]["rows"] if path.exists() else []
+    by_size = {row["gigabytes"]: row for row in (*before, *rows)}
+    return [by_size[size] for size in sorted(by_size)]
+
+
 def main() -> None:
-    """Print the table."""
+    """Measure and print."""
     parser = command(__doc__)
     parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.5, 2.0, 8.0])
     parser.add_argument("--workers", type=int, default=2)
@@ -93,11 +127,12 @@ def main() -> None:
             place.mkdir()
             raw = repeat(folder / "source.h5", gigabytes, place)
             found = measure(raw, place / "data", a.workers, a.worker_mb)
-            rows.append([f"{gigabytes:g}", *(f"{value:.0f}" for value in found.values())])
+            today = datetime.now(UTC).date().isoformat()
+            rows.append({"gigabytes": gigabytes, "date": today, **found})
             for path in raw:
                 path.unlink()
-    head = ["data, GB", "command, MB", "largest worker, MB", "all, MB", "s"]
-    write(a, text=table(head, rows))
+    numbers = {"workers": a.workers, "worker_mb": a.worker_mb, "rows": kept(rows)}
+    write(a, numbers, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

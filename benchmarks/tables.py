@@ -38,6 +38,8 @@ TEXTS = ("README.md", "pipelines/*/README.md", "docs/**/*.md")
 BLOCK = re.compile(r"<!-- from (\w+)\.([\w-]+) -->(.*?)<!-- end -->", re.DOTALL)
 #: Comments that look like ours: each has to be part of a block.
 MARKER = re.compile(r"<!--\s*(?:from\b[^>]*|end\s*)-->")
+#: In Markdown what follows a comment at the beginning of a line is HTML up to the line's end.
+START = re.compile(r"^ *<!-- from [^>]*-->[^\n]", re.MULTILINE)
 
 
 class Unknown(LookupError):
@@ -115,6 +117,8 @@ def filled(text: str) -> str:
         inner = block(name, part, inline="\n" not in inside)
         return f"<!-- from {name}.{part} -->{inner}<!-- end -->"
 
+    if START.search(text):
+        raise Unknown("a comment <!-- from ... --> that begins a line has to have it for itself")
     whole = len(BLOCK.findall(text))
     if 2 * whole != len(MARKER.findall(text)):
         raise Unknown("a comment <!-- from ... --> or <!-- end --> without its partner")

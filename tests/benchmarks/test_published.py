@@ -90,7 +90,7 @@ def test_blocks_are_filled_and_kept_up_to_date(tables, bench, tmp_path: Path) ->
 
 def test_other_weights_than_the_shipped_ones_are_a_fault(tables, bench, tmp_path: Path) -> None:
     text = tmp_path / "README.md"
-    text.write_text("<!-- from fake.ratio --> <!-- end -->\n")
+    text.write_text("A <!-- from fake.ratio --> <!-- end -->\n")
     bench(14, ["background"])
     assert not tables.faults([text], check=False)
     for key, then in (("weights", "0" * 64), ("simulator", -1)):
@@ -104,12 +104,13 @@ def test_other_weights_than_the_shipped_ones_are_a_fault(tables, bench, tmp_path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("<!-- from fake.other -->1<!-- end -->", "no block 'other', but ratio, main"),
-        ("<!-- from absent.x -->1<!-- end -->", "run python benchmarks/absent.py --publish"),
-        ("<!-- from fake.main -->1<!-- end -->", "lines of their own"),
-        ("<!-- from fake.ratio -->1", "without its partner"),
+        ("A <!-- from fake.other -->1<!-- end -->", "no block 'other', but ratio, main"),
+        ("A <!-- from absent.x -->1<!-- end -->", "run python benchmarks/absent.py --publish"),
+        ("A <!-- from fake.main -->1<!-- end -->", "lines of their own"),
+        ("A <!-- from fake.ratio -->1", "without its partner"),
+        ("One\n<!-- from fake.ratio -->1<!-- end -->", "begins a line"),
         ("1<!-- end -->", "without its partner"),
-        ("<!-- from fake ratio -->1<!-- end -->", "without its partner"),
+        ("A <!-- from fake ratio -->1<!-- end -->", "without its partner"),
     ],
 )
 def test_what_cannot_be_filled_is_named(

@@ -124,6 +124,10 @@ def supervise(name: str, seconds: float, findings: Path) -> None:
             what = f"the process ended with {done.returncode}"
             found = {"what": what, "content": current.read_bytes(), "error": Exception(done.stderr)}
             keep(name, findings, found)
+    from .targets import TARGETS
+
+    total["readers"] = len(TARGETS[name].readers())
+    (findings / f"{name}.total.json").write_text(json.dumps(total))
     print(json.dumps({"target": name, **total}), flush=True)
 
 
