@@ -7,7 +7,7 @@ come from drawing whole images with replacement. All estimators here take the we
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -23,7 +23,7 @@ from physml.evaluation.bootstrap import (
 )
 from physml.evaluation.calibration import BINS as PIXEL_BINS
 from physml.evaluation.calibration import FOREGROUND, Reliability, calibration_error
-from physml.evaluation.metrics import PixelScores
+from physml.evaluation.metrics import PixelScores, average_precision
 from physml.random import stream
 
 from ..core.matching import STRICT, Rule, ScoredSet, match, matched
@@ -43,6 +43,8 @@ CURVE_EDGES: Mapping[str, tuple[float, ...]] = {
 }
 
 Weights = NDArray[np.float64]
+#: What is kept of an estimator's replicas: value and interval, or (for `paired`) all of them.
+Summary = Callable[[NDArray[np.float64]], Any]
 
 
 def image_weights(n: int, replicas: int, seed: int, index: int = 0) -> Weights:
@@ -117,8 +119,12 @@ def per_image(
 
 
 def detection_metrics(
-    scored: ScoredSet, threshold: Any, weights: Weights, rule: Rule = STRICT
-) -> dict[str, dict[str, float | None]]:
+    scored: ScoredSet,
+    threshold: Any,
+    weights: Weights,
+    rule: Rule = STRICT,
+    summary: Summary = summarise,
+) -> dict[str, Any]:
     """Completeness, purity, F1, false cavities an image, and share of images with a detection.
 
     ``alarmed`` is the false-alarm rate only for a set without cavities.
@@ -132,7 +138,7 @@ def detection_metrics(
         "false_per_image": (c["detections"] - c["hits"], one),
         "alarmed": (c["alarm"], one),
     }
-    return {name: summarise(ratio(weights, *parts)) for name, parts in ratios.items()}
+    return {name: summary(ratio(weights, *parts)) for name, parts in ratios.items()}
 
 
 def hit_scores(scored: ScoredSet, rule: Rule = STRICT) -> NDArray[np.float64]:
@@ -205,6 +211,7 @@ def completeness_at_alarm(
     *,
     level: float = 0.05,
     rule: Rule = STRICT,
+    summary: Summary = summarise,
 ) -> dict[str, Any]:
     """Completeness where at most ``level`` of the images without cavities alarm.
 
@@ -221,6 +228,8 @@ def completeness_at_alarm(
     level : float
         Share of images without cavities that may alarm.
     rule : Rule
+    summary : callable
+        What is kept of the replicas.
 
     Returns
     -------
@@ -250,15 +259,15 @@ def completeness_at_alarm(
             {
                 "low": low,
                 "high": high,
-                "completeness": summarise(weighted_share(w[:, here], found_binned[:, here])),
+                "completeness": summary(weighted_share(w[:, here], found_binned[:, here])),
                 "images": int((in_bin == k).sum()),
                 "cavities": int(here.sum()),
                 "empty_images": int(members.sum()),
             }
         )
     return {
-        "overall": summarise(weighted_share(w, found)),
-        "binned": summarise(weighted_share(w, found_binned)),
+        "overall": summary(weighted_share(w, found)),
+        "binned": summary(weighted_share(w, found_binned)),
         "threshold": float(overall[0]),
         "thresholds": thresholds,
         "bins": bins,
@@ -342,7 +351,9 @@ def completeness_curve(
     return out
 
 
-def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[str, Any]:
+def size_metrics(
+    scored: ScoredSet, threshold: Any, weights: Weights, summary: Summary = summarise
+) -> dict[str, Any]:
     """Accuracy of the sizes of the found cavities.
 
     Radii are R = sqrt(ab). ``scatter`` is half the width of the central 68 % of R / R_true.
@@ -356,16 +367,16 @@ def size_metrics(scored: ScoredSet, threshold: Any, weights: Weights) -> dict[st
     v = got["volume"] / truth["volume"]
     out: dict[str, Any] = {
         "matched": len(got),
-        "radius_ratio": summarise(quantiles(r, q=0.5)),
-        "radius_scatter": summarise(0.5 * (quantiles(r, q=0.84) - quantiles(r, q=0.16))),
-        "volume_ratio": summarise(quantiles(v, q=0.5)),
-        "volume_error": summarise(quantiles(np.abs(v - 1), q=0.5)),
+        "radius_ratio": summary(quantiles(r, q=0.5)),
+        "radius_scatter": summary(0.5 * (quantiles(r, q=0.84) - quantiles(r, q=0.16))),
+        "volume_ratio": summary(quantiles(v, q=0.5)),
+        "volume_error": summary(quantiles(np.abs(v - 1), q=0.5)),
     }
     if len(got) and (got["radius_err"] > 0).all():
         pull = (got["radius"] - truth["radius"]) / got["radius_err"]
-        out["pull_median"] = summarise(quantiles(pull, q=0.5))
-        out["pull_width"] = summarise(0.5 * (quantiles(pull, q=0.84) - quantiles(pull, q=0.16)))
-        out["coverage_68"] = summarise(weighted_share(w, (np.abs(pull) <= 1)[None, :]))
+        out["pull_median"] = summary(quantiles(pull, q=0.5))
+        out["pull_width"] = summary(0.5 * (quantiles(pull, q=0.84) - quantiles(pull, q=0.16)))
+        out["coverage_68"] = summary(weighted_share(w, (np.abs(pull) <= 1)[None, :]))
     return out
 
 
@@ -384,7 +395,9 @@ def candidate_reliability(scored: ScoredSet) -> list[Reliability]:
     return out
 
 
-def calibration(scored: ScoredSet, *, replicas: int, seed: int) -> dict[str, Any]:
+def calibration(
+    scored: ScoredSet, weights: Weights, summary: Summary = summarise
+) -> dict[str, Any]:
     """Probabilities of the candidates beside how often they are right.
 
     Returns
@@ -395,20 +408,16 @@ def calibration(scored: ScoredSet, *, replicas: int, seed: int) -> dict[str, Any
         ``candidates`` of each bin.
     """
     parts = candidate_reliability(scored)
-    error = bootstrap_sums(
-        np.stack([r.sums for r in parts]),
-        calibration_error,
-        rng=stream(seed, "bootstrap", 2),
-        replicas=replicas,
-        level=LEVEL,
-    )
+    sums = np.stack([r.sums for r in parts])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = calibration_error(weights @ sums)
     total = sum(parts, no_candidates())
     rows = [
         {"probability": float(p), "hits": float(y), "candidates": int(n)}
         for p, y, n in zip(total.predicted, total.observed, total.count, strict=True)
         if n
     ]
-    return {"error": as_dict(error), "reliability": rows}
+    return {"error": summary(error), "reliability": rows}
 
 
 def pixel_metrics(
@@ -445,3 +454,35 @@ def pixel_metrics(
     names = {"ap": "average_precision"}
     shown = ("auroc", "ap", "f1", "iou", "calibration_error")
     return {short: as_dict(made[names.get(short, short)]) for short in shown}
+
+
+def pixel_replicas(
+    probability: NDArray[Any],
+    truth: NDArray[np.bool_],
+    valid: NDArray[np.bool_],
+    weights: Weights,
+) -> dict[str, NDArray[np.float64]]:
+    """Average precision and foreground calibration error in each replica, each of shape (b,).
+
+    The numbers of `pixel_metrics` on given resamples, so that two methods can be compared on
+    the same ones.
+
+    Parameters
+    ----------
+    probability, truth, valid : ndarray, shape (n, H, W)
+    weights : ndarray, shape (b, n)
+    """
+    scores = PixelScores()
+    sums = np.zeros((len(truth), 3 * PIXEL_BINS))
+    for i in range(len(truth)):
+        p = np.clip(probability[i].astype(np.float64), 0, 1)
+        scores.add(p[None], truth[i][None], valid[i][None])
+        one = Reliability(PIXEL_BINS)
+        one.add(p, truth[i], valid[i])
+        sums[i] = one.sums
+    positives, negatives = (h.astype(np.float64) for h in (scores.positives, scores.negatives))
+    parts = [weights[k : k + 100] for k in range(0, len(weights), 100)]
+    ap = [average_precision(w @ positives, w @ negatives) for w in parts]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        error = calibration_error(weights @ sums, above=FOREGROUND)
+    return {"ap": np.concatenate(ap), "calibration_error": error}

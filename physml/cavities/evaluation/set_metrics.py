@@ -26,6 +26,7 @@ def set_metrics(
     replicas: int,
     seed: int,
     empty: ScoredSet | None = None,
+    summary: metrics.Summary = metrics.summarise,
 ) -> dict[str, Any]:
     """All numbers about the cavities of one set.
 
@@ -38,20 +39,29 @@ def set_metrics(
         Bootstrap.
     empty : ScoredSet, optional
         Set without cavities, for completeness at a fixed alarm level.
+    summary : callable
+        What is kept of the replicas of each number.
     """
     weights = metrics.image_weights(scored.n_images, replicas, seed)
     out: dict[str, Any] = {"images": scored.n_images, "cavities": len(scored.cavities)}
     for rule in (STRICT, LENIENT):
-        out[rule.name] = metrics.detection_metrics(scored, thresholds, weights, rule)
+        out[rule.name] = metrics.detection_metrics(scored, thresholds, weights, rule, summary)
     if len(scored.cavities) == 0:
         return out
-    out["sizes"] = metrics.size_metrics(scored, thresholds, weights)
-    out["calibration"] = metrics.calibration(scored, replicas=replicas, seed=seed)
+    out["sizes"] = metrics.size_metrics(scored, thresholds, weights, summary)
+    other = metrics.image_weights(scored.n_images, replicas, seed, index=2)
+    out["calibration"] = metrics.calibration(scored, other, summary)
     if empty is not None:
         empty_weights = metrics.image_weights(empty.n_images, replicas, seed, index=1)
         for rule in (STRICT, LENIENT):
             out[rule.name]["at_alarm"] = metrics.completeness_at_alarm(
-                scored, empty, weights, empty_weights, level=ALARM_LEVEL, rule=rule
+                scored,
+                empty,
+                weights,
+                empty_weights,
+                level=ALARM_LEVEL,
+                rule=rule,
+                summary=summary,
             )
         out["curves"] = completeness_curves(scored, out["strict"]["at_alarm"], weights)
     return out

@@ -202,7 +202,7 @@ def test_calibration_error_of_honest_and_boastful_probabilities():
             [(i, s, 5, 1) for i, s in enumerate(score)],
             [(i, k) for k, i in enumerate(hits)],
         )
-        return metrics.calibration(scene, replicas=10, seed=1)
+        return metrics.calibration(scene, metrics.image_weights(n, 10, 1))
 
     honest = error(p)
     assert value(honest["error"]) < 0.03
@@ -225,7 +225,7 @@ def test_empty_sets_give_none_not_nan():
     assert got["completeness"]["value"] is None
     assert got["alarmed"]["value"] == 0
     assert metrics.size_metrics(scene, 0.5, w)["radius_ratio"]["value"] is None
-    assert metrics.calibration(scene, replicas=5, seed=1)["error"]["value"] is None
+    assert metrics.calibration(scene, w)["error"]["value"] is None
 
 
 def test_alarm_curve_by_hand():
