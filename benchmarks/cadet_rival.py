@@ -27,6 +27,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -157,8 +158,22 @@ def predict_fast(network: FastCadet, image: np.ndarray) -> np.ndarray:
     return np.mean([np.rot90(out[j], -j) for j in range(4)], axis=0, dtype=np.float64)
 
 
-def candidates(probability: np.ndarray) -> tuple[np.ndarray, list[dict[str, float]]]:
+def candidates(
+    probability: np.ndarray,
+    pixel: float = PIXEL_THRESHOLD,
+    area: float = MINIMAL_AREA,
+    volumes: bool = True,
+) -> tuple[np.ndarray, list[dict[str, float]]]:
     """All cavities that CADET would consider in a probability map, whatever their peak.
+
+    Parameters
+    ----------
+    probability
+        Map (128, 128).
+    pixel, area
+        Its threshold for the pixels, and the sum of probabilities that a cavity has to exceed.
+    volumes
+        Whether CADET's own volumes are wanted, which take most of the time; else they are NaN.
 
     Returns
     -------
@@ -170,7 +185,7 @@ def candidates(probability: np.ndarray) -> tuple[np.ndarray, list[dict[str, floa
 
     labels = np.zeros(probability.shape, np.uint8)
     rows = []
-    cavities = pycadet.decompose(probability, th1=PIXEL_THRESHOLD, th2=0.0, amin=MINIMAL_AREA)
+    cavities = pycadet.decompose(probability, th1=pixel, th2=0.0, amin=area)
     for k, cavity in enumerate(cavities, start=1):
         inside = cavity > 0
         labels[inside] = k
@@ -183,19 +198,15 @@ def candidates(probability: np.ndarray) -> tuple[np.ndarray, list[dict[str, floa
                 "score": float(cavity.max()),
                 "area": float(inside.sum()),
                 "area_summed": float(cavity.sum()),
-                "volume": float(pycadet.make_3D_cavity(cavity).sum()),
+                "volume": float(pycadet.make_3D_cavity(cavity).sum()) if volumes else np.nan,
             }
         )
     return labels, rows
 
 
 def run(images: Path, out: Path) -> None:
-    """Predict each stack ``images/NAME.npy`` into ``out/NAME.npz``, leaving out what is there.
-
-    Each file appears whole or not at all, so that a run can be stopped and taken up again.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    todo = [p for p in sorted(images.glob("*.npy")) if not (out / f"{p.stem}.npz").exists()]
+    """Predict each stack ``images/NAME.npy`` into ``out/NAME.npz``, leaving out what is there."""
+    todo = missing(images, out, ".npy")
     network = load_fast() if todo else None
     for number, path in enumerate(todo, start=1):
         began = time.process_time()
@@ -207,19 +218,47 @@ def run(images: Path, out: Path) -> None:
             probability.append(p.astype(np.float16))
             labels.append(mask)
             rows += [{"image": i, **row} for row in found]
-        temporary = out / f".{path.stem}.tmp"
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                probability=np.stack(probability),
-                labels=np.stack(labels),
-                rows=np.frombuffer(json.dumps(rows).encode(), np.uint8),
-                cpu_seconds=time.process_time() - began,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, out / f"{path.stem}.npz")
+        save(out / f"{path.stem}.npz", np.stack(probability), labels, rows, began)
         print(f"CADET: {number} of {len(todo)} stacks", file=sys.stderr, flush=True)
+
+
+def decompose_again(predicted: Path, out: Path, pixel: float, volumes: bool) -> None:
+    """Cavities of maps that are there (``predicted/NAME.npz``) at another pixel threshold.
+
+    None is left out for its area: that is the caller's.
+    """
+    for path in missing(predicted, out, ".npz"):
+        began = time.process_time()
+        labels, rows = [], []
+        with np.load(path, allow_pickle=False) as stored:
+            probability = stored["probability"]
+        for i, p in enumerate(probability):
+            mask, found = candidates(p.astype(np.float64), pixel, 0.0, volumes)
+            labels.append(mask)
+            rows += [{"image": i, **row} for row in found]
+        save(out / path.name, probability, labels, rows, began)
+
+
+def missing(folder: Path, out: Path, ending: str) -> list[Path]:
+    """Files of a folder for which there is no result yet."""
+    out.mkdir(parents=True, exist_ok=True)
+    return [p for p in sorted(folder.glob(f"*{ending}")) if not (out / f"{p.stem}.npz").exists()]
+
+
+def save(path: Path, probability: np.ndarray, labels: list, rows: list, began: float) -> None:
+    """Write a stack's result; it appears whole or not at all, so that a run can be stopped."""
+    temporary = path.with_name(f".{path.stem}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            probability=probability,
+            labels=np.stack(labels),
+            rows=np.frombuffer(json.dumps(rows).encode(), np.uint8),
+            cpu_seconds=time.process_time() - began,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def read(path: Path) -> np.ndarray:
@@ -232,33 +271,47 @@ def read(path: Path) -> np.ndarray:
     return images
 
 
-def verify(images: np.ndarray) -> dict[str, float | int | bool]:
-    """Compare the fast path with pycadet's own on these images, and time both.
+def verify(images: np.ndarray) -> dict[str, object]:
+    """Compare the fast path with pycadet's own on these images, and time each image.
 
-    CPU seconds of this process. The native time includes what a call of ``make_prediction``
-    includes (it reads the model each time) and also stands without it.
+    CPU seconds of this process, three times for each image: ``native`` is what a call of
+    ``make_prediction`` takes, which reads the model each time; ``native_loaded`` the same call
+    with the model given to it; ``fast`` the path of this file.
     """
+    import keras
     import pycadet
-    from keras.models import load_model
 
-    began = time.process_time()
     path = Path(pycadet.__file__).with_name("CADET.hdf5")
-    load_model(path, compile=False, safe_mode=True)
-    load_seconds = time.process_time() - began
+    model = keras.models.load_model(path, compile=False, safe_mode=True)
     network = load_fast()
-    predict_fast(network, images[0])  # first call: FFT plans, kernels
-    native_seconds = fast_seconds = difference = peak_difference = 0.0
+
+    def native(image: np.ndarray) -> np.ndarray:
+        return pycadet.make_prediction(image)
+
+    def native_loaded(image: np.ndarray) -> np.ndarray:
+        with mock.patch.object(keras.models, "load_model", return_value=model):
+            return pycadet.make_prediction(image)
+
+    def fast(image: np.ndarray) -> np.ndarray:
+        return predict_fast(network, image)
+
+    ways = {"native": native, "native_loaded": native_loaded, "fast": fast}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():  # first calls: FFT plans, kernels
+        way(images[0])
+    difference = peak_difference = 0.0
     same_labels = pixels_changed = detected = 0
     for image in images:
-        began = time.process_time()
-        native = pycadet.make_prediction(image)
-        pycadet.decompose(native, th1=PIXEL_THRESHOLD, th2=DETECTION_THRESHOLD, amin=MINIMAL_AREA)
-        native_seconds += time.process_time() - began
-        began = time.process_time()
-        fast = predict_fast(network, image)
-        fast_seconds += time.process_time() - began
-        difference = max(difference, float(np.abs(native - fast).max()))
-        (a, rows_a), (b, rows_b) = candidates(native), candidates(fast)
+        maps = {}
+        for name, way in ways.items():
+            began = time.process_time()
+            maps[name] = way(image)
+            pycadet.decompose(
+                maps[name], th1=PIXEL_THRESHOLD, th2=DETECTION_THRESHOLD, amin=MINIMAL_AREA
+            )
+            seconds[name].append(time.process_time() - began)
+        difference = max(difference, float(np.abs(maps["native"] - maps["fast"]).max()))
+        (a, rows_a), (b, rows_b) = candidates(maps["native"]), candidates(maps["fast"])
         pixels_changed += int((a != b).sum())
         same = len(rows_a) == len(rows_b) and all(
             (r["score"] > DETECTION_THRESHOLD) == (s["score"] > DETECTION_THRESHOLD)
@@ -269,17 +322,14 @@ def verify(images: np.ndarray) -> dict[str, float | int | bool]:
         if same and rows_a:
             gaps = [abs(r["score"] - s["score"]) for r, s in zip(rows_a, rows_b, strict=True)]
             peak_difference = max(peak_difference, *gaps)
-    n = len(images)
     return {
-        "images": n,
+        "images": len(images),
         "max_probability_difference": difference,
         "max_peak_difference": peak_difference,
         "images_with_the_same_detections": same_labels,
         "detections": detected,
         "label_pixels_that_differ": pixels_changed,
-        "native_cpu_seconds_per_image": native_seconds / n,
-        "native_cpu_seconds_without_model_loading": native_seconds / n - load_seconds,
-        "fast_cpu_seconds_per_image": fast_seconds / n,
+        "cpu_seconds": seconds,
         "threads": torch.get_num_threads(),
     }
 
@@ -290,11 +340,16 @@ def main() -> None:
     parser.add_argument("images", type=Path, help="folder of stacks; with --verify one stack")
     parser.add_argument("out", type=Path, help="folder of results; with --verify a JSON file")
     parser.add_argument("--verify", action="store_true", help="compare with the native path")
+    parser.add_argument("--pixel", type=float, help="only decompose predictions at this threshold")
+    parser.add_argument("--no-volumes", action="store_true", help="with --pixel: leave volumes out")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.verify:
         arguments.out.write_text(json.dumps(verify(read(arguments.images)), indent=1))
+    elif arguments.pixel is not None:
+        volumes = not arguments.no_volumes
+        decompose_again(arguments.images, arguments.out, arguments.pixel, volumes)
     else:
         run(arguments.images, arguments.out)
 
