@@ -1,0 +1,212 @@
+"""Families of states that training, calibration and design never saw: infidelity and coverage.
+
+    python benchmarks/tomography_sealed.py [--states 160] [--filtered 8] [--cache FILE]
+
+The families (`physml.tomography.evaluation.sealed_sets`) and all numbers in them were fixed before
+any score was computed; ``pipelines/tomography/SEALED.md`` says who looked since. Two qubits. The
+learned estimator and maximum likelihood measure the first states of each list, particle filters,
+which are slow, fewer of them and up to 10,000 copies; differences are paired on the states that
+both measured. Regions of 90 % are counted on more states.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from common.options import command, parse, write
+from common.rows import Rows
+from common.tables import table
+from common.tomography import OURS, Runs, differences_table, interval, share_inside
+
+from physml import provenance
+from physml.evaluation.sealed import remark
+from physml.models import shipped_weights
+from physml.tomography.core.schedule import marks_of
+from physml.tomography.evaluation.sealed_sets import SEALED, sealed_list
+
+SCIENCES = ("tomography",)
+SEED = 48_620_913
+OWN = tuple(OURS.values())
+RIVALS = ("maximum likelihood, pauli", "two-stage, global")
+FILTERS = ("particle filter, global", "particle filter (our prior), global")
+COVERAGE = (0.87, 0.93)
+COVERAGE_BATCH = 250
+PREFIX = "sealed, "
+Numbers = Mapping[str, Any]
+
+
+def measure(runs: Runs, a: argparse.Namespace) -> dict[str, Any]:
+    """All methods on all families; the particle filters, which are slow, last."""
+    lists = {name: sealed_list(name, a.states) for name in SEALED}
+    found = {
+        name: {m: runs.outcome(PREFIX + name, rho, m, a.copies) for m in (*OWN, *RIVALS)}
+        for name, rho in lists.items()
+    }
+    for name, rho in lists.items() if a.filtered else ():
+        for m in FILTERS:
+            part = rho[: a.filtered]
+            found[name][m] = runs.outcome(PREFIX + name, part, m, a.filter_copies)
+    return {
+        name: {
+            "methods": {
+                m: runs.summary(PREFIX + name, x, a.filter_copies if m in FILTERS else a.copies)
+                for m, x in own.items()
+            },
+            "differences": {
+                m: runs.difference(PREFIX + name, own[OURS[m.rpartition(", ")[2]]], x)
+                for m, x in own.items()
+                if m not in OWN
+            },
+        }
+        for name, own in found.items()
+    }
+
+
+def covered(runs: Runs, a: argparse.Namespace) -> dict[str, Any]:
+    """Share of the states inside the regions of the learned estimator, with intervals."""
+    return {
+        name: {
+            m: share_inside(
+                runs.outcome(
+                    f"coverage of {PREFIX}{name}",
+                    sealed_list(name, a.coverage_states),
+                    m,
+                    a.copies,
+                    batch=COVERAGE_BATCH,
+                )
+            )
+            for m in OWN
+        }
+        for name in SEALED
+    }
+
+
+def ledger(numbers: Numbers) -> str:
+    """What the ledger says of each family."""
+    return "\n".join(
+        f"- `{name}`: {remark('tomography', name) or 'no ledger at hand'}."
+        for name in numbers["lists"]
+    )
+
+
+def infidelities(numbers: Numbers) -> str:
+    """Mean infidelity of all methods on all families."""
+    copies = numbers["copies"]
+    rows = []
+    for name, part in numbers["lists"].items():
+        for m, found in part["methods"].items():
+            cells = [interval(x) for x in found["mean"]]
+            cells += ["-"] * (len(copies) - len(cells))
+            rows.append([name, m, found["states"], *cells])
+    return (
+        "Sealed families of two-qubit states: mean infidelity on the first n states of each list, "
+        "95 % intervals from resampling states.\n\n"
+        + table(["family", "method", "n", *(f"{k:,} copies" for k in copies)], rows)
+    )
+
+
+def coverage_table(numbers: Numbers) -> str:
+    """Coverage of the regions; what is within the goal is bold."""
+    rows = [
+        [
+            name,
+            m,
+            *(f"**{interval(x, '.0%')}**" if within(x) else interval(x, ".0%") for x in cells),
+        ]
+        for name, methods in numbers["coverage"].items()
+        for m, cells in methods.items()
+    ]
+    head = ["family", "method", *(f"{n:,} copies" for n in numbers["copies"])]
+    return (
+        "Sealed families: share of the true states inside their 90 % region, first "
+        f"{numbers['coverage_states']} states of each list, 95 % intervals of Wilson; bold: within "
+        f"{COVERAGE[0]:.0%} to {COVERAGE[1]:.0%}.\n\n{table(head, rows)}"
+    )
+
+
+def within(x: Sequence[float]) -> bool:
+    """Whether a share is within the goal."""
+    return COVERAGE[0] <= x[0] <= COVERAGE[1]
+
+
+def coverage_sentence(numbers: Numbers) -> str:
+    """How many cells hold what regions promise, and the worst of them."""
+    cells = [
+        (f"{name}, {m}, {n:,} copies", x)
+        for name, methods in numbers["coverage"].items()
+        for m, shares in methods.items()
+        for n, x in zip(numbers["copies"], shares, strict=True)
+    ]
+    below = sum(x[2] < 0.9 for _, x in cells)
+    worst = min(cells, key=lambda c: c[1][0])
+    return (
+        f"On families that were never seen, 90 % regions hold the truth in 87 to 93 % of the "
+        f"states in {sum(within(x) for _, x in cells)} of {len(cells)} cells, and surely in fewer "
+        f"than promised in {below}; the worst is {interval(worst[1], '.0%')} ({worst[0]}). "
+        "They must not be relied on for such states."
+    )
+
+
+def tally(numbers: Numbers) -> str:
+    """How often ours is surely better, or surely worse, than each rival."""
+    lines = []
+    for rival in (*RIVALS, *FILTERS):
+        found = [
+            x
+            for part in numbers["lists"].values()
+            for x in part["differences"].get(rival, {"mean": []})["mean"]
+        ]
+        if found:
+            better, worse = (
+                sum(f(x) for x in found) for f in (lambda x: x[2] < 0, lambda x: x[1] > 0)
+            )
+            lines.append(
+                f"- {rival}: ours is surely better in {better} and surely worse in {worse} of "
+                f"{len(found)} cells of family and copies."
+            )
+    return "\n".join(lines)
+
+
+def tables(numbers: Numbers) -> dict[str, str]:
+    """Blocks of Markdown by name."""
+    return {
+        "ledger": ledger(numbers),
+        "infidelities": infidelities(numbers),
+        "differences": "Sealed families: mean infidelity of the learned estimator less that of the "
+        "rival with measurements of the same kind, on the same first n states, with the 95 % "
+        "interval of the paired difference. Bold: the interval leaves out zero; negative: ours is "
+        "better.\n\n" + differences_table(numbers["lists"], numbers["copies"], "family"),
+        "coverage": coverage_table(numbers),
+        "coverage_sentence": coverage_sentence(numbers),
+        "tally": tally(numbers),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run and write."""
+    parser = command(__doc__, "weights", "json", "markdown", bootstrap=400)
+    parser.add_argument("--states", type=int, default=160, help="of each list")
+    parser.add_argument(
+        "--filtered", type=int, default=8, help="states of each list for particle filters"
+    )
+    parser.add_argument("--coverage-states", type=int, default=500, help="of each list of regions")
+    parser.add_argument("--copies", type=int, default=100_000, help="of an experiment")
+    parser.add_argument("--filter-copies", type=int, default=10_000, help="of the filters'")
+    parser.add_argument("--cache", type=Path, help="file for what is done")
+    a = parse(parser, argv, quiet=True)
+    weights = a.weights or shipped_weights("tomography")
+    runs = Runs(Rows(a.cache), weights, provenance.sha256(weights), SEED, a.bootstrap)
+    numbers = {
+        "copies": list(marks_of(a.copies)),
+        "coverage_states": a.coverage_states,
+        "coverage": covered(runs, a),
+        "lists": measure(runs, a),
+    }
+    write(a, numbers, tables=tables, sciences=SCIENCES)
+
+
+if __name__ == "__main__":
+    main()
