@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from physml.datasets import shared_folder
+from physml.evaluation.sealed import remark
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_directory
 from physml.random import stream
@@ -195,7 +196,7 @@ def summarise(
         ``example``, ``simulated``, ``note``, ``weights``, ``summary`` (in words), ``level``,
         ``methods`` (each with its functionals and radius), ``density_matrix``, ``warnings``,
         ``truth`` (None for real data), ``evaluation`` (means of each list), ``copies`` (of those),
-        ``latency``.
+        ``ledger`` (what each list can still prove, see `physml.evaluation.sealed`), ``latency``.
     """
     numbers = measured.metrics
     return {
@@ -213,6 +214,7 @@ def summarise(
         "copies": numbers["copies"],
         "evaluation": {place: _values(part, "mean") for place, part in numbers["lists"].items()},
         "coverage": {place: _values(part, "coverage") for place, part in numbers["lists"].items()},
+        "ledger": {place: remark("tomography", place) for place in numbers["lists"]},
         "latency": numbers["latency"],
     }
 

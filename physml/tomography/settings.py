@@ -245,11 +245,13 @@ RIVALS = (
     "particle filter, global",
     "particle filter, product",
 )
+#: Particle filters whose prior is the distribution of states of the training.
+INFORMED = ("particle filter (our prior), global", "particle filter (our prior), product")
 COMPARED = ("neural, global", "neural, product", "neural, pauli", *RIVALS)
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    all_names = (*NEURAL, *CELL, *RIVALS)
+    all_names = (*NEURAL, *CELL, *RIVALS, *INFORMED)
     unknown = sorted(set(names) - set(all_names))
     if unknown:
         raise ValueError(f"unknown methods {unknown}: known are {', '.join(all_names)}")

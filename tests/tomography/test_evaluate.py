@@ -25,6 +25,7 @@ from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.settings import (
     COMPARED,
+    INFORMED,
     NEURAL,
     RIVALS,
     EvaluateSettings,
@@ -94,7 +95,7 @@ def test_parts_are_joined_in_order():
 
 
 def test_names_of_the_settings_are_those_of_the_methods():
-    assert tuple(BASELINES) == RIVALS
+    assert tuple(BASELINES) == (*RIVALS, *INFORMED)
     designs = {name.removeprefix("neural, ") for name in NEURAL}
     assert designs == {*ADAPTIVE, *RANDOM, *STATIC}
     assert set(COMPARED) <= {*NEURAL, *RIVALS}

@@ -29,6 +29,9 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
     {"rank_adaptive": 0.3, "hs": 0.2, "bures": 0.05, "pure": 0.15, "pure_white": 0.3}
 )
 
+#: Largest tau of `rank_adaptive`, and shares of the white noise of `pure_white`.
+LARGEST_TAU = 5.0
+WHITE_NOISE = (1e-4, 0.3)
 
 NAMED = ("phi+", "phi-", "psi+", "psi-", "ghz", "w", "0", "1", "+", "-", "i", "-i")
 
@@ -103,7 +106,7 @@ def bures(n: int, d: int, rng: Generator) -> Tensor:
     return normalised(ginibre + unitary @ ginibre)
 
 
-def rank_adaptive(n: int, d: int, rng: Generator, largest: float = 5.0) -> Tensor:
+def rank_adaptive(n: int, d: int, rng: Generator, largest: float = LARGEST_TAU) -> Tensor:
     """a_0 a_0^+ + e^{-2 tau} sum_k a_k a_k^+ over its trace, tau in U(0, largest).
 
     The a_k (k < d) are Gaussian vectors: tau = 0 is the Hilbert-Schmidt measure, large tau nearly
@@ -117,7 +120,7 @@ def rank_adaptive(n: int, d: int, rng: Generator, largest: float = 5.0) -> Tenso
 
 
 def pure_white(
-    n: int, d: int, rng: Generator, fraction: float | tuple[float, float] = (1e-4, 0.3)
+    n: int, d: int, rng: Generator, fraction: float | tuple[float, float] = WHITE_NOISE
 ) -> Tensor:
     """Haar-random pure states with white noise; the fraction is fixed, or log-uniform."""
     states = pure(n, d, rng)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..core.basis import BasisKind
 from ..core.estimator import Estimator
 from ..core.schedule import MARKS, schedule
+from ..inference.classical.informed_filter import InformedFilter
 from ..inference.classical.likelihood import MaximumLikelihood
 from ..inference.classical.linear import LinearInversion
 from ..inference.classical.particle_filter import ParticleFilter
@@ -40,7 +41,8 @@ class Baseline:
     fresh: bool = False
 
 
-#: All rows by name; the particle filters have 300 particles.
+#: All rows by name. Particle filters have 300 particles; with the prior of the training, 200 for
+#: each of its parts.
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
         "linear, pauli": Baseline(lambda total: LinearInversion(), "pauli"),
@@ -52,6 +54,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         ),
         "particle filter, global": Baseline(lambda total: ParticleFilter(), "global"),
         "particle filter, product": Baseline(lambda total: ParticleFilter(), "product"),
+        "particle filter (our prior), global": Baseline(lambda total: InformedFilter(), "global"),
+        "particle filter (our prior), product": Baseline(lambda total: InformedFilter(), "product"),
     }
 )
 

@@ -185,25 +185,28 @@ def compare(
     dict
         List -> ``name``, ``n_qubits``, ``states`` and ``methods``: method -> `scores.scores`.
     """
-    parts: dict[tuple[str, str], dict[int, Outcome]] = {}
-    jobs = jobs_of(lists, settings, seed, weights, only_ours)
-    began = time.monotonic()
-    for number, (job, outcome) in enumerate(work(jobs, threads, mem_mb), start=1):
-        parts.setdefault((job.place, job.method), {})[job.batch] = outcome
-        log.debug("%d of %d: %s, %s", number, len(jobs), job.place, job.method)
-    log.info("%d experiments in %.0f s", len(jobs), time.monotonic() - began)
+    found = outcomes(
+        lists,
+        settings,
+        seed,
+        weights=weights,
+        threads=threads,
+        mem_mb=mem_mb,
+        only_ours=only_ours,
+    )
     marks = marks_of(settings.copies)
     out: dict[str, Any] = {}
     for place, rho in lists.items():
-        methods = {}
-        for name in settings.methods:
-            found = parts.get((place, name))
-            if found is None:
-                continue
-            whole = Outcome.join([found[k] for k in sorted(found)])
-            # The same resamples for all methods.
-            rng = stream(seed, "bootstrap", list_number(place))
-            methods[name] = scores(whole, marks, replicas=settings.bootstrap, rng=rng)
+        # The same resamples for all methods.
+        methods = {
+            name: scores(
+                whole,
+                marks,
+                replicas=settings.bootstrap,
+                rng=stream(seed, "bootstrap", list_number(place)),
+            )
+            for name, whole in found[place].items()
+        }
         out[place] = {
             "name": place.partition(", ")[2],
             "n_qubits": rho.shape[-1].bit_length() - 1,
@@ -211,6 +214,37 @@ def compare(
             "methods": methods,
         }
     return out
+
+
+def outcomes(
+    lists: Mapping[str, Tensor],
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    weights: Path | None = None,
+    threads: int = 1,
+    mem_mb: int = 2000,
+    only_ours: Sequence[str] = (),
+) -> dict[str, dict[str, Outcome]]:
+    """Run all methods on all lists: list -> method -> outcome of each state.
+
+    Parameters are those of `compare`.
+    """
+    parts: dict[tuple[str, str], dict[int, Outcome]] = {}
+    jobs = jobs_of(lists, settings, seed, weights, only_ours)
+    began = time.monotonic()
+    for number, (job, outcome) in enumerate(work(jobs, threads, mem_mb), start=1):
+        parts.setdefault((job.place, job.method), {})[job.batch] = outcome
+        log.debug("%d of %d: %s, %s", number, len(jobs), job.place, job.method)
+    log.info("%d experiments in %.0f s", len(jobs), time.monotonic() - began)
+    return {
+        place: {
+            name: Outcome.join([parts[place, name][k] for k in sorted(parts[place, name])])
+            for name in settings.methods
+            if (place, name) in parts
+        }
+        for place in lists
+    }
 
 
 def qubits_of(weights: Path | None) -> list[int]:

@@ -69,6 +69,31 @@ def scores(
     return out
 
 
+def difference(
+    ours: Floats, theirs: Floats, *, replicas: int, rng: np.random.Generator
+) -> list[dict[str, float]]:
+    """Mean infidelity of one method less that of another on the same states.
+
+    Parameters
+    ----------
+    ours, theirs : ndarray (S, m)
+        Infidelities of the same states at the same marks.
+    replicas : int
+        Resamples of whole states.
+    rng : Generator
+
+    Returns
+    -------
+    list of dict
+        ``{value, low, high}`` of each mark. The interval is that of the paired difference.
+    """
+    if ours.shape != theirs.shape:
+        raise ValueError(f"expected the same states and marks, got {ours.shape}, {theirs.shape}")
+    away = ours - theirs
+    drawn = away[rng.integers(0, len(away), (replicas, len(away)))]
+    return _summaries(away.mean(0), drawn.mean(1))
+
+
 def slope(infidelity: Floats, copies: Floats) -> Floats:
     """Slope of log infidelity (..., m) against log copies (m,), by least squares."""
     x = np.log(copies) - np.log(copies).mean()

@@ -7,12 +7,13 @@ weights alone would leave few particles, so they are taken in by powers, with re
 preconditioned Crank-Nicolson (pCN) moves in between: a step y' = sqrt(1 - b^2) y + b xi keeps the
 proposal and is accepted by the ratio of the weights.
 
-The prior depends on the spectrum only, and is near to what the estimate was trained on: parts of
-the Hilbert-Schmidt measure, of the Bures measure (prod l_j^(-1/2) prod_{j<k} (l_j + l_k)^-1
-relative to it), and mostly of states with impurity r = 1 - max l_j of any order of magnitude: a
-density r^-(m^2 - 1/2) (1 - r)^-2m with m = d - 1, under which r itself has about the density
-r^(-1/2). The training's is steeper still, nearly log-uniform; but as r goes with the square of the
-coordinates below, a steeper one has a peak there that no random step finds.
+The prior depends on the spectrum only, and is near to what the estimate was trained on, with the
+shares that the card of its weights tells: parts of the Hilbert-Schmidt measure, of the Bures
+measure (prod l_j^(-1/2) prod_{j<k} (l_j + l_k)^-1 relative to it), and of states with impurity
+r = 1 - max l_j of any order of magnitude: a density r^-(m^2 - 1/2) (1 - r)^-2m with m = d - 1,
+under which r itself has about the density r^(-1/2). The training's is steeper still, nearly
+log-uniform; but as r goes with the square of the coordinates below, a steeper one has a peak there
+that no random step finds.
 
 References
 ----------
@@ -23,14 +24,17 @@ Jasra, J. R. Statist. Soc. B 68, 411 (2006). pCN: Cotter et al., Stat. Sci. 28, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.eigenframe import pairs, rotation, scales, unvec, vec
+from ..core.states import MIXTURE
 from .classical.resampling import largest_power, resampled
 from .neural.estimator import NeuralEstimator
 from .neural.information_filter import inverse, scaled_information
@@ -44,8 +48,11 @@ MOVES, ENOUGH, POWERS = 6, 0.5, 40
 HEDGE, WIDER = 0.3, 1.6
 ACCEPTANCE = 0.25
 SMALLEST = 1e-16
-#: Parts of the prior: Hilbert-Schmidt, Bures, nearly pure; power of the impurity in the last.
-SHARES = (0.15, 0.1, 0.75)
+#: Parts of the prior, Hilbert-Schmidt, Bures, nearly pure: ensembles of the training that are of
+#: the first two; all others are nearly pure.
+PARTS: tuple[tuple[str, ...], ...] = (("hs", "thermal"), ("bures",))
+#: Power of the impurity in the density of nearly pure states. It is a compromise by definition (see
+#: above), and no constant of any weights.
 UNEVEN = 0.5
 FORBIDDEN = 1e9
 
@@ -149,6 +156,7 @@ class _Target:
         )
         self.covariance = WIDER * inverse(information)
         self.dd = estimator.d**2
+        self.shares = shares_of(estimator.card)
         self._free_trace(rng, estimator.d)
 
     def _free_trace(self, rng: np.random.Generator, d: int) -> None:
@@ -182,7 +190,7 @@ class _Target:
         out = self.filter.log_likelihood(x @ self.filter.frame.mT)
         away = size.log() - self.middle
         out = out - 0.5 * away.square() / self.variance - self.dd * size.log()
-        out = out + log_prior(torch.linalg.eigvalsh(rho).clamp(min=SMALLEST))
+        out = out + log_prior(torch.linalg.eigvalsh(rho).clamp(min=SMALLEST), self.shares)
         # Volume of S^2 over that of S, and the density that y was drawn from.
         e = torch.linalg.eigvalsh(s)
         # One root of each state counts, the positive one: the others lie far off and are no better.
@@ -193,8 +201,35 @@ class _Target:
         return out + 0.5 * ((y @ self.precision) * y).sum(-1), x
 
 
-def log_prior(values: Tensor) -> Tensor:
-    """Logarithm of the prior relative to the Hilbert-Schmidt measure, (..., d) to (...)."""
+def shares_of(card: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Shares of the parts of the prior, from the mixture that weights were trained on.
+
+    Parameters
+    ----------
+    card : mapping
+        Of the weights; without their settings, the mixture is that of the default recipe.
+    """
+    settings = card.get("provenance", {}).get("settings", {})
+    mixture = settings.get("simulate", {}).get("mixture", MIXTURE)
+    total = sum(mixture.values())
+    first, second = (sum(mixture.get(name, 0.0) for name in part) / total for part in PARTS)
+    return first, second, 1 - first - second
+
+
+def log_prior(values: Tensor, shares: tuple[float, float, float]) -> Tensor:
+    """Logarithm of the prior relative to the Hilbert-Schmidt measure.
+
+    Parameters
+    ----------
+    values : Tensor (..., d)
+        Eigenvalues.
+    shares : tuple of float
+        See `shares_of`.
+
+    Returns
+    -------
+    Tensor (...)
+    """
     d = values.shape[-1]
     j, k = pairs(d)
     own, both = values.log().sum(-1), (values[..., j] + values[..., k]).log().sum(-1)
@@ -204,7 +239,8 @@ def log_prior(values: Tensor) -> Tensor:
     densities = torch.zeros_like(own), -0.5 * own - both, pure
     parts = [
         math.log(share) + density - norm
-        for share, density, norm in zip(SHARES, densities, _norms(d), strict=True)
+        for share, density, norm in zip(shares, densities, _norms(d), strict=True)
+        if share > 0
     ]
     return torch.logsumexp(torch.stack(parts), 0)
 

@@ -15,11 +15,11 @@ from physml.tomography.core.schedule import schedule
 from physml.tomography.core.states import MIXTURE
 from physml.tomography.inference.answers import functional
 from physml.tomography.inference.neural.corrector import Corrector
-from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.estimator import NeuralEstimator, load
 from physml.tomography.inference.neural.moments import Moments
 from physml.tomography.inference.neural.radii import Regions, learn, mixedness
 from physml.tomography.inference.posterior import Posterior
-from physml.tomography.inference.posterior_particles import SHARES, UNEVEN, log_prior
+from physml.tomography.inference.posterior_particles import UNEVEN, log_prior, shares_of
 from physml.tomography.inference.weights import named
 from physml.tomography.learning.calibrate import calibrate, conform, conformal_quantile, covered
 from physml.tomography.learning.calibration_moments import (
@@ -29,7 +29,7 @@ from physml.tomography.learning.calibration_moments import (
     numbers_of_designs,
     simulate_moments,
 )
-from physml.tomography.settings import CalibrateSettings, TrainSettings
+from physml.tomography.settings import CalibrateSettings, TomographySettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
 
 LEVELS = (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99)
@@ -312,12 +312,26 @@ def test_the_estimate_lies_well_inside_its_interval() -> None:
         assert min(own - low, high - own) > 0.08 * (high - low)
 
 
+def test_the_prior_of_the_samples_is_that_of_the_training() -> None:
+    """Of the card of the weights; of the default recipe where a card tells none."""
+    mixture = {"hs": 1.0, "thermal": 2.0, "bures": 3.0, "pure": 2.0, "w": 2.0}
+    card = {"provenance": {"settings": {"simulate": {"mixture": mixture}}}}
+    assert shares_of(card) == pytest.approx((0.3, 0.3, 0.4))
+    default = TomographySettings().simulate.mixture.parts
+    shipped = load()[1]
+    assert shipped["provenance"]["settings"]["simulate"]["mixture"] == default
+    assert shares_of({}) == pytest.approx(shares_of(shipped))
+    nearly_pure = default["rank_adaptive"] + default["pure"] + default["pure_white"]
+    assert shares_of(shipped)[2] == pytest.approx(nearly_pure / sum(default.values()))
+
+
 def test_the_prior_of_the_samples_is_normalised() -> None:
     """One qubit: over the Hilbert-Schmidt measure, 3 r^2 dr for the Bloch length r."""
     gap = torch.logspace(-14, 0, 40_001, dtype=torch.float64)
     r = (1 - gap).clamp(min=0)
     values = torch.stack([1 - gap / 2, gap / 2], -1)
-    density = 3 * r.square() * log_prior(values).exp()
-    # What lies below 1e-14 of the power -0.9 of the impurity; see SHARES and UNEVEN.
-    missing = SHARES[2] * 1e-14**UNEVEN
+    shares = shares_of({})
+    density = 3 * r.square() * log_prior(values, shares).exp()
+    # What lies below 1e-14 of the power of the impurity; see UNEVEN.
+    missing = shares[2] * 1e-14**UNEVEN
     assert torch.trapezoid(density, gap).item() + missing == pytest.approx(1, abs=0.03)

@@ -27,6 +27,12 @@ def _quiet(layers: nn.Sequential) -> None:
     nn.init.zeros_(last.bias)
 
 
+def _beside(network: nn.Module, *tensors: Tensor) -> list[Tensor]:
+    """Tensors on the device of a network: particles and data may lie on another one."""
+    device = next(network.parameters()).device
+    return [x.to(device) for x in tensors]
+
+
 class ParticleNetwork(nn.Module):
     """From the observed and the own histogram to a weight and the size of moves, each particle.
 
@@ -60,8 +66,10 @@ class ParticleNetwork(nn.Module):
         -------
         log_weight, size : (S, P)
         """
-        inside = self.outcome(outcome).mean(-2)
-        power, prior, size = self.whole(torch.cat([inside, summary], -1)).unbind(-1)
+        given = _beside(self, outcome, summary)
+        inside = self.outcome(given[0]).mean(-2)
+        said = self.whole(torch.cat([inside, given[1]], -1)).to(gap.device)
+        power, prior, size = said.unbind(-1)
         log_weight = torch.log_softmax(power.clamp(-3, 3).exp() * gap + 4 * prior, -1)
         return log_weight, torch.sigmoid(3 * size)
 
@@ -97,9 +105,11 @@ class Head(nn.Module):
         change : (S, d)
         trust : (S,)
         """
+        where = eigenvalue.device
+        eigenvalue, overview = _beside(self, eigenvalue, overview)
         shared = overview[:, None].expand(-1, eigenvalue.shape[1], -1)
         each = self.each(torch.cat([eigenvalue, shared], -1))
         pooled = each.mean(-2, keepdim=True)
         change = self.change(torch.cat([each, pooled.expand_as(each)], -1))[..., 0]
         trust = self.trust(pooled)[:, 0, 0]
-        return (4 * change).clamp(-9, 9), trust.clamp(-6, 6)
+        return (4 * change).clamp(-9, 9).to(where), trust.clamp(-6, 6).to(where)

@@ -8,9 +8,7 @@ all data so far invariant; a block of counts too large for one step is taken in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -22,16 +20,13 @@ from ...core.basis_choice import expected_infidelity
 from ...core.estimator import Estimator
 from ...core.likelihood import log_likelihood
 from ...core.operators import from_coordinates
-from .particle_moves import MOVES, TAU_MAX, coordinates_of, gaussian, principal_logarithms
+from .particle_moves import MOVES, principal_logarithms
+from .particle_priors import PRIORS, Prior
 from .resampling import effective_size, largest_power, resampled
 from .tally import Tally
 
 #: So many halvings find parts as small as the ones that 1e12 copies at once require.
 HALVINGS = 60
-#: Moves of one round.
-KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"hs": ("stretch", "mix"), "rank_adaptive": ("stretch", "slide", "turn", "mix")}
-)
 
 
 class ParticleFilter(Estimator):
@@ -41,12 +36,21 @@ class ParticleFilter(Estimator):
     ----------
     n_particles : int
         P.
-    prior : {"hs", "rank_adaptive"}
-        ``"hs"``: Hilbert-Schmidt measure; ``"rank_adaptive"``: from there to nearly pure ones.
+    prior : str or Prior
+        One of `particle_priors.PRIORS`, such as ``"hs"``, the Hilbert-Schmidt measure, or
+        ``"rank_adaptive"``, from there to nearly pure states; or a prior.
     moves : int
-        Rounds of Markov steps after each resampling: `KINDS`.
+        Rounds of Markov steps after each resampling; see `Prior.kinds`.
     threshold : float
         Effective share of the particles below which they are resampled.
+
+    Attributes
+    ----------
+    log_evidence : Tensor (S,)
+        Logarithm of the mean likelihood of all data so far under the prior, without the
+        multinomial factor.
+    live : Tensor (S,), bool
+        Experiments that are followed; others keep their particles as they are.
 
     References
     ----------
@@ -59,12 +63,14 @@ class ParticleFilter(Estimator):
     def __init__(
         self,
         n_particles: int = 300,
-        prior: Literal["hs", "rank_adaptive"] = "rank_adaptive",
+        prior: str | Prior = "rank_adaptive",
         moves: int = 10,
         threshold: float = 0.5,
     ) -> None:
-        if prior not in ("hs", "rank_adaptive"):
-            raise InputError.expected("prior=", "hs or rank_adaptive", repr(prior))
+        if isinstance(prior, str):
+            if prior not in PRIORS:
+                raise InputError.expected("prior=", f"one of {', '.join(PRIORS)}", repr(prior))
+            prior = PRIORS[prior]()
         self.n_particles, self.prior = n_particles, prior
         self.moves, self.threshold = moves, threshold
 
@@ -73,23 +79,25 @@ class ParticleFilter(Estimator):
         self.n_states, self.d, self._rng = n_states, d, rng
         self.tally = Tally(n_states, d)
         shape = (n_states, self.n_particles)
-        self._a = gaussian((*shape, d, d), rng)
-        high = TAU_MAX if self.prior == "rank_adaptive" else 0.0
-        self._tau = torch.as_tensor(rng.uniform(0, high, shape))
-        self._x = coordinates_of(self._a, self._tau)
+        self._a, self._tau = self.prior.start(shape, d, rng)
+        self._x = self.prior.coordinates(self._a, self._tau)
         self._log_weight = torch.zeros(shape, dtype=torch.float64)
-        first = torch.tensor([MOVES[name].first for name in KINDS[self.prior]]).double()
+        first = torch.tensor([MOVES[name].first for name in self.prior.kinds]).double()
         self._step = first.expand(n_states, -1).clone()
+        self.log_evidence = torch.zeros(n_states, dtype=torch.float64)
+        self.live = torch.ones(n_states, dtype=torch.bool)
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Weigh the particles, moving them where needed. See `Estimator.update`."""
         g, counts = self.tally.add(effects, counts)
         value = log_likelihood(g, counts, self._x)
-        done = torch.zeros(self.n_states, dtype=torch.float64)
+        done = (~self.live).double()
         enough = self.threshold * self.n_particles
         while True:
             part = largest_power(value, 1 - done, enough, self._log_weight, HALVINGS)
+            before = self._log_weight.logsumexp(1)
             self._log_weight += part[:, None] * value
+            self.log_evidence += self._log_weight.logsumexp(1) - before
             self._log_weight -= self._log_weight.amax(1, keepdim=True)
             done = done + part
             short = torch.nonzero(done < 1)[:, 0]
@@ -140,12 +148,12 @@ class ParticleFilter(Estimator):
         directions = principal_logarithms(mean, self.covariance()[which])
         value = self._target(data, extra, x)
         for _ in range(self.moves):
-            for kind, name in enumerate(KINDS[self.prior]):
+            for kind, name in enumerate(self.prior.kinds):
                 move = MOVES[name]
                 new = move.propose(a, tau, step[:, kind], directions, self._rng)
                 new_x, new_value = x, value
                 if not move.keeps_state:
-                    new_x = coordinates_of(new.a, new.tau)
+                    new_x = self.prior.coordinates(new.a, new.tau)
                     new_value = self._target(data, extra, new_x)
                 level = torch.as_tensor(self._rng.random(value.shape)).log()
                 accept = level < new_value - value + new.log_ratio
@@ -159,7 +167,9 @@ class ParticleFilter(Estimator):
         self._step[which] = step
         self._log_weight[which] = 0
 
-    @staticmethod
-    def _target(data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor) -> Tensor:
-        """Log-likelihood (S, P) of all data but `extra`."""
-        return log_likelihood(*data, x) - log_likelihood(*extra, x)
+    def _target(
+        self, data: tuple[Tensor, Tensor], extra: tuple[Tensor, Tensor], x: Tensor
+    ) -> Tensor:
+        """Log-likelihood (S, P) of all data but `extra`, and the rest of the prior."""
+        likelihood = log_likelihood(*data, x) - log_likelihood(*extra, x)
+        return likelihood + self.prior.log_density(x)

@@ -4,11 +4,12 @@ A particle is a complex Gaussian matrix A and a log ratio tau, uniform in [0, TA
 throughout): its state is rho = B B^+ / tr with B = A diag(1, exp(-tau), ..., exp(-tau)). A move
 proposes a new (A, tau) and says the Hastings ratio of the prior; the likelihood, which depends on
 rho only, is left to the caller. Two moves keep rho: they cost nothing and mix what the likelihood
-does not see.
+does not see. Pure states, with or without white noise, have an A of one column.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,9 +19,12 @@ import torch
 from torch import Tensor
 
 from ...core.operators import from_coordinates, to_coordinates
+from ...core.states import LARGEST_TAU, WHITE_NOISE
 
 #: Range of tau of the rank-adaptive prior, rho ~ a_0 a_0^+ + exp(-2 tau) sum_k a_k a_k^+.
-TAU_MAX = 5.0
+TAU_MAX = LARGEST_TAU
+#: Range of tau of pure states with white noise, whose share exp(-tau) is log-uniform.
+FADED = -math.log(WHITE_NOISE[1]), -math.log(WHITE_NOISE[0])
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def coordinates_of(a: Tensor, tau: Tensor) -> Tensor:
     """Coordinates (..., d * d) of the states."""
     b = roots(a, tau)
     x = to_coordinates(b @ b.mH)
-    return x / (x[..., :1] * a.shape[-1] ** 0.5)
+    return x / (x[..., :1] * a.shape[-2] ** 0.5)
 
 
 def principal_logarithms(mean: Tensor, covariance: Tensor) -> Tensor:
@@ -124,7 +128,7 @@ def stretch(
     """
     z = torch.as_tensor(rng.standard_normal((len(a), 1, directions.shape[1])))
     z = (z / z.norm(dim=-1, keepdim=True)).to(a.dtype)
-    h = (z @ directions.flatten(2)).reshape(-1, *a.shape[2:])
+    h = (z @ directions.flatten(2)).reshape(-1, *directions.shape[2:])
     values, frame = torch.linalg.eigh(h)
     values = values - values.mean(-1, keepdim=True)
     amount = step[:, None] * torch.as_tensor(rng.standard_normal(tau.shape))
@@ -170,6 +174,15 @@ def turn(
     return Proposal(new, tau, 0.5 * (_norm_squared(a) - _norm_squared(new)))
 
 
+def fade(
+    a: Tensor, tau: Tensor, step: Tensor, directions: Tensor, rng: np.random.Generator
+) -> Proposal:
+    """Change the share exp(-tau) of the white noise; tau is uniform in `FADED`."""
+    low, high = FADED
+    amount = step[:, None] * torch.as_tensor(rng.standard_normal(tau.shape))
+    return Proposal(a, low + _reflect(tau - low + amount, high - low), torch.zeros_like(tau))
+
+
 #: All moves by name.
 MOVES: Mapping[str, Move] = MappingProxyType(
     {
@@ -177,6 +190,7 @@ MOVES: Mapping[str, Move] = MappingProxyType(
         "stretch": Move(stretch, False, 0.44, 2.0, 4.0),
         "slide": Move(slide, True, 0.44, 0.5, 2.5),
         "turn": Move(turn, True, 0.44, 0.5, 2.0),
+        "fade": Move(fade, False, 0.44, 1.0, 4.0),
     }
 )
 

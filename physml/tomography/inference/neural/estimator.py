@@ -122,7 +122,9 @@ class NeuralEstimator(Estimator):
     def _batch(self, covariance: Tensor) -> Correction:
         f = self.filter
         with torch.no_grad():
-            raw = self._network(features(f.values, covariance, f.copies))
+            inputs = features(f.values, covariance, f.copies)
+            # The filter is on the CPU, wherever the network is.
+            raw = self._network(inputs.to(self._network.shift.device)).to(inputs.device)
             return correct(raw, CovarianceSummary.of(f.values, covariance))
 
     def _single(self, values: NDArray, covariance: Tensor) -> Correction:

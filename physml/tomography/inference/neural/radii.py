@@ -114,7 +114,7 @@ class Regions(nn.Module):
 
     def start_from(self, log_ratio: NDArray) -> None:
         """Begin with the quantiles of all together."""
-        q = torch.as_tensor(np.quantile(log_ratio, self.levels.numpy()), dtype=torch.float32)
+        q = torch.as_tensor(np.quantile(log_ratio, _numbers(self.levels)), dtype=torch.float32)
         steps = torch.diff(q).clamp(min=1e-3)
         with torch.no_grad():
             self.last.bias.copy_(torch.cat([q[:1], steps.expm1().log()]))
@@ -133,13 +133,13 @@ class Regions(nn.Module):
     def quantiles(self, inputs: Tensor, copies: Tensor, values: Tensor) -> NDArray[np.float64]:
         """The same (S, q) with the corrections of the table, never decreasing along the levels."""
         with torch.no_grad():
-            out = self(inputs).numpy().astype(np.float64)
+            out = _numbers(self(inputs.to(self.shift.device)))
         out += self.correction(copies.numpy(), mixedness(values.numpy(), copies.numpy()))
         return np.maximum.accumulate(out, -1)
 
     def correction(self, copies: NDArray, mixed: NDArray) -> NDArray[np.float64]:
         """Offsets (S, q), linear in mixedness and in the logarithm of the copies."""
-        table = np.log(self.copies.numpy().astype(np.float64))
+        table = np.log(_numbers(self.copies))
         at = np.interp(np.log(np.maximum(copies, 1)), table, np.arange(len(table)))
         low = np.clip(at.astype(int), 0, max(len(table) - 2, 0))
         high = np.minimum(low + 1, len(table) - 1)
@@ -147,7 +147,7 @@ class Regions(nn.Module):
         return (1 - part) * self._row(low, mixed) + part * self._row(high, mixed)
 
     def _row(self, row: NDArray, mixed: NDArray) -> NDArray[np.float64]:
-        middles, offsets = self.mixedness.numpy(), self.offsets.numpy()
+        middles, offsets = _numbers(self.mixedness), _numbers(self.offsets)
         out = np.empty((len(row), offsets.shape[2]))
         for k in np.unique(row):
             own = row == k
@@ -174,11 +174,16 @@ class Regions(nn.Module):
             Corrected eigenvalues.
         """
         found = self.quantiles(inputs, copies, values)
-        at, x = logit(self.levels.numpy().astype(np.float64)), float(logit(level))
+        at, x = logit(_numbers(self.levels)), float(logit(level))
         k = int(np.clip(np.searchsorted(at, x), 1, len(at) - 1))
         part = (x - at[k - 1]) / (at[k] - at[k - 1])
         log = found[:, k - 1] + part * (found[:, k] - found[:, k - 1])
         return np.clip(np.exp(log + log_expected.numpy()), SMALLEST, 1.0)
+
+
+def _numbers(x: Tensor) -> NDArray[np.float64]:
+    """Numbers of a tensor on any device."""
+    return np.asarray(x.detach().cpu().numpy(), np.float64)
 
 
 def mixedness(values: NDArray, copies: NDArray) -> NDArray[np.float64]:

@@ -47,15 +47,16 @@ def features(values: NDArray, covariance: NDArray, copies: float) -> NDArray:
 class Network:
     """The layers of a `Corrector` without what modules cost; it shares the memory of its weights.
 
-    They stay torch's, so that one experiment and a batch round alike in single precision.
+    They stay torch's, so that one experiment and a batch round alike in single precision. Those of
+    a network on another device are copied to the CPU.
     """
 
     def __init__(self, network: Corrector) -> None:
         def pair(layer: nn.Module) -> tuple[Tensor, Tensor]:
             weight, bias = layer.parameters()
-            return weight.detach(), bias.detach()
+            return weight.detach().cpu(), bias.detach().cpu()
 
-        self.shift, self.scale = network.shift.numpy(), network.scale.numpy()
+        self.shift, self.scale = network.shift.cpu().numpy(), network.scale.cpu().numpy()
         self.enter, self.leave = pair(network.enter), pair(network.leave)
         self.inner: Sequence[tuple[Tensor, Tensor]] = [pair(layer) for layer in network.inner]
 

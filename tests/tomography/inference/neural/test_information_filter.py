@@ -232,7 +232,9 @@ def test_the_sampled_posterior_is_that_of_a_quadrature() -> None:
     ring = [side * angle.cos(), side * angle.sin(), node[:, None].expand(-1, 48)]
     grid = (1 - gap)[:, None, None, None] * torch.stack(ring, -1)
     volume = ((1 - gap).square() * step)[:, None, None] * node_weight[:, None]
-    prior = posterior_particles.log_prior(torch.stack([1 - gap / 2, gap / 2], -1))[:, None, None]
+    values = torch.stack([1 - gap / 2, gap / 2], -1)
+    shares = posterior_particles.shares_of(estimator.card)
+    prior = posterior_particles.log_prior(values, shares)[:, None, None]
     log = (prior + volume.clamp(min=1e-300).log()).expand(grid.shape[:-1]).flatten()
     grid = grid.reshape(-1, 3)
     log = log + ((1 + grid).log() @ counts[:, 0]) + ((1 - grid).log() @ counts[:, 1])
