@@ -34,7 +34,10 @@ class Oracle:
             for number, k in enumerate([k for k in np.unique(mask) if k], start=1):
                 labels[mask == k] = number
             names = {"semi_major": "a", "semi_minor": "b", "radius": "radius"}
-            columns = {k: [r[names.get(k, k)] for r in rows] for k in ("x", "y", *names)}
+            # The sealed set's cavities are no ellipses and have a radius only.
+            known = table.dtype.names
+            sources = {k: v if v in known else "radius" for k, v in names.items()}
+            columns = {k: [r[sources.get(k, k)] for r in rows] for k in ("x", "y", *names)}
             columns["radius_err"] = [0.1 * r["radius"] for r in rows]
             columns["probability"] = [0.9 for _ in rows]
             if self.false_alarms:

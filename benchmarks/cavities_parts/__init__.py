@@ -1,0 +1,1 @@
+"""Parts of the comparison with CADET: predictions, fitted thresholds, times, numbers, blocks."""
