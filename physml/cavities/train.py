@@ -10,6 +10,7 @@ from torch import nn
 
 from physml.io.weights import version_of
 from physml.stages.train import Training, loop_settings, training, write_weights
+from physml.training import distributed
 from physml.training.data import TrainData
 from physml.training.failure import Loss
 from physml.training.initialise import initialise
@@ -25,6 +26,9 @@ from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
 
+#: Validation images that the decoder is checked and the probabilities are calibrated with, at most.
+CALIBRATED = 4_000
+
 
 def run(
     *,
@@ -38,7 +42,7 @@ def run(
 
     A stage: arguments as in `physml.pipeline`.
     """
-    with training(out, threads, time_limit_s) as call:
+    with training(out, threads, time_limit_s, settings.train.resources) as call:
         _train(settings, data, out, threads, call)
 
 
@@ -74,8 +78,7 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     seen.fingerprint += f" {how}"
     network = initialise(lambda: CavityNet(s.network), seed)
     first = trained("unet", network, CavityLoss(s.loss), seen, valid, loop_settings(s))
-    apart = images.subset(kept)
-    images.arrays.clear()  # gigabytes, which the loop's engine may still refer to
+    apart, known = images.view(kept), valid.first(CALIBRATED)
 
     card: dict[str, Any] = {
         "pipeline": "cavities",
@@ -85,7 +88,8 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     network, decoder = CavityNet(s.network), DecoderNet(s.network)
     network.load_state_dict(first.weights)
     detector = CavityDetector(network, decoder, card)
-    crops, checks = collect(detector, apart), collect(detector, valid)
+    crops = collect(detector, apart, call.state / "decoder.maps")
+    checks = collect(detector, known, call.state / "decoder.valid.maps")
     for c in (crops, checks):  # they follow from the images and the first network
         c.fingerprint += f" {card['version']}"
     true = int(crops.truth[:, 6].sum())
@@ -93,9 +97,12 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     decoder = initialise(lambda: DecoderNet(s.network), seed, replica=1)
     loop = loop_settings(s.decoder, init=s.decoder.init or s.init)
     second = trained("decoder", decoder, DecoderLoss(), crops, checks, loop)
+    distributed.wait_for_all()  # to have read what the first process deletes
+    for c in (crops, checks):
+        c.remove()
     del crops, checks, c
     detector.decoder.load_state_dict(second.weights)
-    card |= calibrate(detector, valid, settings)
+    card |= calibrate(detector, known, settings)
     card |= {
         "training": {
             "images": int((~kept).sum()),

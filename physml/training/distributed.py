@@ -8,16 +8,18 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import ignite.distributed as idist
 import torch
 from torch import Tensor
 
 from physml.exceptions import Checkpointed, PhysmlError
+
+T = TypeVar("T")
 
 #: Longest wait for another process. One that dies is noticed at once, by its closed connection;
 #: this is for one that hangs. What one process does alone for longer belongs into `main_alone`.
@@ -253,6 +255,39 @@ def _signs_of_life(group: Any) -> Iterator[None]:
         finish(None)
         raise
     finish(_DONE)
+
+
+def shared() -> bool:
+    """Whether several processes share this training."""
+    return bool(idist.get_world_size() > 1)
+
+
+def share(work: Sequence[T]) -> Sequence[T]:
+    """Part of some pieces of work that this process does; the processes take them in turns."""
+    return work[idist.get_rank() :: idist.get_world_size()]
+
+
+def gather_rows(values: Tensor) -> Tensor:
+    """Rows of all processes, by rank, which may have unequal numbers of them.
+
+    Parameters
+    ----------
+    values : Tensor, shape (n, k)
+
+    Returns
+    -------
+    Tensor, shape (sum of all n, k)
+        On the device of `values`, the same bits on all processes.
+    """
+    if idist.get_world_size() == 1:
+        return values
+    device = idist.device()
+    lengths = _gathered(torch.tensor([len(values)], device=device)).tolist()
+    padded = values.new_zeros((max(lengths), values.shape[1]), device=device)
+    padded[: len(values)] = values.to(device)
+    rows = _gathered(padded).reshape(len(lengths), *padded.shape)
+    parts = [part[:length] for part, length in zip(rows, lengths, strict=True)]
+    return torch.cat(parts).to(values.device)
 
 
 def wait_for_all() -> None:

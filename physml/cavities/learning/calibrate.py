@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def calibrate_pixels(detector: CavityDetector, valid: CavityImages) -> tuple[flo
     return platt(np.concatenate(logits), np.concatenate(truths))
 
 
-def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray[Any]]) -> list[Detection]:
+def detect_prepared(detector: CavityDetector, arrays: Mapping[str, Any]) -> list[Detection]:
     """Detect in preprocessed images, whose smooth models are known."""
     found: list[Detection] = []
     for first in range(0, len(arrays["counts"]), 16):
@@ -102,7 +103,7 @@ def detect_prepared(detector: CavityDetector, arrays: dict[str, NDArray[Any]]) -
 
 
 def outcomes(
-    found: list[Detection], arrays: dict[str, NDArray[Any]]
+    found: list[Detection], arrays: Mapping[str, Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
     """Logit and truth of each candidate, and the pulls of the radii of the true ones."""
     candidates = candidates_of(d.table for d in found)

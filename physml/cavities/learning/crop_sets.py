@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physml.io.scratch import ScratchArray
 from physml.nn.sharing import divisor
+from physml.training import data, distributed
 
 from ..inference import crops as cr
 from ..inference.detector import Candidates, CavityDetector, turn_decoded
@@ -21,6 +25,10 @@ from .prepared import searchable
 
 log = logging.getLogger(__name__)
 
+#: Numbers of a candidate's truth, see `CandidateCrops`.
+TRUTH = 9
+#: Images that the U-Net is asked about at once.
+BLOCK = 32
 #: A candidate belongs to a cavity when their centres are within this many radii ...
 NEAR = 0.6
 #: ... and their radii agree within this factor.
@@ -29,13 +37,29 @@ ALIKE = 2.0
 TARGETS = ("true", *DECODED[1:8])
 
 
+class MapsOnDisk:
+    """Maps of `CandidateCrops` that are not held in memory.
+
+    Parameters
+    ----------
+    rows : ScratchArray of float16, shape (n, 7, H, W)
+    """
+
+    def __init__(self, rows: ScratchArray) -> None:
+        self.rows, self.shape = rows, rows.shape
+
+    def __getitem__(self, images: Tensor) -> Tensor:
+        """Read the maps of some images, shape (k, 7, H, W)."""
+        return torch.from_numpy(self.rows[images.numpy()])
+
+
 @dataclass
 class CandidateCrops:
     """Candidates as `physml.training.TrainData`.
 
     Attributes
     ----------
-    maps : Tensor of float16, shape (n, 7, H, W)
+    maps : Tensor of float16, shape (n, 7, H, W), or MapsOnDisk
         `crops.stack_maps` of the images that have candidates.
     some : Candidates
     scalars : Tensor, shape (m, 8)
@@ -47,7 +71,7 @@ class CandidateCrops:
         Hash of the content.
     """
 
-    maps: Tensor
+    maps: Tensor | MapsOnDisk
     some: Candidates
     scalars: Tensor
     truth: Tensor
@@ -57,6 +81,16 @@ class CandidateCrops:
     def __len__(self) -> int:
         """Number of candidates."""
         return len(self.some)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the maps stay on the disk."""
+        return isinstance(self.maps, MapsOnDisk)
+
+    def remove(self) -> None:
+        """Delete what is on the disk."""
+        if isinstance(self.maps, MapsOnDisk):
+            self.maps.rows.remove()
 
     def batch(
         self, indices: NDArray[Any], rng: np.random.Generator, augment: bool
@@ -71,17 +105,25 @@ class CandidateCrops:
             crop (k, 7, side, side), scalars (k, 8), target (k, 8) as in `TARGETS` with lengths
             relative to the crop's radius, ellipticity (k,), id (k,).
         """
-        index = torch.from_numpy(np.asarray(indices, np.int64))
+        return self.part(indices, rng, augment, slice(None))
+
+    def part(
+        self, indices: NDArray[Any], rng: np.random.Generator, augment: bool, mine: slice
+    ) -> dict[str, Tensor]:
+        """Crops and targets at some places of a batch; see `batch`."""
+        n = len(indices)
+        index = torch.from_numpy(np.asarray(indices, np.int64)[mine])
         x, y, radius = self.some.x[index], self.some.y[index], self.some.radius[index]
         scalars = self.scalars[index].clone()
         if augment:
-            draw = torch.from_numpy(rng.normal(size=(3, len(index))).astype(np.float32))
+            draw = torch.from_numpy(rng.normal(size=(3, n)).astype(np.float32)[:, mine])
             x = x + 0.12 * radius * draw[0]
             y = y + 0.12 * radius * draw[1]
             change = 0.12 * draw[2]
             radius = radius * change.exp()
             scalars[:, 0] += change
-        crop = cr.cut(self.maps, self.some.row[index], x, y, radius, self.side)
+        image, which = torch.unique(self.some.row[index], return_inverse=True)
+        crop = cr.cut(self.maps[image], which, x, y, radius, self.side)
         t = self.truth[index]
         log_radius = radius.log()
         place = ((t[:, 0] - x) / radius, (t[:, 1] - y) / radius)
@@ -89,12 +131,12 @@ class CandidateCrops:
         turn = (torch.cos(2 * t[:, 4]), torch.sin(2 * t[:, 4]))
         target = torch.stack([t[:, 6], *place, *axes, *turn, t[:, 5]], 1)
         if augment:
-            symmetry = rng.integers(0, 8, len(index))
+            symmetry = rng.integers(0, 8, n)[mine]
             crop = torch.stack([cr.turn(c, int(s)) for c, s in zip(crop, symmetry, strict=True)])
             wide = torch.nn.functional.pad(target, (0, len(DECODED) - len(TARGETS)))
             for s in range(8):
-                mine = torch.from_numpy(symmetry == s)
-                target[mine] = turn_decoded(wide[mine], s)[:, : len(TARGETS)]
+                here = torch.from_numpy(symmetry == s)
+                target[here] = turn_decoded(wide[here], s)[:, : len(TARGETS)]
         return {
             "crop": crop,
             "scalars": scalars,
@@ -104,36 +146,62 @@ class CandidateCrops:
         }
 
 
-def collect(detector: CavityDetector, images: CavityImages) -> CandidateCrops:
+def collect(detector: CavityDetector, images: CavityImages, scratch: Path) -> CandidateCrops:
     """Run the U-Net over images and gather its candidates with their truth.
+
+    The processes of a training take the images in turns, and all of them then have the candidates
+    of all. Found by each for itself, one at the edge of the threshold might be there for some
+    processes and not for others.
 
     Parameters
     ----------
     detector : CavityDetector
         Its decoder is not used.
     images : CavityImages
+    scratch : Path
+        File for the maps where they take more memory than `physml.training.data.IN_MEMORY`, or
+        several processes share them.
     """
     side = int(detector.card["network"]["decoder_crop"])
-    candidates, scalars, truths = [], [], []
-    stacks: Tensor | None = None
-    a = images.arrays
-    block = 32
-    for first in range(0, len(images), block):
-        part = slice(first, first + block)
-        _, stack, some, numbers = detector.propose(searchable(a, part), a["centre"][part])
-        scalars.append(numbers)
-        truths.append(assign(some, a["cavities"][part], a["index"][part]))
+    found: list[Tensor] = []
+    maps: Tensor | MapsOnDisk | None = None
+    starts = range(0, len(images), BLOCK)
+    for first in distributed.share(starts):
+        rows = images.places(np.arange(first, min(first + BLOCK, len(images))))
+        a = {name: images.arrays[name][rows] for name in ("centre", "cavities", "index")}
+        _, stack, some, numbers = detector.propose(searchable(images.arrays, rows), a["centre"])
+        truth = assign(some, a["cavities"], a["index"])
         some.row += first
-        candidates.append(some)
-        if stacks is None:  # gigabytes: filled in place, since joining parts would take them twice
-            stacks = torch.empty((len(images), *stack.shape[1:]), dtype=torch.float16)
-        stacks[part] = stack
-        if first // block % 50 == 0:
+        found.append(
+            torch.cat([torch.stack([*vars(some).values()], 1), numbers, truth], 1).double()
+        )
+        if maps is None:
+            shape = (len(images), *stack.shape[1:])
+            small = 2 * math.prod(shape) <= data.IN_MEMORY and not distributed.shared()
+            maps = (
+                torch.empty(shape, dtype=torch.float16)
+                if small
+                else MapsOnDisk(ScratchArray(scratch, shape, np.float16))
+            )
+        if isinstance(maps, MapsOnDisk):
+            maps.rows.write(first, stack.half().numpy())
+        else:
+            maps[first : first + len(stack)] = stack
+        if first // BLOCK % 50 == 0:
             log.info("candidates: %d of %d images", first, len(images))
-    assert stacks is not None, "no images"
-    joined = Candidates(*map(torch.cat, zip(*(vars(c).values() for c in candidates), strict=True)))
+    # A process that had no images knows nothing of the maps yet; all are written now.
+    shape = max(distributed.exchange([] if maps is None else [*maps.shape]))
+    assert shape, "no images"
+    if maps is None:
+        maps = MapsOnDisk(ScratchArray(scratch, tuple(shape), np.float16))
+    nothing = torch.empty((0, 5 + len(cr.SCALARS) + TRUTH), dtype=torch.float64)
+    everything = distributed.gather_rows(torch.cat([nothing, *found]))
+    everything = everything[everything[:, 0].argsort(stable=True)]
+    columns = everything.float().unbind(1)
+    some = Candidates(everything[:, 0].long(), *columns[1:5])
+    scalars, truth = everything.float()[:, 5:].split([len(cr.SCALARS), TRUTH], 1)
     return CandidateCrops(
-        stacks, joined, torch.cat(scalars), torch.cat(truths), side, images.fingerprint
+        maps, some, scalars.contiguous(), truth.contiguous(), side, images.fingerprint
     )
 
 

@@ -1,9 +1,12 @@
-"""Training images in memory, their targets, and the U-Net's loss."""
+"""Training images, their targets, and the U-Net's loss."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +15,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physml.io.shards import read_shard
+from physml.io.shards import PackedShard, open_arrays
 from physml.nn.sharing import divisor
-from physml.provenance import sha256
 from physml.random import stream
+from physml.training import data
 
 from ..inference.channels import channels
 from ..inference.networks import SIZE_SCALE
 from ..settings import LossSettings
-from .prepared import PREPARED, searchable
+from .prepared import PREPARED
 
 #: Expected S/N of the clearest cavity, from which an image counts for the Dice loss.
 CLEAR = 4.0
+#: Columns of a cavity that targets are made of.
+TABLE = ("x", "y", "theta", "a", "b", "radius", "snr", "visible")
 #: Smallest share of the counts that augmentation keeps.
 THINNEST = 0.05
 
@@ -32,10 +37,13 @@ THINNEST = 0.05
 class CavityImages:
     """Preprocessed images as `physml.training.TrainData`.
 
+    Images are read, unpacked and thinned by whoever prepares batches (`part`); all else is done
+    on whole batches where the network is (`finish`).
+
     Attributes
     ----------
-    arrays : dict of ndarray
-        As in `prepared.PREPARED`.
+    arrays : mapping of array
+        As in `prepared.PREPARED`, in memory or `physml.io.shards.PackedShard`.
     rethin : float
         Share of images thinned to fewer counts at each use.
     flatten : float
@@ -46,32 +54,57 @@ class CavityImages:
         Which images of the arrays belong to it; all by default.
     """
 
-    arrays: dict[str, NDArray[Any]]
+    arrays: Mapping[str, Any]
     rethin: float = 0.0
     flatten: float = 0.0
     fingerprint: str = ""
     rows: NDArray[np.int64] | None = None
 
     @classmethod
-    def read(cls, path: Path) -> CavityImages:
-        """Read a file of `preprocess.run` into memory."""
-        shard = read_shard(path, PREPARED, max_bytes=64 << 30)
-        return cls({n: shard[n] for n in PREPARED}, fingerprint=sha256(path))
+    def read(cls, path: Path, in_memory: int | None = None) -> CavityImages:
+        """Open a file of `preprocess.run`.
+
+        Parameters
+        ----------
+        path : Path
+        in_memory : int, optional
+            Bytes up to which all is read into memory; `physml.training.data.IN_MEMORY` by default.
+        """
+        limit = data.IN_MEMORY if in_memory is None else in_memory
+        arrays, digest = open_arrays(path, PREPARED, in_memory=limit)
+        return cls(arrays, fingerprint=digest)
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.arrays["index"]) if self.rows is None else len(self.rows)
 
+    @property
+    def streams(self) -> bool:
+        """Whether images stay on the disk."""
+        return isinstance(self.arrays, PackedShard)
+
+    def places(self, indices: NDArray[Any]) -> NDArray[Any]:
+        """Rows of the arrays that some images are in."""
+        return np.asarray(indices) if self.rows is None else self.rows[indices]
+
+    def will_need(self, indices: NDArray[Any]) -> None:
+        """Let the system read images ahead."""
+        if isinstance(self.arrays, PackedShard):
+            self.arrays.will_need(self.places(indices))
+
     def view(self, keep: NDArray[np.bool_]) -> CavityImages:
         """Some of the images for training, without a copy: they are gigabytes."""
-        rows = np.flatnonzero(keep)
+        rows = np.flatnonzero(keep) if self.rows is None else self.rows[keep]
         name = f"{self.fingerprint} {hashlib.sha256(rows.tobytes()).hexdigest()[:16]}"
         return CavityImages(self.arrays, self.rethin, self.flatten, name, rows)
 
-    def subset(self, keep: NDArray[np.bool_]) -> CavityImages:
-        """Copy of some of the images."""
-        chosen = {k: v[keep] for k, v in self.arrays.items()}
-        return CavityImages(chosen, self.rethin, self.flatten, self.fingerprint)
+    def first(self, number: int) -> CavityImages:
+        """Copy of at most so many images, in memory; itself where it is not more."""
+        if len(self) <= number and self.rows is None and not self.streams:
+            return self
+        rows = self.places(np.arange(min(number, len(self))))
+        chosen = {name: values[rows] for name, values in self.arrays.items()}
+        return CavityImages(chosen, self.rethin, self.flatten, f"{self.fingerprint} {len(rows)}")
 
     def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
         """Channels and targets of some images.
@@ -82,31 +115,79 @@ class CavityImages:
             image (n, 7, H, W); cavity, weight (n, H, W); centre (n, H, W); sizes
             (n, 4, H/2, W/2) and size_weight (n, H/2, W/2); clear (n,); id (n,).
         """
-        a = self.arrays
-        if self.rows is not None:
-            indices = self.rows[indices]
-        counts, model, exposure, invalid = searchable(a, indices)
+        return self.finish(self.part(indices, rng, augment))
+
+    def part(
+        self,
+        indices: NDArray[Any],
+        rng: np.random.Generator,
+        augment: bool,
+        mine: slice = slice(None),
+    ) -> dict[str, Tensor]:
+        """Images as they are stored, and how each is to be changed.
+
+        Parameters
+        ----------
+        indices : (n,) int array
+            Images of the whole batch.
+        rng : numpy.random.Generator
+            Draws the same for any part of the batch.
+        augment : bool
+        mine : slice
+            Places in the batch to take.
+
+        Returns
+        -------
+        dict
+            counts, root_model, exposure, invalid, mask (m, H, W) as in `prepared.PREPARED`;
+            table (m, 6, columns of `TABLE`); pairs (k, 2), those of its rows and columns that are
+            visible; keep, flat, symmetry, id (m,).
+        """
+        n = len(indices)
+        a, rows = self.arrays, self.places(indices)[mine]
+        counts = a["counts"][rows]
+        keep, flat = np.ones(n, np.float32), np.zeros(n, np.bool_)
+        symmetry = np.zeros(n, np.int64)
         if augment:
-            for row in np.flatnonzero(rng.random(len(indices)) < self.rethin):
-                keep = np.exp(rng.uniform(np.log(THINNEST), 0))
-                counts[row] = rng.binomial(counts[row].astype(np.int64), keep)
-                model[row] *= keep
-            for row in np.flatnonzero(rng.random(len(indices)) < self.flatten):
-                flat_field(counts[row], model[row], exposure[row], invalid[row])
-        fields = [counts, model, exposure, invalid, a["mask"][indices]]
-        table = a["cavities"][indices].copy()
-        if augment:
-            for k, symmetry in enumerate(rng.integers(0, 8, len(indices))):
-                for image in fields:
-                    image[k] = dihedral(image[k], symmetry)
-                table[k] = dihedral_table(table[k], symmetry, counts.shape[-1])
+            thin = rng.random(n) < self.rethin
+            keep[thin] = np.exp(rng.uniform(np.log(THINNEST), 0, n))[thin]
+            flat = rng.random(n) < self.flatten
+            symmetry = rng.integers(0, 8, n)
+            # A stream of its own for each image: those of other processes need not be thinned.
+            seeds = rng.integers(2**63, size=n)
+            for row in np.flatnonzero(thin[mine]):
+                own = np.random.default_rng(int(seeds[mine][row]))
+                counts[row] = thinned(counts[row], float(keep[mine][row]), own)
+        fields = {name: a[name][rows] for name in ("root_model", "exposure", "invalid", "mask")}
+        table = a["cavities"][rows]
+        made = {
+            "counts": counts,
+            **fields,
+            "table": columns(table),
+            "pairs": np.argwhere(table["visible"]),
+            "keep": keep[mine],
+            "flat": flat[mine],
+            "symmetry": symmetry[mine],
+            "id": a["index"][rows],
+        }
+        return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
+
+    @staticmethod
+    def finish(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Flat fields, symmetries, channels and targets of what `part` gives; see `batch`."""
+        counts, exposure = raw["counts"].float(), raw["exposure"].float()
+        model = raw["root_model"].float().square() * raw["keep"][:, None, None]
+        invalid = raw["invalid"] > 0
+        counts, model, exposure, invalid = flat_field(counts, model, exposure, invalid, raw["flat"])
+        symmetry = raw["symmetry"]
+        fields = [dihedral(f, symmetry) for f in (counts, model, exposure, invalid, raw["mask"])]
         counts, model, exposure, invalid, mask = fields
-        x = channels(*(torch.from_numpy(f) for f in (counts, model, exposure, invalid)))
-        batch = targets(mask, table)
-        batch["image"] = x
-        batch["weight"] = torch.from_numpy((~invalid).astype(np.float32))
-        batch["id"] = torch.from_numpy(a["index"][indices])
-        return batch
+        table = dihedral_table(raw["table"], symmetry, mask.shape[-1])
+        made = targets(mask, table, raw["pairs"])
+        made["image"] = channels(counts, model, exposure, invalid)
+        made["weight"] = (~invalid).float()
+        made["id"] = raw["id"]
+        return made
 
 
 def for_decoder(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray[np.bool_]:
@@ -124,74 +205,152 @@ def for_decoder(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray
     return np.asarray(draws) < share
 
 
+def thinned(counts: NDArray[Any], keep: float, rng: np.random.Generator) -> NDArray[Any]:
+    """Image of which each count is kept with a probability: a shorter exposure.
+
+    Parameters
+    ----------
+    counts : ndarray of unsigned int, shape (H, W)
+    keep : float
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, shape (H, W)
+        Of the same type.
+    """
+    flat = counts.ravel()
+    # In order of the counts: the generator prepares itself for each new number of counts.
+    order = np.argsort(flat, kind="stable")
+    lit = order[np.searchsorted(flat[order], 1) :]
+    out = np.zeros_like(flat)
+    out[lit] = rng.binomial(flat[lit].astype(np.int64), keep)
+    return out.reshape(counts.shape)
+
+
 def flat_field(
-    counts: NDArray[Any], model: NDArray[Any], exposure: NDArray[Any], invalid: NDArray[np.bool_]
-) -> None:
-    """Divide an image by its exposure map, in place: so come images without their map.
+    counts: Tensor, model: Tensor, exposure: Tensor, invalid: Tensor, some: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Divide some images by their exposure maps: so come images without their map.
 
     Where less than a fifth of the time was exposed, the pixels become invalid.
+
+    Parameters
+    ----------
+    counts, model, exposure : Tensor, shape (n, H, W)
+    invalid : Tensor of bool, shape (n, H, W)
+    some : Tensor of bool, shape (n,)
+
+    Returns
+    -------
+    tuple of Tensor
+        The four, of all images.
     """
-    invalid |= exposure < 0.2
-    divisor = np.where(invalid, 1, exposure)
-    counts /= divisor
-    model /= divisor
-    exposure[...] = 1
+    chosen = some[:, None, None]
+    invalid = invalid | (chosen & (exposure < 0.2))
+    ones = torch.ones_like(exposure)
+    divisor = torch.where(chosen & ~invalid, exposure, ones)
+    return counts / divisor, model / divisor, torch.where(chosen, ones, exposure), invalid
 
 
-def dihedral(image: NDArray, symmetry: int) -> NDArray[Any]:
-    """One of the 8 symmetries of the square: transposed for 4 and more, then turned."""
-    if symmetry >= 4:
-        image = image.T
-    return np.rot90(image, symmetry % 4)
+@lru_cache(maxsize=4)
+def _sources(size: int, device: torch.device) -> Tensor:
+    """Pixel that each pixel comes from, for each of the 8 symmetries, shape (8, size^2)."""
+    pixel = np.arange(size * size).reshape(size, size)
+    turned = [np.rot90(pixel.T if s >= 4 else pixel, s % 4).ravel() for s in range(8)]
+    return torch.from_numpy(np.stack(turned)).to(device)
 
 
-def dihedral_table(table: NDArray, symmetry: int, size: int) -> NDArray[Any]:
-    """Move cavities as `dihedral` moves pixels."""
-    out = table.copy()
-    x, y, theta = out["x"].copy(), out["y"].copy(), out["theta"].copy()
-    if symmetry >= 4:
-        x, y, theta = y, x, np.pi / 2 - theta
-    for _ in range(symmetry % 4):
-        # rot90 takes (row, column) to (size - 1 - column, row).
-        x, y, theta = y, size - 1 - x, theta - np.pi / 2
-    present = out["present"]
-    out["x"], out["y"] = np.where(present, x, 0), np.where(present, y, 0)
-    out["theta"] = np.mod(theta, np.pi)
-    return out
+def dihedral(images: Tensor, symmetry: Tensor) -> Tensor:
+    """Symmetries of the square, of which each image has one.
+
+    Parameters
+    ----------
+    images : Tensor, shape (n, H, H)
+    symmetry : Tensor of int, shape (n,)
+        0 to 7: transposed for 4 and more, then turned by so many right angles, modulo 4.
+    """
+    n, size = images.shape[0], images.shape[-1]
+    source = _sources(size, images.device)[symmetry]
+    return images.reshape(n, -1).gather(1, source).reshape(images.shape)
 
 
-def targets(mask: NDArray[np.uint8], table: NDArray[Any]) -> dict[str, Tensor]:
+def columns(table: NDArray[Any]) -> NDArray[np.float32]:
+    """Columns `TABLE` of cavities as one array, shape (n, 6, 8)."""
+    return np.stack([table[name].astype(np.float32) for name in TABLE], -1)
+
+
+def dihedral_table(table: Tensor, symmetry: Tensor, size: int) -> Tensor:
+    """Move cavities as `dihedral` moves pixels.
+
+    Parameters
+    ----------
+    table : Tensor, shape (n, m, 8)
+        Columns as in `TABLE`.
+    symmetry : Tensor of int, shape (n,)
+    size : int
+        Side of an image.
+    """
+    x, y, theta = table[..., :3].unbind(-1)
+    s = symmetry[:, None]
+    mirrored, turns = s >= 4, s % 4
+    x, y = torch.where(mirrored, y, x), torch.where(mirrored, x, y)
+    theta = torch.where(mirrored, math.pi / 2 - theta, theta)
+    # A right angle takes (row, column) to (size - 1 - column, row).
+    far_x, far_y = size - 1 - x, size - 1 - y
+    moved_x = torch.where(turns == 0, x, torch.where(turns == 1, y, far_x))
+    moved_x = torch.where(turns == 3, far_y, moved_x)
+    moved_y = torch.where(turns == 0, y, torch.where(turns == 1, far_x, far_y))
+    moved_y = torch.where(turns == 3, x, moved_y)
+    theta = torch.remainder(theta - turns * (math.pi / 2), math.pi)
+    return torch.cat([torch.stack([moved_x, moved_y, theta], -1), table[..., 3:]], -1)
+
+
+def targets(mask: Tensor, table: Tensor, pairs: Tensor | None = None) -> dict[str, Tensor]:
     """Targets of the three heads.
 
     Parameters
     ----------
-    mask : ndarray of uint8, shape (n, H, W)
+    mask : Tensor of uint8, shape (n, H, W)
         Instance numbers.
-    table : structured ndarray, shape (n, 6)
-        True cavities.
+    table : Tensor, shape (n, 6, 8)
+        True cavities, columns as in `TABLE`.
+    pairs : Tensor of int, shape (k, 2), optional
+        Rows and columns of the table with visible cavities. To count them, a GPU would have to be
+        waited for.
     """
     n, h, w = mask.shape
-    y, x = np.mgrid[:h, :w].astype(np.float32)
-    centre = np.zeros((n, h, w), np.float32)
-    sizes = np.zeros((n, 4, h // 2, w // 2), np.float32)
+    x, y, theta, a, b, radius, snr, visible = table.unbind(-1)
+    seen = visible > 0
+    if pairs is None:
+        pairs = seen.nonzero()
+    row, slot = pairs.unbind(1)
+    width = (0.22 * radius[row, slot]).clamp_min(1.2)[:, None]
+    # A Gaussian is the product of one row and one column of it.
+    across, down = (
+        torch.exp(
+            -0.5 * ((torch.arange(size, device=mask.device) - at[row, slot, None]) / width) ** 2
+        )
+        for size, at in ((w, x), (h, y))
+    )
+    blobs = (down[:, :, None] * across[:, None]).flatten(1)
+    centre = torch.zeros((n, h * w), device=mask.device)
+    centre = centre.scatter_reduce(0, row[:, None].expand_as(blobs), blobs, "amax")
+    safe = [torch.where(seen, axis, SIZE_SCALE) for axis in (a, b)]
+    values = torch.stack(
+        [*(torch.log(v / SIZE_SCALE) for v in safe), torch.cos(2 * theta), torch.sin(2 * theta)], -1
+    )
+    values = nn.functional.pad(values * seen[..., None], (0, 0, 1, 0))  # 0 outside of cavities
     coarse = mask[:, ::2, ::2]
-    for row, slot in zip(*np.nonzero(table["visible"]), strict=True):
-        t = table[row, slot]
-        width = max(1.2, 0.22 * float(t["radius"]))
-        blob = np.exp(-0.5 * ((x - t["x"]) ** 2 + (y - t["y"]) ** 2) / width**2)
-        np.maximum(centre[row], blob, out=centre[row])
-        axes = np.log(t["a"] / SIZE_SCALE), np.log(t["b"] / SIZE_SCALE)
-        values = (*axes, np.cos(2 * t["theta"]), np.sin(2 * t["theta"]))
-        here = coarse[row] == slot + 1
-        for k, value in enumerate(values):
-            sizes[row, k][here] = value
+    which = coarse.reshape(n, -1, 1).long().expand(-1, -1, 4)
+    sizes = values.gather(1, which).transpose(1, 2).reshape(n, 4, h // 2, w // 2)
     return {
-        "cavity": torch.from_numpy((mask > 0).astype(np.float32)),
-        "centre": torch.from_numpy(centre),
-        "sizes": torch.from_numpy(sizes),
-        "size_weight": torch.from_numpy((coarse > 0).astype(np.float32)),
+        "cavity": (mask > 0).float(),
+        "centre": centre.reshape(n, h, w),
+        "sizes": sizes.contiguous(),
+        "size_weight": (coarse > 0).float(),
         # Dice of an image whose cavities drown in noise would only teach guessing.
-        "clear": torch.from_numpy((table["snr"].max(1) > CLEAR).astype(np.float32)),
+        "clear": (snr.amax(1) > CLEAR).float(),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -14,12 +16,15 @@ from physml.cavities.inference.detector import COLUMNS, CavityDetector, pad, sup
 from physml.cavities.inference.networks import DECODED, CavityNet, DecoderNet
 from physml.cavities.learning.calibrate import platt
 from physml.cavities.learning.image_sets import (
+    TABLE,
     CavityImages,
     CavityLoss,
+    columns,
     dihedral,
     dihedral_table,
     flat_field,
     targets,
+    thinned,
 )
 from physml.cavities.settings import LossSettings, NetworkSettings, SimulateSettings
 from physml.cavities.simulator.batch import simulate_batch
@@ -87,15 +92,18 @@ def test_invalid_pixels_tell_nothing():
 
 @pytest.mark.parametrize("symmetry", range(8))
 def test_table_and_pixels_turn_alike(batch, symmetry):
-    whole = batch.mask
+    turns = torch.full((len(batch.mask),), symmetry)
+    turned_masks = dihedral(torch.from_numpy(batch.mask), turns).numpy()
+    moved_tables = dihedral_table(torch.from_numpy(columns(batch.cavities)), turns, 128).numpy()
     checked = 0
-    for image, table in zip(whole, batch.cavities, strict=True):
-        size = image.shape[0]
+    for image, table, turned, moved in zip(
+        batch.mask, batch.cavities, turned_masks, moved_tables, strict=True
+    ):
+        assert np.array_equal(turned, np.rot90(image.T if symmetry > 3 else image, symmetry % 4))
         inside = table["visible"] & (table["a"] < 14) & (table["a"] > 4)
         inside &= (np.abs(table["x"] - 63.5) < 45) & (np.abs(table["y"] - 63.5) < 45)
-        turned, moved = dihedral(image, symmetry), dihedral_table(table, symmetry, size)
         for k in np.flatnonzero(inside):
-            t = moved[k]
+            t = dict(zip(TABLE, moved[k].tolist(), strict=True))
             row = {"semi_major": t["a"] + 2, "semi_minor": t["b"] + 2, "theta": t["theta"]}
             here = row_mask(row | {"x": t["x"], "y": t["y"]}, image.shape)
             mine = turned == k + 1
@@ -108,7 +116,7 @@ def test_crops_turn_as_images_do():
     x = torch.randn(2, 3, 9, 9)
     for s in range(8):
         assert torch.equal(cr.turn(cr.turn(x, s), cr.inverse(s)), x)
-        assert np.array_equal(cr.turn(x, s)[0, 0].numpy(), dihedral(x[0, 0].numpy(), s))
+        assert torch.equal(cr.turn(x, s)[:, 0], dihedral(x[:, 0], torch.full((2,), s)))
         out = torch.randn(4, len(DECODED))
         back = turn_decoded(turn_decoded(out, s), cr.inverse(s))
         assert torch.allclose(back, out)
@@ -130,7 +138,7 @@ def test_a_crop_is_centred_on_its_candidate_and_marks_the_outside():
 
 
 def test_targets_mark_centres_and_sizes(batch):
-    made = targets(batch.mask, batch.cavities)
+    made = targets(torch.from_numpy(batch.mask), torch.from_numpy(columns(batch.cavities)))
     table = batch.cavities
     for row, slot in zip(*np.nonzero(table["visible"]), strict=True):
         t = table[row, slot]
@@ -156,16 +164,85 @@ def test_augmented_batches_follow_from_their_random_stream(images):
 
 
 def test_flat_field_divides_by_the_exposure():
-    counts, model = np.full((8, 8), 4.0), np.full((8, 8), 2.0)
-    exposure = np.full((8, 8), 0.5)
-    exposure[0] = 0.1
-    invalid = np.zeros((8, 8), bool)
-    flat_field(counts, model, exposure, invalid)
+    counts, model = torch.full((2, 8, 8), 4.0), torch.full((2, 8, 8), 2.0)
+    exposure = torch.full((2, 8, 8), 0.5)
+    exposure[:, 0] = 0.1
+    invalid = torch.zeros((2, 8, 8), dtype=torch.bool)
+    made = flat_field(counts, model, exposure, invalid, torch.tensor([True, False]))
+    for before, after in zip((counts, model, exposure, invalid), made, strict=True):
+        assert torch.equal(before[1], after[1])
+    counts, model, exposure, invalid = (field[0] for field in made)
     assert invalid[0].all()
     assert not invalid[1:].any()
     assert (counts[1:] == 8).all()
     assert (model[1:] == 4).all()
     assert (exposure == 1).all()
+
+
+def test_thinned_counts_are_binomial():
+    rng = np.random.default_rng(3)
+    counts = rng.choice([0, 1, 7, 3000], (200, 200)).astype(np.uint16)
+    made = thinned(counts, 0.3, rng)
+    assert made.dtype == counts.dtype
+    assert (made <= counts).all()
+    for n in (1, 7, 3000):
+        here = made[counts == n].astype(float)
+        error = np.sqrt(0.21 * n / len(here))
+        assert here.mean() == pytest.approx(0.3 * n, abs=4 * error)
+        assert here.var() == pytest.approx(0.21 * n, rel=0.1)
+
+
+def test_a_share_of_a_batch_is_that_of_the_whole(images):
+    indices = np.array([7, 0, 3, 11, 3, 9])
+    rng = lambda: np.random.default_rng(8)  # noqa: E731
+    whole = images.batch(indices, rng(), True)
+    assert not torch.equal(whole["image"], images.batch(indices, rng(), False)["image"])
+    for rank in range(3):
+        share = images.finish(images.part(indices, rng(), True, slice(rank, None, 3)))
+        for name, values in whole.items():
+            assert torch.equal(values[rank::3], share[name]), name
+
+
+def test_images_from_the_disk_are_those_in_memory(images, tmp_path):
+    from physml.io.shards import write_shard
+
+    arrays = dict(images.arrays)
+    tables = {"cavities": arrays.pop("cavities")}
+    write_shard(tmp_path / "a.h5", arrays, tables=tables, provenance={})
+    near, far = (CavityImages.read(tmp_path / "a.h5", in_memory=n) for n in (1 << 30, 0))
+    assert (near.streams, far.streams) == (False, True)
+    keep = np.arange(len(near)) % 3 > 0
+    for one, other in ((near, far), (near.view(keep), pickle.loads(pickle.dumps(far.view(keep))))):
+        one.rethin = other.rethin = one.flatten = other.flatten = 0.5
+        indices = np.array([5, 1, 1, 7])
+        a, b = (x.batch(indices, np.random.default_rng(1), True) for x in (one, other))
+        assert all(torch.equal(a[k], b[k]) for k in a)
+    some = far.view(keep).first(3)
+    assert not some.streams
+    assert np.array_equal(some.arrays["index"], near.arrays["index"][keep][:3])
+    assert np.array_equal(some.arrays["counts"], near.arrays["counts"][keep][:3])
+
+
+def test_candidates_from_the_disk_are_those_in_memory(detector, images, tmp_path, monkeypatch):
+    from physml.cavities.learning.crop_sets import collect
+    from physml.training import data
+
+    detector.card["network"] = SMALL.model_dump(mode="json")
+    near = collect(detector, images, tmp_path / "maps")
+    assert not near.streams
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(data, "IN_MEMORY", 0)
+    far = collect(detector, images, tmp_path / "maps")
+    assert far.streams
+    assert len(near) == len(far) > 10
+    indices = np.random.default_rng(0).permutation(len(near))[:10]
+    rng = lambda: np.random.default_rng(2)  # noqa: E731
+    whole, other = (c.batch(indices, rng(), True) for c in (near, pickle.loads(pickle.dumps(far))))
+    assert all(torch.equal(whole[k], other[k]) for k in whole)
+    share = far.part(indices, rng(), True, slice(1, None, 2))
+    assert all(torch.equal(whole[k][1::2], share[k]) for k in whole)
+    far.remove()
+    assert not list(tmp_path.iterdir())
 
 
 def test_loss_is_small_for_the_truth_and_has_gradients(images):
