@@ -29,7 +29,7 @@ def run(
     torch.set_num_threads(threads)
     detector = BackgroundDetector.load(weights)
     s = settings.evaluate
-    scored, result = evaluate_all(detector, Path(weights), s, settings.seed)
+    scored, result = evaluate_all(detector, Path(weights), s, settings.seed, threads=threads)
     result["test"] = test_metrics(data, detector, s.retention, s.bootstrap, settings.seed)
     record = provenance.record(
         "evaluate", upstream(settings, "evaluate"), {"data": data, "weights": weights}

@@ -38,10 +38,12 @@ class ConditionsPrior(Settings):
     phi: Positive = Field((0.35, 0.8), description="Solar modulation, GV; 0.4 solar minimum")
     helium: Fraction = Field(0.10, description="Helium nuclei over protons, by number")
     standoff: Positive = Field(
-        (3.0, 30.0), description="Slab to wall, above and below, mm; log-uniform"
+        (3.0, 30.0), description="Slab to housing, above and below, mm; log-uniform"
     )
-    gap: Positive = Field((3.0, 20.0), description="Slab to wall at the sides, mm; log-uniform")
-    shield: Positive = Field((5.0, 40.0), description="Thickness of the wall (Al), mm; log-uniform")
+    gap: Positive = Field((3.0, 20.0), description="Slab to housing at the sides, mm; log-uniform")
+    shield: Positive = Field(
+        (5.0, 40.0), description="Thickness of the housing (Al), mm; log-uniform"
+    )
     frame_time: Positive = Field(
         (0.4, 4.0), description="Times the detector's own frame time; log-uniform"
     )
@@ -196,6 +198,18 @@ class CalibrateSettings(Settings):
         10_000,
         description="Fewest photons to each bin of energy and frame rate, for each stand-off",
         gt=0,
+    )
+    observations: int = Field(
+        40,
+        description="Simulated observations on which it is found how far likelihoods and cuts "
+        "can be taken at their word; 0 leaves that out",
+        ge=0,
+    )
+    observation_hits: int = Field(
+        2_500, description="Cosmic rays through the silicon in each of them", ge=50
+    )
+    observation_events: int = Field(
+        2_500, description="Events of each that are looked at, at most", ge=1
     )
 
 

@@ -11,6 +11,7 @@ from fakes.background_methods import RETENTION, Compass, toy
 from physml.background.core.events import find_events, find_in_exposures, nearest_particle
 from physml.background.evaluation import compare, methods, metrics, sets, stress
 from physml.background.evaluation.context_ablation import NEIGHBOURS, exchanged_pixels
+from physml.background.evaluation.lessons import courses, lessons_of
 from physml.background.evaluation.methods import CONTEXT, LOCAL, MODEL, MODEL_BAND, TREES
 from physml.background.evaluation.rivals import BoostedTrees, SelfAntiCoincidence
 from physml.background.evaluation.scored_set import (
@@ -121,7 +122,9 @@ def test_parts_learn_only_from_each_other(scored):
 
 def test_events_at_the_border_can_be_accepted(scored):
     """Tracks of the toy stay off the border: there are more photons, and no more background."""
-    with_it = with_border(scored.frames, Compass(), toy(7), retention=(0.9,), replicas=50, seed=0)
+    learn = toy(7)
+    lessons = lessons_of(learn, find_in_exposures(learn, keep_border=True))
+    with_it = with_border(scored.frames, Compass(), lessons, retention=(0.9,), replicas=50, seed=0)
     inside = scored.events.within((0.3, 10.0))
     assert set(with_it["methods"]) == {MODEL, "SAC", TREES}
     assert with_it["background"] >= (inside & scored.events.background).sum()
@@ -229,6 +232,61 @@ def test_the_example_takes_the_rates_of_its_set(numbers):
     assert found["band"] == "2-7"
     assert [row["retention"] for row in found["rows"]] == [0.98, 0.9]
     assert found["particles"] > 0
+
+
+def test_differences_are_paired(scored):
+    """The interval of a difference is that of the same resamples, thresholds set anew in each."""
+    events = scored.events
+    scores = {m: scored.scores[m] for m in (MODEL, "SAC", TREES)}
+    found = metrics.compared(events, scores, MODEL, (0.9,), replicas=200, seed=4)
+    for m in scores:
+        alone = metrics.at_retention(events, scores[m], (0.9,), replicas=200, seed=4)
+        assert found[m]["at_retention"] == alone
+    assert "behind" not in found[MODEL]
+    # The compass and SAC rank alike: nothing differs in any resample.
+    assert found["SAC"]["behind"]["0.3-10"]["0.9"] == {"value": 0, "low": 0, "high": 0}
+    behind = found[TREES]["behind"]["0.3-10"]["0.9"]
+    one, other = (found[m]["at_retention"]["0.3-10"]["0.9"] for m in (MODEL, TREES))
+    assert behind["value"] == pytest.approx(one["value"] - other["value"])
+    assert behind["low"] <= behind["value"] <= behind["high"]
+    # They err together: the difference is known better than as if they did not.
+    apart = np.hypot(*(x["high"] - x["low"] for x in (one, other)))
+    assert behind["high"] - behind["low"] <= apart + 1e-9
+
+
+def test_trees_learn_from_a_table_what_they_learn_from_frames(trained):
+    """Lessons hold what `fit` looks at, and scores of both kinds are the same."""
+    frames = toy(1, exposures=6)
+    found = find_events(frames)
+    lessons = lessons_of(frames, found)
+    events = metrics.valid_events(found, frames)
+    for one in trained:
+        score = one.rival.score(frames, found)[events.row]
+        np.testing.assert_array_equal(one.rival.rank(lessons.feature), score)
+    np.testing.assert_array_equal(lessons.energy, events.energy)
+    np.testing.assert_array_equal(lessons.background, events.background)
+    assert len(np.unique(lessons.exposure)) == 6
+
+
+def test_trees_stop_where_more_do_not_help(trained):
+    trees = next(t.rival for t in trained if t.rival.name == TREES)
+    assert 5 < trees.trees < 1000
+
+
+def test_courses_grow_from_the_front_and_are_kept(tmp_path):
+    one = courses("far_rivals", 2, 60, cache=tmp_path)
+    kept = courses("far_rivals", 2, 60, cache=tmp_path)
+    for name in ("inside", "border"):
+        for column in ("feature", "energy", "weight", "background", "exposure"):
+            a, b = (getattr(getattr(c, name), column) for c in (one, kept))
+            np.testing.assert_array_equal(a, b)
+    assert set(one.inside.exposure) == {0, 1}
+    first = one.first(1)
+    assert set(first.border.exposure) == {0}
+    again = courses("far_rivals", 1, 60)
+    np.testing.assert_array_equal(again.inside.feature, first.inside.feature)
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
+    assert len(one.border) > len(one.inside)
 
 
 def test_sets_are_frozen_and_grow_from_the_front():

@@ -31,7 +31,7 @@ SETTINGS = {
         "batch_size": 16,
         "checkpoint_minutes": 0,
         "network": {"width": 8, "heads": 2, "blocks": 1, "pair_width": 4, "patch_channels": 4},
-        "calibrate": {"photons": 200, "energies": [0.3, 2, 12]},
+        "calibrate": {"photons": 200, "energies": [0.3, 2, 12], "observations": 0},
         "source_method": {
             "epochs": 1,
             "widths": [2, 2, 2],

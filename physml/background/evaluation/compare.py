@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from physml.evaluation.sealed import remark
 from physml.random import stream
 
-from ..core.events import find_in_exposures
 from ..core.frames import Frames
 from ..inference.cuts import nearest
 from ..inference.detector import BackgroundDetector
@@ -30,6 +30,7 @@ from ..learning.event_sets import EventSets
 from ..settings import EvaluateSettings
 from . import methods, metrics
 from .exposure_saved import Telescope, worked_example
+from .lessons import Course, courses
 from .methods import KNOWN, MODEL, OTHER, TREES, Trained
 from .metrics import BANDS, WIDE, Events, Resampling
 from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
@@ -184,26 +185,45 @@ def sensitivity(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_rivals(
-    learn: Mapping[str, Frames], retention: Sequence[float], seed: int
+    learn: Mapping[str, Course], retention: Sequence[float], seed: int
 ) -> dict[str, list[Trained]]:
     """Rivals that learnt from simulations of each geometry, by its name.
 
     Parameters
     ----------
-    learn : mapping of Frames
+    learn : mapping of Course
     retention : sequence of float
     seed : int
     """
     out = {}
-    for name, frames in learn.items():
+    for name, course in learn.items():
         rivals: list[Rival] = [
             SelfAntiCoincidence(),
             BoostedTrees("local", seed=seed),
             BoostedTrees("context", seed=seed),
             BoostedTrees("both", seed=seed),
         ]
-        out[name] = methods.train(rivals, frames, find_in_exposures(frames), retention)
+        out[name] = methods.train_on(rivals, course.inside, retention)
     return out
+
+
+def rival_courses(
+    settings: EvaluateSettings, threads: int = 1, cache: Path | None = None
+) -> dict[str, Course]:
+    """What rivals learn from, for each geometry.
+
+    Parameters
+    ----------
+    settings : EvaluateSettings
+    threads : int
+        Processes that simulate.
+    cache : Path, optional
+        See `lessons.courses`.
+    """
+    n = settings.rival_exposures
+    return {
+        g: courses(g + RIVALS, n, settings.hits, threads=threads, cache=cache) for g in GEOMETRIES
+    }
 
 
 def for_set(trained: Mapping[str, Sequence[Trained]], geometry: str) -> list[Trained]:
@@ -232,6 +252,7 @@ def measure_set(
     trained: Sequence[Trained],
     settings: EvaluateSettings,
     seed: int,
+    known: bool = False,
 ) -> tuple[ScoredSet, dict[str, Any]]:
     """Score one set by the network and all rivals, and measure.
 
@@ -244,6 +265,8 @@ def measure_set(
     trained : sequence of Trained
     settings : EvaluateSettings
     seed : int
+    known : bool
+        Let trees that learnt from the other parts of the set itself score it too.
     """
     scored = score_set(
         frames,
@@ -253,6 +276,11 @@ def measure_set(
         housing_events=settings.housing_events,
     )
     add_ablations(scored, seed)
+    if known:
+        own = BoostedTrees("both", seed=seed)
+        scored.scores[TREES + KNOWN] = methods.crossed(
+            own, scored.frames, scored.found, scored.events
+        )
     trees = next((t.rival for t in trained if t.rival.name == TREES), None)
     numbers = set_metrics(
         scored, retention=settings.retention, replicas=settings.bootstrap, seed=seed
@@ -273,7 +301,13 @@ def measure_set(
 
 
 def evaluate_all(
-    detector: BackgroundDetector, weights: Path, settings: EvaluateSettings, seed: int
+    detector: BackgroundDetector,
+    weights: Path,
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    learn: Mapping[str, Course] | None = None,
+    threads: int = 1,
 ) -> tuple[dict[str, ScoredSet], dict[str, Any]]:
     """Score and measure all sets: both geometries, the Geant4 set where it is found, stress.
 
@@ -284,16 +318,20 @@ def evaluate_all(
         Its file, which may also hold the network of the source method.
     settings : EvaluateSettings
     seed : int
+    learn : mapping of Course, optional
+        What rivals learn from, of each geometry; simulated by default.
+    threads : int
+        Processes that simulate it.
 
     Returns
     -------
     scored : dict of ScoredSet
     result : dict
         Ready for JSON: ``sets``, ``border``, ``cross_geometry``, ``source_method``, ``stress``,
-        ``sensitivity``.
+        ``sensitivity``, ``sealed`` (what the ledger of test sets says of each set).
     """
     s = settings
-    learn = {g: evaluation_set(g + RIVALS, s.rival_exposures, s.hits) for g in GEOMETRIES}
+    learn = rival_courses(s, threads) if learn is None else learn
     trained = train_rivals(learn, s.retention, seed)
     frames = {name: evaluation_set(name, s.exposures, s.hits) for name in GEOMETRIES}
     measured = geant4_set(s.geant4_seconds) if s.geant4 else None
@@ -304,28 +342,21 @@ def evaluate_all(
         "confidence": metrics.LEVEL,
         "retention": list(s.retention),
         "bands": dict(BANDS),
+        "rival_exposures": s.rival_exposures,
         "sets": {},
         "border": {},
         "source_method": {},
+        "sealed": {name: remark("background", name) for name in frames},
     }
     for name, part in frames.items():
         rivals = for_set(trained, "far" if name == GEANT4 else name)
-        scored[name], result["sets"][name] = measure_set(name, part, detector, rivals, s, seed)
-        if name == GEANT4:
-            one = scored[name]
-            score = methods.crossed(
-                BoostedTrees("both", seed=seed), one.frames, one.found, one.events
-            )
-            one.scores[TREES + KNOWN] = score
-            result["sets"][name]["methods"][TREES + KNOWN] = {
-                "at_retention": metrics.at_retention(
-                    one.events, score, s.retention, replicas=s.bootstrap, seed=seed
-                )
-            }
+        scored[name], result["sets"][name] = measure_set(
+            name, part, detector, rivals, s, seed, known=name == GEANT4
+        )
         result["border"][name] = with_border(
             part,
             scored[name].detector,
-            learn["far" if name == GEANT4 else name],
+            learn["far" if name == GEANT4 else name].border,
             retention=s.retention,
             replicas=s.bootstrap,
             seed=seed,

@@ -30,9 +30,23 @@ CONTEXT = (
     *("neighbour_distance", "neighbour_log_energy", "neighbour_pixels", "neighbour_valid"),
     *("tracks", "log_track_energy", "valid_events", "other_clusters"),
 )
+#: Of the event, then of the frame.
+ALL = LOCAL + CONTEXT
 _SIDES = np.array([1, 3, 5, 7])  # of a flattened 3 x 3
 _CORNERS = np.array([0, 2, 6, 8])
 _LEAST = 1e-3  # keV; below any threshold, so that logarithms are finite
+
+
+def all_features(frames: Frames, found: Found) -> Singles:
+    """Numbers of each event and of its frame, shape (m, len(ALL)).
+
+    Parameters
+    ----------
+    frames : Frames
+    found : Found
+        Their events.
+    """
+    return np.concatenate([local_features(found), context_features(found, frames)], axis=1)
 
 
 def local_features(found: Found) -> Singles:

@@ -19,7 +19,7 @@ from ..core.arrays import Bools, Floats, Ints, Singles
 from ..core.events import Found, find_in_exposures
 from ..core.frames import Frames
 from ..core.records import Records
-from .features import context_features, local_features
+from .features import all_features
 from .metrics import Events, valid_events
 from .sets import evaluation_exposure
 
@@ -34,7 +34,7 @@ class Lessons(Records):
     Attributes
     ----------
     feature : ndarray of float32, shape (m, 33)
-        `features.LOCAL`, then `features.CONTEXT`.
+        `features.ALL`.
     energy, weight : ndarray of float64, shape (m,)
         keV; 1 / (probability that the event's frame is held).
     background : ndarray of bool, shape (m,)
@@ -62,11 +62,6 @@ class Lessons(Records):
             origin=whole,
             row=np.arange(len(self)),
         )
-
-
-def all_features(frames: Frames, found: Found) -> Singles:
-    """Numbers of each event and of its frame, shape (m, 33); see `Lessons`."""
-    return np.concatenate([local_features(found), context_features(found, frames)], axis=1)
 
 
 def lessons_of(frames: Frames, found: Found) -> Lessons:
@@ -100,9 +95,7 @@ class Course:
     @classmethod
     def join(cls, parts: list[Course]) -> Course:
         """Lessons of several exposures, of which there is at least one, in one."""
-        return cls(
-            *(Lessons.join([getattr(p, f.name) for p in parts]) for f in fields(cls))  # type: ignore[arg-type]
-        )
+        return cls(*(Lessons.join([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     def first(self, exposures: int) -> Course:
         """Lessons of the first exposures only: a point of a learning curve.

@@ -22,7 +22,7 @@ from ..core.arrays import Bools, Floats, Ints, Rows
 from ..core.events import Found, truth
 from ..core.frames import Frames
 from ..core.records import Records
-from ..learning.energy_matching import energy_matching, removed_at_retention, threshold_at_retention
+from ..learning.energy_matching import energy_matching, removed_resamples, threshold_at_retention
 
 #: Energy bands in keV, from and up to below.
 BANDS: Mapping[str, tuple[float, float]] = {
@@ -209,11 +209,75 @@ def at_retention(
     dict
         Band -> retention (as text) -> summary.
     """
+    found = _resampled(events, score, retention, replicas, seed, bands)
+    return {band: _summaries(retention, *drawn) for band, drawn in found.items()}
+
+
+def compared(
+    events: Events,
+    scores: Mapping[str, Floats],
+    best: str,
+    retention: Sequence[float],
+    *,
+    replicas: int,
+    seed: int,
+    bands: Sequence[str] = tuple(BANDS),
+) -> dict[str, dict[str, Any]]:
+    """What several methods remove of the same events, and by how much the best removes more.
+
+    Differences are paired: thresholds are set anew for both in each resample of the frames, and
+    resamples are the same.
+
+    Parameters
+    ----------
+    events : Events
+    scores : mapping of ndarray, shape (m,)
+        Method -> score.
+    best : str
+        Method that the others are compared with.
+    retention : sequence of float
+    replicas, seed : int
+        Bootstrap.
+    bands : sequence of str
+        Of `BANDS`.
+
+    Returns
+    -------
+    dict
+        Method -> ``at_retention`` (as from `at_retention`), and but for the best itself ``behind``:
+        band -> retention -> what the best removes minus what this method does.
+    """
+    top = _resampled(events, scores[best], retention, replicas, seed, bands)
+    out: dict[str, dict[str, Any]] = {}
+    for method, score in scores.items():
+        found = top
+        if method != best:
+            found = _resampled(events, score, retention, replicas, seed, bands)
+        out[method] = {
+            "at_retention": {band: _summaries(retention, *drawn) for band, drawn in found.items()}
+        }
+        if method != best:
+            out[method]["behind"] = {
+                band: _summaries(retention, top[band][0] - value, top[band][1] - drawn)
+                for band, (value, drawn) in found.items()
+            }
+    return out
+
+
+def _resampled(
+    events: Events,
+    score: Floats,
+    retention: Sequence[float],
+    replicas: int,
+    seed: int,
+    bands: Sequence[str],
+) -> dict[str, tuple[Floats, Floats]]:
+    """Band -> shares removed, of all events and in each resample."""
     out = {}
     for name in bands:
         weight = events.matched(BANDS[name])
         used = weight > 0
-        found = removed_at_retention(
+        out[name] = removed_resamples(
             score[used],
             events.label[used],
             weight[used],
@@ -222,8 +286,14 @@ def at_retention(
             rng=np.random.default_rng(seed),  # the same resamples for every method
             replicas=replicas,
         )
-        out[name] = {key(r): summarise(f) for r, f in zip(retention, found, strict=True)}
     return out
+
+
+def _summaries(retention: Sequence[float], value: Floats, drawn: Floats) -> dict[str, Summary]:
+    return {
+        key(r): summarise(percentile_interval(float(v), d, LEVEL))
+        for r, v, d in zip(retention, value, drawn, strict=True)
+    }
 
 
 def at_threshold(

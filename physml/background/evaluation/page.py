@@ -21,7 +21,7 @@ from .metrics import BANDS, WIDE, valid_events
 
 #: Where the example comes from.
 NOTE = (
-    "Simulated: {seconds:g} s of one quadrant behind a wall at 15 mm, solar minimum; a faint "
+    "Simulated: {seconds:g} s of one quadrant with the housing at 15 mm, solar minimum; a faint "
     "extended source in the middle of other X-rays."
 )
 

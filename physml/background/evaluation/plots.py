@@ -48,7 +48,11 @@ STYLES: Mapping[str, tuple[str, str]] = {
 FEWEST = 20
 #: Edges of the bins of the spectrum, keV.
 SPECTRUM = np.geomspace(0.3, 10, 19)
-TITLES = {"close": "near wall, 5 mm", "far": "far wall, 15 mm", "geant4": "Geant4, far wall"}
+TITLES = {
+    "close": "near housing, 5 mm",
+    "far": "far housing, 15 mm",
+    "geant4": "Geant4, far housing",
+}
 
 
 def plot_removed(ax: Axes, scored: ScoredSet) -> Axes:

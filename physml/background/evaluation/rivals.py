@@ -15,7 +15,12 @@ from threadpoolctl import threadpool_limits
 from ..core.arrays import Bools, Floats, Singles
 from ..core.events import Found, nearest_particle
 from ..core.frames import Frames
-from .features import CONTEXT, LOCAL, context_features, local_features
+from .features import ALL, CONTEXT, LOCAL, all_features
+
+#: Most trees where their number is chosen on events apart, and how many may come in vain.
+MOST_TREES, IN_VAIN = 1_000, 20
+#: Features, labels and weights of events that the number of trees is chosen on.
+Check = tuple[Singles, ArrayLike, ArrayLike]
 
 
 class Rival(Protocol):
@@ -46,8 +51,21 @@ class Rival(Protocol):
         """
         ...
 
+    def learn(
+        self, feature: Singles, label: ArrayLike, weight: ArrayLike, check: Check | None = None
+    ) -> Rival:
+        """Learn from a table of valid events: `features.ALL`, labels and weights above 0.
+
+        With `check`, how long to learn is chosen on these other events.
+        """
+        ...
+
     def score(self, frames: Frames, found: Found) -> Floats:
         """Score of each event, shape (m,); inf for events that are not valid."""
+        ...
+
+    def rank(self, feature: Singles) -> Floats:
+        """Score of valid events by their features, shape (m,)."""
         ...
 
 
@@ -66,10 +84,23 @@ class SelfAntiCoincidence:
         """Nothing is learnt; the radius is the threshold on the score."""
         return self
 
+    def learn(
+        self, feature: Singles, label: ArrayLike, weight: ArrayLike, check: Check | None = None
+    ) -> SelfAntiCoincidence:
+        """Nothing is learnt."""
+        return self
+
     def score(self, frames: Frames, found: Found) -> Floats:
         """Minus the distance in pixels."""
         distance, _ = nearest_particle(found, frames)
-        return np.where(found.events["valid"], -distance, np.inf)
+        # As exact as in a table of features, on which thresholds are set.
+        near = distance.astype(np.float32).astype(np.float64)
+        return np.where(found.events["valid"], -near, np.inf)
+
+    def rank(self, feature: Singles) -> Floats:
+        """Minus the distance in pixels."""
+        distance = feature[:, ALL.index("track_distance")].astype(np.float64)
+        return -np.where(np.isnan(distance), np.inf, distance)
 
 
 class BoostedTrees:
@@ -80,7 +111,7 @@ class BoostedTrees:
     features : {"local", "context", "both"}
         Of the event, of its frame, or all.
     iterations : int
-        Number of trees.
+        Number of trees, where it is not chosen on events apart.
     seed : int
     """
 
@@ -114,14 +145,13 @@ class BoostedTrees:
         local = LOCAL if self.features != "context" else ()
         return local + (CONTEXT if self.features != "local" else ())
 
+    def _of(self, feature: Singles) -> Singles:
+        """Columns of its own."""
+        return feature[:, [ALL.index(name) for name in self.names]]
+
     def table(self, frames: Frames, found: Found) -> Singles:
         """Features of the events, shape (m, len(names)); NaN where there is nothing to measure."""
-        parts = []
-        if self.features != "context":
-            parts.append(local_features(found))
-        if self.features != "local":
-            parts.append(context_features(found, frames))
-        return np.concatenate(parts, axis=1)
+        return self._of(all_features(frames, found))
 
     def fit(
         self, frames: Frames, found: Found, label: ArrayLike, weight: ArrayLike | None = None
@@ -141,17 +171,55 @@ class BoostedTrees:
                 f"expected {m} labels and weights, found {label.shape}, {weight.shape}"
             )
         used = found.events["valid"] & (weight > 0)
-        if len(np.unique(label[used])) < 2:
+        return self.learn(all_features(frames, found)[used], label[used], weight[used])
+
+    def learn(
+        self, feature: Singles, label: ArrayLike, weight: ArrayLike, check: Check | None = None
+    ) -> BoostedTrees:
+        """Grow the trees from a table of events.
+
+        Parameters
+        ----------
+        feature : ndarray, shape (m, 33)
+            `features.ALL`.
+        label, weight : array_like, shape (m,)
+            0 photon, 1 background; weights above 0.
+        check : tuple, optional
+            Features, labels and weights of other events: trees are added as long as they lower
+            the loss on those.
+
+        Raises
+        ------
+        ValueError
+            One class is missing.
+        """
+        label, weight = np.asarray(label), np.asarray(weight, np.float64)
+        if len(np.unique(label)) < 2:
             raise ValueError("expected valid events of both classes to learn from")
-        # Leaves are limited by numbers and gradients by weights: bring those to one on average.
-        scale = used.sum() / weight[used].sum()
-        self.model = HistGradientBoostingClassifier(**self.parameters)
-        table = self.table(frames, found)[used]
+        table = self._of(feature)
         # A feature that no event has, e.g. a second track, has no bins to be sorted into.
         self._columns = np.asarray(np.isfinite(table).any(axis=0))
+        more: dict[str, Any] = {}
+        if check is not None:
+            more = {"early_stopping": True, "max_iter": MOST_TREES, "n_iter_no_change": IN_VAIN}
+        self.model = HistGradientBoostingClassifier(**{**self.parameters, **more})
+        apart: dict[str, Any] = {}
+        if check is not None:
+            other, truth, of_other = check
+            apart = {
+                "X_val": self._of(other)[:, self._columns],
+                "y_val": np.asarray(truth),
+                "sample_weight_val": np.asarray(of_other, np.float64),
+            }
+        # Leaves are limited by numbers and gradients by weights: bring those to one on average.
         with _one_thread():
-            self.model.fit(table[:, self._columns], label[used], weight[used] * scale)
+            self.model.fit(table[:, self._columns], label, weight / weight.mean(), **apart)
         return self
+
+    @property
+    def trees(self) -> int:
+        """Number of trees that were grown."""
+        return 0 if self.model is None else int(self.model.n_iter_)
 
     def score(self, frames: Frames, found: Found) -> Floats:
         """Log-odds of background, under the weights it learnt with.
@@ -166,10 +234,13 @@ class BoostedTrees:
         score = np.full(len(found.events), np.inf)
         valid = found.events["valid"]
         if valid.any():
-            table = self.table(frames, found)[valid][:, self._columns]
-            with _one_thread():
-                score[valid] = self.model.decision_function(table)
+            score[valid] = self.rank(all_features(frames, found)[valid])
         return score
+
+    def rank(self, feature: Singles) -> Floats:
+        """Log-odds of background of valid events, by `features.ALL`."""
+        with _one_thread():
+            return np.asarray(self.model.decision_function(self._of(feature)[:, self._columns]))
 
 
 def _one_thread() -> Any:

@@ -20,6 +20,7 @@ from ..learning.prepared import exposures_of
 from ..learning.source_method import SourceNet, Windows, headline_figures
 from ..settings import SourceMethodSettings
 from . import methods, metrics
+from .lessons import Lessons
 from .methods import KNOWN, MODEL, OTHER, TREES
 from .metrics import BANDS, WIDE, Events, Resampling
 from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
@@ -55,12 +56,9 @@ def set_metrics(
         "housing": housing_metrics(scored),
         "methods": {},
     }
-    for method, score in scored.scores.items():
-        out["methods"][method] = {
-            "at_retention": metrics.at_retention(
-                events, score, retention, replicas=replicas, seed=seed
-            )
-        }
+    out["methods"] = metrics.compared(
+        events, scored.scores, MODEL, retention, replicas=replicas, seed=seed
+    )
     for method, by_retention in scored.cuts.items():
         entry = out["methods"].setdefault(method, {})
         entry["fixed"] = {
@@ -195,7 +193,7 @@ def cross_geometry(
 def with_border(
     frames: Frames,
     detector: BackgroundDetector,
-    learn: Frames,
+    lessons: Lessons,
     *,
     retention: Sequence[float],
     replicas: int,
@@ -209,9 +207,11 @@ def with_border(
 
     Parameters
     ----------
-    frames, learn : Frames
-        The set, and exposures of its geometry that the trees learn from.
+    frames : Frames
+        The set.
     detector : BackgroundDetector
+    lessons : Lessons
+        What the trees learn from: events of its geometry, those at the border among them.
     retention : sequence of float
     replicas, seed : int
         Bootstrap.
@@ -221,28 +221,22 @@ def with_border(
     Returns
     -------
     dict
-        ``background``, ``photons``, and ``methods``: method -> ``at_retention``.
+        ``background``, ``photons``, and ``methods``: as from `metrics.compared`.
     """
     found = find_in_exposures(frames, keep_border=True)
     events = metrics.valid_events(found, frames)
     scores = {MODEL: detector.classify(frames, found).p_bkg[events.row]}
-    teacher = find_in_exposures(learn, keep_border=True)
     rivals: list[Rival] = [SelfAntiCoincidence(), BoostedTrees("both", seed=seed)]
-    for one in methods.train(rivals, learn, teacher, retention):
+    for one in methods.train_on(rivals, lessons, retention):
         scores[one.rival.name] = one.rival.score(frames, found)[events.row]
     if own:
         trees = BoostedTrees("both", seed=seed)
         scores[TREES + KNOWN] = methods.crossed(trees, frames, found, events)
     return {
         **events.numbers(),
-        "methods": {
-            name: {
-                "at_retention": metrics.at_retention(
-                    events, score, retention, replicas=replicas, seed=seed, bands=("2-7", WIDE)
-                )
-            }
-            for name, score in scores.items()
-        },
+        "methods": metrics.compared(
+            events, scores, MODEL, retention, replicas=replicas, seed=seed, bands=("2-7", WIDE)
+        ),
     }
 
 

@@ -18,9 +18,9 @@ from .cuts import Thresholds, bilinear
 
 #: Rounds of the correction for what interpolation between knots changes.
 ROUNDS = 5
-#: So many X-rays tell a share as well as the tables do, which differ by 0.7 points at 98 % from one
-#: observation to another (0.98 x 0.02 / 0.007^2).
-TABLE = 400.0
+#: So many X-rays tell a share as well as the tables do, of weights that do not say how well theirs
+#: do: one that differs by 0.7 points at 98 % from one observation to another.
+PSEUDO_XRAYS = 400.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Xrays:
     weight: Floats
 
 
-def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
+def adapt(table: Thresholds, xrays: Xrays, held: float = PSEUDO_XRAYS) -> Thresholds:
     """Move the cuts of a table until they keep what they promise of these X-rays.
 
-    Where X-rays are few, cuts move by less (`TABLE`). Half of the draws make the cuts, the other
+    Where X-rays are few, cuts move by less. Half of the draws make the cuts, the other
     half measure what they keep.
 
     Parameters
@@ -54,6 +54,9 @@ def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
     table : Thresholds
     xrays : Xrays
         With at least two draws each.
+    held : float
+        So many X-rays tell a share as well as the table does: measured on simulated observations
+        when the weights were calibrated (`learning.observations`).
 
     Returns
     -------
@@ -66,7 +69,7 @@ def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
     place = np.searchsorted(table.energy_edges, xrays.energy, side="right") - 1
     cells = [np.flatnonzero(place == j) for j in range(len(knots))]
     number = np.array([_effective(xrays.weight[cell], make[cell]) for cell in cells])
-    trust = number / (number + TABLE)
+    trust = number / (number + held)
     cut, measured, error = table.cut.copy(), table.measured.copy(), table.error.copy()
     for k, level in enumerate(table.retention):
         off = make - bilinear(knots, rates, table.cut[k], x, r)[:, None]
@@ -86,8 +89,8 @@ def adapt(table: Thresholds, xrays: Xrays) -> Thresholds:
             n = _effective(xrays.weight[cell], test[cell])
             w = np.broadcast_to(xrays.weight[cell, None], known.shape)[known]
             share = np.average(kept[cell][known], weights=w) if n > 0 else level
-            measured[k, j] = (n * share + TABLE * level) / (n + TABLE)
-            error[k, j] = np.sqrt(level * (1 - level) / (n + TABLE))
+            measured[k, j] = (n * share + held * level) / (n + held)
+            error[k, j] = np.sqrt(level * (1 - level) / (n + held))
     return replace(table, cut=cut, measured=measured, error=error)
 
 

@@ -17,7 +17,7 @@ from ..core.arrays import Floats, Ints, Singles
 from ..core.events import Found, find_events, nearest_particle
 from ..core.frames import Frames
 from ..settings import NetworkSettings
-from .adapted_cuts import adapt
+from .adapted_cuts import PSEUDO_XRAYS, adapt
 from .cuts import CutTables, Thresholds, nearest
 from .event_level import EventLevel
 from .housing import ENOUGH, Housing, Part, measure
@@ -147,10 +147,12 @@ class BackgroundDetector:
             What was measured.
         """
         tried = self.standoffs if standoff is None else np.array([self.at(standoff).standoff])
-        housing = measure(self, parts, enough, tried)
+        known = self.card.get("observations", {})
+        housing = measure(self, parts, enough, tried, known.get("power", 1.0))
         there = self.at(housing.standoff)
         if housing.xrays is not None and there.thresholds is not None:
-            there._thresholds = adapt(there.thresholds, housing.xrays)
+            held = known.get("pseudo_xrays", PSEUDO_XRAYS)
+            there._thresholds = adapt(there.thresholds, housing.xrays, held)
         return there, housing
 
     @property
@@ -247,6 +249,22 @@ class BackgroundDetector:
             np.broadcast_to(rates, max(len(rates), of_event.max(initial=0) + 1))[of_event],
         )
 
+    def embedded(self, m: Members, batch: int = 8192) -> Members:
+        """Members with what the patch network makes of their pixels in the place of these.
+
+        It knows neither what is around a member nor the stand-off: where members are classified
+        more than once, it need not run again. Exported networks take pixels only: of those the
+        members are given back as they are.
+        """
+        if not isinstance(self.network, EventNet) or m.patch.ndim == 2:
+            return m
+        device, made = device_of(self.network), []
+        with torch.inference_mode():
+            for first in range(0, len(m.patch), batch):
+                part = torch.from_numpy(m.patch[first : first + batch]).to(device)
+                made.append(self.network.patch(part).cpu().numpy())
+        return replace(m, patch=np.concatenate(made)) if made else m
+
     def logits(self, m: Members, batch: int = 4096) -> tuple[Singles, Singles]:
         """Raw logits of all members, shape (t,), and of all sets, shape (g, 3)."""
         logit = np.zeros(len(m.feature), np.float32)
@@ -292,7 +310,7 @@ class BackgroundDetector:
             rows = order[first : first + batch]
             k = int(last[rows[-1]])
             event, _ = self._run(
-                injected.patch[rows, :k],
+                injected.patches[injected.patch[rows, :k]],
                 injected.feature[rows, :k],
                 injected.place[rows, :k],
                 injected.present[rows, :k],

@@ -9,6 +9,11 @@ What an X-ray's surroundings look like is taken from the frames themselves: each
 other frames as well, of which it knows nothing. Ratios of likelihoods have a mean of one there, and
 are divided by the mean that they have. Without that the stand-off under which a network is wrong
 about the frames as such would win.
+
+A network is not quite right about any frames, and more events do not mend that: its likelihoods
+say more than it knows. They are raised to a power below one, which is fitted on simulated
+observations of many stand-offs and kept with the weights (`learning.observations`), so that the
+interval holds the true stand-off as often as it says.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from physml.random import stream
 
@@ -38,6 +44,12 @@ ENERGIES = (0.2, 1.0, 2.5, 5.0, 8.0, 15.01)
 STEPS = 60
 #: Fewest events in an energy bin.
 LEAST = 30
+#: Ends of the stand-offs that are thought of, mm: those that the network was trained with.
+ENDS = (3.0, 30.0)
+#: Points, even in the logarithm, at which the probability of a stand-off is worked out.
+POINTS = 201
+#: Probability content of the interval.
+LEVEL = 0.9
 # Frames, their events, and particles a frame by exposure (`inputs.particle_rate`).
 Part = tuple[Frames, Found, Floats]
 
@@ -50,6 +62,9 @@ class Scorer(Protocol):
     @property
     def standoffs(self) -> Floats:
         """Stand-offs that there are cuts for, mm."""
+
+    def embedded(self, m: Members) -> Members:
+        """Members with their pixels worked out as far as the stand-off does not matter."""
 
     def logits(self, m: Members) -> tuple[Singles, Singles]:
         """Raw logits of members and of sets."""
@@ -76,12 +91,15 @@ class Housing:
     xrays : Xrays or None
         The events in other frames than their own, under the stand-off that is nearest to what
         was found.
+    power : float
+        To which likelihoods are raised: 1 where they can be taken at their word.
     """
 
     standoffs: Floats
     log_likelihood: Floats
     events: int
     xrays: Xrays | None = None
+    power: float = 1.0
 
     @property
     def probability(self) -> Floats:
@@ -95,12 +113,46 @@ class Housing:
         return float(np.exp(self.probability @ np.log(self.standoffs)))
 
     @property
+    def grid(self) -> Floats:
+        """Stand-offs between `ENDS`, even in the logarithm, shape (`POINTS`,)."""
+        return np.geomspace(*ENDS, POINTS)
+
+    @property
+    def density(self) -> Floats:
+        """Probability of each stand-off of the grid, shape (`POINTS`,); all as likely before.
+
+        Between those that were tried the log-likelihood is interpolated without bumps of its own;
+        beyond the last on either side it stays as it is there.
+        """
+        x = np.clip(np.log(self.grid), *np.log(self.standoffs[[0, -1]]))
+        if len(self.standoffs) == 1:
+            return np.full(POINTS, 1 / POINTS)
+        log_p = self.power * PchipInterpolator(np.log(self.standoffs), self.log_likelihood)(x)
+        p = np.exp(log_p - log_p.max())
+        return np.asarray(p / p.sum())
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """Least and largest of the likeliest stand-offs that hold 90 % together, mm."""
-        order = np.argsort(-self.probability)
-        held = np.cumsum(self.probability[order])
-        chosen = self.standoffs[order[: int(np.searchsorted(held, 0.9)) + 1]]
+        """Ends of the likeliest stand-offs that hold 90 % together, mm."""
+        if len(self.standoffs) == 1:
+            return float(self.standoffs[0]), float(self.standoffs[0])
+        chosen = self.grid[self.content <= LEVEL]
         return float(chosen.min()), float(chosen.max())
+
+    @property
+    def content(self) -> Floats:
+        """Probability of all that is likelier than each stand-off of the grid, shape (`POINTS`,).
+
+        A stand-off is in the interval of a content if it is not above it.
+        """
+        # Up to rounding: where nothing was seen all are as likely, and none is left out.
+        value, place = np.unique(np.round(self.density, 12), return_inverse=True)
+        held = np.bincount(place, self.density, minlength=len(value))
+        return np.asarray((held[::-1].cumsum()[::-1] - held)[place], np.float64)
+
+    def content_at(self, standoff: float) -> float:
+        """Least content of an interval that holds a stand-off [mm]."""
+        return float(self.content[int(np.argmin(np.abs(np.log(self.grid / standoff))))])
 
 
 @dataclass
@@ -135,7 +187,11 @@ class Evidence:
 
 
 def measure(
-    detector: Scorer, parts: list[Part], enough: int = ENOUGH, standoffs: Floats | None = None
+    detector: Scorer,
+    parts: list[Part],
+    enough: int = ENOUGH,
+    standoffs: Floats | None = None,
+    power: float = 1.0,
 ) -> Housing:
     """Measure the stand-off.
 
@@ -147,18 +203,24 @@ def measure(
         Events to use, at most.
     standoffs : ndarray, shape (s,), optional
         Those to try, mm; by default those that the detector has cuts for.
+    power : float
+        See `Housing`.
     """
     standoffs = detector.standoffs if standoffs is None else standoffs
     e = _collect(detector, parts, standoffs, enough, ELSEWHERE)
     if len(e) == 0:
-        return Housing(standoffs, np.zeros(len(standoffs)), 0)
-    pairs = zip(e.here, e.elsewhere, strict=True)
-    each = np.array([mixture(e.energy, e.weight, *pair)[0] for pair in pairs])
-    made = Housing(standoffs, each, len(e))
+        return Housing(standoffs, np.zeros(len(standoffs)), 0, power=power)
+    made = Housing(standoffs, log_likelihood(e), len(e), power=power)
     taken = standoffs[[nearest(standoffs, made.standoff)]]
     e = _collect(detector, parts, taken, enough, DRAWS)
     _, xray = mixture(e.energy, e.weight, e.here[0], e.elsewhere[0])
     return replace(made, xrays=Xrays(e.elsewhere[0], e.energy, e.rate, e.weight * xray))
+
+
+def log_likelihood(e: Evidence) -> Floats:
+    """Log-likelihood of events under each stand-off, against that of X-rays only, shape (s,)."""
+    pairs = zip(e.here, e.elsewhere, strict=True)
+    return np.array([mixture(e.energy, e.weight, *pair)[0] for pair in pairs])
 
 
 def _collect(
@@ -213,6 +275,7 @@ def evidence(
     n, s = len(rows), len(standoffs)
     if n == 0:
         return Evidence.none(s, draws)
+    m = detector.embedded(m)
     set_of = np.repeat(np.arange(len(m)), m.sizes)[rows]
     sets, place = np.unique(set_of, return_inverse=True)
     here = some_sets(m, sets)

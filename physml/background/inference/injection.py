@@ -7,7 +7,7 @@ score is a draw from the distribution that a retention is a quantile of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Library(Records):
     ----------
     feature : ndarray of float32, shape (m, 12)
     patch : ndarray of float32, shape (m, 5, 5)
+        Or what the patch network makes of them, as `Members.patch`.
     axis : ndarray of float32, shape (m, 2)
         Last two columns of `inputs.PLACE`.
     """
@@ -84,8 +85,12 @@ class Injected:
 
     Attributes
     ----------
-    feature, patch, place, present : ndarray, shape (n, k, ...)
+    feature, place, present : ndarray, shape (n, k, ...)
         As the network wants them.
+    patch : ndarray, shape (n, k)
+        Rows of `patches`: most sets share their members with others.
+    patches : ndarray, shape (t, ...)
+        As `Members.patch`.
     slot : ndarray of int, shape (n,)
         Which member was put in.
     free : ndarray of bool, shape (n,)
@@ -93,7 +98,8 @@ class Injected:
     """
 
     feature: Singles
-    patch: Singles
+    patch: Ints
+    patches: Singles
     place: Singles
     present: Bools
     slot: Ints
@@ -133,23 +139,25 @@ def put(
         Size of the pixels in units of 130 um.
     """
     if len(members) == 0:
-        members = _NOTHING
+        members = replace(_NOTHING, patch=np.zeros((1, *library.patch.shape[1:]), np.float32))
     rows, present = ragged(members.start, np.maximum(sets, 0))
     present &= (sets >= 0)[:, None]
     if len(sets) and slot.max() >= present.shape[1]:
         rows = np.pad(rows, ((0, 0), (0, 1)))
         present = np.pad(present, ((0, 0), (0, 1)))
-    feature, patch, place = members.feature[rows], members.patch[rows], members.place[rows]
+    feature, place = members.feature[rows], members.place[rows]
     n = np.arange(len(sets))
     present[n, slot] = False
     distance = np.hypot(place[..., 0] - xy[:, :1], place[..., 1] - xy[:, 1:])
     free = ~((distance < (outline(feature) + TOUCH) * pixel) & present).any(1)
     feature[n, slot] = library.feature[which]
     feature[n, slot, RATE], feature[n, slot, LOG_STANDOFF] = rate, standoff
-    patch[n, slot] = library.patch[which]
+    patch = rows.copy()
+    patch[n, slot] = len(members.patch) + n
+    patches = np.concatenate([members.patch, library.patch[which]])
     place[n, slot, :2], place[n, slot, 2:] = xy, library.axis[which]
     present[n, slot] = True
-    return Injected(feature, patch, place, present, slot, free)
+    return Injected(feature, patch, patches, place, present, slot, free)
 
 
 # One set of one member that is never shown: for frames that are all empty.

@@ -68,7 +68,7 @@ class Members:
         `FEATURES`, of order one.
     patch : ndarray of float32, shape (t, 5, 5)
         Pixels round the peak in standard orientation, keV; zeros for clusters too faint to be
-        an event.
+        an event. Or, of shape (t, width), what the patch network makes of them.
     place : ndarray of float32, shape (t, 4)
         `PLACE`: centroid in units of 130 um; cosine and sine of the long axis' doubled angle,
         times the elongation.

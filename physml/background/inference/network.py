@@ -104,8 +104,8 @@ class EventNet(nn.Module):
 
         Parameters
         ----------
-        patch : Tensor, shape (n, k, 5, 5)
-            keV.
+        patch : Tensor, shape (n, k, 5, 5) or (n, k, width)
+            keV; or what `patch` makes of them, which depends on nothing else.
         feature : Tensor, shape (n, k, 12)
             `inputs.FEATURES`.
         place : Tensor, shape (n, k, 4)
@@ -121,7 +121,9 @@ class EventNet(nn.Module):
             Logits of `CLASSES`.
         """
         n, k = present.shape
-        seen = self.patch(patch.reshape(n * k, SIDE, SIDE)).view(n, k, -1)
+        seen = patch
+        if patch.dim() == 4:
+            seen = self.patch(patch.reshape(n * k, SIDE, SIDE)).view(n, k, -1)
         own = self.mix(self.member(feature) + seen)
         # What may be an X-ray is held against nobody: else a bright source would look like
         # background, and a cut would keep another share of it than of a faint one.

@@ -21,6 +21,7 @@ from ..inference.inputs import LOG_STANDOFF, RATE, STANDOFF, Members
 from ..settings import BackgroundSettings, CalibrateSettings
 from .energy_matching import energy_matching
 from .event_sets import BAND, ENERGY_BINS, EventSets
+from .observations import calibrate_observations
 from .prepared import NO_EVENT
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def calibrate(
     Returns
     -------
     dict
-        ``calibration``, ``thresholds`` and ``event_level`` for the card.
+        ``calibration``, ``thresholds``, ``event_level`` and ``observations`` for the card.
     """
     m = as_members(valid)
     logit, _ = detector.logits(m)
@@ -85,7 +86,7 @@ def calibrate(
         "event_level": detector.event_level.as_dict(),
     }
     detector.card |= made
-    return made
+    return made | calibrate_observations(detector, settings)
 
 
 def calibrate_probability(logit: NDArray, valid: EventSets) -> dict[str, float]:

@@ -218,12 +218,57 @@ def removed_at_retention(
     ranking = _Ranking(score, label, weight)
     if ranking.photon.sum() == 0 or ranking.background.sum() == 0:
         return [Interval(np.nan, np.nan, np.nan) for _ in wanted]
-    photons, background = ranking.lost()
-    values = [float(background[_cut(photons, r)]) for r in wanted]
     if frame is None:
-        return [Interval(v, np.nan, np.nan) for v in values]
+        return [Interval(v, np.nan, np.nan) for v in _removed(ranking, wanted)]
     if rng is None:
         raise ValueError("a bootstrap needs a random generator")
+    values, drawn = _drawn(ranking, wanted, frame, rng, replicas)
+    return [percentile_interval(v, d, level) for v, d in zip(values, drawn, strict=True)]
+
+
+def removed_resamples(
+    score: ArrayLike,
+    label: ArrayLike,
+    weight: ArrayLike,
+    retention: Sequence[float],
+    *,
+    frame: ArrayLike,
+    rng: np.random.Generator,
+    replicas: int = REPLICAS,
+) -> tuple[Floats, Floats]:
+    """Shares that `removed_at_retention` gives, and those of each bootstrap sample.
+
+    With generators of one seed the samples of two scores of the same events are the same: their
+    differences, sample by sample, are those of a paired comparison.
+
+    Returns
+    -------
+    value : ndarray, shape (number of retentions,)
+    drawn : ndarray, shape (number of retentions, replicas)
+        NaN where there are no photons or no background.
+    """
+    wanted = [_checked(r) for r in retention]
+    ranking = _Ranking(score, label, weight)
+    if ranking.photon.sum() == 0 or ranking.background.sum() == 0:
+        return np.full(len(wanted), np.nan), np.full((len(wanted), replicas), np.nan)
+    values, drawn = _drawn(ranking, wanted, frame, rng, replicas)
+    return np.array(values), np.array(drawn)
+
+
+def _removed(ranking: _Ranking, wanted: Sequence[float]) -> list[float]:
+    photons, background = ranking.lost()
+    return [float(background[_cut(photons, r)]) for r in wanted]
+
+
+def _drawn(
+    ranking: _Ranking,
+    wanted: Sequence[float],
+    frame: ArrayLike,
+    rng: np.random.Generator,
+    replicas: int,
+) -> tuple[list[float], list[Floats]]:
+    """Removed shares of all events, and of resamples of their frames; for each retention."""
+    values = _removed(ranking, wanted)
     _, place = np.unique(np.asarray(frame)[ranking.order], return_inverse=True)
     drawn: list[list[Floats]] = [[] for _ in wanted]
     for repeats in _resampled(int(place.max()) + 1, replicas, rng, len(place)):
@@ -232,9 +277,7 @@ def removed_at_retention(
             cut = _cut(photons, r)
             removed = np.take_along_axis(background, np.maximum(cut, 0)[:, None], axis=1)[:, 0]
             drawn[k].append(np.where(cut < 0, np.nan, removed))  # no photon was drawn
-    return [
-        percentile_interval(v, np.concatenate(d), level) for v, d in zip(values, drawn, strict=True)
-    ]
+    return values, [np.concatenate(d) for d in drawn]
 
 
 def _resampled(n: int, replicas: int, rng: np.random.Generator, columns: int):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from physml.background.inference.adapted_cuts import TABLE, Xrays, adapt
+from physml.background.inference.adapted_cuts import PSEUDO_XRAYS, Xrays, adapt
 from physml.background.inference.cuts import Scores, fit_thresholds
 
 LEVELS = np.array([0.8, 0.9, 0.95, 0.98, 0.99])
@@ -75,7 +75,7 @@ def test_few_xrays_move_little(table):
     many = adapt(table, xrays(20_000, 7, shift=2.0))
     step = (few.cut - table.cut).mean() / (many.cut - table.cut).mean()
     number = 12 * 3 / (len(EDGES) - 1)
-    assert step < 2 * number / (number + TABLE)
+    assert step < 2 * number / (number + PSEUDO_XRAYS)
 
 
 def test_without_xrays_nothing_moves(table):

@@ -36,7 +36,13 @@ SETTINGS = {
         "batch_size": 64,
         "learning_rate": 5e-3,
         "network": {"width": 16, "heads": 2, "blocks": 1, "pair_width": 8, "patch_channels": 4},
-        "calibrate": {"photons": 1500, "energies": [0.3, 1, 3, 12], "standoffs": [6, 15]},
+        "calibrate": {
+            "photons": 1500,
+            "energies": [0.3, 1, 3, 12],
+            "standoffs": [6, 15],
+            "observations": 2,
+            "observation_hits": 60,
+        },
         "source_method": {"epochs": 1, "widths": [4, 4, 4], "hidden": 8},
     },
 }

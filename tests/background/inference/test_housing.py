@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from physml.background.inference.cuts import nearest
-from physml.background.inference.housing import Housing, mixture
+from physml.background.inference.housing import ENDS, Housing, mixture
 
 STANDOFFS = np.array([4.0, 8.0, 16.0])
 
@@ -80,18 +82,43 @@ def test_few_events_say_nothing():
     assert of(np.full(20, 3.0), np.full(20, 5.0), np.zeros((20, 2))) == 0
 
 
-def test_without_events_it_is_the_middle():
+def test_without_events_it_is_the_middle_and_may_be_anywhere():
     housing = Housing(STANDOFFS, np.zeros(3), 0)
     assert housing.standoff == pytest.approx(8.0)
-    assert housing.interval == (4.0, 16.0)
+    assert housing.interval == pytest.approx(ENDS)
     assert housing.probability.tolist() == pytest.approx([1 / 3] * 3)
 
 
 def test_the_likeliest_is_taken():
     housing = Housing(STANDOFFS, np.array([-3.0, 0.0, -9.0]), 100)
-    assert housing.interval == (8.0, 8.0)
     assert 7 < housing.standoff < 8
-    assert Housing(STANDOFFS, np.array([0.0, -0.5, -9.0]), 100).interval == (4.0, 8.0)
+    low, high = housing.interval
+    assert 3.0 < low < 8 < high < 16
+
+
+def test_likelihoods_taken_less_at_their_word_leave_more_open():
+    housing = Housing(STANDOFFS, np.array([-30.0, 0.0, -30.0]), 100)
+    widths = []
+    for power in (1.0, 0.3, 0.1, 0.03):
+        low, high = replace(housing, power=power).interval
+        assert low < 8 < high
+        widths.append(np.log(high / low))
+    assert widths == sorted(widths)
+    assert widths[-1] > 2 * widths[0]
+
+
+def test_the_interval_holds_what_it_says():
+    housing = Housing(STANDOFFS, np.array([-2.0, 0.0, -4.0]), 100)
+    low, high = housing.interval
+    inside = (housing.grid >= low) & (housing.grid <= high)
+    # Beyond the last stand-off that was tried all are as likely, and come together.
+    assert 0.89 < housing.density[inside].sum() < 0.95
+    assert housing.content_at(8.0) < 0.02
+    assert housing.content_at(high * 1.1) > 0.9
+
+
+def test_a_standoff_that_is_known_is_no_interval():
+    assert Housing(np.array([7.0]), np.zeros(1), 5).interval == (7.0, 7.0)
 
 
 def test_the_nearest_is_told_by_its_logarithm():
