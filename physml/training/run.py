@@ -106,8 +106,6 @@ class Run:
         wanted, samples = self.settings.batch_size, len(self.train)
         self.batch_size = effective_batch_size(wanted, samples, self.processes)
         self.steps_per_epoch = max(1, samples // self.batch_size)
-        # On a CPU the network's own threads use the cores.
-        self.workers = self.threads if self.device.type == "cuda" else 0
         self.names: list[str] = []  # of the values of a step
         self.unread: list[Tensor] = []  # values of the steps since the last look
         self.spoilt: Tensor | None = None  # 1 on the device from the first that is not finite on
@@ -116,6 +114,11 @@ class Run:
         self.lineage = warm_start(self.model, self.settings.init) if self.settings.init else []
         self._build_network()
         self._build_engine()
+
+    @property
+    def workers(self) -> int:
+        """Workers that prepare batches; on a CPU the network's own threads use the cores."""
+        return self.threads if self.device.type == "cuda" else 0
 
     def _build_network(self) -> None:
         self.model.to(self.device)

@@ -138,8 +138,9 @@ class PackedArray:
         planes = np.empty((len(touched), self.chunk_bytes), np.uint8)
         for k, number in enumerate(touched):
             planes[k] = np.frombuffer(self._unpacked(int(number)), np.uint8)
-        values = self._joined(planes)[where, within]
-        if self.finite and self.dtype.kind == "f" and (place := non_finite(values)):
+        whole = self._joined(planes)
+        values = whole[:, 0] if self.rows == 1 else whole[where, within]
+        if self.finite and (place := non_finite(values)):
             raise InputError.expected(self.file.path, f"finite values in {self.name!r}", place)
         return values
 
@@ -174,7 +175,7 @@ class PackedArray:
         shape = (n, self.rows, *self.shape[1:])
         if not self.packed or width == 1:
             return planes.view(self.dtype).reshape(shape)
-        apart = planes.reshape(n, width, -1)
+        apart = planes.reshape(n, width, self.chunk_bytes // width)
         if width == 2:  # images: twice as fast as the transposition
             low, high = (0, 1) if np.little_endian == (self.dtype.byteorder != ">") else (1, 0)
             both = apart[:, high].astype(np.uint16)
@@ -182,7 +183,7 @@ class PackedArray:
             both |= apart[:, low]
             return both.view(self.dtype.newbyteorder("=")).reshape(shape)
         together = np.ascontiguousarray(apart.transpose(0, 2, 1))
-        return together.reshape(n, -1).view(self.dtype).reshape(shape)
+        return together.reshape(n, self.chunk_bytes).view(self.dtype).reshape(shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Read the whole array."""
