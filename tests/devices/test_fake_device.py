@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -78,19 +79,21 @@ ALLOWED = {
 }
 
 
+@pytest.mark.parametrize("how", [nullcontext, torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", REFUSED)
-def test_mixed_devices_are_refused(there, name):
-    c = torch.ones(2, 3)
-    with pytest.raises((RuntimeError, TypeError, IndexError), match=MIXED):
-        REFUSED[name](torch.ones(2, 3, device=there), c)
+def test_mixed_devices_are_refused(there, name, how):
+    with how(), pytest.raises((RuntimeError, TypeError, IndexError), match=MIXED):
+        REFUSED[name](torch.ones(2, 3, device=there), torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("how", [nullcontext, torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("name", ALLOWED)
-def test_what_cuda_allows_gives_what_the_cpu_gives(there, name):
-    c = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 3.0]])
-    found = ALLOWED[name](c.to(there), c)
-    assert found.device.type == there.type
-    torch.testing.assert_close(found.cpu(), ALLOWED[name](c.clone(), c))
+def test_what_cuda_allows_gives_what_the_cpu_gives(there, name, how):
+    with how():
+        c = torch.tensor([[1.0, 0.0, 2.0], [0.5, 1.0, 3.0]])
+        found = ALLOWED[name](c.to(there), c)
+        assert found.device.type == there.type
+        torch.testing.assert_close(found.cpu(), ALLOWED[name](c.clone(), c))
 
 
 def test_values_come_over(there):

@@ -21,9 +21,13 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import physml.cavities.inference.detector
+import physml.nn.device
+
 #: Name of the device.
 NAME = "fake"
 aten = torch.ops.aten
+COMPOSITE = "CompositeImplicitAutograd"
 AUTOCAST = "AutocastPrivateUse1"
 #: What autocast does in few digits.
 LOW_PRECISION = ("conv2d", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm")
@@ -140,7 +144,11 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     for t in on_device:
         if t.shape != t.held.shape or t.dtype != t.held.dtype:
             raise NotImplementedError(f"{func} changes the shape of a tensor of the fake device")
-    return _wrapped(out, known, target)
+    # A view that is made in inference mode is an inference tensor where what it shows is one.
+    views = any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns)
+    quiet = torch.is_inference_mode_enabled()
+    with torch.inference_mode(on_device[0].is_inference() if views and on_device else quiet):
+        return _wrapped(out, known, target)
 
 
 def _check(func: Any, packet: Any, args: tuple, kwargs: dict, tensors: list[Tensor]) -> None:
@@ -218,8 +226,23 @@ class Factories(TorchDispatchMode):
     """Lets tensors be made on the device."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        """Do one operation."""
-        return run(func, args, kwargs or {})
+        """Do one operation; in inference mode it may be one that is made of others."""
+        kwargs = kwargs or {}
+        if not any(map(_concerned, args)) and not any(map(_concerned, kwargs.values())):
+            return func(*args, **kwargs)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), COMPOSITE):
+            with self:
+                made = func.decompose(*args, **kwargs)
+            if made is not NotImplemented:
+                return made
+        return run(func, args, kwargs)
+
+
+def _concerned(value: Any) -> bool:
+    """Whether the device has to do with an argument."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_concerned, value))
+    return isinstance(value, (DeviceTensor, torch.device))
 
 
 def _load(load: Any) -> Any:
@@ -335,6 +358,8 @@ def device() -> Iterator[torch.device]:
         patch.setattr(torch.Tensor, "pin_memory", _pinned)
         for module in (idist, idist.utils):
             patch.setattr(module, "device", lambda: made)
+        for module in (physml.nn.device, physml.cavities.inference.detector):
+            patch.setattr(module, "available", lambda: made)
         before = torch._C._only_lift_cpu_tensors()
         torch._C._set_only_lift_cpu_tensors(True)  # numbers of Python become tensors on the CPU
         try:

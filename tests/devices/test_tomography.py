@@ -1,0 +1,103 @@
+"""Tomography: training, evaluation and estimates with networks on a device that is not the CPU."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from fakes.device import device
+from fakes.tomography import noisy, pauli_data, write_json
+
+from physml.exceptions import Checkpointed
+from physml.io.weights import load_weights
+from physml.tomography import evaluate, preprocess, simulate, train
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.tomographer import Tomographer
+from physml.tomography.predict import TomographyPredictor
+from physml.tomography.settings import TomographySettings
+
+SETTINGS = TomographySettings.model_validate(
+    {
+        "simulate": {"n_samples": 80, "shard_size": 80, "n_qubits": [1]},
+        "preprocess": {"valid": 0.3, "test": 0.1},
+        "train": {
+            "epochs": 1,
+            "first_epochs": 1,
+            "batch_size": 32,
+            "network": {"width": 8, "blocks": 1},
+            "histories": {"rounds": [8, 20], "valid": 6, "copies": 300, "thin": 2},
+            "calibrate": {"histories": 40, "copies": 300, "epochs": 1, "width": 4},
+            "cell": {
+                **{"runs": 1, "experiments": 2, "n_particles": 5, "copies": 100, "width": 4},
+                **{"valid": 2, "validate_every": 1, "rounds": 1, "proposals": 1},
+            },
+        },
+        "evaluate": {
+            **{"states": 2, "copies": 100, "test": 2, "batch": 2, "timed": 100, "bootstrap": 50},
+            "methods": ["neural, global", "neural, pauli", "particle cell, global"],
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tomography")
+    simulate.run(settings=SETTINGS, shard=0, out=folder / "0.h5")
+    preprocess.run(settings=SETTINGS, raw=[folder / "0.h5"], out=folder / "data", threads=1)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def weights(data):
+    """Weights of a training on the device that was stopped and continued."""
+    out = data / "model.safetensors"
+    with device():
+        with pytest.raises(Checkpointed):
+            train.run(settings=SETTINGS, data=data, out=out, time_limit_s=0.0)
+        train.run(settings=SETTINGS, data=data, out=out)
+    return out
+
+
+def test_a_training_on_the_device_is_that_on_the_cpu(data, weights):
+    expected = data / "expected.safetensors"
+    train.run(settings=SETTINGS, data=data, out=expected)
+    made, wanted = load_weights(weights)[0], load_weights(expected)[0]
+    assert made.keys() == wanted.keys()
+    for name, value in wanted.items():
+        torch.testing.assert_close(made[name], value, rtol=1e-3, atol=1e-3, msg=name)
+
+
+def test_evaluation(data, weights, tmp_path):
+    with device():
+        evaluate.run(settings=SETTINGS, data=data, weights=weights, out=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["lists"]
+
+
+@pytest.mark.parametrize("estimator", ["neural", "particle_cell"])
+def test_prediction(weights, tmp_path, estimator):
+    path = write_json(tmp_path / "counts.json", pauli_data(noisy("0", n=1), 200))
+    with device():
+        result = TomographyPredictor.load(weights).predict(path, estimator=estimator)
+    assert result.density_matrix[0, 0].real > 0.5
+
+
+def test_networks_that_were_moved_estimate_as_before(weights):
+    data = pauli_data(noisy("0", n=1), 200)
+    found = []
+    for where in (device, torch.no_grad):
+        with where() as there:
+            predictor = TomographyPredictor.load(weights)
+            estimator = predictor.estimator("neural")
+            assert isinstance(estimator, NeuralEstimator)
+            if isinstance(there, torch.device):
+                for networks in (predictor._networks, predictor._regions):
+                    for network in networks.values():
+                        network.to(there)
+            tomographer = Tomographer(1, estimator=estimator)
+            for setting, counts in data:
+                tomographer.update(setting, counts)
+            found.append((tomographer.density_matrix, tomographer.credible_region(0.9).radius))
+    assert found[0][0] == pytest.approx(found[1][0], abs=1e-5)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
