@@ -12,14 +12,23 @@ training, validation or test image has.
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from common.options import command, parse
+from common.options import command, parse, write
+from common.tables import interval, table
 
+from physml.cavities.evaluation import metrics
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
 from physml.cavities.simulator.batch import simulate_batch
+from physml.evaluation.sealed import remark
 
+#: Whose weights and simulator the numbers rest on.
+SCIENCES = ("cavities",)
+SEED = 20171203  # of the bootstrap
 FIRST = {"empty": 30_000_000, "cavities": 40_000_000}
 HALO = {"core_radius": (0.5, 100.0), "inner_core_radius": (0.5, 80.0)}
 
@@ -51,24 +60,67 @@ def listed(catalogue, true) -> bool:
     return bool(np.any((away < 0.5 * true["radius"]) & (factor < np.log(1.8))))
 
 
-def main() -> None:
+def share(hits: list[int], of: list[int], replicas: int) -> dict[str, float | None]:
+    """Sum of hits over sum of cases, with its interval from resampling whole images."""
+    weights = metrics.image_weights(len(of), replicas, SEED)
+    return metrics.summarise(metrics.ratio(weights, np.array(hits), np.array(of)))
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """All blocks by name."""
+    rows = [
+        [
+            f"cavity-less images of {numbers['size']} pixels with a listed cavity",
+            numbers["alarms"]["images"],
+            interval(numbers["alarms"]["share"], ".1%"),
+        ],
+        [
+            "cavities with S/N > 3 that are listed",
+            numbers["listed"]["cavities"],
+            interval(numbers["listed"]["share"], ".1%"),
+        ],
+    ]
+    state = f" ({numbers['ledger']})" if numbers["ledger"] else ""
+    caption = (
+        f"Simulated images of {numbers['size']} pixels at several binnings, the cavities in "
+        f"{numbers['listed']['images']} images{state}; 95 % intervals from {numbers['replicas']:,} "
+        "resamples of whole images."
+    )
+    return {
+        "table": f"{caption}\n\n{table(['measured', 'n', 'share'], rows)}",
+        **{k: interval(numbers[k]["share"], ".1%").split(" ")[0] for k in ("alarms", "listed")},
+    }
+
+
+def main() -> int:
     """Run and print."""
-    parser = command(__doc__)
+    parser = command(__doc__, "json", "markdown", "weights", bootstrap=1000)
     parser.add_argument("--empty", type=int, default=160, help="images without cavities")
     parser.add_argument("--with-cavities", type=int, default=120, help="images with cavities")
     parser.add_argument("--size", type=int, default=512, help="side of the images, pixel")
     a = parse(parser)
     logging.disable(logging.WARNING)  # no image here has a WCS
-    predictor = CavityPredictor.load()
-    alarms = [len(c) > 0 for c, _ in search(predictor, "empty", a.empty, a.size)]
-    hits = [
-        listed(catalogue, true)
-        for catalogue, table in search(predictor, "cavities", a.with_cavities, a.size)
-        for true in table[table["visible"] & (table["snr"] > 3)]
-    ]
-    print(f"cavity-less images of {a.size} pixels with a listed cavity: {np.mean(alarms):.1%}")
-    print(f"cavities with S/N > 3 that are listed: {np.mean(hits):.1%} of {len(hits)}")
+    predictor = CavityPredictor.load(a.weights)
+    alarms = [int(len(c) > 0) for c, _ in search(predictor, "empty", a.empty, a.size)]
+    hits, cavities = [], []
+    for catalogue, true in search(predictor, "cavities", a.with_cavities, a.size):
+        clear = true[true["visible"] & (true["snr"] > 3)]
+        cavities.append(len(clear))
+        hits.append(sum(listed(catalogue, row) for row in clear))
+    numbers = {
+        "size": a.size,
+        "replicas": a.bootstrap,
+        "ledger": remark("cavities", "merging"),
+        "alarms": {"images": a.empty, "share": share(alarms, [1] * a.empty, a.bootstrap)},
+        "listed": {
+            "images": a.with_cavities,
+            "cavities": sum(cavities),
+            "share": share(hits, cavities, a.bootstrap),
+        },
+    }
+    write(a, numbers, tables=tables, sciences=SCIENCES)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

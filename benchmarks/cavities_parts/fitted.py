@@ -198,9 +198,12 @@ def platt(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[float
     return float(scaling.slope), float(scaling.offset)
 
 
-def apply(fitted: Fitted, images: Images, python: str, cache: Path) -> Found:
-    """CADET's candidates in a set with fitted thresholds, its probabilities calibrated."""
-    found = rival_found_again(images, python, cache, fitted.pixel, fitted.area)
+def apply(fitted: Fitted, images: Images, python: str, cache: Path, volumes: bool = True) -> Found:
+    """CADET's candidates in a set with fitted thresholds, its probabilities calibrated.
+
+    Volumes take most of the time; they can be left out.
+    """
+    found = rival_found_again(images, python, cache, fitted.pixel, fitted.area, volumes)
     raw = limits(images.totals, fitted.log10_counts, fitted.peak)
     candidates = found.candidates.copy()
     candidates["score"] = scaled(candidates["score"], fitted.cavity)

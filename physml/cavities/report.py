@@ -17,11 +17,13 @@ import numpy as np
 from astropy.wcs import WCS
 
 from physml import datasets
+from physml.evaluation.sealed import remark
 from physml.exceptions import InputError, PhysmlError
 from physml.io.atomic import atomic_directory
 from physml.io.fits import write_image
 from physml.stages.report import Measured, report_record, write_report
 
+from .evaluation.sets import NAMES
 from .results.result import CavityResult
 from .settings import CavitiesSettings, SimulateSettings
 from .simulator.batch import simulate_batch
@@ -159,7 +161,7 @@ def summarise(example: Example, result: CavityResult, measured: Measured) -> dic
     -------
     dict
         ``example``, ``simulated``, ``note``, ``weights``, ``cavities`` (rows of the catalogue) and
-        ``evaluation`` (a few numbers of each set).
+        ``evaluation`` (a few numbers of each set, and what was decided from it).
     """
     table = result.catalogue[[name for name in COLUMNS if name in result.catalogue.colnames]]
     paths = {
@@ -172,6 +174,9 @@ def summarise(example: Example, result: CavityResult, measured: Measured) -> dic
         name: {"images": part["images"], **{key: _value(part, path) for key, path in paths.items()}}
         for name, part in measured.metrics.get("sets", {}).items()
     }
+    for name in numbers:
+        # The test split is the run's own; whether a frozen set was used stands in its ledger.
+        numbers[name]["ledger"] = remark("cavities", name) if name in NAMES else ""
     return {
         "example": example.name,
         "simulated": example.simulated,

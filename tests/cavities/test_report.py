@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -15,6 +16,7 @@ from physml.cavities.core.ellipse import draw_labels
 from physml.cavities.inference.detector import COLUMNS, Detection
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings
+from physml.evaluation.sealed import remark
 from physml.exceptions import InputError, PhysmlError
 from physml.templates import render
 
@@ -89,6 +91,9 @@ def check_page(out):
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert text.count("data:image/png;base64,") == 2  # overview and the one figure there was
     assert "0.912" in text
+    # What was decided from the set stands beside its figures.
+    assert remark("cavities", "clean")
+    assert html.escape(remark("cavities", "clean")) in text
     return text
 
 
