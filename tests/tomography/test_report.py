@@ -146,6 +146,7 @@ def summary_of(**others):
         "copies": result["copies"],
         "evaluation": {"2 qubits, hs": {"linear, pauli": [0.1, 0.01, 0.001, 0.0001]}},
         "coverage": {"2 qubits, hs": {}},
+        "ledger": {"2 qubits, hs": "not sealed: something <was> chosen", "2 qubits, test": ""},
         "latency": result["latency"],
     }
     return made | others
@@ -167,6 +168,8 @@ def test_page_escapes_and_does_not_claim_a_simulation(tmp_path):
     assert "<td>2 qubits, hs: linear, pauli</td><td>0.1</td>" in text
     assert "0.9900 (0.9800 to 0.9950)" in text
     assert "34 times as long" in text
+    assert "2 qubits, hs: not sealed: something &lt;was&gt; chosen." in text
+    assert "2 qubits, test:" not in text
 
 
 def test_page_says_where_the_truth_is(tmp_path):

@@ -5,6 +5,7 @@ Qubit 0 is the leftmost factor, here as in qutip.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,8 +73,15 @@ def to_qutip(rho: Tensor | ArrayLike) -> qutip.Qobj:
     import qutip
 
     array = rho.detach().cpu().numpy() if isinstance(rho, Tensor) else np.asarray(rho)
-    dims = [2] * n_qubits(array.shape[-1])
-    return qutip.Qobj(array, dims=[dims, dims])
+    return qutip.Qobj(array, dims=_dimensions(n_qubits(array.shape[-1])))
+
+
+@lru_cache(maxsize=16)
+def _dimensions(n: int) -> Any:
+    """Dimensions [[2] * n, [2] * n]: parsing the lists anew takes longer than all the rest."""
+    from qutip.core.dimensions import Dimensions
+
+    return Dimensions([[2] * n, [2] * n])
 
 
 def as_density_matrix(given: Any, n_qubits: int, place: str = "target=") -> Tensor:

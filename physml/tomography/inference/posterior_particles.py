@@ -45,6 +45,7 @@ PILOT = 128
 #: Moves after each resampling, share of the particles that must stay effective, most powers.
 MOVES, ENOUGH, POWERS = 6, 0.5, 40
 #: Hedge of the covariance, and the factor on it: a proposal must be wider than what it proposes to.
+#: Weights and moves make up for any value; these keep the effective sample size high.
 HEDGE, WIDER = 0.3, 1.6
 ACCEPTANCE = 0.25
 SMALLEST = 1e-16

@@ -31,7 +31,8 @@ FLAT = 8
 FEWEST = 0.05
 #: Copies at which corrector and covariance count alike in what is left to gain.
 #: A design for the likeliest kind of state alone is a poor one for the others, and early on any
-#: state may be of any kind.
+#: state may be of any kind. These three define the design that histories are trained on: they
+#: are no calibration of weights, and other ones need a training.
 EARLY = 200.0
 
 
