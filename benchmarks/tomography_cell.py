@@ -1,16 +1,15 @@
 """The claims of the paper on its particle cell, checked: tables and figures.
 
     python benchmarks/tomography_cell.py [--tables accuracy cost adaptivity] [--states 160]
-        [--markdown FILE] [--figures DIR] [--json ROWS] [--rivals ROWS]
+        [--figures DIR] [--cache ROWS]
 
 Judged is the cell of the shipped weights (``--weights`` names others) on the frozen lists of states
-that nothing was tuned on. Times are CPU seconds of one thread. Rows are kept in the file that
-``--json`` names as they are done, and taken from there when they are asked for again.
+(see ``pipelines/tomography/SEALED.md``). Times are CPU seconds of one thread. Rows are kept in the
+file that ``--cache`` names as they are done, and taken from there when they are asked for again.
 
 accuracy
     Cell (with ``--untrained`` also as it is before training), particle filter of 300 and maximum
-    likelihood. Of the latter two, rows of 160 states are taken from the file that ``--rivals``
-    names where it has them: what `tomography_vs_rivals.py` keeps in its ``--json``.
+    likelihood, each on the same first states of a list.
 cost
     CPU time of one experiment alone against copies. The paper compares with a filter that updates
     copy by copy; with blocks that grow by 10 % the filter needs a number of updates in log(copies)
@@ -26,7 +25,7 @@ adaptivity
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from common.rows import Row, Rows
 from common.tables import table
 
 from physml.evaluation.figures import COLOURS, legend_below, new_figure
-from physml.io.atomic import read_json
+from physml.evaluation.sealed import remark
 from physml.io.weights import read_metadata
 from physml.models import shipped_weights
 from physml.random import stream
@@ -57,6 +56,7 @@ from physml.tomography.learning.cell_training import make_cell
 from physml.tomography.settings import CellSettings
 from physml.tomography.simulator.experiment import experiment
 
+SCIENCES = ("tomography",)
 SEED = 20_210_607
 LISTS = {"hs": "Hilbert-Schmidt", "pure": "pure", "pure_white_5": "pure + 5 % white noise"}
 METHODS = (
@@ -98,23 +98,6 @@ def measure(
     }
 
 
-def rival(path: Path | None, place: str, name: str, copies: int) -> Row | None:
-    """Row of another benchmark's file; its 95 % interval as a standard error."""
-    if path is None:
-        return None
-    start = f"2 qubits, {place} | {name} | {LIST_SIZE} | {copies} |"
-    for key, found in read_json(path)["rows"].items():
-        if key.startswith(start):
-            mean = found["mean"]
-            return {
-                "mean": [m["value"] for m in mean],
-                "error": [(m["high"] - m["low"]) / 3.92 for m in mean],
-                "seconds": None,
-                "states": LIST_SIZE,
-            }
-    return None
-
-
 def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dict[str, Any]:
     """Cell, filter and maximum likelihood: list -> method -> row."""
     plain = make_cell(CellSettings(), SEED, 4).eval().requires_grad_(False)
@@ -131,10 +114,9 @@ def accuracy(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> dic
         rho = evaluation_list(place, 2, a.states)
         out[place] = {}
         for name, make in makers.items():
-            found = rival(a.rivals, place, name, a.copies) if name in METHODS[2:] else None
             whose = f"{a.particles} | {version}" if name in METHODS[:2] else "-"
             key = f"accuracy | {place} | {name} | {a.states} | {a.copies} | {whose}"
-            out[place][name] = found or rows.get(key, measure, make, rho, a.copies, number)
+            out[place][name] = rows.get(key, measure, make, rho, a.copies, number)
     return out
 
 
@@ -187,38 +169,118 @@ def adaptivity(rows: Rows, cell: Cell, version: str, a: argparse.Namespace) -> d
     return out
 
 
-TITLE = "mean infidelity ± standard error at so many copies"
-
-
-def numbers(row: Row) -> list[str]:
+def numbers_of(row: Row) -> list[str]:
     """Mean and standard error at each number of copies."""
     return [f"{m:.2g} ± {e:.1g}" for m, e in zip(row["mean"], row["error"], strict=True)]
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """All tables that were made."""
-    parts: list[str] = []
-    for place, methods in result.get("accuracy", {}).items():
-        count = len(next(iter(methods.values()))["mean"])
-        head = ["", *(f"{10 ** (2 + k):,}" for k in range(count)), "states"]
-        rows = [[name, *numbers(row), row["states"]] for name, row in methods.items()]
-        parts += [f"**{LISTS[place]}**, {TITLE}", table(head, rows)]
-    if "cost" in result:
-        found, rows = result["cost"], []
-        for mark in COST:
-            by_copy, ours = (found[k][mark]["seconds"] for k in ("filter by copy", "particle cell"))
-            cells = [shown(found[name][mark]) for name in BLOCKINGS]
-            rows.append([f"{mark:,}", *cells, f"{by_copy / ours:,.2g}"])
-        parts.append(table(["copies", *BLOCKINGS.values(), "by copy / cell"], rows))
-    for place, povms in result.get("adaptivity", {}).items():
-        head = ["measurement", "", "100", "1,000", "10,000", "fixed / this at 10,000"]
-        rows = [
-            [POVMS[povm], how, *numbers(row), f"{arms['fixed']['mean'][-1] / row['mean'][-1]:.1f}"]
+def caption(place: str, numbers: Mapping[str, Any]) -> str:
+    """What a table of infidelities is of; numbers of an earlier day say so."""
+    list_name = f"2 qubits, {place}"
+    text = (
+        f"**{LISTS[place]}**, first states of the list `{list_name}` "
+        f"({remark('tomography', list_name)}): mean infidelity ± standard error of the mean "
+        "(over states) after so many copies."
+    )
+    if kept := numbers.get("kept"):
+        text += f" Not run again since {kept['date']} (commit `{kept['commit']}`, same weights)."
+    return text
+
+
+def accuracy_table(place: str, numbers: Mapping[str, Any]) -> str:
+    """Cell, filter and maximum likelihood on one list."""
+    methods = numbers["accuracy"][place]
+    count = len(next(iter(methods.values()))["mean"])
+    head = ["", *(f"{10 ** (2 + k):,}" for k in range(count)), "n"]
+    rows = [[name, *numbers_of(row), row["states"]] for name, row in methods.items()]
+    return f"{caption(place, numbers)}\n\n{table(head, rows)}"
+
+
+def cost_table(numbers: Mapping[str, Any]) -> str:
+    """CPU time of one experiment against copies."""
+    found, rows = numbers["cost"], []
+    for mark in map(str, COST):
+        cells = [shown(found[name][mark]) for name in BLOCKINGS]
+        rows.append([f"{int(mark):,}", *cells, f"{factor(numbers, mark):,.2g}"])
+    kept = numbers.get("kept")
+    when = f" Not run again since {kept['date']} (commit `{kept['commit']}`)." if kept else ""
+    return (
+        "One experiment alone on the first Hilbert-Schmidt state of the list, CPU time of one "
+        "thread of a busy machine, one timing each, no interval (parentheses: not measured, in "
+        f"proportion to the copies).{when}\n\n"
+        + table(["copies", *BLOCKINGS.values(), "by copy / cell"], rows)
+    )
+
+
+def factor(numbers: Mapping[str, Any], mark: str, over: str = "particle cell") -> float:
+    """Time of the filter that updates copy by copy, over another's."""
+    found = numbers["cost"]
+    return float(found["filter by copy"][mark]["seconds"] / found[over][mark]["seconds"])
+
+
+def adaptivity_table(place: str, numbers: Mapping[str, Any]) -> str:
+    """Fixed, random and adaptive turns of each measurement on one list."""
+    head = ["measurement", "", "100", "1,000", "10,000", "fixed / this at 10,000"]
+    rows = [
+        [POVMS[povm], how, *numbers_of(row), f"{arms['fixed']['mean'][-1] / row['mean'][-1]:.1f}"]
+        for povm, arms in numbers["adaptivity"][place].items()
+        for how, row in arms.items()
+    ]
+    n = next(iter(next(iter(numbers["adaptivity"][place].values())).values()))["states"]
+    return f"{caption(place, numbers)} n = {n}.\n\n{table(head, rows)}"
+
+
+def against_filter(numbers: Mapping[str, Any]) -> str:
+    """Ratios of the cell's mean infidelity to the filter's."""
+    lines = []
+    for place, methods in numbers["accuracy"].items():
+        ours, theirs = (methods[name]["mean"] for name in (METHODS[0], METHODS[2]))
+        ratios = ", ".join(
+            f"{a / b:.2f} at {10 ** (2 + k):,}"
+            for k, (a, b) in enumerate(zip(ours, theirs, strict=True))
+        )
+        lines.append(f"- {LISTS[place]}: {ratios} copies.")
+    return "\n".join(lines)
+
+
+def turning(numbers: Mapping[str, Any]) -> str:
+    """What choosing the turn of a measurement is worth at the most copies."""
+    parts = []
+    for place, povms in numbers["adaptivity"].items():
+        gains = [
+            arms["fixed"]["mean"][-1] / arms["adaptive"]["mean"][-1]
             for povm, arms in povms.items()
-            for how, row in arms.items()
+            if povm != "bases"
         ]
-        parts += [f"**{LISTS[place]}**, {TITLE}", table(head, rows)]
-    return "\n\n".join(parts) + "\n"
+        parts.append(f"{min(gains):.1f} to {max(gains):.1f} for {LISTS[place]} states")
+    return (
+        "Choosing how to turn SIC, MUB and pairwise measurements is worth, over the fixed ones at "
+        f"10,000 copies, a factor of {' and of '.join(parts)}."
+    )
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown by name."""
+    found: dict[str, str] = {}
+    if "accuracy" in numbers:
+        for place in numbers["accuracy"]:
+            found[f"accuracy_{place}"] = accuracy_table(place, numbers)
+        found["against_filter"] = against_filter(numbers)
+    if "cost" in numbers:
+        most = str(COST[-1])
+        growing = numbers["cost"]["filter"][most]["seconds"]
+        found |= {
+            "cost": cost_table(numbers),
+            "factor_by_copy": f"{factor(numbers, most):.1e}",
+            "factor_growing": f"{growing / numbers['cost']['particle cell'][most]['seconds']:.1f}",
+        }
+    if "adaptivity" in numbers:
+        for place in numbers["adaptivity"]:
+            found[f"adaptivity_{place}"] = adaptivity_table(place, numbers)
+        arms = numbers["adaptivity"]["pure"]["bases"]
+        worse = arms[ML]["mean"][-1] / arms["fixed"]["mean"][-1]
+        found |= {"turning": turning(numbers), "likelihood_worse": f"{worse:.0f}"}
+    return found
 
 
 def shown(row: Row) -> str:
@@ -294,20 +356,21 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     """Run and write."""
     parser = command(__doc__, "weights", "json", "markdown", "figures")
-    tables = {"accuracy": accuracy, "cost": cost, "adaptivity": adaptivity}
-    parser.add_argument("--tables", nargs="+", default=list(tables), choices=list(tables))
+    parts = {"accuracy": accuracy, "cost": cost, "adaptivity": adaptivity}
+    parser.add_argument("--tables", nargs="+", default=list(parts), choices=list(parts))
     parser.add_argument("--states", type=int, default=LIST_SIZE, help="of each list")
     parser.add_argument("--turned", type=int, default=80, help="states of the table of adaptivity")
     parser.add_argument("--particles", type=int, default=100, help="of the cell")
     parser.add_argument("--copies", type=int, default=100_000, help="a power of ten")
     parser.add_argument("--untrained", action="store_true", help="the cell before training, too")
-    parser.add_argument("--rivals", type=Path, help="file of tomography_vs_rivals.py")
+    parser.add_argument("--cache", type=Path, help="file for what is done")
     a = parse(parser)
     cells, card = load_cells(a.weights), read_metadata(a.weights or shipped_weights("tomography"))
-    rows = Rows(a.json)
+    rows = Rows(a.cache)
     with torch.no_grad():
-        result = {name: tables[name](rows, cells[4], card["version"], a) for name in a.tables}
-    write(a, text=markdown(result), figures=figures(result) if a.figures else None)
+        result = {name: parts[name](rows, cells[4], card["version"], a) for name in a.tables}
+    drawn = figures(result) if a.figures else None
+    write(a, result, figures=drawn, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

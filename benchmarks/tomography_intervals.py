@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import logging
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from physml.tomography.simulator.experiment import experiment
 
 log = logging.getLogger("benchmarks")
 
+SCIENCES = ("tomography",)
 SEED = 31_415
 COPIES = (100, 1_000, 10_000, 100_000)
 ENSEMBLES = ("pure", "pure_white_5", "hs")
@@ -122,18 +123,80 @@ def cells(
     return out
 
 
-def text_of(rows: list[tuple[bool, float, bool]]) -> str:
-    """Share that holds the truth, with its interval; median length."""
+def counted(rows: list[tuple[bool, float, bool]]) -> dict[str, float]:
+    """Share that holds the truth, with Wilson's interval; median length."""
     inside, length, _ = (np.array(x) for x in zip(*rows, strict=True))
     low, high = wilson(np.array([inside.sum()]), np.array([len(inside)]), LEVEL)[0]
-    share = f"{inside.mean():.1%} ({low:.1%} to {high:.1%})"
-    bold = "**" if 0.87 <= inside.mean() <= 0.93 else ""
-    return f"{bold}{share}{bold}; {np.median(length):.2g}"
+    return {
+        "share": float(inside.mean()),
+        "low": float(f"{low:.4f}"),
+        "high": float(f"{high:.4f}"),
+        "length": float(f"{np.median(length):.3g}"),
+    }
+
+
+def text_of(x: Mapping[str, float]) -> str:
+    """Share with its interval, and length; within 87 to 93 % bold."""
+    share = f"{x['share']:.0%} ({x['low']:.0%} to {x['high']:.0%})"
+    bold = "**" if 0.87 <= x["share"] <= 0.93 else ""
+    return f"{bold}{share}{bold}; {x['length']:.2g}"
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown by name."""
+    rows = [
+        [row["states"], row["design"], row["of"], *map(text_of, row["cells"])]
+        for row in numbers["rows"]
+    ]
+    head = ["states", "measurements", "of", *(f"{n:,} copies" for n in numbers["copies"])]
+    level = f"{numbers['level']:.0%}"
+    return {
+        "intervals": f"Share of {numbers['n']} states whose {level} interval holds the truth, with "
+        "the 95 % interval of Wilson; median length of the interval. Two qubits, states of "
+        f"validation lists of their own. Bold: 87 % to 93 %.\n\n{table(head, rows)}",
+        "ranges": ranges(numbers),
+        "outside": f"{numbers['outside']} of {numbers['in_all']} estimates lie outside their own "
+        "interval.",
+    }
+
+
+def ranges(numbers: Mapping[str, Any]) -> str:
+    """Least and largest share for each kind of state."""
+    parts = []
+    for name in dict.fromkeys(row["states"] for row in numbers["rows"]):
+        shares = [
+            x["share"] for row in numbers["rows"] if row["states"] == name for x in row["cells"]
+        ]
+        parts.append(f"{min(shares):.0%} to {max(shares):.0%} for `{name}`")
+    return (
+        f"Intervals of {numbers['level']:.0%} hold the truth in {', '.join(parts)} "
+        f"({numbers['n']} states a cell)."
+    )
+
+
+def measured(a: argparse.Namespace) -> dict[str, Any]:
+    """Rows of all ensembles, measurements and functionals."""
+    rows, inside = [], []
+    for name in a.ensembles:
+        for design in a.designs:
+            found = cells(name, a.qubits, design, a)
+            for key in dict.fromkeys(key for key, _ in found):
+                own = [counted(found[key, n]) for n in a.copies]
+                rows.append({"states": name, "design": design, "of": key, "cells": own})
+            inside += [own for cell in found.values() for _, _, own in cell]
+    return {
+        "rows": rows,
+        "copies": a.copies,
+        "level": a.level,
+        "n": a.states,
+        "outside": inside.count(False),
+        "in_all": len(inside),
+    }
 
 
 def main() -> None:
     """Run and print."""
-    parser = command(__doc__, "weights", markdown=Path("results/bench/tomography_intervals.md"))
+    parser = command(__doc__, "weights", "json", "markdown")
     parser.add_argument("--states", type=int, default=200, help="of each list")
     parser.add_argument("--qubits", type=int, default=2)
     parser.add_argument("--copies", type=int, nargs="+", default=list(COPIES))
@@ -142,17 +205,7 @@ def main() -> None:
     parser.add_argument("--level", type=float, default=0.9)
     parser.add_argument("--page", type=int, default=40, help="of the validation lists")
     a = parse(parser)
-    rows, inside = [], []
-    for name in a.ensembles:
-        for design in a.designs:
-            found = cells(name, a.qubits, design, a)
-            for key in dict.fromkeys(key for key, _ in found):
-                rows.append([name, design, key, *(text_of(found[key, n]) for n in a.copies)])
-            inside += [own for cell in found.values() for _, _, own in cell]
-    head = ["states", "measurements", "of", *(f"{n:,} copies" for n in a.copies)]
-    title = f"### Truth inside the {a.level:.0%} interval, {a.states} states; median length"
-    outside = f"Estimates outside their own interval: {inside.count(False)} of {len(inside)}."
-    write(a, text=f"{title}\n\n{table(head, rows)}\n\n{outside}")
+    write(a, measured(a), tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

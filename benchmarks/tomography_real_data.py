@@ -14,12 +14,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from common.options import command, parse, write
 from common.tables import table
 
 from physml.datasets import shared_folder
+from physml.evaluation.sealed import remark
 from physml.tomography.core.operators import fidelity
 from physml.tomography.core.states import named_state
 from physml.tomography.data.records import Records
@@ -28,6 +30,7 @@ from physml.tomography.predict import TomographyPredictor
 from physml.tomography.results.overview import plot_overview
 from physml.tomography.results.result import TomographyResult
 
+SCIENCES = ("tomography",)
 #: Name -> file below the folder, whether its means are to be rounded.
 SETS = {
     "twin-photons": ("twin_photons_MIT/counts.csv", True),
@@ -64,27 +67,52 @@ def estimates(
     return target, found
 
 
-def rows(name: str, found: Mapping[str, TomographyResult]) -> list[list[str]]:
-    """One row for each estimator."""
-    return [
+def rows(found: Mapping[str, TomographyResult]) -> dict[str, Any]:
+    """Functionals with their intervals and the radius, of each estimator."""
+    return {
+        estimator: {
+            "functionals": [[round(x, 4) for x in (f.value, f.low, f.high)] for f in r.functionals],
+            "radius": float(f"{r.region.infidelity:.3g}"),
+        }
+        for estimator, r in found.items()
+    }
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown by name."""
+    body = [
         [
-            name,
+            f"{name} ({part['target']}), {part['pairs']:,} pairs",
             estimator.replace("_", " "),
-            *(f"{f.value:.4f} ({f.low:.4f} to {f.high:.4f})" for f in result.functionals),
-            f"{result.region.infidelity:.2g}",
+            *(f"{v:.4f} ({low:.4f} to {high:.4f})" for v, low, high in row["functionals"]),
+            f"{row['radius']:.2g}",
         ]
-        for estimator, result in found.items()
+        for name, part in numbers["sets"].items()
+        for estimator, row in part["estimators"].items()
     ]
+    head = ["counts", "estimator", "fidelity to the nearest Bell state", "purity", "concurrence"]
+    sealed = "; ".join(f"{name}: {remark('tomography', name)}" for name in numbers["sets"])
+    found = {
+        "photons": "Real photon pairs, one experiment each: value with its 90 % interval, and "
+        f"radius of the 90 % region ({sealed}).\n\n"
+        + table([*head, "90 % region, infidelity"], body)
+    }
+    for name, part in numbers["sets"].items():
+        found[f"fit_{name.replace('-', '_')}"] = f"{part['p_value']:.2g}"
+    return found
 
 
 def main() -> None:
     """Print the table, write it and draw the figures."""
     parser = command(
-        __doc__, "weights", data=shared_folder() / "quantum", out=Path("results/bench")
+        __doc__,
+        *("weights", "json"),
+        data=shared_folder() / "quantum",
+        out=Path("results/bench"),
     )
     a = parse(parser)
     predictor = TomographyPredictor.load(a.weights)
-    body, tests, figures = [], [], {}
+    sets, figures = {}, {}
     for name, (file, rounded) in SETS.items():
         path = a.data / file
         if not path.is_file():
@@ -93,15 +121,17 @@ def main() -> None:
         records = load_records(path, kind="photonic", rounded=rounded)
         records = replace(records, name=name.replace("-", " "))
         target, found = estimates(records, predictor)
-        body += rows(f"{name} ({target}), {records.copies:,} pairs", found)
         fit = found["neural"].goodness
         assert fit is not None
-        tests += [f"- {name}: goodness of fit p = {fit.p_value:.2g}", *map(str, fit.warnings)]
+        sets[name] = {
+            "target": target,
+            "pairs": records.copies,
+            "p_value": fit.p_value,
+            "warnings": fit.warnings,
+            "estimators": rows(found),
+        }
         figures[f"tomography-{name}"] = plot_overview(found["neural"])
-    head = ["counts", "estimator", "fidelity to the nearest Bell state", "purity", "concurrence"]
-    a.markdown = a.out / "tomography_real_data.md"
-    text = "\n".join([table([*head, "90 % region, infidelity"], body), "", *tests])
-    write(a, text=text, figures=figures)
+    write(a, {"sets": sets}, figures=figures, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

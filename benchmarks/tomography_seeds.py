@@ -6,37 +6,70 @@ The folder is what the chain's preprocessing leaves. The first seed is that of t
 the others are the next ones; regions are not calibrated, as infidelities do not need them. What is
 finished is kept in ``--state``, so that a run can be stopped and carried on. Each seed takes about
 a quarter of an hour of one core.
+
+The record does not rest on the shipped weights: each seed has weights of its own. It says of which
+recipe they are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from common.options import command, parse
+from common.options import command, parse, write
 from common.tables import table
 
 from physml.random import stream
 from physml.tomography.core.schedule import MARKS, schedule
 from physml.tomography.evaluation.compare import list_name
-from physml.tomography.evaluation.sets import LISTS, evaluation_list
+from physml.tomography.evaluation.sets import LIST_SIZE, LISTS, evaluation_list
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.learning.corrector_training import train_corrector
 from physml.tomography.learning.prepared import read_states
 from physml.tomography.settings import TomographySettings
 from physml.tomography.simulator.experiment import experiment
 
+SCIENCES = ()
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown by name."""
+    copies = numbers["copies"]
+    body = [
+        [
+            place,
+            design,
+            *(" / ".join(f"{seed[k]:.3g}" for seed in found) for k in range(len(copies))),
+        ]
+        for place, design, found in numbers["rows"]
+    ]
+    kept = numbers.get("kept")
+    when = (
+        f" Not run again since {kept['date']} (commit `{kept['commit']}`, recipe of the weights "
+        f"`{kept['version']}`)."
+        if kept
+        else ""
+    )
+    return {
+        "seeds": f"The same training with {len(numbers['rows'][0][2])} seeds: mean "
+        f"infidelity, seed by seed, {LIST_SIZE} states a list; the spread between seeds stands in "
+        f"for an interval.{when}\n\n"
+        + table(["list", "measurements", *(f"{n:,}" for n in copies)], body)
+    }
+
 
 def main() -> None:
     """Train, judge, print a Markdown table."""
-    parser = command(__doc__)
+    parser = command(__doc__, "json")
     parser.add_argument("data", type=Path, help="folder with train.h5 and valid.h5")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--qubits", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--state", type=Path, required=True, help="folder for what is finished")
     a = parse(parser)
     settings = TomographySettings()
-    rows: dict[tuple[str, str], list[list[str]]] = {}
+    rows: dict[tuple[str, str], list[list[float]]] = {}
     for qubits in a.qubits:
         states = [read_states(a.data / f"{x}.h5", qubits) for x in ("train", "valid")]
         for seed in range(settings.seed, settings.seed + a.seeds):
@@ -59,11 +92,10 @@ def main() -> None:
                         stream(settings.seed, "evaluate", 0),
                         marks=MARKS,
                     )
-                    mean = [f"{x:.3g}" for x in np.mean(done.infidelity, 0)]
-                    place = list_name(name, qubits)
-                    rows.setdefault((place, design), []).append([place, design, str(seed), *mean])
-    header = ["list", "measurements", "seed", *(f"{n:,}" for n in MARKS)]
-    print(table(header, [row for found in rows.values() for row in found]))
+                    mean = [float(f"{x:.3g}") for x in np.mean(done.infidelity, 0)]
+                    rows.setdefault((list_name(name, qubits), design), []).append(mean)
+    numbers = {"copies": MARKS, "rows": [[*key, found] for key, found in rows.items()]}
+    write(a, numbers, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""Blocks of the other benchmarks of tomography."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def test_sealed_families_say_how_bad_the_regions_are(script) -> None:
+    benchmark = script("tomography_sealed")
+    methods = {m: {"states": 160, "mean": [[0.1, 0.09, 0.11]] * 2} for m in benchmark.OWN}
+    ours = {"states": 8, "mean": [[-0.1, -0.2, -0.05], [0.1, 0.05, 0.2]], "theirs": [0.2, 0.1]}
+    numbers = {
+        "copies": [100, 1000],
+        "states": 500,
+        "lists": {
+            "rank_2": {
+                "methods": methods,
+                "differences": {"two-stage, global": ours},
+                "coverage": {
+                    "neural, global": [[0.9, 0.88, 0.92], [0.5, 0.45, 0.55]],
+                    "neural, product": [[0.88, 0.84, 0.91], [0.95, 0.93, 0.97]],
+                    "neural, pauli": [[0.9, 0.88, 0.92], [0.15, 0.1, 0.2]],
+                },
+            },
+        },
+    }
+    found = benchmark.tables(json.loads(json.dumps(numbers)))
+    assert "in 3 of 6 cells, and surely in fewer than promised in 2;" in found["coverage_sentence"]
+    assert "15% (10% to 20%) (rank_2, neural, pauli, 1,000 copies)" in found["coverage_sentence"]
+    assert found["tally"] == (
+        "- two-stage, global: ours is surely better in 1 and surely worse in 1 of 2 cells of "
+        "family and copies."
+    )
+    assert (
+        "| rank_2 | neural, global | **90% (88% to 92%)** | 50% (45% to 55%) |"
+        in (found["coverage"])
+    )
+    assert "**-0.1 (-0.2 to -0.05)**" in found["differences"]
+    assert found["ledger"].startswith("- `rank_2`: sealed: looked at")
+
+
+def test_coverage_counts_all_three_kinds_of_measurements(script) -> None:
+    benchmark = script("tomography_coverage")
+    good, bad = [0.9, 0.89, 0.91], [0.5, 0.4, 0.6]
+    lists = {
+        "2 qubits, hs": {m: [good, good] for m in benchmark.OWN},
+        "1 qubit, r_1": {m: [good, bad if m == "neural, pauli" else good] for m in benchmark.OWN},
+    }
+    numbers = {"copies": [100, 1000], "states": 1000, "lists": lists}
+    found = benchmark.tables(json.loads(json.dumps(numbers)))
+    assert found["count"] == "11 of 12"
+    rows = {x.split(" | ")[0]: x for x in found["goals"].splitlines()}
+    assert rows["| coverage of 90% regions, neural, global"].endswith("| met |")
+    pauli = rows["| coverage of 90% regions, neural, pauli"]
+    assert "3 of 4; 1 surely outside; together 80.0%" in pauli
+    assert "(1 qubit, r_1, pauli, 1,000 copies)" in pauli
+    assert pauli.endswith("| missed |")
+    assert rows["| coverage of 90% regions, all measurements"].endswith("| missed |")
+    assert (
+        "| 1 qubit, r_1 | neural, pauli | **90.0% (89.0% to 91.0%)** | 50.0% ("
+        in (found["coverage"])
+    )
+
+
+def test_intervals(script) -> None:
+    benchmark = script("tomography_intervals")
+    cells = [[(True, 0.1, True)] * 18 + [(False, 0.2, True)] * 2, [(True, 0.1, True)] * 20]
+    counted = [benchmark.counted(rows) for rows in cells]
+    assert counted[0]["share"] == 0.9
+    # Wilson's interval of 18 of 20.
+    assert (counted[0]["low"], counted[0]["high"]) == pytest.approx((0.699, 0.972), abs=1e-3)
+    numbers = {
+        "rows": [{"states": "pure", "design": "global", "of": "purity", "cells": counted}],
+        **{"copies": [100, 1000], "level": 0.9, "n": 20, "outside": 1, "in_all": 40},
+    }
+    found = benchmark.tables(json.loads(json.dumps(numbers)))
+    assert "hold the truth in 90% to 100% for `pure` (20 states a cell)" in found["ranges"]
+    assert "| pure | global | purity | **90% (70% to 97%)**; 0.1 | 100%" in found["intervals"]
+    assert found["outside"].startswith("1 of 40")
+
+
+def test_kept_records_say_that_they_are(script, root) -> None:
+    for name in ("tomography_seeds", "tomography_cell", "tomography_coverage"):
+        made = json.loads((root / "benchmarks" / "results" / f"{name}.json").read_text())
+        if "kept" not in made["numbers"]:
+            continue
+        blocks = script(name).tables(made["numbers"])
+        tables = [text for text in blocks.values() if "|---|" in text]
+        assert tables
+        assert all(f"Not run again since {made['date']}" in text for text in tables)
+
+
+def test_the_cell_beside_the_filter(script) -> None:
+    benchmark = script("tomography_cell")
+    rows = {
+        name: {"mean": [m], "error": [0.1 * m], "states": 40}
+        for name, m in zip(benchmark.METHODS, (0.1, 0.3, 0.2, 0.4), strict=True)
+    }
+    arms = {
+        how: {"mean": [0.3, m], "error": [0.1, 0.1], "states": 40}
+        for how, m in ((benchmark.ML, 0.6), ("fixed", 0.2), ("random", 0.1), ("adaptive", 0.05))
+    }
+    numbers = {
+        "accuracy": {"hs": rows},
+        "adaptivity": {"pure": dict.fromkeys(benchmark.POVMS, arms)},
+    }
+    found = benchmark.tables(json.loads(json.dumps(numbers)))
+    assert found["against_filter"] == "- Hilbert-Schmidt: 0.50 at 100 copies."
+    assert found["likelihood_worse"] == "3"
+    assert "a factor of 4.0 to 4.0 for pure states." in found["turning"]
+    assert "Not run again" not in found["accuracy_hs"]
