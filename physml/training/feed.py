@@ -9,7 +9,10 @@ batches in the same order.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,6 +123,16 @@ def _as_it_is(batch: Made) -> Made:
 
 
 def _begin_worker(number: int) -> None:
-    """Leave signals to the loop: a batch system sends them to all processes of a job."""
+    """Leave signals to the loop, to which a batch system sends them, too; and end with the loop."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="parent's end", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # DataLoader's workers look whether the process that forked them is there: the fork server,
+    # which in turn lives as long as they do. After a kill of the loop both would stay for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
