@@ -1,0 +1,1 @@
+"""Parts of the benchmark of what feeds a training."""
