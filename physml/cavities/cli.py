@@ -208,3 +208,43 @@ def show(result: CavityResult, folder: Path) -> None:
             f"({low:.0%} - {high:.0%})"
         )
     console.print(f"Written to {folder}", highlight=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="""
+Example: weights that were trained by hand, with their calibration made anew:
+
+  physml cavities recalibrate weights.safetensors -o recalibrated.safetensors
+"""
+)
+def recalibrate(
+    ctx: typer.Context,
+    weights: Annotated[Path, typer.Argument(help="Trained weights (safetensors).")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Weights to be written, with their card beside.")
+    ],
+    images: Annotated[
+        int, typer.Option(help="Number of simulated images wider than a field.", min=1)
+    ] = 1200,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Fit anew how several binnings are merged, for weights that are trained.
+
+    The last step of a training, on its own: the networks stay as they are.
+    """
+    adjust_logging(ctx, verbose, quiet)
+    need_place(output, overwrite)
+    need(weights, False, "weights in safetensors format")
+    if threads is not None:
+        limit_threads(threads)
+
+    from physml import provenance
+
+    from .learning.recalibrate import recalibrate_weights
+
+    with provenance.run():
+        recalibrate_weights(weights, output, images=images, overwrite=overwrite)
+    typer.echo(f"Written to {output}")

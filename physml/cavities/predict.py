@@ -21,6 +21,7 @@ from .data.gas_profile import read_profile
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.observation import Observation, load_observation, log_remarks
 from .inference.fields import choose_scales
+from .inference.merge import Merging
 from .inference.search import Detector, search
 from .results.catalogue import build_catalogue
 from .results.recovery import measure_recovery
@@ -30,6 +31,12 @@ from .results.result import CavityResult
 TOGETHER = 8
 #: Remark on several results whose recovery failed.
 UNMEASURED = "whose completeness and false alarms were not measured"
+#: Remark on results of weights that lack the constants of merging, for several and for one.
+UNMERGED = (
+    "whose probabilities are not calibrated over several binnings: these weights lack 'merging'",
+    "the weights hold no calibration of several binnings ('merging'; `physml cavities recalibrate` "
+    "adds it): probabilities are those of the single ones, and too high or too low together",
+)
 
 
 class CavityPredictor(Predictor):
@@ -175,7 +182,12 @@ class CavityPredictor(Predictor):
         `position` is RA and Dec of the centre; `advance` is called with the number of images done.
         """
         centres = [_centre(o, centre, position) for o in observations]
+        merging = Merging.of(self.card)
         chosen = [choose_scales(o, scales, c) for o, c in zip(observations, centres, strict=True)]
+        if not merging.fitted:
+            for observation, of_image in zip(observations, chosen, strict=True):
+                if len(of_image) > 1:
+                    observation.remark(*UNMERGED)
         profiles = [_profile(o, redshift, pressure) for o in observations]
         fields_of_image = max(1.0, sum(map(len, chosen)) / max(1, len(observations)))
         searches = search(

@@ -18,6 +18,8 @@ COLUMNS = [
     *("x", "y", "semi_major", "semi_minor", "theta", "radius", "radius_err", "area"),
     *("decrement", "snr", "probability"),
 ]
+#: Constants of the merging: the probability is the support.
+MERGING = {"order": 4.0, "silence": 0.02, "same_ratio": 2.5, "offset": 0.0, "slope": 1.0}
 
 
 @dataclass
@@ -48,7 +50,7 @@ class TruthDetector:
     centre: tuple[float, float]
     limits: tuple[float, float] = (2.5, 45.0)
     cut: float = 0.3
-    card: dict = field(default_factory=lambda: {"name": "truth"})
+    card: dict = field(default_factory=lambda: {"name": "truth", "merging": MERGING})
     scales: tuple[int, ...] = (1,)
 
     def threshold(self, total_counts: float) -> float:
@@ -97,7 +99,7 @@ class CentroidDetector:
     between the rebinned pixels and their positions turns up.
     """
 
-    card: dict = field(default_factory=lambda: {"name": "centroid"})
+    card: dict = field(default_factory=lambda: {"name": "centroid", "merging": MERGING})
 
     def threshold(self, total_counts: float) -> float:
         return 0.3

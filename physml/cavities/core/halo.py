@@ -32,6 +32,8 @@ SECTORS = 12
 STEPS = 30
 #: Relative misfit that counts as one sigma: haloes are not double beta models.
 TOLERATED = 0.08
+#: Side from which an image is binned for the first look for its centre [pixel].
+LARGE = 512
 #: Student-t degrees of freedom: cavities and clumps must not pull the fit.
 FREEDOM = 4.0
 
@@ -87,21 +89,55 @@ def find_centre(
 
 def _peak(image: NDArray[Any], depth: NDArray[Any]) -> tuple[float, float]:
     shape = image.shape
-    y, x = np.indices(shape)
-    where = np.asarray(np.ones(shape, bool))
     place = (0.5 * (shape[1] - 1), 0.5 * (shape[0] - 1))
     largest = depth.max()
+    reach: float | None = None  # of the search about the place [pixel]; at first everywhere
     for sigma in (min(8.0, min(shape) / 12), 4.0, 2.0):
-        seen = ndimage.gaussian_filter(depth, sigma)
-        rate = ndimage.gaussian_filter(image, sigma) / np.maximum(seen, 1e-9)
+        # The whole of a large image needs no finer a grid than the smoothing.
+        step = int(np.clip(min(shape) // LARGE, 1, 4)) if reach is None else 1
+        window, first = _around(shape, place, reach, sigma)
+        part, seen = _binned(image[window], step), _binned(depth[window], step)
+        rate = ndimage.gaussian_filter(part, sigma / step)
+        seen = ndimage.gaussian_filter(seen, sigma / step)
+        rate = rate / np.maximum(seen, 1e-9)
         # Where hardly anything was exposed, the rate is noise.
-        allowed = where & (seen > 0.2 * largest)
+        allowed = seen > 0.2 * step**2 * largest
+        if reach is not None:
+            y, x = np.ogrid[window]
+            allowed &= (x - place[0]) ** 2 + (y - place[1]) ** 2 < reach**2
         if not allowed.any():
             break
-        iy, ix = np.unravel_index(np.argmax(np.where(allowed, rate, -np.inf)), shape)
-        place = (float(ix), float(iy))
-        where = np.asarray((x - ix) ** 2 + (y - iy) ** 2 < (1.5 * sigma) ** 2)
+        iy, ix = np.unravel_index(np.argmax(np.where(allowed, rate, -np.inf)), rate.shape)
+        half = (step - 1) / 2
+        place = (first[1] + step * float(ix) + half, first[0] + step * float(iy) + half)
+        reach = 1.5 * sigma
     return place
+
+
+def _around(
+    shape: tuple[int, ...], place: tuple[float, float], reach: float | None, sigma: float
+) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """Rows and columns within reach of a place, as far as their smoothing sees; the first of each.
+
+    The filter ends at 4 sigma: what it gives within reach is what the whole image would.
+    """
+    if reach is None:
+        return (slice(0, shape[0]), slice(0, shape[1])), (0, 0)
+    margin = int(np.ceil(reach + 4 * sigma)) + 2
+    spans = [
+        (max(0, int(p) - margin), min(side, int(p) + margin + 1))
+        for p, side in zip(place[::-1], shape, strict=True)
+    ]
+    rows, columns = (slice(*span) for span in spans)
+    return (rows, columns), (rows.start, columns.start)
+
+
+def _binned(image: NDArray[Any], step: int) -> NDArray[Any]:
+    """Sums over step x step pixels; the last may be of fewer."""
+    if step == 1:
+        return image
+    rows, columns = (np.arange(0, side, step) for side in image.shape)
+    return np.add.reduceat(np.add.reduceat(image, rows, axis=0), columns, axis=1)
 
 
 def fill_sources(

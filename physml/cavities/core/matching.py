@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from .energetics import volume
 
-#: Probability of a further cavity in an image that has a sure one; see `decision_scores`.
+#: Probability of a further cavity in an image that has a sure one: more likely than not. A
+#: definition, for any weights, since probabilities are calibrated; see `decision_scores`.
 COMPANION = 0.5
 
 #: Candidates and true cavities that share a pixel, by their rows.

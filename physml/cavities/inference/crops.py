@@ -61,9 +61,18 @@ def cut(maps: Tensor, row: Tensor, x: Tensor, y: Tensor, radius: Tensor, side: i
     gx = ((2 * px + 1) / w - 1)[:, None, :].expand(-1, side, -1)
     gy = ((2 * py + 1) / h - 1)[:, :, None].expand(-1, -1, side)
     grid = torch.stack([gx, gy], -1)
-    crops = torch.nn.functional.grid_sample(
-        maps[row].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
-    )
+    crops = torch.empty(len(row), maps.shape[1], side, side)
+    # All crops of an image in one call, one below the other: no map is copied for a crop.
+    for image in torch.unique(row):
+        mine = torch.nonzero(row == image)[:, 0]
+        strip = torch.nn.functional.grid_sample(
+            maps[int(image), None].float(),
+            grid[mine].reshape(1, -1, side, 2),
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
+        )
+        crops[mine] = strip[0].unflatten(1, (len(mine), side)).movedim(1, 0)
     outside = (grid.abs() > 1).any(-1)
     crops[:, -1] = torch.where(outside, 1.0, crops[:, -1])
     return crops

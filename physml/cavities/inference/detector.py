@@ -15,12 +15,15 @@ from skimage.feature import peak_local_max
 from torch import Tensor
 
 from physml.models import read_weights
+from physml.nn.device import available, device_of
+from physml.nn.folding import folded
 
 from ..core.ellipse import draw_labels, row_mask
 from ..core.halo import fit_halo
 from ..settings import NetworkSettings
 from . import crops as cr
 from .channels import channels
+from .merge import Merging
 from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
 
 #: Probability below which candidates are dropped.
@@ -104,16 +107,16 @@ class CavityDetector:
     """
 
     def __init__(self, network: CavityNet, decoder: DecoderNet, card: dict[str, Any]) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.decoder = decoder.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        there = available()
+        self.network = network.eval().to(there, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decoder = decoder.eval().to(there, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
         self.precision: torch.dtype | None = torch.bfloat16
         self.symmetries: tuple[int, ...] = tuple(range(8))
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> CavityDetector:
-        """Load weights, the shipped ones by default.
+        """Load weights, the shipped ones by default; batch norms are folded into convolutions.
 
         Raises
         ------
@@ -125,7 +128,8 @@ class CavityDetector:
         network, decoder = CavityNet(settings), DecoderNet(settings)
         weights.fill(network, CavityNet.part)
         weights.fill(decoder, DecoderNet.part)
-        return cls(network, decoder, weights.card)
+        Merging.of(weights.card)  # refuses unsound constants before any work
+        return cls(folded(network), folded(decoder), weights.card)
 
     def threshold(self, total_counts: float) -> float:
         """Probability threshold that keeps the promised false-alarm share at this depth."""
@@ -231,11 +235,12 @@ class CavityDetector:
 
     def average_maps(self, image: Tensor) -> Maps:
         """Probabilities and sizes averaged over the symmetries of the square."""
-        cavity = centre = sizes = torch.zeros((), device=self.device)
-        image = image.to(self.device)
+        device = device_of(self.network)
+        cavity = centre = sizes = torch.zeros((), device=device)
+        image = image.to(device)
         for s in self.symmetries:
             turned = cr.turn(image, s).contiguous(memory_format=torch.channels_last)
-            with self._autocast():
+            with self._autocast(device):
                 maps = self.network.maps(turned)
             back = cr.inverse(s)
             coarse = cr.turn(maps.sizes, back)
@@ -248,8 +253,8 @@ class CavityDetector:
         n = len(self.symmetries)
         return Maps((cavity / n).sigmoid().cpu(), (centre / n).sigmoid().cpu(), (sizes / n).cpu())
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self.precision, enabled=self.precision is not None)
 
     def calibrate_pixels(self, cavity: Tensor) -> Tensor:
         """Temperature-scaled pixel probabilities."""
@@ -266,7 +271,7 @@ class CavityDetector:
             The catalogue's columns without `snr`.
         """
         side = int(self.card["network"]["decoder_crop"])
-        total = torch.zeros(len(some), len(DECODED))
+        total, device = torch.zeros(len(some), len(DECODED)), device_of(self.decoder)
         for first in range(0, len(some), 64):
             part = slice(first, first + 64)
             crops = cr.cut(
@@ -274,8 +279,8 @@ class CavityDetector:
             )
             for s in self.symmetries:
                 turned = cr.turn(crops, s).contiguous(memory_format=torch.channels_last)
-                with self._autocast():
-                    out = self.decoder(turned.to(self.device), scalars[part].to(self.device))
+                with self._autocast(device):
+                    out = self.decoder(turned.to(device), scalars[part].to(device))
                 total[part] += turn_decoded(out.float().cpu(), cr.inverse(s))
         d = dict(zip(DECODED, (total / len(self.symmetries)).unbind(1), strict=True))
         return {k: v.numpy().astype(np.float64) for k, v in self._physical(some, d).items()}

@@ -13,9 +13,11 @@ from scipy.ndimage import distance_transform_edt
 from ..core.matching import COMPANION
 from ..data.observation import Observation
 from .fields import Field, cut_field
-from .merge import Candidate, from_table, merge
+from .merge import Candidate, Merging, from_table, merge
 
-#: Probability from which a candidate is listed, flagged where it is not a confident detection.
+#: Probability from which a candidate is listed, flagged where it is not a confident detection:
+#: clearly more likely a cavity than not. A definition, for any weights, since probabilities are
+#: calibrated; whether that holds is measured by `learning.merging` and stored with the weights.
 LISTED = 0.6
 #: Fields searched together: enough to keep the processor busy, 10 MB each in the network.
 BATCH = 16
@@ -232,11 +234,11 @@ def search(
             if advance is not None:
                 advance(len(chunk))
     out = []
+    merging = Merging.of(detector.card)
     for i, of_image in enumerate(fields):
         detections = [found[i, j] for j in range(len(of_image))]
-        candidates = merge(
-            of_image, [from_table(f, d.table) for f, d in zip(of_image, detections, strict=True)]
-        )
+        found_in = [from_table(f, d.table) for f, d in zip(of_image, detections, strict=True)]
+        candidates = merge(of_image, found_in, merging)
         out.append(Search(observations[i].counts.shape, of_image, detections, candidates))
     return out
 

@@ -8,7 +8,7 @@ from fakes.cavities import beta_image
 
 from physml.cavities.data.observation import load_observation
 from physml.cavities.inference.fields import choose_scales, cut_field
-from physml.cavities.inference.merge import Candidate, merge, overlap, resolution_weight
+from physml.cavities.inference.merge import Candidate, Merging, merge, overlap, resolution_weight
 from physml.exceptions import InputError
 
 
@@ -146,7 +146,44 @@ def test_a_cavity_found_at_several_binnings_is_one_row(fields):
     support = (np.dot(weights, said**4) / sum(weights)) ** 0.25
     assert only.support == pytest.approx(support)
     logit = np.log(only.probability / (1 - only.probability))
+    # The constants are those of the weights, whatever they are.
+    assert logit == pytest.approx(np.log(support / (1 - support)))
+    card = {"order": 4, "silence": 0.02, "same_ratio": 2.5, "offset": -0.5, "slope": 1.2}
+    other = merge(fields, found, Merging.of({"merging": card}))[0]
+    assert other.support == only.support
+    logit = np.log(other.probability / (1 - other.probability))
     assert logit == pytest.approx(1.2 * np.log(support / (1 - support)) - 0.5)
+    card |= {"order": 1, "silence": 0.1}
+    mean = np.dot(weights, [0.9, 0.8, 0.6, 0.1]) / sum(weights)
+    assert merge(fields, found, Merging.of({"merging": card}))[0].support == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"order": 0},
+        {"silence": 0},
+        {"same_ratio": 0.5},
+        {"slope": -1},
+        {"offset": float("nan")},
+        {"offset": "much"},
+        {"order": None},
+    ],
+)
+def test_unsound_constants_of_the_weights_are_refused(wrong):
+    card = {"order": 4, "silence": 0.02, "same_ratio": 2.5, "offset": -0.5, "slope": 1.2}
+    assert Merging.of({"merging": card}).fitted
+    assert not Merging.of({}).fitted
+    with pytest.raises(InputError, match="merging"):
+        Merging.of({"merging": card | wrong})
+    with pytest.raises(InputError, match="merging"):
+        Merging.of({"merging": {}})
+
+
+def test_how_different_two_detections_of_one_cavity_may_be_is_said_by_the_weights(fields):
+    found = [[candidate(270, 260, 12, 0.9, 1)], [], [candidate(275, 260, 30, 0.8, 3)], []]
+    assert len(merge(fields, found, Merging(same_ratio=2.0))) == 2
+    assert len(merge(fields, found, Merging(same_ratio=3.0))) == 1
 
 
 def test_the_joint_probability_lies_between_the_single_ones(fields):
