@@ -188,6 +188,11 @@ class TrainSettings(TrainBase):
     alarm_images: int = Field(
         3000, description="Cavity-less images simulated to set the thresholds", gt=0
     )
+    merging_images: int = Field(
+        1200,
+        description="Images wider than a field simulated to fit how binnings are merged",
+        gt=0,
+    )
     resources: TrainResources = TrainResources(threads=1, mem_mb=16000, runtime_min=480, gpu=1)
 
 

@@ -22,6 +22,7 @@ from .inference.networks import CavityNet, DecoderNet
 from .learning.calibrate import calibrate
 from .learning.crop_sets import DecoderLoss, collect
 from .learning.image_sets import CavityImages, CavityLoss, for_decoder
+from .learning.merging import calibrate_merging
 from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,7 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     del crops, checks, c
     detector.decoder.load_state_dict(second.weights)
     card |= calibrate(detector, known, settings)
+    card["merging"] = calibrate_merging(detector, settings.simulate, seed, s.merging_images)
     card |= {
         "training": {
             "images": int((~kept).sum()),
