@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     found: dict[str, dict[str, Found]] = {"cadet": {}, "cadet_fitted": {}, "physml": {}}
     for name, n in sizes.items():
         if n:
-            images[name] = images_of(name, n)
+            images[name] = images_of(name, n, a.cache)
             found["cadet"][name] = rival_found(images[name], a.rival_python, a.cache)
             log.info("CADET: %s", name)
     if a.only_rival:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from physml.cavities.core.matching import CANDIDATE_DTYPE, COMPANION
+from physml.cavities.evaluation import sealed_halo, sealed_set
 from physml.cavities.evaluation.found import Found, Images, find, frozen
-from physml.cavities.evaluation.sealed_set import FIRST, sealed
+from physml.cavities.evaluation.sealed_set import FIRST
 from physml.cavities.evaluation.sets import NAMES, PARTNER
 from physml.io.atomic import atomic_path
 
@@ -32,9 +33,20 @@ PARTNERS = {**PARTNER, "sealed": "sealed_none"}
 ALL = (*NAMES, *FIRST)
 
 
-def images_of(name: str, n: int) -> Images:
-    """First images of a frozen or sealed set."""
-    return sealed(name, n) if name in FIRST else frozen(name, n)
+def images_of(name: str, n: int, cache: Path) -> Images:
+    """First images of a frozen or sealed set; the latter take long to draw and are kept."""
+    if name not in FIRST:
+        return frozen(name, n)
+    digest = hashlib.sha256()
+    for module in (sealed_halo, sealed_set):
+        digest.update(Path(module.__file__).read_bytes())
+    path = cache / f"{name}-{n}-{digest.hexdigest()[:12]}.npz"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **vars(sealed_set.sealed(name, n)))
+    with np.load(path, allow_pickle=False) as stored:
+        return Images(**{k: stored[k] for k in stored.files})
 
 
 def stacks(images: Images) -> Iterator[tuple[slice, str]]:

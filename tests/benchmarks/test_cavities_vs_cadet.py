@@ -99,6 +99,20 @@ def test_predictions_are_kept_by_content(parts, rival, images, tmp_path):
     assert (once_more.candidates["image"] >= 4).any()
 
 
+def test_sealed_images_are_drawn_once(parts, images, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        parts.predictions.sealed_set,
+        "sealed",
+        lambda name, n: parts.predictions.some(one, range(n)),
+    )
+    one = images["sealed"]
+    for _ in range(2):
+        got = parts.predictions.images_of("sealed", 2, tmp_path)
+        assert (got.counts == one.counts[:2]).all()
+        assert (got.cavities == one.cavities[:2]).all()
+        monkeypatch.setattr(parts.predictions.sealed_set, "sealed", None)  # only the file is left
+
+
 def test_thresholds_are_fitted_for_the_alarm_level(parts):
     rng = np.random.default_rng(0)
     totals = 10 ** rng.uniform(3.7, 6, 3000)
