@@ -200,9 +200,9 @@ class CalibrateSettings(Settings):
         gt=0,
     )
     observations: int = Field(
-        40,
-        description="Simulated observations on which it is found how far likelihoods and cuts "
-        "can be taken at their word; 0 leaves that out",
+        30,
+        description="Simulated observations on which it is found how far the measured stand-off "
+        "and the cuts can be taken at their word; 0 leaves that out",
         ge=0,
     )
     observation_hits: int = Field(

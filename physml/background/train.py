@@ -26,6 +26,7 @@ def run(
     """
     from physml.io.weights import version_of
     from physml.stages.train import loop_settings, training, write_weights
+    from physml.training.data import IN_MEMORY
     from physml.training.initialise import initialise
     from physml.training.loop import fit
 
@@ -37,7 +38,9 @@ def run(
 
     s, seed = settings.train, settings.seed
     with training(out, threads, time_limit_s, s.resources) as call:
-        train = EventSets.read(data / "train.h5", s.loss, s.augment, resample=True)
+        train = EventSets.read(
+            data / "train.h5", s.loss, s.augment, resample=True, in_memory=IN_MEMORY
+        )
         valid = EventSets.read(data / "valid.h5", s.loss, s.augment)
         log.info("training: %d sets, validation: %d", len(train), len(valid))
         first = fit(

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 
 from physml.evaluation.sealed import remark
+from physml.parallel.tasks import in_order
 from physml.random import stream
 
 from ..core.frames import Frames
 from ..inference.cuts import nearest
 from ..inference.detector import BackgroundDetector
-from ..inference.housing import ENOUGH
 from ..inference.inputs import LOG_STANDOFF, RATE, STANDOFF
 from ..learning.calibrate import as_members
 from ..learning.event_sets import EventSets
 from ..settings import EvaluateSettings
 from . import methods, metrics
 from .exposure_saved import Telescope, worked_example
-from .lessons import Course, courses
+from .lessons import Course, Lessons, courses
 from .methods import KNOWN, MODEL, OTHER, TREES, Trained
 from .metrics import BANDS, WIDE, Events, Resampling
 from .rivals import BoostedTrees, Rival, SelfAntiCoincidence
@@ -43,13 +43,22 @@ from .set_metrics import (
     source_method,
     with_border,
 )
-from .sets import GEOMETRIES, RIVALS, evaluation_set, geant4_set
+from .sets import (
+    GEOMETRIES,
+    RIVALS,
+    SEALED_RIVALS,
+    evaluation_set,
+    geant4_folder,
+    geant4_set,
+)
 from .stress import BAD_COLUMNS, CONDITIONS, bad_columns, without
 
 log = logging.getLogger(__name__)
 
 #: Name of the Geant4 set.
 GEANT4 = "geant4"
+#: Memory of a process that measures a set, MB.
+SET_MB = 3_000
 
 
 def test_metrics(
@@ -106,63 +115,57 @@ def test_metrics(
     }
 
 
-def stress_metrics(
-    detector: BackgroundDetector,
-    exposures: int,
-    hits: int,
-    *,
-    retention: Sequence[float],
-    replicas: int,
-    seed: int,
-    housing_events: int = ENOUGH,
+def stress_condition(
+    name: str, detector: BackgroundDetector, settings: EvaluateSettings, seed: int
 ) -> dict[str, Any]:
-    """Promises under each condition of the stress list.
+    """Promises under one condition of the stress list.
 
     Parameters
     ----------
+    name : str
+        One of `stress.CONDITIONS`.
     detector : BackgroundDetector
-    exposures, hits : int
-        Of each condition, see `evaluation_set`.
-    retention : sequence of float
-    replicas, seed : int
-        Bootstrap.
-    housing_events : int
-        See `score_set`.
+    settings : EvaluateSettings
+    seed : int
 
     Returns
     -------
     dict
-        Condition -> ``photons``, ``background``, ``fixed`` (retention -> ``retention``,
-        ``removed`` in 0.3-10 keV), ``at_retention``, ``calibration_error``.
+        ``photons``, ``background``, ``fixed`` (retention -> ``retention``, ``removed`` in
+        0.3-10 keV), ``at_retention``, ``calibration_error``, ``housing``.
     """
-    out = {}
-    for name in CONDITIONS:
-        frames, bad = evaluation_set(name, exposures, hits), None
-        if name == BAD_COLUMNS:
-            bad = bad_columns(frames.shape, stream(seed, "evaluate", 2))
-            frames = without(frames, bad)
-        scored = score_set(
-            frames, detector, retention=retention, bad=bad, housing_events=housing_events
-        )
-        events = scored.events
-        resampling = Resampling(events.frame, replicas, np.random.default_rng(seed))
-        out[name] = {
-            **events.numbers(),
-            "fixed": {
-                metrics.key(r): metrics.at_threshold(events, cut, resampling, (WIDE,))[WIDE]
-                for r, cut in scored.cuts[MODEL].items()
-            },
-            "at_retention": metrics.at_retention(
-                events, scored.scores[MODEL], retention, replicas=replicas, seed=seed, bands=(WIDE,)
-            )[WIDE],
-            "calibration_error": metrics.calibration(
-                events, scored.scores[MODEL], events.matched(BANDS[WIDE]), resampling
-            )["error"],
-            "housing": housing_metrics(scored),
-        }
-        kept = {r: f["retention"]["value"] for r, f in out[name]["fixed"].items()}
-        log.info("%s: kept %s", name, kept)
-    return out
+    s = settings
+    frames, bad = evaluation_set(name, s.stress_exposures, s.hits), None
+    if name == BAD_COLUMNS:
+        bad = bad_columns(frames.shape, stream(seed, "evaluate", 2))
+        frames = without(frames, bad)
+    scored = score_set(
+        frames, detector, retention=s.retention, bad=bad, housing_events=s.housing_events
+    )
+    events = scored.events
+    resampling = Resampling(events.frame, s.bootstrap, np.random.default_rng(seed))
+    found = {
+        **events.numbers(),
+        "fixed": {
+            metrics.key(r): metrics.at_threshold(events, cut, resampling, (WIDE,))[WIDE]
+            for r, cut in scored.cuts[MODEL].items()
+        },
+        "at_retention": metrics.at_retention(
+            events,
+            scored.scores[MODEL],
+            s.retention,
+            replicas=s.bootstrap,
+            seed=seed,
+            bands=(WIDE,),
+        )[WIDE],
+        "calibration_error": metrics.calibration(
+            events, scored.scores[MODEL], events.matched(BANDS[WIDE]), resampling
+        )["error"],
+        "housing": housing_metrics(scored),
+    }
+    kept = {r: f["retention"]["value"] for r, f in found["fixed"].items()}
+    log.info("%s: kept %s", name, kept)
+    return found
 
 
 def sensitivity(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -321,7 +324,7 @@ def evaluate_all(
     learn : mapping of Course, optional
         What rivals learn from, of each geometry; simulated by default.
     threads : int
-        Processes that simulate it.
+        Processes that share the sets.
 
     Returns
     -------
@@ -333,10 +336,9 @@ def evaluate_all(
     s = settings
     learn = rival_courses(s, threads) if learn is None else learn
     trained = train_rivals(learn, s.retention, seed)
-    frames = {name: evaluation_set(name, s.exposures, s.hits) for name in GEOMETRIES}
-    measured = geant4_set(s.geant4_seconds) if s.geant4 else None
-    if measured is not None:
-        frames[GEANT4] = measured
+    near = {name: name for name in GEOMETRIES}
+    if s.geant4 and geant4_folder() is not None:
+        near[GEANT4] = "far"
     scored: dict[str, ScoredSet] = {}
     result: dict[str, Any] = {
         "confidence": metrics.LEVEL,
@@ -346,36 +348,94 @@ def evaluate_all(
         "sets": {},
         "border": {},
         "source_method": {},
-        "sealed": {name: remark("background", name) for name in frames},
+        "sealed": {name: remark("background", name) for name in near},
     }
-    for name, part in frames.items():
-        rivals = for_set(trained, "far" if name == GEANT4 else name)
-        scored[name], result["sets"][name] = measure_set(
-            name, part, detector, rivals, s, seed, known=name == GEANT4
-        )
-        result["border"][name] = with_border(
-            part,
-            scored[name].detector,
-            learn["far" if name == GEANT4 else name].border,
-            retention=s.retention,
-            replicas=s.bootstrap,
-            seed=seed,
-            own=name == GEANT4,
-        )
-        headline = source_method(weights, scored[name], stream(seed, "bootstrap", len(scored)))
+    tasks = [
+        (name, detector, weights, for_set(trained, near[name]), learn[near[name]].border, s, seed)
+        for name in near
+    ]
+    made = in_order(_one_set, tasks, threads=threads, mem_mb=threads * SET_MB)
+    for name, (one, numbers, border, headline) in zip(near, made, strict=True):
+        scored[name], result["sets"][name], result["border"][name] = one, numbers, border
         if headline is not None:
             result["source_method"][name] = headline
     result["cross_geometry"] = cross_geometry(scored, s.retention, s.bootstrap, seed)
     if s.stress_exposures:
-        result["stress"] = stress_metrics(
-            detector,
-            s.stress_exposures,
-            s.hits,
-            retention=s.retention,
-            replicas=s.bootstrap,
-            seed=seed,
-            housing_events=s.housing_events,
-        )
+        conditions = [(name, detector, s, seed) for name in CONDITIONS]
+        under = in_order(stress_condition, conditions, threads=threads, mem_mb=threads * SET_MB)
+        result["stress"] = dict(zip(CONDITIONS, under, strict=True))
     best = GEANT4 if GEANT4 in scored else "far"
     result["sensitivity"] = sensitivity(result["sets"][best]) | {"set": best}
     return scored, result
+
+
+def _one_set(
+    name: str,
+    detector: BackgroundDetector,
+    weights: Path,
+    rivals: Sequence[Trained],
+    border: Lessons,
+    settings: EvaluateSettings,
+    seed: int,
+) -> tuple[ScoredSet, dict[str, Any], dict[str, Any], list[dict[str, Any]] | None]:
+    """Score and measure one set; also with events at the border, and by the source method."""
+    s = settings
+    measured = geant4_set(s.geant4_seconds) if name == GEANT4 else None
+    frames = evaluation_set(name, s.exposures, s.hits) if measured is None else measured
+    known = name == GEANT4
+    scored, numbers = measure_set(name, frames, detector, rivals, s, seed, known=known)
+    with_it = with_border(
+        frames,
+        scored.detector,
+        border,
+        retention=s.retention,
+        replicas=s.bootstrap,
+        seed=seed,
+        own=known,
+    )
+    headline = source_method(
+        weights, scored, stream(seed, "bootstrap", 1 + (*GEOMETRIES, GEANT4).index(name))
+    )
+    return scored, numbers, with_it, headline
+
+
+def sealed_sets(
+    detector: BackgroundDetector,
+    settings: EvaluateSettings,
+    seed: int,
+    *,
+    learn: Mapping[str, Course] | None = None,
+    threads: int = 1,
+) -> dict[str, dict[str, Any]]:
+    """Score and measure the sealed sets.
+
+    Parameters
+    ----------
+    detector, settings, seed, learn, threads : BackgroundDetector, EvaluateSettings, ...
+        See `evaluate_all`.
+
+    Returns
+    -------
+    dict
+        Set -> its numbers, as from `set_metrics.set_metrics`. Rivals learnt from exposures of the
+        nearer of the two geometries.
+    """
+    learn = rival_courses(settings, threads) if learn is None else learn
+    trained = train_rivals(learn, settings.retention, seed)
+    tasks = [
+        (name, detector, for_set(trained, near), settings, seed)
+        for name, near in SEALED_RIVALS.items()
+    ]
+    made = in_order(_one_sealed, tasks, threads=threads, mem_mb=threads * SET_MB)
+    return dict(zip(SEALED_RIVALS, made, strict=True))
+
+
+def _one_sealed(
+    name: str,
+    detector: BackgroundDetector,
+    trained: Sequence[Trained],
+    settings: EvaluateSettings,
+    seed: int,
+) -> dict[str, Any]:
+    frames = evaluation_set(name, settings.exposures, settings.hits)
+    return measure_set(name, frames, detector, trained, settings, seed)[1]

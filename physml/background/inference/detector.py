@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from physml.models import read_weights
+from physml.nn.device import device_of
 
 from ..core.arrays import Floats, Ints, Singles
 from ..core.events import Found, find_events, nearest_particle
@@ -23,7 +24,7 @@ from .event_level import EventLevel
 from .housing import ENOUGH, Housing, Part, measure
 from .injection import Injected
 from .inputs import BLIND, STANDOFF, Members, members, particle_rate, ragged
-from .network import EventNet, device_of
+from .network import EventNet
 
 # A batch of sets of k members holds n k^2 pairs: few enough to stay in the processor's cache.
 PAIRS = 20_000
@@ -148,7 +149,7 @@ class BackgroundDetector:
         """
         tried = self.standoffs if standoff is None else np.array([self.at(standoff).standoff])
         known = self.card.get("observations", {})
-        housing = measure(self, parts, enough, tried, known.get("power", 1.0))
+        housing = measure(self, parts, enough, tried, known.get("scatter", 0.0))
         there = self.at(housing.standoff)
         if housing.xrays is not None and there.thresholds is not None:
             held = known.get("pseudo_xrays", PSEUDO_XRAYS)

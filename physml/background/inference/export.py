@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.nn.device import device_of
 from physml.progress import quiet
 
 from .detector import BackgroundDetector
 from .inputs import FEATURES, PLACE, SIDE
-from .network import CLASSES, EventNet, device_of
+from .network import CLASSES, EventNet
 
 INPUTS = ("patch", "feature", "place", "present")
 OUTPUTS = ("event", "frame")

@@ -10,8 +10,8 @@ other frames as well, of which it knows nothing. Ratios of likelihoods have a me
 are divided by the mean that they have. Without that the stand-off under which a network is wrong
 about the frames as such would win.
 
-A network is not quite right about any frames, and more events do not mend that: its likelihoods
-say more than it knows. They are raised to a power below one, which is fitted on simulated
+A network is not quite right about any frames, and more events do not mend that: what is measured
+scatters about the truth by more than its likelihood says. By how much is fitted on simulated
 observations of many stand-offs and kept with the weights (`learning.observations`), so that the
 interval holds the true stand-off as often as it says.
 """
@@ -91,15 +91,15 @@ class Housing:
     xrays : Xrays or None
         The events in other frames than their own, under the stand-off that is nearest to what
         was found.
-    power : float
-        To which likelihoods are raised: 1 where they can be taken at their word.
+    scatter : float
+        Standard deviation in the logarithm of the stand-off that no number of events takes away.
     """
 
     standoffs: Floats
     log_likelihood: Floats
     events: int
     xrays: Xrays | None = None
-    power: float = 1.0
+    scatter: float = 0.0
 
     @property
     def probability(self) -> Floats:
@@ -122,13 +122,16 @@ class Housing:
         """Probability of each stand-off of the grid, shape (`POINTS`,); all as likely before.
 
         Between those that were tried the log-likelihood is interpolated without bumps of its own;
-        beyond the last on either side it stays as it is there.
+        beyond the last on either side it stays as it is there. Then it is spread by `scatter`.
         """
-        x = np.clip(np.log(self.grid), *np.log(self.standoffs[[0, -1]]))
         if len(self.standoffs) == 1:
             return np.full(POINTS, 1 / POINTS)
-        log_p = self.power * PchipInterpolator(np.log(self.standoffs), self.log_likelihood)(x)
+        x, tried = np.log(self.grid), np.log(self.standoffs)
+        log_p = PchipInterpolator(tried, self.log_likelihood)(np.clip(x, tried[0], tried[-1]))
         p = np.exp(log_p - log_p.max())
+        if self.scatter > 0:
+            kernel = np.exp(-0.5 * ((x[:, None] - x) / self.scatter) ** 2)
+            p = (kernel / kernel.sum(0)) @ p  # nothing is lost at the ends
         return np.asarray(p / p.sum())
 
     @property
@@ -191,7 +194,7 @@ def measure(
     parts: list[Part],
     enough: int = ENOUGH,
     standoffs: Floats | None = None,
-    power: float = 1.0,
+    scatter: float = 0.0,
 ) -> Housing:
     """Measure the stand-off.
 
@@ -203,14 +206,14 @@ def measure(
         Events to use, at most.
     standoffs : ndarray, shape (s,), optional
         Those to try, mm; by default those that the detector has cuts for.
-    power : float
+    scatter : float
         See `Housing`.
     """
     standoffs = detector.standoffs if standoffs is None else standoffs
     e = _collect(detector, parts, standoffs, enough, ELSEWHERE)
     if len(e) == 0:
-        return Housing(standoffs, np.zeros(len(standoffs)), 0, power=power)
-    made = Housing(standoffs, log_likelihood(e), len(e), power=power)
+        return Housing(standoffs, np.zeros(len(standoffs)), 0, scatter=scatter)
+    made = Housing(standoffs, log_likelihood(e), len(e), scatter=scatter)
     taken = standoffs[[nearest(standoffs, made.standoff)]]
     e = _collect(detector, parts, taken, enough, DRAWS)
     _, xray = mixture(e.energy, e.weight, e.here[0], e.elsewhere[0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -26,12 +24,6 @@ PATCH_SCALE = 5.0
 HIGHEST = 4.0
 #: Energy where the patch's logarithm bends, keV.
 FAINT = 0.05
-
-
-def device_of(network: Any) -> torch.device:
-    """Device on which a network's parameters are; the CPU where it has none."""
-    parameters = getattr(network, "parameters", tuple)
-    return next((p.device for p in parameters()), torch.device("cpu"))
 
 
 class PatchNet(nn.Module):

@@ -167,7 +167,7 @@ def make_thresholds(
     detector. So there are as many as the promise needs, of all energies.
     """
     edges = np.asarray(settings.energies, float)
-    library = make_library(valid.arrays, LIBRARY * (len(edges) - 1), edges, rng)
+    library = make_library(dict(valid.arrays), LIBRARY * (len(edges) - 1), edges, rng)
     photon = np.flatnonzero(
         valid.arrays["event"] & valid.arrays["query"] & (valid.arrays["label"] == 0) & use
     )

@@ -1,17 +1,19 @@
-"""Sets of events and clusters in memory, their augmentation, weights, and the network's loss."""
+"""Sets of events and clusters, their augmentation, weights, and the network's loss."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from physml.io.shards import read_shard
-from physml.provenance import sha256
+from physml.io.shards import PackedShard, open_arrays
+from physml.training.draws import Draws
 
 from ..core.arrays import Bools, Floats, Ints, Singles
 from ..inference.inputs import (
@@ -29,6 +31,10 @@ from ..settings import AugmentSettings, LossSettings
 from .energy_matching import energy_matching
 from .prepared import prepared_spec
 
+#: Bytes of a file that is read whole, at most, unless it is asked for otherwise.
+LARGEST = 16 << 30
+#: Bytes of a member's values of one kind up to which they are in memory in any case.
+SMALL = 16
 ROUNDS = 6
 #: Fewest times that a set comes in an epoch.
 RAREST = 0.15
@@ -83,8 +89,9 @@ class EventSets:
 
     Attributes
     ----------
-    arrays : dict of ndarray
-        As in `prepared.prepared_spec`, a row for each member.
+    arrays : mapping of array
+        As in `prepared.prepared_spec`, a row for each member; of `physml.io.shards.PackedShard`
+        the largest are on the disk.
     loss : LossSettings
     augment : AugmentSettings
     fingerprint : str
@@ -94,7 +101,7 @@ class EventSets:
         Steps then follow each other with less noise. For training only.
     """
 
-    arrays: dict[str, NDArray]
+    arrays: Mapping[str, Any]
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     fingerprint: str = ""
@@ -151,11 +158,22 @@ class EventSets:
         loss: LossSettings = LossSettings(),  # noqa: B008 (frozen)
         augment: AugmentSettings = AugmentSettings(),  # noqa: B008
         resample: bool = False,
+        in_memory: int = LARGEST,
     ) -> EventSets:
-        """Read a file of `preprocess.run` into memory."""
-        shard = read_shard(path, prepared_spec(), max_bytes=16 << 30)
-        arrays = {name: shard[name] for name in prepared_spec()}
-        how = f"{sha256(path)} {loss.model_dump_json()} {augment.model_dump_json()}"
+        """Read a file of `preprocess.run`.
+
+        Parameters
+        ----------
+        path : Path
+        loss : LossSettings
+        augment : AugmentSettings
+        resample : bool
+        in_memory : int
+            Bytes up to which all of it is read into memory. Of more, what the weights follow from
+            is in memory and what the network is given, two thirds, stays on the disk.
+        """
+        arrays, digest = open_arrays(path, prepared_spec(), in_memory=in_memory, small=SMALL)
+        how = f"{digest} {loss.model_dump_json()} {augment.model_dump_json()}"
         return cls(arrays, loss, augment, how, resample)
 
     def __len__(self) -> int:
@@ -171,22 +189,28 @@ class EventSets:
             patch (n, k, 5, 5), feature (n, k, 12), place (n, k, 4), present (n, k); label,
             event_weight, cluster_weight (n, k); frame_class, frame_weight, size, id (n,).
         """
+        return self.part(indices, rng, augment, slice(None))
+
+    def part(
+        self, indices: NDArray, rng: np.random.Generator, augment: bool, mine: slice
+    ) -> dict[str, Tensor]:
+        """Sets at some places of a batch, padded as all of it; see `batch`."""
         a = self.arrays
-        sets = self.samples[indices]
+        rows, present = ragged(self.start, self.samples[indices])
+        rows, present, sets = rows[mine], present[mine], self.samples[indices][mine]
         counts = self.counts[sets]
-        rows, present = ragged(self.start, sets)
-        feature = a["feature"][rows]
-        patch, place = a["patch"][rows].astype(np.float32), a["place"][rows]
+        feature, patch = self._of(rows, "feature"), self._of(rows, "patch").astype(np.float32)
+        place = a["place"][rows]
         of_event = self.event_weight[rows] * present * counts[:, None]
         of_cluster = self.cluster_weight[rows] * present * counts[:, None]
         of_frame = self.frame_weight[sets] * counts
         if augment:
-            s = self.augment
-            self._move_xrays(rows, present, feature, place, rng)
-            self._vary_exposure(feature, patch, rng)
-            present = _thinned(feature, present, s, rng)
-            blind = rng.random(len(indices)) < s.alone
-            present = _blinded(blind, feature, present, of_event, rng)
+            s, draws = self.augment, Draws(rng, len(indices), mine)
+            self._move_xrays(rows, present, feature, place, draws)
+            self._vary_exposure(feature, patch, draws)
+            present = _thinned(feature, present, s, draws)
+            blind = draws.random() < s.alone
+            present = _blinded(blind, feature, present, of_event, draws)
             of_event, of_cluster = of_event * present, of_cluster * present
             of_cluster[blind] = 0
             of_frame = np.where(blind, 0, of_frame)
@@ -204,8 +228,19 @@ class EventSets:
         }
         return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
 
+    def _of(self, rows: Ints, name: str) -> NDArray:
+        """Values of members from memory or disk, which knows lists of rows only."""
+        values: NDArray = self.arrays[name][rows.ravel()]
+        return values.reshape(*rows.shape, *values.shape[1:])
+
+    def will_need(self, indices: NDArray) -> None:
+        """Let the system read sets ahead."""
+        if isinstance(self.arrays, PackedShard):
+            rows, present = ragged(self.start, self.samples[indices])
+            self.arrays.will_need(rows[present])
+
     def _move_xrays(
-        self, rows: Ints, present: Bools, feature: NDArray, place: NDArray, rng: np.random.Generator
+        self, rows: Ints, present: Bools, feature: NDArray, place: NDArray, draws: Draws
     ) -> None:
         """Move X-rays within their frames, in place, but not onto another cluster.
 
@@ -213,11 +248,18 @@ class EventSets:
         another surrounding that is as natural as the first.
         """
         a = self.arrays
-        xray = present & a["event"][rows] & (a["label"][rows] == 0)
-        sets, member = np.nonzero(xray & (rng.random(rows.shape) < self.augment.move))
-        if len(sets) == 0 or len(self.xrays) == 0:
+        if len(self.xrays) == 0:
             return
-        new = a["place"][rng.choice(self.xrays, len(sets)), :2]
+        width = rows.shape[1]
+        moved, where = (
+            draws.random(width) < self.augment.move,
+            draws.integers(len(self.xrays), width),
+        )
+        xray = present & a["event"][rows] & (a["label"][rows] == 0)
+        sets, member = np.nonzero(xray & moved)
+        if len(sets) == 0:
+            return
+        new = a["place"][self.xrays[where[sets, member]], :2]
         distance = np.hypot(*np.moveaxis(place[sets, :, :2] - new[:, None], 2, 0))
         near = distance < outline(feature[sets]) + TOUCH
         near &= present[sets]
@@ -225,30 +267,27 @@ class EventSets:
         free = ~near.any(1)
         place[sets[free], member[free], :2] = new[free]
 
-    def _vary_exposure(self, feature: NDArray, patch: NDArray, rng: np.random.Generator) -> None:
+    def _vary_exposure(self, feature: NDArray, patch: NDArray, draws: Draws) -> None:
         """Multiply energies, particle rate and stand-off of each set by a factor each."""
-        factor = np.exp(self.augment.gain * rng.standard_normal(len(feature)))
+        factor = np.exp(self.augment.gain * draws.normal())
         patch *= factor[:, None, None, None].astype(np.float32)
         feature[..., ENERGY] += np.log10(factor)[:, None].astype(np.float32)
         for column, scatter in ((RATE, self.augment.rate), (LOG_STANDOFF, self.augment.standoff)):
-            feature[..., column] += scatter * rng.standard_normal((len(feature), 1), np.float32)
+            feature[..., column] += scatter * draws.normal(1, dtype=np.float32)
 
 
-def _thinned(
-    feature: NDArray, present: Bools, s: AugmentSettings, rng: np.random.Generator
-) -> Bools:
+def _thinned(feature: NDArray, present: Bools, s: AugmentSettings, draws: Draws) -> Bools:
     """Let clusters that are neither event nor particle vanish: below a threshold, or by chance."""
-    n = len(feature)
     low, high = np.log10(s.threshold)
-    limit = np.where(rng.random(n) < s.thin, rng.uniform(low, high, n), -np.inf)
+    limit = np.where(draws.random() < s.thin, draws.uniform(low, high), -np.inf)
     gone = feature[..., ENERGY] < limit[:, None]
-    gone |= rng.random(present.shape) < s.drop
+    gone |= draws.random(present.shape[1]) < s.drop
     bright = (feature[..., EVENT] > 0) | (feature[..., PARTICLE] > 0)
     return present & ~(gone & ~bright)
 
 
 def _blinded(
-    blind: Bools, feature: NDArray, present: Bools, weight: NDArray, rng: np.random.Generator
+    blind: Bools, feature: NDArray, present: Bools, weight: NDArray, draws: Draws
 ) -> Bools:
     """Show one event of some sets without its context, and tell so; the others do not count.
 
@@ -256,7 +295,7 @@ def _blinded(
     """
     feature[blind, :, BLIND] = 1
     candidates = present & (weight > 0)
-    draw = np.where(candidates, rng.random(present.shape), -1.0)
+    draw = np.where(candidates, draws.random(present.shape[1]), -1.0)
     chosen = np.arange(present.shape[1]) == draw.argmax(1)[:, None]
     number = candidates.sum(1)
     weight[blind] *= number[blind, None]

@@ -1,8 +1,8 @@
 """Constants of the weights that say how far the network can be taken at its word.
 
 Made on simulated observations that training never saw, each under conditions of its own, at its
-natural rate: how much less the likelihood of a stand-off says than it seems to, and how well the
-tables of cuts hold on an observation for which nothing was moved.
+natural rate: by how much a measured stand-off scatters about the truth beyond what its likelihood
+says, and how well the tables of cuts hold on an observation for which nothing was moved.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 
 #: Number of the first exposure; no training has as many.
 FIRST = 3_000_000
-#: Powers that are tried, from that which takes likelihoods at their word down.
-POWERS = np.geomspace(1.0, 0.01, 93)
+#: Scatters in the logarithm of the stand-off that are tried, from none up.
+SCATTERS = np.linspace(0.0, 2.0, 101)
 #: Retention at which tables are compared with observations.
 RETENTION = 0.98
 #: Fewest X-rays in an energy bin of an observation that tell something of its table.
@@ -118,20 +118,21 @@ def calibrate_observations(
     Returns
     -------
     dict
-        ``observations`` for the card: ``number``, ``power``, ``pseudo_xrays``, ``coverage`` (of
-        the interval with that power, on the observations it was fitted on), ``coverage_before``.
+        ``observations`` for the card: ``number``, ``scatter``, ``pseudo_xrays``, ``coverage``
+        (of the interval with that scatter, on the observations it was fitted on),
+        ``coverage_before``.
         Without observations, nothing.
     """
     n = settings.train.calibrate.observations
     if n == 0:
         return {}
     seen = list(observe(detector, settings, range(n)))
-    power = fit_power([o.housing for o in seen], [o.true for o in seen])
+    scatter = fit_scatter([o.housing for o in seen], [o.true for o in seen])
     known = {
         "number": n,
-        "power": power,
+        "scatter": scatter,
         "pseudo_xrays": fit_pseudo_xrays(detector, seen),
-        "coverage": coverage([replace(o.housing, power=power) for o in seen], seen),
+        "coverage": coverage([replace(o.housing, scatter=scatter) for o in seen], seen),
         "coverage_before": coverage([o.housing for o in seen], seen),
     }
     log.info("observations: %s", known)
@@ -146,8 +147,8 @@ def coverage(housings: Sequence[Housing], seen: Sequence[Observation]) -> float:
     )
 
 
-def fit_power(housings: Sequence[Housing], true: Sequence[float]) -> float:
-    """Largest power of the likelihoods under which intervals hold the truth as often as they say.
+def fit_scatter(housings: Sequence[Housing], true: Sequence[float]) -> float:
+    """Least scatter under which intervals hold the truth as often as they say.
 
     Of n observations `LEVEL` (n + 1) have to be inside, rounded up: then those of a further
     observation drawn in the same way are right with at least that probability (conformal
@@ -160,15 +161,15 @@ def fit_power(housings: Sequence[Housing], true: Sequence[float]) -> float:
         Stand-offs, mm.
     """
     wanted = min(len(true), int(np.ceil(LEVEL * (len(true) + 1))))
-    for power in POWERS:
+    for scatter in SCATTERS:
         inside = [
-            replace(h, power=float(power)).content_at(s) <= LEVEL
+            replace(h, scatter=float(scatter)).content_at(s) <= LEVEL
             for h, s in zip(housings, true, strict=True)
         ]
         if sum(inside) >= wanted:
-            return float(power)
-    log.warning("no power of the likelihoods makes intervals that hold the true stand-off")
-    return float(POWERS[-1])
+            return float(scatter)
+    log.warning("no scatter makes intervals that hold the true stand-off")
+    return float(SCATTERS[-1])
 
 
 def fit_pseudo_xrays(detector: BackgroundDetector, seen: Sequence[Observation]) -> float:
@@ -176,7 +177,8 @@ def fit_pseudo_xrays(detector: BackgroundDetector, seen: Sequence[Observation]) 
 
     The share that a table's cuts keep of the X-rays of an observation differs from what it
     promises, by chance and by what the table does not know of the observation. The second part
-    of the variance, v, is that of p (1 - p) / v X-rays.
+    of the variance, v, is that of p (1 - p) / v X-rays. By chance an event is kept in some of the
+    frames that it is put into and lost in others: that variance is taken from the events.
 
     Parameters
     ----------
@@ -185,24 +187,30 @@ def fit_pseudo_xrays(detector: BackgroundDetector, seen: Sequence[Observation]) 
     seen : sequence of Observation
     """
     assert detector.cuts is not None
-    square, chance, weight = [], [], []
+    square, number, spread, weight = [], [], [], []
     for o in seen:
         e = o.evidence
         if len(e) == 0:
             continue
         taken = nearest(detector.standoffs, o.housing.standoff)
-        for off, n in _kept(detector, e, taken):
+        for off, n, variance in _kept(detector, e, taken):
             square.append(off**2)
-            chance.append(RETENTION * (1 - RETENTION) / n)
+            number.append(n)
+            spread.append(variance)
             weight.append(n / (n + PSEUDO_XRAYS))
     if not weight:
         return PSEUDO_XRAYS
-    excess = float(np.average(np.subtract(square, chance), weights=weight))
+    chance = np.average(spread, weights=number) / np.array(number)
+    excess = float(np.average(np.array(square) - chance, weights=weight))
     return float(np.clip(RETENTION * (1 - RETENTION) / max(excess, 1e-9), *BOUNDS))
 
 
-def _kept(detector: BackgroundDetector, e: Evidence, taken: int) -> Iterator[tuple[float, float]]:
-    """Kept minus promised share by the cuts of a table in its energy bins, and effective numbers.
+def _kept(
+    detector: BackgroundDetector, e: Evidence, taken: int
+) -> Iterator[tuple[float, float, float]]:
+    """Kept minus promised share by the cuts of a table, in each of its energy bins.
+
+    Beside it the effective number of events, and the variance of what is kept of one of them.
 
     Every event in another frame counts by its probability to be an X-ray where it is.
     """
@@ -227,4 +235,5 @@ def _kept(detector: BackgroundDetector, e: Evidence, taken: int) -> Iterator[tup
         number = w[mine].sum() ** 2 / (w[mine] ** 2).sum()
         if number >= FEWEST:
             share = float(np.average(kept[mine], weights=w[mine]))
-            yield share - float(table.retention[k]), float(number)
+            variance = float(np.average((kept[mine] - share) ** 2, weights=w[mine]))
+            yield share - float(table.retention[k]), float(number), variance

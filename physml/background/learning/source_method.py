@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from physml.evaluation.bootstrap import bootstrap_ratio
 from physml.io.shards import read_shard
+from physml.nn.device import device_of
 from physml.provenance import sha256
 from physml.random import stream
 from physml.stages.train import Training, loop_settings
@@ -31,7 +32,6 @@ from ..core.arrays import Floats
 from ..core.events import Found
 from ..core.frame_class import XRAY
 from ..core.frames import Frames
-from ..inference.network import device_of
 from ..settings import SourceMethodSettings
 from .prepared import WINDOWS, cluster_truth
 from .windows import WINDOW, cut_windows, windows_spec
@@ -77,9 +77,16 @@ class Windows:
 
     def batch(self, indices: NDArray, rng: np.random.Generator, augment: bool) -> dict[str, Tensor]:
         """Images (n, 64, 64) in keV, turned at random for training, and classes (n,)."""
+        return self.part(indices, rng, augment, slice(None))
+
+    def part(
+        self, indices: NDArray, rng: np.random.Generator, augment: bool, mine: slice
+    ) -> dict[str, Tensor]:
+        """Windows at some places of a batch; see `batch`."""
+        symmetry = rng.integers(0, 8, len(indices))[mine]
+        indices = np.asarray(indices)[mine]
         image = self.arrays["image"][indices].astype(np.float32)
         if augment:
-            symmetry = rng.integers(0, 8, len(image))
             for k in range(8):
                 here = symmetry == k
                 part = np.rot90(image[here], k % 4, (1, 2))

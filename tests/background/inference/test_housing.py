@@ -96,11 +96,11 @@ def test_the_likeliest_is_taken():
     assert 3.0 < low < 8 < high < 16
 
 
-def test_likelihoods_taken_less_at_their_word_leave_more_open():
+def test_a_measurement_that_scatters_leaves_more_open():
     housing = Housing(STANDOFFS, np.array([-30.0, 0.0, -30.0]), 100)
     widths = []
-    for power in (1.0, 0.3, 0.1, 0.03):
-        low, high = replace(housing, power=power).interval
+    for scatter in (0.0, 0.2, 0.4, 0.8):
+        low, high = replace(housing, scatter=scatter).interval
         assert low < 8 < high
         widths.append(np.log(high / low))
     assert widths == sorted(widths)
@@ -115,6 +115,18 @@ def test_the_interval_holds_what_it_says():
     assert 0.89 < housing.density[inside].sum() < 0.95
     assert housing.content_at(8.0) < 0.02
     assert housing.content_at(high * 1.1) > 0.9
+
+
+def test_spreading_loses_nothing():
+    """Probability stays one, also near the ends, and its variance grows by that of the scatter."""
+    sharp = Housing(STANDOFFS, np.array([-400.0, 0.0, -400.0]), 100)
+    wide = replace(sharp, scatter=0.2)
+    x = np.log(sharp.grid)
+    variance = [h.density @ x**2 - (h.density @ x) ** 2 for h in (sharp, wide)]
+    assert variance[1] - variance[0] == pytest.approx(0.04, rel=0.02)
+    edge = Housing(STANDOFFS, np.array([0.0, -50.0, -90.0]), 100, scatter=0.5)
+    assert edge.density.sum() == pytest.approx(1)
+    assert edge.interval[0] == pytest.approx(ENDS[0])
 
 
 def test_a_standoff_that_is_known_is_no_interval():

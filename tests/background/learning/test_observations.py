@@ -14,8 +14,8 @@ from physml.background.learning.observations import (
     RETENTION,
     Observation,
     coverage,
-    fit_power,
     fit_pseudo_xrays,
+    fit_scatter,
 )
 
 STANDOFFS = np.array([3.8, 6.0, 9.5, 15.0, 24.0])
@@ -30,24 +30,24 @@ def measured(scatter: float, said: float, n: int, seed: int):
     return [Housing(STANDOFFS, e, 1000) for e in each], true
 
 
-def test_likelihoods_that_say_too_much_are_tempered():
-    """With a width three times too small, the power is about a ninth; intervals then hold."""
+def test_likelihoods_that_say_too_much_are_spread():
+    """Measurements scatter by 0.6 and claim 0.2: what is missing is about 0.57."""
     housings, true = measured(0.6, 0.2, 200, 0)
-    power = fit_power(housings, true)
-    assert 0.04 < power < 0.25
+    scatter = fit_scatter(housings, true)
+    assert 0.3 < scatter < 0.9
     others, truth = measured(0.6, 0.2, 400, 1)
 
-    def share(p):
-        seen = [Observation(s, Evidence.none(5, 1), h) for h, s in zip(others, truth, strict=True)]
-        return coverage([replace(h, power=p) for h in others], seen)
+    def share(s):
+        seen = [Observation(x, Evidence.none(5, 1), h) for h, x in zip(others, truth, strict=True)]
+        return coverage([replace(h, scatter=s) for h in others], seen)
 
-    assert share(1.0) < 0.75
-    assert share(power) == pytest.approx(0.9, abs=0.05)
+    assert share(0.0) < 0.75
+    assert share(scatter) == pytest.approx(0.9, abs=0.05)
 
 
 def test_likelihoods_that_are_right_stay_about_as_they_are():
     housings, true = measured(0.5, 0.5, 300, 2)
-    assert fit_power(housings, true) > 0.5
+    assert fit_scatter(housings, true) < 0.35
 
 
 def test_the_content_of_intervals_is_uniform_where_all_is_right():
