@@ -30,7 +30,7 @@ SNAKEFILES := Snakefile pipelines workflows tests/workflow
 .PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench tables bench-scaling house docs clean distclean
 
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z%-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14
 	@echo; sed -nE '/^# Settings/,/^$$/s/^# ?//p' Makefile
 
 # ------------------------------------------------------------------------------------ the targets
@@ -91,6 +91,9 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 
 tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into the texts
 	$(BIN)/python benchmarks/tables.py
+
+remake-%: $(VENV)/.stamp-workflow ## the weights of a science from nothing, into remade/ (days)
+	$(BIN)/python workflows/remake.py $* -o remade/$* --cores $(CORES)
 
 bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
 	$(BIN)/python benchmarks/scaling.py

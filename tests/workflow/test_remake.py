@@ -1,0 +1,91 @@
+"""The recipe of each science is that of its shipped weights, and one command remakes them."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from physml.config.loading import read_config
+from physml.exceptions import SettingsError
+from physml.io.weights import read_metadata
+from physml.models import shipped_weights
+
+from .conftest import Run
+
+SCIENCES = ("cavities", "background", "tomography")
+
+
+@pytest.fixture(scope="module")
+def remake(root: Path):
+    sys.path.insert(0, str(root / "workflows"))
+    try:
+        import remake
+
+        yield remake
+    finally:
+        sys.path.remove(str(root / "workflows"))
+
+
+@pytest.mark.parametrize("science", SCIENCES)
+def test_the_recipe_is_that_of_the_shipped_card(remake, science):
+    """Every setting of every round, or a reason why it differs."""
+    text, unexplained = remake.page(science, remake.recipe(science), smoke=False)
+    assert unexplained == []
+    _, explained = remake.rounds_of(science)
+    shipped = remake.recipe_of_card(read_metadata(shipped_weights(science)))
+    differing = {key for _, key, _, _ in remake.differences(shipped, remake.recipe(science))}
+    # No reason stands there for what does not differ.
+    assert differing == set(explained)
+    assert all(f"`{key}`" in text for key in explained)
+    assert len(shipped[0]) > 50
+
+
+@pytest.mark.parametrize("science", SCIENCES)
+def test_a_small_recipe_differs_in_what_makes_it_small(remake, science, root):
+    text, unexplained = remake.page(science, remake.recipe(science, smoke=True), smoke=True)
+    assert unexplained == []
+    assert "small, for a trial" in text
+    small = read_config(root / "pipelines" / science / "smoke.yaml")
+    assert "`simulate.n_samples` | " in text
+    assert str(float(small["simulate"]["n_samples"])) in text
+
+
+def test_a_difference_without_a_reason_is_told(remake):
+    made = remake.recipe("cavities")
+    made[1]["train.epochs"] += 1
+    text, unexplained = remake.page("cavities", made, smoke=False)
+    assert unexplained == ["round 2: train.epochs: 7.0 -> 8.0"]
+    assert "| 2 | `train.epochs` | 7.0 | 8.0 | **none** |" in text
+    # So is a round too few.
+    _, unexplained = remake.page("cavities", made[:1], smoke=False)
+    assert "round 2: seed: 20171203.0 -> -" in unexplained
+
+
+def test_the_shipped_weights_are_not_written(remake):
+    with pytest.raises(SettingsError, match="shipped"):
+        remake.remake("cavities", shipped_weights("cavities").parent, smoke=True, cores=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("science", SCIENCES)
+def test_weights_are_remade(remake, call: Run, root: Path, tmp_path: Path, science) -> None:
+    """All rounds from nothing, small; the new card tells the recipe of the shipped one."""
+    shipped = shipped_weights(science)
+    before = hashlib.sha256(shipped.read_bytes()).hexdigest()
+    script = root / "workflows" / "remake.py"
+    call(sys.executable, script, science, "-o", "remade", "--smoke", "--cores", "2", cwd=tmp_path)
+    assert hashlib.sha256(shipped.read_bytes()).hexdigest() == before
+    card = read_metadata(tmp_path / "remade" / f"{science}.safetensors")
+    rounds, _ = remake.rounds_of(science)
+    assert len(card["lineage"]) == len(rounds) - 1
+    made = remake.recipe_of_card(card)
+    # What the files say is what was run, key by key.
+    assert remake.differences(remake.recipe(science, smoke=True), made) == []
+    text, unexplained = remake.page(science, made, smoke=True)
+    assert unexplained == []
+    assert (tmp_path / "remade" / "recipe.md").read_text() == text
+    assert set(card) - {"recalibrated"} >= set(read_metadata(shipped)) - {"recalibrated"}
