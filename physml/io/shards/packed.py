@@ -255,6 +255,8 @@ class PackedShard(Mapping[str, Any]):
         A file of `write_shard` or `ShardWriter`.
     spec : mapping of Spec
         Name -> what it has to be; all have to be there.
+    small : int
+        Bytes of a sample up to which an array is in memory.
 
     Attributes
     ----------
@@ -267,7 +269,9 @@ class PackedShard(Mapping[str, Any]):
         Anything is not as expected, or not stored as these functions store it.
     """
 
-    def __init__(self, path: str | PathLike[str], spec: Mapping[str, Spec]) -> None:
+    def __init__(
+        self, path: str | PathLike[str], spec: Mapping[str, Spec], small: int = SMALL
+    ) -> None:
         self.path = Path(path)
         self._arrays: dict[str, NDArray[Any] | PackedArray] = {}
         with open_hdf5(self.path) as file:
@@ -281,7 +285,7 @@ class PackedShard(Mapping[str, Any]):
                 with hdf5_errors(self.path, name):
                     array = PackedArray(raw, name, dataset, wanted.finite)
                     sample = array.nbytes // max(1, len(array))
-                    self._arrays[name] = array[:] if sample <= SMALL else array
+                    self._arrays[name] = array[:] if sample <= small else array
             lengths = {name: len(values) for name, values in self._arrays.items()}
             if len(set(lengths.values())) > 1:
                 raise InputError.expected(self.path, "arrays of one length", str(lengths))
@@ -317,7 +321,7 @@ class PackedShard(Mapping[str, Any]):
 
 
 def open_arrays(
-    path: str | PathLike[str], spec: Mapping[str, Spec], *, in_memory: int
+    path: str | PathLike[str], spec: Mapping[str, Spec], *, in_memory: int, small: int = SMALL
 ) -> tuple[Mapping[str, Any], str]:
     """Arrays of a shard: in memory where they are small, else as `PackedShard`.
 
@@ -328,6 +332,8 @@ def open_arrays(
     in_memory : int
         Bytes of all arrays together up to which they are read at once, and compared with their
         digests.
+    small : int
+        As for `PackedShard`.
 
     Returns
     -------
@@ -342,5 +348,5 @@ def open_arrays(
         size = sum(declared_bytes(dataset) for dataset in found if dataset is not None)
     if size <= in_memory:
         return read_shard(source, spec, max_bytes=in_memory).arrays, sha256(source)
-    shard = PackedShard(source, spec)
+    shard = PackedShard(source, spec, small)
     return shard, shard.digest or sha256(source)

@@ -18,6 +18,7 @@ from physml.background.inference.network import EventNet
 from physml.background.learning.event_sets import BackgroundLoss, EventSets, balanced, by_size
 from physml.background.learning.prepared import cluster_truth, exposures_of, prepare
 from physml.background.settings import AugmentSettings, LossSettings, NetworkSettings
+from physml.io.shards import PackedArray, write_shard
 from physml.stages.preprocess import split_of
 from physml.training.initialise import initialise
 
@@ -50,6 +51,31 @@ def augmented(sets, **how) -> tuple[EventSets, dict, dict]:
     """Sets with augmentation of one kind; a batch of all without and one with it."""
     varied = EventSets(sets.arrays, augment=STILL.model_copy(update=how))
     return varied, batch(varied, len(varied)), batch(varied, len(varied), augmented=True)
+
+
+def test_a_share_of_a_batch_is_that_of_the_whole(sets):
+    varied = EventSets(sets.arrays)  # with the recipe's augmentation
+    indices = np.random.default_rng(1).permutation(len(varied))[:21]
+    rng = lambda: np.random.default_rng(8)  # noqa: E731
+    whole = varied.batch(indices, rng(), True)
+    for name, values in varied.batch(indices, rng(), False).items():
+        if name in ("feature", "patch", "place", "present"):
+            assert not torch.equal(values, whole[name]), name
+    for rank in range(3):
+        share = varied.part(indices, rng(), True, slice(rank, None, 3))
+        for name, values in whole.items():
+            assert torch.equal(values[rank::3], share[name]), name
+
+
+def test_sets_on_the_disk_are_those_in_memory(sets, tmp_path):
+    write_shard(tmp_path / "a.h5", sets.arrays, provenance={})
+    near, far = (EventSets.read(tmp_path / "a.h5", in_memory=n) for n in (1 << 30, 0))
+    on_disk = {n for n, v in far.arrays.items() if isinstance(v, PackedArray)}
+    assert on_disk == {"feature", "patch"}
+    indices = np.random.default_rng(1).permutation(len(near))[:17]
+    one, other = (x.batch(indices, np.random.default_rng(3), True) for x in (near, far))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    far.will_need(indices)
 
 
 def turned(frames: Frames, symmetry: int) -> Frames:
