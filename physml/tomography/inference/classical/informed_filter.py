@@ -38,7 +38,8 @@ class InformedFilter(ParticleFilter):
         weights were trained on.
     n_particles : int
         Of each filter. Hilbert-Schmidt and Bures measure, which differ by a density, share one.
-    moves, threshold
+    moves : int
+    threshold : float
         See `ParticleFilter`.
     """
 
