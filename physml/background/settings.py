@@ -241,7 +241,7 @@ class EvaluateSettings(StageSettings):
         6, description="Exposures of each condition of the stress list; 0 leaves it out", ge=0
     )
     rival_exposures: int = Field(
-        36, description="Exposures of each geometry that rivals learn from", ge=3
+        280, description="Exposures of each geometry that rivals learn from", ge=3
     )
     hits: int = Field(4_000, description="Cosmic rays through the silicon in an exposure", ge=50)
     housing_events: int = Field(

@@ -7,6 +7,7 @@ score is a draw from the distribution that a retention is a quantile of.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,7 +54,7 @@ class Library(Records):
 
 
 def make_library(
-    arrays: dict[str, NDArray], number: int, edges: NDArray, rng: np.random.Generator
+    arrays: Mapping[str, NDArray], number: int, edges: NDArray, rng: np.random.Generator
 ) -> Library:
     """Draw X-rays from preprocessed data, as many from each energy bin.
 
