@@ -21,6 +21,7 @@ why is not known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from physml.background.simulator.photons import absorb
 from physml.datasets import shared_folder
 from physml.evaluation.figures import COLOURS, new_figure, style
 
+SCIENCES = ("background",)
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 15.0))
 PATTERNS = {"single": range(1), "double": range(1, 5), "triple": range(5, 9), "quad": range(9, 13)}
 SPECTRUM = np.array([0.3, 0.5, 1, 2, 3, 4, 5, 7, 10, 12, 15])
@@ -285,7 +287,7 @@ def compare(ours: Look, theirs: Look) -> list[dict[str, Any]]:
     return rows
 
 
-def show(rows: list[dict[str, Any]]) -> str:
+def show(rows: list[Mapping[str, Any]]) -> str:
     """Table as text."""
     numbers = ("geant4", "simulator")
     cells = [[r["quantity"], *(f"{r[k]:.4g}" for k in numbers), r["text"]] for r in rows]
@@ -349,6 +351,25 @@ def draw(ours: Look, theirs: Look, light: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown from the numbers."""
+    n = numbers
+    (theirs, ours), (few, many) = n["seconds"], n["survivors"]
+    caption = (
+        f"{theirs:,.0f} s of the Geant4 set with {few:,} events that passed grading, {ours:,.0f} s "
+        f"of the simulator with {many:,}; one geometry, protons only, events at the border left "
+        "out. Ratios with one-sigma errors, shares with differences. X-rays: shares of patterns "
+        f"within {n['photon_patterns']:.3f} from 0.3 to 12 keV."
+    )
+    rows = {row["quantity"]: row for row in n["rows"]}
+    soft, mid = (rows[f"survivors {band} keV [1/cm2/s/keV]"] for band in ("0.3-2", "2-7"))
+    return {
+        "agreement": f"{caption}\n\n{show(n['rows'])}",
+        "soft_excess": f"{soft['value']:.2f}",
+        "mid_excess": f"{mid['value']:.2f}",
+    }
+
+
 def main() -> None:
     """Run and print."""
     parser = command(__doc__, "out", "seed", "json", data=shared_folder() / "detector" / "geant4")
@@ -365,9 +386,14 @@ def main() -> None:
     difference = max(
         float(np.abs(light["simulator"][kind] - light["Geant4"][kind]).max()) for kind in PATTERNS
     )
-    text = f"{show(rows)}\n\nX-rays: shares of patterns within {difference:.3f} from 0.3 to 12 keV"
-    numbers = {"rows": rows, "photon_patterns": difference}
-    write(a, numbers, text, draw(ours, theirs, light) if a.out else None)
+    numbers = {
+        "rows": rows,
+        "photon_patterns": difference,
+        "seconds": [theirs.live, ours.live],
+        "survivors": [int(look.survives.sum()) for look in (theirs, ours)],
+    }
+    drawn = draw(ours, theirs, light) if a.out else None
+    write(a, numbers, figures=drawn, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

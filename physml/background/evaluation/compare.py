@@ -437,5 +437,12 @@ def _one_sealed(
     settings: EvaluateSettings,
     seed: int,
 ) -> dict[str, Any]:
-    frames = evaluation_set(name, settings.exposures, settings.hits)
-    return measure_set(name, frames, detector, trained, settings, seed)[1]
+    s = settings
+    scored = score_set(
+        evaluation_set(name, s.exposures, s.hits),
+        detector,
+        trained,
+        retention=s.retention,
+        housing_events=s.housing_events,
+    )
+    return set_metrics(scored, retention=s.retention, replicas=s.bootstrap, seed=seed)
