@@ -95,6 +95,9 @@ tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into th
 remake-%: $(VENV)/.stamp-workflow ## the weights of a science from nothing, into remade/ (days)
 	$(BIN)/python workflows/remake.py $* -o remade/$* --cores $(CORES)
 
+bench-feed: $(VENV)/.stamp-dev ## images a second that reach a network, and memory: 15 min, 4 GB of disk
+	$(BIN)/python benchmarks/feed.py
+
 bench-scaling: $(VENV)/.stamp-dev ## cost against samples and workers, in 25 minutes on two idle cores
 	$(BIN)/python benchmarks/scaling.py
 

@@ -7,6 +7,7 @@ batch, and when, does not matter (`physml.training.feed`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -88,6 +89,49 @@ class Batch:
         """Copy to memory from which a GPU reads by itself. ``"id"`` stays where it is."""
         pinned = {k: v if k == "id" else v.pin_memory() for k, v in self.tensors.items()}
         return replace(self, tensors=pinned)
+
+    def packed(self) -> PackedBatch:
+        """Put all tensors into one, as which they go to another process."""
+        layout, end = [], 0
+        for name, tensor in self.tensors.items():
+            layout.append((name, tensor.dtype, tuple(tensor.shape), end))
+            end += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+        buffer = torch.empty(end, dtype=torch.uint8)
+        for tensor, (*_, start) in zip(self.tensors.values(), layout, strict=True):
+            if tensor.numel():
+                raw = tensor.contiguous().reshape(-1).view(torch.uint8)
+                buffer[start : start + len(raw)] = raw
+        return PackedBatch(buffer, tuple(layout), self.seed)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Batch as one piece of memory: for each piece, processes have to shake hands.
+
+    Attributes
+    ----------
+    buffer : Tensor of uint8
+        All tensors one after the other, each aligned.
+    layout : tuple
+        Name, type, shape and first byte of each.
+    seed : int
+    """
+
+    buffer: Tensor
+    layout: tuple[tuple[str, torch.dtype, tuple[int, ...], int], ...]
+    seed: int
+
+    def pin_memory(self) -> PackedBatch:
+        """Copy to memory from which a GPU reads by itself."""
+        return replace(self, buffer=self.buffer.pin_memory())
+
+    def unpacked(self) -> Batch:
+        """Batch whose tensors are views of the buffer."""
+        tensors = {}
+        for name, dtype, shape, start in self.layout:
+            end = start + math.prod(shape) * dtype.itemsize
+            tensors[name] = self.buffer[start:end].view(dtype).reshape(shape)
+        return Batch(tensors, self.seed)
 
 
 def effective_batch_size(batch_size: int, n_samples: int, processes: int) -> int:

@@ -16,21 +16,37 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 
-class Pinnable(Protocol):
-    """Batch that can copy itself to pinned memory."""
+class PackedBatch(Protocol):
+    """Batch in one piece, as it goes from process to process."""
 
-    def pin_memory(self: Made) -> Made:
-        """Return the copy."""
+    def pin_memory(self) -> PackedBatch:
+        """Return a copy in pinned memory, which DataLoader asks for."""
+        ...
+
+    def unpacked(self) -> Any:
+        """Return the batch."""
         ...
 
 
-Made = TypeVar("Made", bound=Pinnable)
+class Batch(Protocol):
+    """What workers prepare."""
+
+    def pin_memory(self: Made) -> Made:
+        """Return a copy in pinned memory."""
+        ...
+
+    def packed(self) -> PackedBatch:
+        """Return the batch in one piece."""
+        ...
+
+
+Made = TypeVar("Made", bound=Batch)
 
 #: Batches that each process prepares ahead.
 AHEAD = 2
@@ -89,14 +105,14 @@ def _by_threads(make: Callable[[int], Made], steps: Iterable[int], workers: int)
                 future.cancel()
 
 
-class _Batches(Dataset[Made]):
+class _Batches(Dataset[PackedBatch]):
     """Batches as a data set of DataLoader, whose samples they are."""
 
-    def __init__(self, make: Callable[[int], Made]) -> None:
+    def __init__(self, make: Callable[[int], Batch]) -> None:
         self.make = make
 
-    def __getitem__(self, step: int) -> Made:
-        return self.make(step)
+    def __getitem__(self, step: int) -> PackedBatch:
+        return self.make(step).packed()
 
 
 def _by_processes(
@@ -115,10 +131,11 @@ def _by_processes(
         multiprocessing_context="forkserver",
         generator=torch.Generator(),  # the loop's own is not to be touched
     )
-    yield from loader
+    for packed in loader:
+        yield packed.unpacked()
 
 
-def _as_it_is(batch: Made) -> Made:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

@@ -19,7 +19,7 @@ from fakes.training_stream import Streamed
 from physml.exceptions import InputError, NonFiniteError
 from physml.io.shards import PackedShard
 from physml.io.weights import load_weights
-from physml.training.data import BLOCK, WINDOW, Batches, shuffled
+from physml.training.data import BLOCK, WINDOW, Batch, Batches, shuffled
 from physml.training.run import Run
 
 PATIENCE_S = 240
@@ -237,3 +237,23 @@ def test_killed_with_workers_it_leaves_none_and_carries_on(folder: Path, tmp_pat
     assert again.wait(PATIENCE_S) == 0
     whole = training_stream.train(folder, tmp_path / "whole")
     assert same(load_weights(out)[0], whole.weights)
+
+
+def test_a_batch_in_one_piece_is_the_same() -> None:
+    tensors = {
+        "x": torch.randn(3, 5, 7)[:, ::2],
+        "flag": torch.tensor([True, False, True]),
+        "counts": torch.arange(6, dtype=torch.uint16).reshape(3, 2),
+        "half": torch.randn(3).half(),
+        "none": torch.zeros((0, 2), dtype=torch.int64),
+        "id": torch.arange(3),
+    }
+    packed = Batch(tensors, 2**62 + 1).packed()
+    made = pickle.loads(pickle.dumps(packed)).unpacked()
+    assert made.seed == 2**62 + 1
+    assert made.tensors.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert made.tensors[name].dtype == tensor.dtype
+        assert made.tensors[name].shape == tensor.shape
+        assert torch.equal(made.tensors[name], tensor), name
+        assert packed.unpacked().tensors[name].data_ptr() % 64 == 0
