@@ -80,10 +80,12 @@ def measure(runs: Runs, a: argparse.Namespace, qubits: Sequence[int]) -> dict[st
     if a.lists:
         lists = {place: lists[place] for place in a.lists}
     pairs = [place for place, rho in lists.items() if rho.shape[-1] == 1 << PAIRS]
+    # One qubit: only what has a goal.
+    more = (*OWN[1:], *QUICK, *(f"neural, {name}" for name in a.measurements))
     found = {
         place: {
             m: runs.outcome(place, rho[: a.rivals] if m in QUICK else rho, m, a.copies)
-            for m in (*OWN, *QUICK, *(m for m in NEURAL if m not in OWN and place in pairs))
+            for m in (OWN[0], *(more if place in pairs else ()))
         }
         for place, rho in lists.items()
     }
@@ -311,7 +313,9 @@ def adapting(numbers: Numbers) -> str:
     for place, label in (("2 qubits, pure", "pure"), ("2 qubits, hs", "Hilbert-Schmidt")):
         methods = numbers["lists"][place]["methods"]
         best = methods["neural, global"]["mean"][-1][0]
-        others = [methods[m]["mean"][-1][0] / best for m in NEURAL if m not in OWN[:2]]
+        others = [
+            methods[m]["mean"][-1][0] / best for m in NEURAL if m in methods and m not in OWN[:2]
+        ]
         parts.append(f"{min(others):.1f} to {max(others):.1f} for {label} states")
     return (
         f"At {numbers['copies'][-1]:,} copies the mean infidelity of random and fixed measurements "
@@ -358,6 +362,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--filters", nargs="+", default=list(FILTERS), choices=FILTERS)
     parser.add_argument("--lists", nargs="+", help="these only")
+    parser.add_argument(
+        "--measurements",
+        nargs="+",
+        default=[m.removeprefix("neural, ") for m in NEURAL if m not in OWN],
+        help="of our estimator, beside global, product and pauli",
+    )
     parser.add_argument("--copies", type=int, default=COPIES[-1], help="of an experiment")
     parser.add_argument("--cache", type=Path, help="file for what is done")
     a = parse(parser, argv, quiet=True)
