@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,19 @@ from physml.exceptions import PhysmlError
 
 Floats = NDArray[np.float64]
 
+SCIENCES = ("background",)
+#: Title of each table, whose cells are what the record keeps.
+TITLES = {
+    "spectra": "Background that grading leaves, 1e-3 counts/cm2/s/keV; in brackets the continuum, "
+    "a running median over 0.6 keV, which knows no narrow lines. {exposures:,} simulated exposures "
+    "of {hits:,} cosmic rays for each camera, solar modulation {phi:g} GV; errors are one sigma.",
+    "grades": "Shares of the grades; away from M82 nearly every event of 9-13 keV is a particle.",
+    "probabilities": "M82: mean P_BKG by energy and grade (numbers of events).",
+    "places": "M82: mean P_BKG within 0.25 arcmin of the source, and beyond 0.7; errors are one "
+    "sigma.",
+    "timepix": "Two Timepix chips, an hour each.",
+    "judged": "What the network says of them, without a promise.",
+}
 BANDS = ((0.3, 2.0), (2.0, 7.0), (7.0, 10.0))
 LIST_BANDS = ((0.5, 1.0), (1.0, 2.0), (2.0, 7.0), (7.0, 10.0), (10.0, 13.0))
 LINES = {1.49: "Al", 1.77: "Si", 2.16: "Au", 7.49: "Ni", 9.72: "Au"}
@@ -648,15 +661,15 @@ def timepix_figure(seen: dict[str, Minutes], results: dict[str, BackgroundResult
     return figure
 
 
-def say(title: str, text: str) -> None:
-    """Print one part."""
-    print(f"\n### {title}\n\n{text}")
+def bullets(lines: Sequence[str]) -> str:
+    """Lines as a list."""
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def report_acis(
     data: Path, predictor: BackgroundPredictor | None, arguments: argparse.Namespace
-) -> Any:
-    """Print what ACIS shows and return the figure."""
+) -> tuple[dict[str, str], Any]:
+    """Blocks of what ACIS shows, and the figure."""
     real = {
         "ACIS-I": read_spectrum(data / "spectra" / "acisi_particle_bkgnd.h5"),
         "ACIS-S3": read_spectrum(data / "spectra" / "aciss_particle_bkgnd.h5"),
@@ -665,19 +678,23 @@ def report_acis(
         label: simulated(name, arguments.exposures, arguments.hits, arguments.seed, arguments.phi)
         for name, label in SIMULATED.items()
     }
-    say("Background that grading leaves", spectra_table(real, ours))
+    made = {"spectra": spectra_table(real, ours)}
+    shapes, said = [], []
     for name, survivors in ours.items():
         for low, high in ((0.5, 10.0), (2.0, 7.0)):
             edges = np.array([edge for edge in EDGES if low <= edge <= high])
             factor, typical, worst = shape_difference(survivors, real["ACIS-I"], edges)
-            print(
-                f"- {name} / ACIS-I without lines, {low:g}-{high:g} keV: level {factor:.2f}; "
+            shapes.append(
+                f"{name} / ACIS-I without lines, {low:g}-{high:g} keV: level {factor:.2f}; "
                 f"bins differ from it by {typical:.0%}, at most {worst:+.0%}"
             )
+            if (low, high) == (2.0, 7.0) and name == SIMULATED["acis"]:
+                made["level"] = f"{factor:.2f}"
     for name, spectrum in real.items():
         wide = np.array([0.3, 10.0])
         share = 1 - spectrum.continuum().mean(wide)[0] / spectrum.mean(wide)[0]
-        print(f"- {name}: lines hold {share:.0%} of the counts in 0.3-10 keV")
+        shapes.append(f"{name}: lines hold {share:.0%} of the counts in 0.3-10 keV")
+    made["shapes"] = bullets(shapes)
     events = load_events(data / "chandra_acis" / "acis_m82_events.fits")
     distance = from_source(events)
     on = (distance < SOURCE) & (events.energy > 2) & (events.energy < 7)
@@ -686,41 +703,38 @@ def report_acis(
         "X-rays of M82, 2-7 keV": (events.grade[on], None),
         "particles in ACIS-S3, 9-13 keV": (events.grade[off], None),
     }
-    made = ours[SIMULATED["acis"]]
-    hard = (made.energy > 9) & (made.energy < 13)
-    sets["simulated particles, 9-13 keV"] = (made.grade[hard], made.weight[hard])
-    say("Grades", grades_table(sets))
+    ccd = ours[SIMULATED["acis"]]
+    hard = (ccd.energy > 9) & (ccd.energy < 13)
+    sets["simulated particles, 9-13 keV"] = (ccd.grade[hard], ccd.weight[hard])
+    made["grades"] = grades_table(sets)
     p = None
     if predictor is not None:
         result = predictor.predict(data / "chandra_acis" / "acis_m82_events.fits")
         p = np.asarray(result.events["P_BKG"], np.float64)
-        say(
-            "M82: mean P_BKG by energy and grade (events)",
-            probability_table(events.energy, events.grade, p),
-        )
-        say("M82: on the source and away from it", places_table(events.energy, distance, p))
-        for text in (*result.untrained, *result.remarks):
-            print(f"- said by predict: {text}")
-    return acis_figure(real, ours, events, p, sets)
+        made["probabilities"] = probability_table(events.energy, events.grade, p)
+        made["places"] = places_table(events.energy, distance, p)
+        said += [*result.untrained, *result.remarks]
+        made["said_of_list"] = bullets(said)
+    return made, acis_figure(real, ours, events, p, sets)
 
 
-def report_timepix(data: Path, predictor: BackgroundPredictor | None) -> Any:
-    """Print what the Timepix chips show and return the figure."""
+def report_timepix(data: Path, predictor: BackgroundPredictor | None) -> tuple[dict[str, str], Any]:
+    """Blocks of what the Timepix chips show, and the figure."""
     path = data / "timepix" / "background_frames.tar.gz"
     rows = {chip: read_timepix(path, chip) for chip in CHIPS}
     seen = {chip: look(r) for chip, r in rows.items()}
-    say("Timepix: clusters", timepix_table(seen))
+    made = {"timepix": timepix_table(seen)}
     results: dict[str, BackgroundResult] = {}
     if predictor is not None:
         for chip, r in rows.items():
             results[chip] = predictor.predict(
                 r, detector=TIMEPIX, gain=1.0, bad=hot_pixels(r), progress=False
             )
-        say("Timepix: what the network says, without a promise", judged_table(results))
-        for chip, result in results.items():
-            for text in result.untrained:
-                print(f"- {CHIPS[chip]}, not trained on: {text}")
-    return timepix_figure(seen, results)
+        made["judged"] = judged_table(results)
+        made["said_of_chips"] = bullets(
+            [f"{CHIPS[chip]}: {text}" for chip, r in results.items() for text in r.untrained]
+        )
+    return made, timepix_figure(seen, results)
 
 
 def load_predictor(weights: Path | None) -> BackgroundPredictor | None:
@@ -730,6 +744,14 @@ def load_predictor(weights: Path | None) -> BackgroundPredictor | None:
     except (PhysmlError, FileNotFoundError) as error:
         print(f"no weights ({error}): what needs none is shown")
         return None
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of Markdown: the record keeps their cells as they were made."""
+    return {
+        name: f"{TITLES[name].format(**numbers)}\n\n{text}" if name in TITLES else text
+        for name, text in numbers["blocks"].items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -745,11 +767,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"no real data in {a.data}: nothing to look at")
         return
     predictor = load_predictor(a.weights)
-    figures = {
-        "background-acis": report_acis(a.data, predictor, a),
-        "background-timepix": report_timepix(a.data, predictor),
-    }
-    write(a, figures=figures)
+    acis, first = report_acis(a.data, predictor, a)
+    chips, second = report_timepix(a.data, predictor)
+    numbers = {"blocks": acis | chips, "exposures": a.exposures, "hits": a.hits, "phi": a.phi}
+    drawn = {"background-acis": first, "background-timepix": second}
+    write(a, numbers, figures=drawn, tables=tables, sciences=SCIENCES)
 
 
 if __name__ == "__main__":

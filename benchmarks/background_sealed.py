@@ -150,6 +150,9 @@ def main() -> None:
     parser.add_argument(
         "--rival-exposures", type=int, default=s.rival_exposures, help="that rivals learn from"
     )
+    parser.add_argument(
+        "--housing-events", type=int, default=s.housing_events, help="that a stand-off is from"
+    )
     parser.add_argument("--observations", type=int, default=24, help="held out")
     parser.add_argument("--cache", type=Path, help="folder that keeps what the rivals learn from")
     a = parse(parser)
@@ -160,6 +163,7 @@ def main() -> None:
             "exposures": a.exposures,
             "rival_exposures": a.rival_exposures,
             "bootstrap": a.bootstrap,
+            "housing_events": a.housing_events,
         }
     )
     learn = rival_courses(settings, a.threads, a.cache)

@@ -127,7 +127,7 @@ def time_predict(detector: BackgroundDetector) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        For a faint source of a minute, of five minutes, and a brighter one: ``what``, ``frames``,
+        For a faint source and a brighter one: ``what``, ``frames``,
         ``events``, ``milliseconds`` a frame, ``housing`` (share of the time that the measurement
         of the housing takes).
     """
@@ -135,8 +135,7 @@ def time_predict(detector: BackgroundDetector) -> list[dict[str, Any]]:
     rows = []
     cases = (
         ("60 s of a faint source", example_frames(60.0, SEED)),
-        ("300 s of a faint source", example_frames(300.0, SEED)),
-        ("100 s with 0.5 X-rays a frame", bright_frames(100.0)),
+        ("30 s with 0.5 X-rays a frame", bright_frames(30.0)),
     )
     with tempfile.TemporaryDirectory() as folder:
         for what, frames in cases:
@@ -820,6 +819,9 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--stress-exposures", type=int, default=s.stress_exposures, help="of each condition"
     )
     parser.add_argument("--hits", type=int, default=s.hits, help="cosmic rays in an exposure")
+    parser.add_argument(
+        "--housing-events", type=int, default=s.housing_events, help="that a stand-off is from"
+    )
     parser.add_argument("--no-geant4", action="store_true", help="leave the Geant4 set out")
     parser.add_argument("--geant4-seconds", type=float, default=1080.0, help="of its exposure")
     parser.add_argument("--specialist", type=specialist, action="append", default=[], metavar="G=W")
@@ -842,6 +844,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rival_exposures=a.rival_exposures,
         stress_exposures=a.stress_exposures,
         hits=a.hits,
+        housing_events=a.housing_events,
         geant4=not a.no_geant4,
         geant4_seconds=a.geant4_seconds,
         bootstrap=a.bootstrap,
