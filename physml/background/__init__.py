@@ -30,7 +30,7 @@ pipeline = Pipeline(
     report="physml.background.report:run",
     predictor="physml.background.predict:BackgroundPredictor",
     cli="physml.background.cli:app",
-    versions={"simulate": 1, "preprocess": 1, "train": 1, "evaluate": 1, "report": 1},
+    versions={"simulate": 1, "preprocess": 1, "train": 2, "evaluate": 2, "report": 1},
 )
 
 # Imported on first use: the command line must not wait for torch.

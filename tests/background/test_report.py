@@ -106,6 +106,7 @@ def stage(tmp_path, monkeypatch):
         ],
     }
     metrics = {"sets": {"far": numbers_of_a_set()}, "sensitivity": sensitivity}
+    metrics["sealed"] = {"far": "sealed: looked at once"}
     (evaluation / "metrics.json").write_text(json.dumps(metrics))
     for name in report.SHOWN:
         (evaluation / "figures" / f"{name}.png").write_bytes(b"\x89PNG not really")
@@ -152,7 +153,8 @@ def test_page_stands_alone_and_escapes(stage):
     assert "&lt;b&gt;odd" in text
     assert "<b>odd" not in text
     assert "takes 37% less" in text
-    assert "far wall (15 mm): network" in text
+    assert "far housing (15 mm): network" in text
+    assert "Far housing (15 mm): sealed: looked at once." in text
     captions = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,', text)
     assert len(captions) == len(set(captions)) == 1 + len(report.SHOWN)
     assert not set(captions) & set(report.SHOWN)
