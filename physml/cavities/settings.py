@@ -179,6 +179,11 @@ class TrainSettings(TrainBase):
     flatten: Fraction = Field(
         0.15, description="Share of images divided by their exposure map at each epoch"
     )
+    fresh: bool = Field(
+        False,
+        description="Draw new images at each step, rendered where the network is, instead of "
+        "reading the prepared ones again; validation and decoder keep theirs",
+    )
     network: NetworkSettings = NetworkSettings()
     loss: LossSettings = LossSettings()
     decoder: DecoderSettings = DecoderSettings()

@@ -21,6 +21,7 @@ from .inference.detector import CavityDetector
 from .inference.networks import CavityNet, DecoderNet
 from .learning.calibrate import calibrate
 from .learning.crop_sets import DecoderLoss, collect
+from .learning.fresh import FreshImages
 from .learning.image_sets import CavityImages, CavityLoss, for_decoder
 from .learning.merging import calibrate_merging
 from .settings import CavitiesSettings
@@ -73,7 +74,9 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     images, valid = CavityImages.read(data / "train.h5"), CavityImages.read(data / "valid.h5")
     kept = for_decoder(images.arrays["cluster"], seed, s.decoder.share)
     log.info("U-Net: %d images, validation: %d", (~kept).sum(), len(valid))
-    seen = images.view(~kept)
+    seen: CavityImages | FreshImages = images.view(~kept)
+    if s.fresh:
+        seen = FreshImages(settings.simulate, seed, len(seen))
     seen.rethin, seen.flatten = s.rethin, s.flatten
     how = {"rethin": s.rethin, "flatten": s.flatten, **s.loss.model_dump()}
     seen.fingerprint += f" {how}"
@@ -109,6 +112,7 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
         "training": {
             "images": int((~kept).sum()),
             "decoder_images": int(kept.sum()),
+            "fresh": s.fresh,
             "unet": {"best_epoch": first.best_epoch, "valid_loss": first.best_value},
             "decoder": {"best_epoch": second.best_epoch, "valid_loss": second.best_value},
             "history": first.history,

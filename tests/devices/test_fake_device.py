@@ -19,7 +19,7 @@ from physml.io.weights import load_weights, save_weights
 from physml.training.ema import WeightAverage
 from physml.training.optimiser import adamw
 
-MIXED = "same device|on cpu or on the same device|device type tensor to numpy|to numpy"
+MIXED = "same device|for generator|on cpu or on the same device|tensor to numpy"
 
 
 @pytest.fixture
@@ -55,6 +55,8 @@ REFUSED = {
     "class weights": lambda x, c: nn.functional.cross_entropy(x, x[:, 0].long(), weight=c[0]),
     "compared": lambda x, c: torch.equal(x, c),
     "all at once": lambda x, c: torch._foreach_add_([x], [c]),
+    "random numbers of the CPU": lambda x, c: torch.poisson(x, torch.Generator()),
+    "random numbers of the device": lambda x, c: torch.poisson(c, torch.Generator(x.device)),
     "numpy": lambda x, c: x.numpy(),
     "numpy's own way": lambda x, c: np.asarray(x),
 }
@@ -106,6 +108,15 @@ def test_values_come_over(there):
     x[:2] = torch.full((2,), 7.0)
     assert (c[1].tolist(), x.tolist()) == ([0, 1, 2], [7, 7, 2])
     assert torch.device("cpu") == torch.zeros_like(x, device="cpu").device
+
+
+def test_random_numbers_follow_from_the_seed(there):
+    def drawn() -> list[float]:
+        generator = torch.Generator(there).manual_seed(4)
+        x = torch.rand(3, device=there, generator=generator)
+        return [*x.tolist(), *torch.poisson(10 * x, generator).tolist()]
+
+    assert drawn() == drawn()
 
 
 def test_a_moved_network_keeps_its_parameters(there):

@@ -10,6 +10,7 @@ them all, and asks a real GPU the same where there is one.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -126,6 +127,7 @@ def run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     tensors = list(_tensors((args, kwargs)))
     on_device = [t for t in tensors if isinstance(t, DeviceTensor)]
     to = torch.device(kwargs["device"]) if kwargs.get("device") is not None else None
+    _check_generators(args, kwargs, bool(on_device) or (to is not None and to.type == NAME))
     if not on_device and (to is None or to.type != NAME):
         return func(*args, **kwargs)
     packet = func.overloadpacket
@@ -222,6 +224,34 @@ def _wrapped(value: Any, known: dict[int, Tensor], target: torch.device) -> Any:
     return value
 
 
+#: Generators of the device.
+_GENERATORS: set[int] = set()
+
+
+class DeviceGenerator(torch.Generator):
+    """Random numbers of the device, or of the CPU; drawn by the CPU."""
+
+    def __new__(cls, device: Any = "cpu") -> DeviceGenerator:
+        """Note the device."""
+        self = super().__new__(cls)
+        if torch.device(device).type == NAME:
+            # An operation is given another object for the same numbers: known by their place.
+            _GENERATORS.add(self._cdata)
+            weakref.finalize(self, _GENERATORS.discard, self._cdata)
+        return self
+
+
+def _check_generators(args: tuple, kwargs: dict[str, Any], on_device: bool) -> None:
+    wanted = NAME if on_device else "cpu"
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, torch._C.Generator):
+            found = NAME if value._cdata in _GENERATORS else "cpu"
+            if found != wanted:
+                raise RuntimeError(
+                    f"Expected a '{wanted}' device type for generator but found '{found}'"
+                )
+
+
 class Factories(TorchDispatchMode):
     """Lets tensors be made on the device."""
 
@@ -242,7 +272,7 @@ def _concerned(value: Any) -> bool:
     """Whether the device has to do with an argument."""
     if isinstance(value, (list, tuple)):
         return any(map(_concerned, value))
-    return isinstance(value, (DeviceTensor, torch.device))
+    return isinstance(value, (DeviceTensor, torch.device, torch._C.Generator))
 
 
 def _load(load: Any) -> Any:
@@ -356,6 +386,7 @@ def device() -> Iterator[torch.device]:
         patch.setattr(_BACKEND, "active", True)
         patch.setattr(torch, "load", _load(torch.load))
         patch.setattr(torch.Tensor, "pin_memory", _pinned)
+        patch.setattr(torch, "Generator", DeviceGenerator)
         for module in (idist, idist.utils):
             patch.setattr(module, "device", lambda: made)
         for module in (physml.nn.device, physml.cavities.inference.detector):

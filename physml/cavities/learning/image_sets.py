@@ -146,18 +146,12 @@ class CavityImages:
         n = len(indices)
         a, rows = self.arrays, self.places(indices)[mine]
         counts = a["counts"][rows]
-        keep, flat = np.ones(n, np.float32), np.zeros(n, np.bool_)
-        symmetry = np.zeros(n, np.int64)
-        if augment:
-            thin = rng.random(n) < self.rethin
-            keep[thin] = np.exp(rng.uniform(np.log(THINNEST), 0, n))[thin]
-            flat = rng.random(n) < self.flatten
-            symmetry = rng.integers(0, 8, n)
-            # A stream of its own for each image: those of other processes need not be thinned.
-            seeds = rng.integers(2**63, size=n)
-            for row in np.flatnonzero(thin[mine]):
-                own = np.random.default_rng(int(seeds[mine][row]))
-                counts[row] = thinned(counts[row], float(keep[mine][row]), own)
+        how = augmentation(n, rng, self.rethin, self.flatten, augment)
+        how = {name: values[mine] for name, values in how.items()}
+        seeds = how.pop("seed")
+        for row in np.flatnonzero(how["keep"] < 1):
+            own = np.random.default_rng(int(seeds[row]))
+            counts[row] = thinned(counts[row], float(how["keep"][row]), own)
         fields = {name: a[name][rows] for name in ("root_model", "exposure", "invalid", "mask")}
         table = a["cavities"][rows]
         made = {
@@ -165,9 +159,7 @@ class CavityImages:
             **fields,
             "table": columns(table),
             "pairs": np.argwhere(table["visible"]),
-            "keep": keep[mine],
-            "flat": flat[mine],
-            "symmetry": symmetry[mine],
+            **how,
             "id": a["index"][rows],
         }
         return {name: torch.from_numpy(np.ascontiguousarray(v)) for name, v in made.items()}
@@ -203,6 +195,43 @@ def for_decoder(clusters: NDArray[np.int64], seed: int, share: float) -> NDArray
     """
     draws = [stream(seed, "split", int(c)).random(2)[1] for c in clusters]
     return np.asarray(draws) < share
+
+
+def augmentation(
+    n: int, rng: np.random.Generator, rethin: float, flatten: float, augment: bool
+) -> dict[str, NDArray[Any]]:
+    """How each image of a batch is to be changed.
+
+    Parameters
+    ----------
+    n : int
+        Images of the whole batch.
+    rng : numpy.random.Generator
+    rethin, flatten : float
+        See `CavityImages`.
+    augment : bool
+        False changes nothing, and draws nothing.
+
+    Returns
+    -------
+    dict of ndarray, shape (n,)
+        keep, share of the counts that stay; flat, whether it is divided by its exposure map;
+        symmetry, 0 to 7; seed, of the generator that thins it. A stream of its own for each image:
+        those of other processes need not be thinned.
+    """
+    made: dict[str, NDArray[Any]] = {
+        "keep": np.ones(n, np.float32),
+        "flat": np.zeros(n, np.bool_),
+        "symmetry": np.zeros(n, np.int64),
+        "seed": np.zeros(n, np.int64),
+    }
+    if augment:
+        thin = rng.random(n) < rethin
+        made["keep"][thin] = np.exp(rng.uniform(np.log(THINNEST), 0, n))[thin]
+        made["flat"] = rng.random(n) < flatten
+        made["symmetry"] = rng.integers(0, 8, n)
+        made["seed"] = rng.integers(2**63, size=n)
+    return made
 
 
 def thinned(counts: NDArray[Any], keep: float, rng: np.random.Generator) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from physml.stages.simulate import require_finite
 
@@ -118,7 +119,7 @@ def _simulate(settings: SimulateSettings, draw: Draw) -> Batch:
     counts = draw.rng.poisson(expected)
     invalid = NO_EXPOSURE * (exposure <= 0).astype(np.uint8)
     invalid |= POINT_SOURCE * source_mask(draw, expected[0])
-    mask, cavities = _labels(settings, scene, made, exposure)
+    mask, cavities = labels(settings.cavities.floor, scene, made, torch.as_tensor(exposure))
     names = list(draw.params)
     return Batch(
         counts=counts.astype(np.uint32),
@@ -160,15 +161,28 @@ def source_mask(draw: Draw, expected: NDArray[np.float64]) -> NDArray[np.uint8]:
     return out
 
 
-def _labels(
-    settings: SimulateSettings,
-    scene: render.Scene,
-    made: render.Rendered,
-    exposure: NDArray[np.float32],
+def labels(
+    floor: float, scene: render.Scene, made: render.Rendered, exposure: Tensor
 ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Instance mask and table of true cavities."""
-    live = torch.as_tensor(exposure > 0)[:, None]
-    deep = (made.each > settings.cavities.floor) & live
+    """Instance masks and tables of true cavities, of a scene on any device.
+
+    Parameters
+    ----------
+    floor : float
+        Smallest decrement that is labelled.
+    scene : Scene
+    made : Rendered
+        Of this scene.
+    exposure : Tensor, shape (n, H, W)
+
+    Returns
+    -------
+    mask : ndarray of uint8, shape (n, H, W)
+    cavities : structured ndarray, shape (n, 6)
+        See `Batch`.
+    """
+    live = (exposure > 0)[:, None]
+    deep = (made.each > floor) & live
     number = torch.zeros_like(made.decrement, dtype=torch.uint8)
     deepest = torch.zeros_like(made.decrement)
     for k in range(made.each.shape[1]):
@@ -202,9 +216,9 @@ def _labels(
         "rim_excess": scene.rim_excess,
         "radius": (a * b).sqrt(),
     }
-    present = scene.present.numpy()
+    present = scene.present.cpu().numpy()
     for name, value in columns.items():
-        used[name] = np.where(present, value.numpy(), 0)
+        used[name] = np.where(present, value.cpu().numpy(), 0)
     used["present"] = present
-    used["visible"] = present & (owned > 0).numpy()
-    return number.numpy().astype(np.uint8), table
+    used["visible"] = present & (owned > 0).cpu().numpy()
+    return number.cpu().numpy().astype(np.uint8), table

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .ellipsoids import Ellipsoids, ellipsoid_matrix
@@ -56,8 +57,52 @@ def build_scene(
     draws: Sequence[Draw], dtype: torch.dtype = torch.float32, cuspy: bool = False
 ) -> Scene:
     """Collect draws into tensors."""
-    names = draws[0].params.keys()
-    p = {k: torch.tensor(np.array([d.params[k] for d in draws])).to(dtype) for k in names}
+    params, table, number = collect(draws)
+    return scene_of(
+        {k: torch.from_numpy(v).to(dtype) for k, v in params.items()},
+        {k: torch.from_numpy(v).to(dtype) for k, v in table.items()},
+        torch.from_numpy(number),
+        cuspy,
+    )
+
+
+#: Geometry of a cavity where there is none.
+FILLER = {
+    **dict.fromkeys(("theta", "tilt", "distance", "phi", "line_of_sight", "f"), 0.0),
+    **dict.fromkeys(("rim_width", "rim_excess", "rim_bow"), 0.0),
+    **dict.fromkeys(("a", "b", "c_z"), 1.0),
+}
+
+
+def collect(
+    draws: Sequence[Draw],
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]], NDArray[np.int64]]:
+    """Numbers of draws as arrays.
+
+    Returns
+    -------
+    params : dict of ndarray, shape (n,)
+        Drawn scalars.
+    table : dict of ndarray, shape (n, k)
+        Geometry of the cavities (`FILLER`), k the largest number of them.
+    number : ndarray of int, shape (n,)
+        Cavities of each.
+    """
+    params = {k: np.array([d.params[k] for d in draws], float) for k in draws[0].params}
+    slots = max(1, *(len(d.cavities) for d in draws), 1)
+    table = {
+        k: np.array(
+            [[c[k] for c in d.cavities] + [v] * (slots - len(d.cavities)) for d in draws], float
+        )
+        for k, v in FILLER.items()
+    }
+    return params, table, np.array([len(d.cavities) for d in draws], np.int64)
+
+
+def scene_of(
+    p: dict[str, Tensor], table: dict[str, Tensor], number: Tensor, cuspy: bool = False
+) -> Scene:
+    """Scene of the numbers that `collect` gives, on their device and of their type."""
 
     def component(suffix: str, brightness: Tensor) -> Component:
         core, beta = p["core_radius" + suffix], p["beta" + suffix]
@@ -83,16 +128,6 @@ def build_scene(
         p["y"],
         cuspy,
     )
-    zeros = ("theta", "tilt", "distance", "phi", "line_of_sight", "f")
-    filler = dict.fromkeys((*zeros, "rim_width", "rim_excess", "rim_bow"), 0.0)
-    filler |= {"a": 1.0, "b": 1.0, "c_z": 1.0}
-    slots = max(1, *(len(d.cavities) for d in draws), 1)
-    table = {
-        k: torch.tensor(
-            np.array([[c[k] for c in d.cavities] + [v] * (slots - len(d.cavities)) for d in draws])
-        ).to(dtype)
-        for k, v in filler.items()
-    }
     flat = table["distance"] * table["line_of_sight"].cos()
     cavities = Ellipsoids(
         x=p["x"][:, None] + flat * table["phi"].cos(),
@@ -100,15 +135,15 @@ def build_scene(
         z=table["distance"] * table["line_of_sight"].sin(),
         matrix=ellipsoid_matrix(*(table[k] for k in ("a", "b", "c_z", "theta", "tilt"))),
     )
-    number = torch.tensor([len(d.cavities) for d in draws])
-    present = torch.arange(slots)[None, :] < number[:, None]
+    slots = torch.arange(table["a"].shape[1], device=number.device)
+    present = slots[None, :] < number[:, None]
     width, excess, bow = (table[f"rim_{name}"] for name in ("width", "excess", "bow"))
     return Scene(halo, cavities, present, table["f"], width, excess, bow, p)
 
 
 def pixel_grid(size: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel centres x, y of shape (1, size, size)."""
-    axis = torch.arange(size, dtype=like.dtype)
+    axis = torch.arange(size, dtype=like.dtype, device=like.device)
     return axis[None, None, :].expand(1, size, size), axis[None, :, None].expand(1, size, size)
 
 
@@ -135,17 +170,17 @@ def project_halo(halo: Halo, size: int, order: int = 20) -> Tensor:
     """
     x, y = pixel_grid(size, halo.x)
     surface = _project(halo, x, y, order, stride=2)
-    n, reach, fine = len(halo.x), 4, 5
+    n, reach, fine, device = len(halo.x), 4, 5, halo.x.device
     side = 2 * reach + 1
-    span = torch.arange(-reach, reach + 1)
+    span = torch.arange(-reach, reach + 1, device=device)
     ix = (halo.x.round().long()[:, None] + span).clamp(0, size - 1)
     iy = (halo.y.round().long()[:, None] + span).clamp(0, size - 1)
-    sub = (torch.arange(fine, dtype=halo.x.dtype) + 0.5) / fine - 0.5
+    sub = (torch.arange(fine, dtype=halo.x.dtype, device=device) + 0.5) / fine - 0.5
     fx = (ix[:, :, None] + sub).reshape(n, 1, side * fine)
     fy = (iy[:, :, None] + sub).reshape(n, side * fine, 1)
     patch = _project(halo, fx, fy, order, stride=1)
     patch = patch.reshape(n, side, fine, side, fine).mean((2, 4))
-    rows = torch.arange(n)[:, None, None]
+    rows = torch.arange(n, device=device)[:, None, None]
     surface[rows, iy[:, :, None], ix[:, None, :]] = patch
     return surface
 
@@ -256,7 +291,7 @@ def _thin(t: Tensor, stride: int) -> Tensor:
     if stride == 1:
         return t
     size = t.shape[-1]
-    keep = torch.arange(0, size + stride - 1, stride).clamp_max(size - 1)
+    keep = torch.arange(0, size + stride - 1, stride, device=t.device).clamp_max(size - 1)
     return t[..., keep, :][..., keep]
 
 
@@ -338,7 +373,7 @@ def _shadows(scene: Scene, size: int, which: Tensor, grow: Tensor | None) -> tup
         if not len(group):
             continue
         reach = int(half[group].max())
-        span = torch.arange(-reach, reach + 1)
+        span = torch.arange(-reach, reach + 1, device=major.device)
         part = body[group][:, None, None]
         iy = part.y.round().long() + span[None, :, None]
         ix = part.x.round().long() + span[None, None, :]
@@ -378,7 +413,7 @@ def _overlapping(scene: Scene) -> Tensor:
     centre = torch.stack([c.x, c.y, c.z], -1)
     gap = torch.cdist(centre, centre) - reach[:, :, None] - reach[:, None, :]
     both = scene.present[:, :, None] & scene.present[:, None, :]
-    both = both & ~torch.eye(both.shape[1], dtype=torch.bool)
+    both = both & ~torch.eye(both.shape[1], dtype=torch.bool, device=both.device)
     return ((gap < 0) & both).any(-1).any(-1)
 
 
@@ -523,7 +558,7 @@ def _clump(scene: Scene, size: int) -> Tensor:
 def _central_sources(scene: Scene, size: int) -> Tensor:
     """Nucleus and jet knots, relative to the halo's flux, shape (n, H, W)."""
     p = scene.params
-    out = torch.zeros((len(p["x"]), size, size), dtype=p["x"].dtype)
+    out = p["x"].new_zeros((len(p["x"]), size, size))
     add_points(out, p["x"], p["y"], p["agn_flux"])
     for knot in range(1, 6):
         reach = p["jet_length"] * knot / 5
@@ -546,7 +581,7 @@ def add_points(
         Image of each source; 0 ... n-1 by default.
     """
     size = image.shape[-1]
-    rows = torch.arange(len(image)) if rows is None else rows
+    rows = torch.arange(len(image), device=image.device) if rows is None else rows
     x0, y0 = x.floor().long(), y.floor().long()
     fx, fy = x - x0, y - y0
     for dx, wx in ((0, 1 - fx), (1, fx)):
