@@ -138,7 +138,7 @@ def memory(source: Path, sizes: list[int], seconds: float, folder: Path) -> list
         path = files.repeated(source if real else files.blank(folder), n, folder / f"{n}.h5")
         print(f"{path}: {path.stat().st_size / 1e9:.2f} GB", file=sys.stderr)
         for way in ("before", "worker") if real else ("worker",):
-            arguments = ["--child", way, str(path), "--seconds", str(seconds)]
+            arguments = ["--child", way, str(path), "--training", str(seconds)]
             child = [sys.executable, __file__, *arguments, "--folder", str(folder / f"{way}{n}")]
             made = subprocess.run(child, stdout=subprocess.PIPE, check=True)
             row = json.loads(made.stdout.decode().splitlines()[-1])
@@ -218,12 +218,13 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="part")
     parser.add_argument("--images", type=int, default=600, help="simulated, and repeated")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 50_000, 1_000_000])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement of a rate")
+    parser.add_argument("--training", type=float, default=30.0, help="of each training, s")
     parser.add_argument("--folder", type=Path, help="for the files; a temporary one by default")
     parser.add_argument("--child", nargs=2, help="way and file: what is run for the memory")
     a = parse(parser, quiet=True)
     if a.child:
-        return trained(Path(a.child[1]), a.child[0], a.seconds, a.folder)
+        return trained(Path(a.child[1]), a.child[0], a.training, a.folder)
     with tempfile.TemporaryDirectory(dir=a.folder) as name:
         folder = Path(name)
         source = files.simulated(folder, a.images)
@@ -233,7 +234,7 @@ def main() -> None:
         numbers["rates"] = rates(source, a.rounds, a.seconds) if "rates" in a.only else []
         numbers["load"] = os.getloadavg()[1]
         sizes = a.sizes if "memory" in a.only else []
-        numbers["memory"] = memory(source, sizes, 10 * a.seconds, folder)
+        numbers["memory"] = memory(source, sizes, a.training, folder)
     write(a, numbers, tables=tables, sciences=SCIENCES)
     return None
 

@@ -28,13 +28,18 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from common.options import command
-from scaling_parts import figure, jobs, tables
+from common import results
+from common.options import command, write
+from common.tables import table as markdown
+from scaling_parts import figure, jobs
+from scaling_parts import tables as parts
 from scaling_parts.cluster import cluster
 from scaling_parts.measure import ROOT, CommandFailed
-from scaling_parts.plan import plan
+from scaling_parts.plan import line, plan
 from scaling_parts.recipes import RECIPES, mark, quick
 from scaling_parts.rows import Rows
 from scaling_parts.stages import Bench
@@ -43,7 +48,18 @@ from scaling_parts.workers import Workers
 from physml.exceptions import PhysmlError
 
 OWN = ROOT / "results" / "bench" / "scaling.json"
-SHIPPED = Path(__file__).with_name("scaling_rows.json")
+SHIPPED = results.RESULTS / "scaling.json"
+SCIENCES = ()
+#: Cores of the tables of growth in the texts.
+CORES = 16
+#: Plan that the texts show: pipeline, samples, cores.
+EXAMPLE = ("cavities", 100_000, 64)
+#: Trainings of the shipped recipes: samples and time that they took, as their cards tell.
+TOOK = {
+    "cavities": (80_000, "1.4 h for the U-Net alone"),
+    "background": (2_400, "29 min"),
+    "tomography": (100_000, "27 min"),
+}
 OTHER = """\
 Measured with other settings than yours. More epochs, experiments and the like are accounted for;
 another network, image size or number of qubits is not: measure with --config, and --rows for a
@@ -90,21 +106,21 @@ def config(given: argparse.Namespace, pipeline: str) -> Path | None:
 
 
 def show(rows: Rows, given: argparse.Namespace) -> None:
-    """Print all tables."""
+    """Print all parts."""
     where = f"{rows.machine['processor']}, {rows.machine['cores']} cores"
     print(f"Measured on: {where}, GPU: {rows.machine['gpu'] or 'none'}\n")
     made = {}
     for name in given.pipelines:
         if rows.of("size", pipeline=name):
             samples = RECIPES[name].samples
-            more = f"{name}: the recipe on more {samples} ({tables.MARKED})"
-            made[f"{name}: measured ({samples})"] = tables.measured(rows, name)
-            made[more] = tables.growth(rows, name, given.cores)
-            made[f"{name}: workers"] = tables.workers(rows, name)
-    made["Processor time of the stages"] = tables.coefficients(rows)
-    made["What the chain adds to a job"] = tables.jobs(rows)
+            more = f"{name}: the recipe on more {samples} ({parts.MARKED})"
+            made[f"{name}: measured ({samples})"] = parts.measured(rows, name)
+            made[more] = parts.growth(rows, name, given.cores)
+            made[f"{name}: workers"] = parts.workers(rows, name)
+    made["Processor time of the stages"] = parts.coefficients(rows)
+    made["What the chain adds to a job"] = parts.jobs(rows)
     for title, (header, body) in made.items():
-        tables.show(title, header, body, given.markdown)
+        parts.show(title, header, body, given.markdown)
 
 
 def show_plans(given: argparse.Namespace) -> None:
@@ -118,13 +134,65 @@ def show_plans(given: argparse.Namespace) -> None:
     for name, n in given.plan:
         made = plan(rows, name, n, given.cores, config(given, name), given.slurm)
         title = f"{name}: {n:,} {RECIPES[name].samples}, {given.cores} cores"
-        tables.show(title, *tables.planned(made), given.markdown)
+        parts.show(title, *parts.planned(made), given.markdown)
         if rows.settings.get(name) != mark(name, config(given, name)):
             print(OTHER)
         if made.advice:
             print("Set, in its settings:\n  " + "\n  ".join(made.advice) + "\n")
         if name == "cavities" and not m["gpu"]:
             print("Training was measured on a processor; on a GPU it is another figure.\n")
+
+
+def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
+    """Blocks of the texts, from the rows."""
+    rows = Rows(SHIPPED, numbers)
+    versions = rows.versions
+    made = {
+        "machine": f"{rows.machine['cores']} cores of an {rows.machine['processor']}, with torch "
+        f"{versions['torch']} and Python {versions['python']}"
+    }
+    for name in RECIPES:
+        body = markdown(*parts.growth(rows, name, CORES))
+        made[name] = f"**{name}**\n\n{body}\n\n*{parts.MARKED}.*"
+    sets = "400 images, 40 exposures and 16,000 states"
+    made["faster"] = (
+        f"{markdown(*parts.faster(rows))}\n\n*Sets of {sets}, on {rows.machine['cores']} cores; "
+        "one run each.*"
+    )
+    made["coefficients"] = (
+        f"{markdown(*parts.coefficients(rows))}\n\n*Seconds of processor time, from one run of "
+        "each point; the last column is the largest distance of a point from the line.*"
+    )
+    made["jobs"] = (
+        f"{markdown(*parts.jobs(rows))}\n\n*Chains of few and of many jobs that do nothing, one "
+        "run each.*"
+    )
+    return made | _examples(rows)
+
+
+def _examples(rows: Rows) -> dict[str, str]:
+    """A plan, the same by hand, and what earlier trainings took."""
+    name, n, cores = EXAMPLE
+    example = plan(rows, name, n, cores)
+    samples = RECIPES[name].samples
+    made = {"plan": f"{markdown(*parts.planned(example))}\n\n*{n:,} {samples} on {cores} cores.*"}
+    found = line(rows, name, "simulate", "cpu_s")
+    simulate = example.stages["simulate"]
+    start, each = (parts.number(v) for v in (found.start, found.slopes["samples"]))
+    made["by_hand"] = (
+        f"{simulate.jobs} x {start} s + {n:,} x {each} s = {simulate.core_s:,.0f} s, or "
+        f"{parts.hours(simulate.core_s)} core-hours"
+    )
+    body = []
+    for pipeline, (size, took) in TOOK.items():
+        train = plan(rows, pipeline, size, CORES).stages["train"]
+        of = f"{pipeline}, {size:,} {RECIPES[pipeline].samples}"
+        body.append((of, parts.duration(train.wall_s), took))
+    made["trust"] = (
+        f"{markdown(('training of the recipe', 'planned', 'took'), body)}\n\n"
+        "*One training each, those of the shipped weights.*"
+    )
+    return made
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -190,6 +258,8 @@ def main(arguments: list[str] | None = None) -> None:
         if not rows.rows:
             raise SystemExit(f"{rows.path}: nothing was measured yet")
         show(rows, given)
+        if given.publish:
+            write(given, rows.head | {"rows": rows.rows}, sciences=SCIENCES)
         out = given.figure or rows.path.with_suffix(".png")
         figure.draw(rows, out)
         print(out)

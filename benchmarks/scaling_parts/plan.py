@@ -212,7 +212,9 @@ def _simulate(rows: Rows, pipeline: str, s: Any, cores: int, added: Row) -> Stag
         0.0,
         total("bytes"),
         job,
-        line(rows, pipeline, "simulate", "peak_mb").at(recipes.memory_amounts("simulate", s)),
+        line(rows, pipeline, "simulate", "peak_mb").at(
+            recipes.memory_amounts(pipeline, "simulate", s)
+        ),
         sim.n_samples > largest(rows, pipeline, "simulate"),
     )
 
@@ -236,7 +238,7 @@ def _preprocess(rows: Rows, pipeline: str, s: Any, cores: int) -> Stage:
         line(rows, pipeline, "preprocess", "bytes").at(amounts),
         wall,
         # Each worker holds a task, and has the program in memory.
-        workers * memory.at(recipes.memory_amounts("preprocess", s)),
+        workers * memory.at(recipes.memory_amounts(pipeline, "preprocess", s)),
         s.simulate.n_samples > largest(rows, pipeline, "preprocess"),
     )
 
@@ -249,16 +251,16 @@ def _train(rows: Rows, pipeline: str, s: Any) -> Stage:
     shared = sum(by_part.part(name, amounts) for name in RECIPES[pipeline].shared)
     loop = shared_time(alone * shared, not_shared(rows, pipeline, "train"), processes)
     wall = alone * (1 - shared) + loop
-    cpu = line(rows, pipeline, "train", "cpu_s")
+    cpu, memory = (line(rows, pipeline, "train", what) for what in ("cpu_s", "peak_mb"))
     return Stage(
         "train",
         1,
         cpu.at(amounts),
         wall,
         wall * max(1, s.train.resources.gpu) if on_gpu(rows, pipeline, "train") else 0.0,
-        line(rows, pipeline, "train", "bytes").at(recipes.memory_amounts("train", s)),
+        line(rows, pipeline, "train", "bytes").at(recipes.samples(s)),
         wall,
-        processes * line(rows, pipeline, "train", "peak_mb").at(recipes.memory_amounts("train", s)),
+        processes * memory.at(recipes.memory_amounts(pipeline, "train", s)),
         cpu.beyond(amounts) or s.simulate.n_samples > largest(rows, pipeline, "train"),
     )
 

@@ -13,11 +13,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from physml.cavities.train import CALIBRATED
 from physml.config import load_settings, upstream
 from physml.pipeline import get_pipeline
+from physml.training.data import IN_MEMORY
 
 from .measure import ROOT
 from .rows import digest
+
+#: Bytes of a prepared image: counts, model, exposure, flags and mask.
+IMAGE_BYTES = 128 * 128 * (2 + 2 + 2 + 1 + 1)
+#: The same with its detection (three maps of four bytes) and the decoder's seven maps of two.
+CALIBRATION_BYTES = IMAGE_BYTES + 128 * 128 * (3 * 4 + 7 * 2)
 
 STAGES = ("simulate", "preprocess", "train")
 
@@ -61,6 +68,8 @@ class Recipe:
         Amounts that several processes of a training share.
     history
         Where below the state of a training its loop notes its speed.
+    held
+        Samples that a training holds in memory at once; it takes the settings. All by default.
     shards
         Samples of each of the shards that several workers simulate, preprocess and train on.
     """
@@ -74,11 +83,25 @@ class Recipe:
     shared: Sequence[str]
     history: str
     shards: int
+    held: Callable[[Any], float] | None = None
 
 
 def samples(s: Any) -> Amounts:
     """The number of samples alone."""
     return {"samples": float(s.simulate.n_samples)}
+
+
+def cavities_held(s: Any) -> float:
+    """Images as many as a training's memory is of: no more than `IN_MEMORY` bytes of them.
+
+    Larger sets stay on the disk. Their calibration holds some thousand validation images with what
+    was found in them, which is then the larger part.
+    """
+    n, kept = float(s.simulate.n_samples), 1 - s.preprocess.valid - s.preprocess.test
+    if n * kept * IMAGE_BYTES <= IN_MEMORY:
+        return n
+    calibrated = min(n * s.preprocess.valid, CALIBRATED) * CALIBRATION_BYTES
+    return max(IN_MEMORY / kept, calibrated) / IMAGE_BYTES
 
 
 def background_data(s: Any) -> Amounts:
@@ -167,6 +190,7 @@ RECIPES: Mapping[str, Recipe] = {
         shared=("passes",),
         history="unet",
         shards=100,
+        held=cavities_held,
     ),
     "background": Recipe(
         "exposures",
@@ -266,8 +290,9 @@ def amounts(pipeline: str, stage: str, s: Any) -> Amounts:
     return RECIPES[pipeline].train_amounts(s)
 
 
-def memory_amounts(stage: str, s: Any) -> Amounts:
+def memory_amounts(pipeline: str, stage: str, s: Any) -> Amounts:
     """What the memory of a stage grows with: preprocessing works by the shard."""
     if stage == "train":
-        return {"samples": float(s.simulate.n_samples)}
+        held = RECIPES[pipeline].held
+        return {"samples": held(s)} if held else samples(s)
     return {"samples": float(min(s.simulate.shard_size, s.simulate.n_samples))}

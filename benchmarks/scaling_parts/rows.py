@@ -50,7 +50,9 @@ class Rows(rows.Rows):
     Parameters
     ----------
     path
-        JSON; need not be there yet.
+        JSON; need not be there yet. A published record is taken, too.
+    content : mapping, optional
+        What is in the file, where it was read before.
 
     Raises
     ------
@@ -58,14 +60,18 @@ class Rows(rows.Rows):
         It is something else.
     """
 
-    def __init__(self, path: Path) -> None:
-        content = read_json(path) if path.exists() else {"machine": {}, "rows": {}}
+    def __init__(self, path: Path, content: Mapping[str, Any] | None = None) -> None:
+        if content is None:
+            content = read_json(path) if path.exists() else {"machine": {}, "rows": {}}
+        if isinstance(content, dict):
+            content = content.get("numbers", content)
         if not isinstance(content, dict) or not {"machine", "rows"} <= set(content):
             raise InputError.expected(path, "rows that benchmarks/scaling.py wrote", "other JSON")
         self.machine: dict[str, Any] = content["machine"]
         self.versions: dict[str, str] = content.get("versions", {})
         self.settings: dict[str, str] = content.get("settings", {})
-        super().__init__(path)
+        super().__init__(None)
+        self.path, self.rows = path, content["rows"]
 
     def begin(self, settings: Mapping[str, str]) -> None:
         """Note on which machine and with which settings measuring goes on.
@@ -133,8 +139,12 @@ class Rows(rows.Rows):
 
     def save(self, **more: Any) -> None:
         """Write the file."""
-        names = ("machine", "versions", "settings")
-        super().save(**more, **{name: getattr(self, name) for name in names})
+        super().save(**more, **self.head)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What stands beside the rows."""
+        return {name: getattr(self, name) for name in ("machine", "versions", "settings")}
 
     def of(self, kind: str, **wanted: Any) -> list[Row]:
         """Rows of a kind whose entries are these."""

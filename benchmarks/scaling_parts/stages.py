@@ -126,7 +126,7 @@ class Bench:
             "stage": stage,
             "n": settings.simulate.n_samples,
             "amounts": recipes.amounts(self.pipeline, stage, settings),
-            "memory_amounts": recipes.memory_amounts(stage, settings),
+            "memory_amounts": recipes.memory_amounts(self.pipeline, stage, settings),
         }
 
     def simulate(self, point: Point) -> Row:

@@ -160,6 +160,27 @@ def workers(rows: Rows, pipeline: str) -> tuple[tuple[str, ...], Lines]:
     return header, body
 
 
+def faster(rows: Rows) -> tuple[tuple[str, ...], Lines]:
+    """How many times as fast two workers were as one, here and on a cluster."""
+    header = ("times as fast as one",)
+    for stage in STAGES:
+        training = stage == "train"
+        header += (f"{stage}, 2 {'processes' if training else 'workers'}",)
+        header += ("on 2 nodes" if training else "as Slurm jobs",)
+    body: Lines = []
+    for pipeline in RECIPES:
+        cells: list[str] = []
+        for stage in STAGES:
+            found = rows.of("workers", pipeline=pipeline, stage=stage)
+            by = {(row["where"], row["workers"]): row for row in found}
+            one = by.get(("here", 1))
+            for case in (("here", 2), ("slurm", 2)):
+                known = one is not None and case in by
+                cells.append(number(speed_up(one, by[case])) if known and one else "-")
+        body.append((pipeline, *cells))
+    return header, body
+
+
 def jobs(rows: Rows) -> tuple[tuple[str, ...], Lines]:
     """What Snakemake and Slurm add to a job."""
     header = ("", "CPU-s a job", "of it Snakemake itself", "wall s a job", "slots", "start, wall s")

@@ -13,7 +13,7 @@ class TrainResources(ResourceSettings):
     """What the job of a training asks for, which may be several processes on several nodes."""
 
     threads: Count = Field(1, description="CPU threads of each process")
-    mem_mb: Count = Field(2000, description="Memory of each process, MB; each holds all data")
+    mem_mb: Count = Field(2000, description="Memory of each process, MB")
     gpu: int = Field(0, description="GPUs of the job, one for each process", ge=0)
     processes: int = Field(
         0,

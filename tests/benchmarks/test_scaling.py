@@ -105,6 +105,23 @@ def test_amounts_of_a_training(parts):
     assert found == pytest.approx({"passes": 50 * 0.8 * 2, "windows": 1200, "photons": 20})
 
 
+def test_large_sets_of_images_are_not_held_in_memory(parts):
+    def held(pipeline, n):
+        settings = parts.recipes.settings(
+            pipeline, simulate={"n_samples": n}, preprocess={"valid": 0.04, "test": 0.06}
+        )
+        return parts.recipes.memory_amounts(pipeline, "train", settings)["samples"]
+
+    image = 128 * 128 * 8
+    most = 2**30 / image / 0.9  # a gigabyte of training images
+    assert [held("cavities", n) for n in (100, 9000)] == [100, 9000]
+    assert held("cavities", 20_000) == pytest.approx(most)
+    # From 4,000 validation images on: image, detection and maps of each.
+    assert held("cavities", 100_000) == pytest.approx(4000 * (8 + 12 + 14) / 8)
+    assert held("cavities", 1e6) == held("cavities", 100_000)
+    assert held("background", 1e6) == 1e6
+
+
 @pytest.mark.parametrize(("n", "learned"), [(500, 100 + 200), (5000, 100 + 1000)])
 def test_a_round_has_no_more_experiments_than_there_are_states(parts, n, learned):
     """Of two numbers of qubits each has half of the states, of which 80 % are trained on."""

@@ -168,7 +168,7 @@ def scaling(script, capsys):
 
 
 def test_a_plan_is_printed_from_the_rows_that_come_along(root, scaling):
-    shipped = root / "benchmarks" / "scaling_rows.json"
+    shipped = root / "benchmarks" / "results" / "scaling.json"
     plans = ["--plan", "cavities=1e5", "tomography=2000"]
     code, out, err = scaling("--rows", shipped, "--cores", 64, *plans)
     assert code == 0, err
