@@ -304,18 +304,17 @@ def cut_field(
     )
     shape = observation.counts.shape
     there, here = _overlap(x0, y0, (size, size), shape)
-    # Pixels of the image that are the first of their joined pixel, and the joined pixels' numbers.
-    begins, places = zip(
-        *(_blocks(part, scale) for part in here),
-        strict=True,
+    first, last = (
+        [part.start // scale for part in here],
+        [-(-part.stop // scale) for part in here],
     )
 
     def block(image: NDArray[Any]) -> NDArray[Any]:
         """Sum of the joined pixels; nothing outside the image."""
         out = np.zeros((field, field))
-        if all(len(b) for b in begins):
-            rows = np.add.reduceat(image[there], begins[0], axis=0, dtype=float)
-            out[np.ix_(*places)] = np.add.reduceat(rows, begins[1], axis=1)
+        rows = _joined(image[there], here[0].start % scale, scale)
+        joined = _joined(rows.T, here[1].start % scale, scale).T
+        out[first[0] : last[0], first[1] : last[1]] = joined
         return out
 
     exposure = block(observation.relative_exposure) / scale**2
@@ -335,10 +334,17 @@ def cut_field(
     )
 
 
-def _blocks(part: slice, scale: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts, from the part's own beginning, of the blocks that it falls into; their numbers."""
-    numbers = np.arange(part.start // scale, -(-part.stop // scale))
-    return np.maximum(numbers * scale - part.start, 0), numbers
+def _joined(image: NDArray[Any], begun: int, scale: int) -> NDArray[np.float64]:
+    """Sums of so many rows each; the first has begun so many rows before the image."""
+    head = min((scale - begun) % scale, len(image))
+    whole = (len(image) - head) // scale
+    body = image[head : head + whole * scale]
+    parts = [body.reshape(whole, scale, -1).sum(1, dtype=float)] if body.size else []
+    if head:
+        parts.insert(0, image[None, :head].sum(1, dtype=float))
+    if head + whole * scale < len(image):
+        parts.append(image[None, head + whole * scale :].sum(1, dtype=float))
+    return np.concatenate(parts) if parts else np.zeros((0, image.shape[1]))
 
 
 def _overlap(
