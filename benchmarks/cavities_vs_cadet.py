@@ -76,7 +76,10 @@ __all__ = ["SCIENCES", "main", "tables"]
 def arguments_of(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = command(__doc__, "weights", "threads", "json", "markdown", bootstrap=1000)
-    parser.add_argument("--images", type=int, default=500, help="images a frozen set")
+    parser.add_argument(
+        "--images", type=int, default=500, help="images a frozen set of the main table"
+    )
+    parser.add_argument("--others", type=int, default=500, help="images of the other frozen sets")
     parser.add_argument(
         "--sealed", type=int, default=N_IMAGES, help="images a sealed set, 0 leaves them out"
     )
@@ -110,7 +113,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the comparison."""
     a = arguments_of(argv)
     torch.set_num_threads(a.threads)
-    sizes = {name: a.sealed if name in FIRST else a.images for name in a.sets}
+    main_table = {"clean", "nuisance", "none", "none_nuisance"}
+    sizes = {
+        name: a.sealed if name in FIRST else a.images if name in main_table else a.others
+        for name in a.sets
+    }
     images: dict[str, Images] = {}
     found: dict[str, dict[str, Found]] = {"cadet": {}, "cadet_fitted": {}, "physml": {}}
     for name, n in sizes.items():

@@ -153,13 +153,12 @@ def program_hash() -> str:
     """Hash of the source files that decide what our detector finds."""
     digest = hashlib.sha256()
     room = files("physml") / "cavities"
-    names = sorted(path.name for path in (room / "inference").iterdir() if path.name[-3:] == ".py")
     for name in (
-        *(f"inference/{name}" for name in names),
-        *("evaluation/found.py", "core/ellipse.py", "core/energetics.py", "core/halo.py"),
-        "core/matching.py",
+        *("inference/detector", "inference/crops", "inference/channels", "inference/networks"),
+        *("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching"),
+        "../nn/folding",
     ):
-        digest.update((room / name).read_bytes())
+        digest.update((room / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 
 
