@@ -92,10 +92,13 @@ def measure(runs: Runs, a: argparse.Namespace, qubits: Sequence[int]) -> dict[st
     for place in pairs if a.filtered else ():
         for m in a.filters:
             rho = lists[place][: a.filtered]
-            found[place][m] = runs.outcome(place, rho, m, a.copies)
+            found[place][m] = runs.outcome(place, rho, m, a.filter_copies)
     return {
         place: {
-            "methods": {m: runs.summary(place, x, a.copies) for m, x in own.items()},
+            "methods": {
+                m: runs.summary(place, x, a.filter_copies if m in FILTERS else a.copies)
+                for m, x in own.items()
+            },
             "differences": {
                 m: runs.difference(place, own[OURS[m.rpartition(", ")[2]]], x)
                 for m, x in own.items()
@@ -218,11 +221,12 @@ def rivals_table(numbers: Numbers, place: str) -> str:
     rows = []
     for name, found in shown.items():
         cells = []
-        for k in range(len(copies)):
+        for k in range(len(found["mean"])):
             best = min(v["mean"][k][0] for v in shown.values() if v["states"] == most)
             text = cell(found, k)
             bold = found["states"] == most and found["mean"][k][0] == best
             cells.append(f"**{text}**" if bold else text)
+        cells += ["-"] * (len(copies) - len(cells))
         rows.append([name, found["states"], *cells, interval(found["slope"], ".2f")])
     head = ["method", "n", *(f"{n:,} copies" for n in copies), "slope"]
     return (
@@ -359,6 +363,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rivals", type=int, default=80, help="states of each list for rivals")
     parser.add_argument(
         "--filtered", type=int, default=8, help="states of each list for particle filters"
+    )
+    parser.add_argument(
+        "--filter-copies", type=int, default=COPIES[-1], help="of the filters' experiments"
     )
     parser.add_argument("--filters", nargs="+", default=list(FILTERS), choices=FILTERS)
     parser.add_argument("--lists", nargs="+", help="these only")
