@@ -35,6 +35,7 @@ SETTINGS = {
         "network": {"widths": [8, 8, 16], "decoder_widths": [8, 8]},
         "decoder": {"share": 0.3, "epochs": 1, "batch_size": 8},
         "alarm_images": 8,
+        "merging_images": 24,
     },
 }
 PHYSML = (sys.executable, "-c", "from physml.cli.main import main; raise SystemExit(main())")
