@@ -213,7 +213,7 @@ def train_rivals(
 def rival_courses(
     settings: EvaluateSettings, threads: int = 1, cache: Path | None = None
 ) -> dict[str, Course]:
-    """What rivals learn from, for each geometry.
+    """Lessons of the rivals, for each geometry.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What rivals learn from: features and truth of events, from as many exposures as wanted.
+"""Lessons of the rivals: features and truth of events, from as many exposures as wanted.
 
 Frames of a thousand exposures do not fit in memory, a table of their events does. Each exposure is
 simulated, searched for events, described, and forgotten.

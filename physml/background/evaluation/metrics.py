@@ -223,7 +223,7 @@ def compared(
     seed: int,
     bands: Sequence[str] = tuple(BANDS),
 ) -> dict[str, dict[str, Any]]:
-    """What several methods remove of the same events, and by how much the best removes more.
+    """Shares that several methods remove of the same events, and by how much the best is ahead.
 
     Differences are paired: thresholds are set anew for both in each resample of the frames, and
     resamples are the same.

@@ -19,7 +19,7 @@ from .features import ALL, CONTEXT, LOCAL, all_features
 
 #: Most trees where their number is chosen on events apart, and how many may come in vain.
 MOST_TREES, IN_VAIN = 1_000, 20
-#: Features, labels and weights of events that the number of trees is chosen on.
+# Features, labels and weights of events that the number of trees is chosen on.
 Check = tuple[Singles, ArrayLike, ArrayLike]
 
 
