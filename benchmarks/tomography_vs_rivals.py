@@ -208,6 +208,14 @@ def time_goals(t: Numbers) -> list[Goal]:
     ]
 
 
+def since(t: Numbers) -> str:
+    """Sentence on times that were not measured again."""
+    kept = t.get("kept")
+    if not kept:
+        return ""
+    return f" Times were not measured again since {kept['date']} (commit `{kept['commit']}`)."
+
+
 def cell(row: Numbers, k: int) -> str:
     """Mean with interval, median and 95th percentile at one mark."""
     return f"{interval(row['mean'][k])}; {row['median'][k]:.2g}, {row['p95'][k]:.2g}"
@@ -290,7 +298,7 @@ def time_table(numbers: Numbers) -> str:
     return (
         f"CPU time of one thread of a machine that was busy with other work, {t['n_qubits']} "
         "qubits: medians over the updates of one experiment of "
-        f"{numbers['copies'][-1]:,} copies (copy by copy: of 1,000), no interval.\n\n"
+        f"{numbers['copies'][-1]:,} copies (copy by copy: of 1,000), no interval.{since(t)}\n\n"
         f"{table(head, rows)}"
     )
 
@@ -339,7 +347,8 @@ def tables(numbers: Numbers) -> dict[str, str]:
     """Blocks of Markdown by name."""
     found = {
         "goals": "Goals and what was measured, on the lists of the tables below (95 % intervals "
-        "from resampling states).\n\n" + goals(infidelity_goals(numbers) + other_goals(numbers)),
+        f"from resampling states).{since(numbers['latency'])}\n\n"
+        + goals(infidelity_goals(numbers) + other_goals(numbers)),
     }
     for place in numbers["lists"]:
         found[place.replace(", ", "_").replace(" ", "_").replace(".", "")] = rivals_table(
