@@ -118,6 +118,10 @@ class _Batches(Dataset[PackedBatch]):
 def _by_processes(
     make: Callable[[int], Made], steps: Iterable[int], workers: int, pin: bool
 ) -> Iterator[Made]:
+    # A fork of a process with threads of CUDA or gloo hangs sooner or later: workers are forked
+    # from a server that has read the libraries, once, and done nothing else.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "torch", "physml.io.shards", __name__])
     loader = DataLoader(
         _Batches(make),
         batch_size=None,  # `make` makes whole ones
@@ -127,8 +131,7 @@ def _by_processes(
         collate_fn=_as_it_is,
         pin_memory=pin,
         worker_init_fn=_begin_worker,
-        # A fork of a process with threads of CUDA or gloo hangs sooner or later.
-        multiprocessing_context="forkserver",
+        multiprocessing_context=context,
         generator=torch.Generator(),  # the loop's own is not to be touched
     )
     for packed in loader:
