@@ -1,0 +1,197 @@
+"""The merging of binnings is fitted for the weights, and belongs to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes.cavities import MERGING, Cavity, TruthDetector, beta_image
+
+from physml.cavities.core.ellipse import Ellipse
+from physml.cavities.data.observation import load_observation
+from physml.cavities.inference.fields import cut_field
+from physml.cavities.inference.merge import Candidate, Merging
+from physml.cavities.learning.merging import (
+    MATTERS,
+    MERGING_FIRST,
+    Searched,
+    average_precision,
+    calibrate_merging,
+    check,
+    fit_merging,
+    match,
+    merge_all,
+    wide_settings,
+)
+from physml.cavities.predict import CavityPredictor
+from physml.cavities.settings import CavitiesSettings, SimulateSettings
+from physml.exceptions import InputError
+
+SCALES = (1, 2)
+
+
+def candidate(x, radius, probability, scale, row):
+    area = np.pi * radius**2
+    place = (x, 130.0, radius, radius, 0.0, radius, 0.1 * radius, area, 0.3, 9.0)
+    return Candidate(*place, probability, scale, row)
+
+
+@pytest.fixture(scope="module")
+def searched():
+    """Images in which both binnings report their places with the same logit z.
+
+    A place is a cavity with probability 1 / (1 + exp(-(0.5 z - 1))): the scores are twice too
+    sure of themselves, and too high.
+    """
+    observation = load_observation(beta_image((260, 260)))
+    fields = [cut_field(observation, k, (130, 130)) for k in SCALES]
+    rng = np.random.default_rng(11)
+    out = []
+    for _ in range(400):
+        found, cavities = [[], []], []
+        for row, x in enumerate((100.0, 160.0)):
+            z = rng.normal(0.5, 2)
+            p = 1 / (1 + np.exp(-z))
+            for of_scale, k in zip(found, SCALES, strict=True):
+                of_scale.append(candidate(x, 18.0, p, k, row))
+            if rng.random() < 1 / (1 + np.exp(-(0.5 * z - 1))):
+                cavities.append(Ellipse(x, 130.0, 18.0, 18.0, 0.0))
+        out.append(Searched(fields, found, dict.fromkeys(SCALES, 0.6), cavities))
+    return out
+
+
+def test_the_fit_finds_the_true_calibration(searched):
+    merging = fit_merging(searched, 3)
+    assert merging.fitted
+    assert merging.slope == pytest.approx(0.5, abs=0.15)
+    assert merging.offset == pytest.approx(-1.0, abs=0.3)
+    # Both binnings say the same: no order, silence or ratio is better than the standard one.
+    assert replace(merging, offset=0.0, slope=1.0, fitted=False) == Merging()
+    before = check(merge_all(searched, Merging()))["calibration_error"]
+    after = check(merge_all(searched, merging))["calibration_error"]
+    # Of 800 candidates in 20 bins, chance alone makes about 0.05.
+    assert after < 0.09 < 0.12 < before
+
+
+def test_the_order_is_the_one_that_tells_cavities_best(searched):
+    """Where one binning reports chance, another order than the standard one is better."""
+    rng = np.random.default_rng(5)
+    noisy = []
+    for one in searched:
+        coarse = [replace(c, probability=float(rng.uniform(0.05, 0.95))) for c in one.found[1]]
+        noisy.append(replace(one, found=[one.found[0], coarse]))
+    merging = fit_merging(noisy, 3)
+    number = np.array([len(one.cavities) for one in noisy], float)
+    weights = np.ones((1, len(noisy)))
+    best, standard = (
+        average_precision(merge_all(noisy, m), weights, number)[0] for m in (merging, Merging())
+    )
+    assert merging.order != Merging().order
+    assert best > standard + MATTERS
+
+
+def test_average_precision_is_that_of_scikit_learn(searched):
+    from sklearn.metrics import average_precision_score
+
+    merged = merge_all(searched, Merging())
+    number = np.array([len(one.cavities) for one in searched], float)
+    got = average_precision(merged, np.ones((1, len(searched))), number)[0]
+    # Every cavity has a candidate here, so that recall ends at 1.
+    assert merged.true.sum() == number.sum()
+    assert got == pytest.approx(average_precision_score(merged.true, merged.support), rel=1e-3)
+
+
+def test_a_cavity_is_found_once():
+    iou = np.array([[0.9, 0.0], [0.8, 0.0], [0.0, 0.31], [0.29, 0.29]])
+    assert match(np.array([0.5, 0.7, 0.6, 0.9]), iou).tolist() == [False, True, True, False]
+    assert match(np.array([0.5]), np.zeros((1, 0))).tolist() == [False]
+
+
+def test_check_counts_what_it_says(searched):
+    merged = merge_all(searched, Merging())
+    found = check(merged)
+    empty = [not one.cavities for one in searched]
+    assert found["empty"] == sum(empty)
+    alarmed = sum(e and max(c.probability for c in one.found[0]) >= 0.6
+                  for e, one in zip(empty, searched, strict=True))  # fmt: skip
+    assert found["alarmed"] == alarmed
+    assert 0 < found["companions_true"] < found["companions"]
+
+
+def test_wide_images_have_wide_systems():
+    simulate = SimulateSettings()
+    wide = wide_settings(simulate, 3)
+    assert wide.image_size == 384
+    assert wide.cavities.radius == (3.0, 120.0)
+    assert wide.cavities.none == simulate.cavities.none
+    assert wide.instrument == simulate.instrument
+
+
+def test_no_image_of_another_set_calibrates_the_merging():
+    from physml.cavities.evaluation import sets
+    from physml.cavities.learning.calibrate import ALARM_FIRST
+
+    settings = CavitiesSettings()
+    own = range(MERGING_FIRST, MERGING_FIRST + settings.train.merging_images)
+    alarm = range(ALARM_FIRST, ALARM_FIRST + settings.train.alarm_images)
+    assert settings.simulate.n_samples < own.start
+    assert alarm.stop <= own.start
+    # The evaluation's sets have a seed of their own.
+    assert settings.seed != sets.SEED
+
+
+def test_simulated_images_are_searched_and_the_card_is_filled():
+    """All of it, with a detector that finds nothing: the constants stay what they were."""
+    detector = TruthDetector([], (0.0, 0.0))
+    card = calibrate_merging(detector, SimulateSettings(), 5, 6)
+    assert detector.card["merging"] is card
+    own = Merging.of(detector.card)
+    assert (own.order, own.silence, own.same_ratio) == (4.0, 0.02, 2.5)
+    assert (own.offset, own.slope) == (0.0, 1.0)
+    assert card["images"] == 6
+    assert card["after"]["candidates"] == 0
+
+
+CENTRE = (150.0, 150.0)
+PLANTED = Cavity(180.0, 150.0, 14.0, 14.0, 0.0, 0.8)
+
+
+def probability_with(card) -> tuple[float, list[str]]:
+    detector = TruthDetector([PLANTED], CENTRE, card=card, scales=(1, 2, 3))
+    image = beta_image((300, 300), CENTRE, cavities=[PLANTED])
+    result = CavityPredictor(detector).predict(image, centre=CENTRE)
+    return float(result.catalogue["probability"][0]), result.warnings
+
+
+def test_the_answer_is_calibrated_by_the_weights():
+    plain, warnings = probability_with({"merging": MERGING})
+    other, _ = probability_with({"merging": MERGING | {"offset": 1.0}})
+    odds = [p / (1 - p) for p in (plain, other)]
+    assert odds[1] / odds[0] == pytest.approx(np.e, rel=1e-6)
+    assert not any("calibration" in w for w in warnings)
+
+
+def test_weights_without_the_constants_say_so():
+    plain, warnings = probability_with({})
+    assert any("'merging'" in w and "recalibrate" in w for w in warnings)
+    assert plain == pytest.approx(probability_with({"merging": MERGING})[0])
+
+
+def test_unsound_constants_are_refused():
+    with pytest.raises(InputError, match="merging"):
+        probability_with({"merging": MERGING | {"slope": 0.0}})
+
+
+def test_the_shipped_weights_have_been_calibrated():
+    from physml.io.weights import read_metadata
+    from physml.models import shipped_weights
+
+    card = read_metadata(shipped_weights("cavities"))
+    own = Merging.of(card)
+    assert own.fitted
+    merging = card["merging"]
+    assert merging["images"] >= 600
+    assert merging["after"]["calibration_error"] < 0.03
+    # More likely than not beside a sure one: what `COMPANION` is defined as.
+    assert merging["after"]["companions_true"] >= 0.5 * merging["after"]["companions"]
