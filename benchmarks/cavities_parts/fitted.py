@@ -34,7 +34,7 @@ from .predictions import RIVAL_AREA, rival_found, rival_found_again
 FIRST = {"empty": 50_000_000, "cavities": 60_000_000}
 #: Images of each kind.
 N_IMAGES = {"empty": 300, "cavities": 150}
-PIXELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+PIXELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 AREAS = (0.0, 4.0, 8.0, 12.0, 20.0, 30.0)
 #: Shares of both kinds among the images on which our own probabilities are calibrated.
 SHARES = {"empty": 0.4, "cavities": 0.6}
