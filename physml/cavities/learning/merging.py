@@ -376,7 +376,7 @@ def average_precision(
 
 
 def check(merged: Merged) -> dict[str, float]:
-    """What was seen with some constants: calibration, false alarms, and those that are not sure.
+    """Calibration, false alarms and unsure candidates, as seen with some constants.
 
     Returns
     -------
