@@ -89,8 +89,8 @@ def removed_table(numbers: Mapping[str, Any]) -> str:
             behind = found.get("behind")
             cells.append("" if behind is None else points(behind[WIDE]["0.98"], "+.1f"))
             rows.append([name, method, *cells])
-    head = ["set", "method", f"{WIDE} keV, 99 % kept", f"{WIDE} keV, 98 %", "2-7 keV, 98 %"]
-    return table([*head, f"network minus this, {WIDE} keV, 98 %, points"], rows)
+    head = ["set", "method", *(f"{WIDE} keV, {100 * float(r):g} % kept" for r in PROMISED)]
+    return table([*head, "2-7 keV, 98 %", f"network minus this, {WIDE} keV, 98 %, points"], rows)
 
 
 def promise_table(numbers: Mapping[str, Any]) -> str:
@@ -103,7 +103,8 @@ def promise_table(numbers: Mapping[str, Any]) -> str:
         measured = f"{h['measured']:.3g} ({h['interval'][0]:.3g}-{h['interval'][1]:.3g})"
         error = show(part["calibration"]["error"])
         rows.append([name, *kept, removed, error, f"{h['true']:.3g}", measured])
-    head = ["set", "kept of 99 %", "kept of 98 %", "removed by the cut of the band for 98 %"]
+    head = ["set", *(f"kept of {100 * float(r):g} %" for r in PROMISED)]
+    head.append("removed by the cut of the band for 98 %")
     return table([*head, "calibration error", "stand-off, mm", "measured, mm (90 %)"], rows)
 
 

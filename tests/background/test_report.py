@@ -192,6 +192,7 @@ def evaluated():
         "fixed": dict.fromkeys(("0.98", "0.99"), kept),
         "calibration_error": SUMMARY,
         "housing": housing_metrics(scored["far"]),
+        **scored["far"].events.numbers(),
     }
     return scored, {
         "retention": list(retention),
@@ -404,6 +405,13 @@ def test_the_sealed_sets_have_tables_of_their_own(benchmark, result):
         in (blocks["coverage"])
     )
     assert "50% (24%-76%)" in blocks["coverage"]
+    # Each column under its own head.
+    at = numbers["sets"]["sealed far"]["methods"]["network"]["at_retention"][WIDE]
+    head, _, network = blocks["removed"].splitlines()[2:5]
+    cells = dict(zip(head.split(" | "), network.split(" | "), strict=True))
+    for r in ("0.98", "0.99"):
+        wanted = f"{at[r]['value']:.3f}"
+        assert cells[f"0.3-10 keV, {100 * float(r):g} % kept"].startswith(wanted)
 
 
 def test_specialists_are_named_by_geometry(benchmark):
