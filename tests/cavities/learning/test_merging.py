@@ -195,3 +195,27 @@ def test_the_shipped_weights_have_been_calibrated():
     assert merging["after"]["calibration_error"] < 0.03
     # More likely than not beside a sure one: what `COMPANION` is defined as.
     assert merging["after"]["companions_true"] >= 0.5 * merging["after"]["companions"]
+
+
+def test_weights_are_recalibrated_by_one_command(tmp_path):
+    """The networks stay, the constants are new, and the card says where they came from."""
+    import torch
+
+    from physml.cli.main import main
+    from physml.io.weights import load_weights
+    from physml.models import shipped_weights
+    from physml.provenance import sha256
+
+    source, out = shipped_weights("cavities"), tmp_path / "new.safetensors"
+    assert main(["cavities", "recalibrate", str(source), "-o", str(out), "--images", "3"]) == 0
+    (old, card), (new, other) = load_weights(source), load_weights(out)
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[name], new[name]) for name in old)
+    assert other["merging"]["images"] == 3
+    assert {k: v for k, v in other.items() if k not in ("merging", "recalibrated")} == {
+        k: v for k, v in card.items() if k not in ("merging", "recalibrated")
+    }
+    step = other["recalibrated"][-1]
+    assert step["provenance"]["inputs"]["weights"]["sha256"] == sha256(source)
+    assert len(other["recalibrated"]) == len(card["recalibrated"]) + 1
+    assert "Merging of several binnings" in out.with_suffix(".md").read_text()
