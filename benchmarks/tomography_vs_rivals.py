@@ -222,25 +222,19 @@ def cell(row: Numbers, k: int) -> str:
 
 
 def rivals_table(numbers: Numbers, place: str) -> str:
-    """All methods on one list; the best mean of each column among those of all states is bold."""
+    """All methods on one list."""
     copies, methods = numbers["copies"], numbers["lists"][place]["methods"]
-    shown = {m: methods[m] for m in (*OWN, *QUICK, *FILTERS) if m in methods}
-    most = max(v["states"] for v in shown.values())
     rows = []
-    for name, found in shown.items():
-        cells = []
-        for k in range(len(found["mean"])):
-            best = min(v["mean"][k][0] for v in shown.values() if v["states"] == most)
-            text = cell(found, k)
-            bold = found["states"] == most and found["mean"][k][0] == best
-            cells.append(f"**{text}**" if bold else text)
+    for name in (m for m in (*OWN, *QUICK, *FILTERS) if m in methods):
+        found = methods[name]
+        cells = [cell(found, k) for k in range(len(found["mean"]))]
         cells += ["-"] * (len(copies) - len(cells))
         rows.append([name, found["states"], *cells, interval(found["slope"], ".2f")])
     head = ["method", "n", *(f"{n:,} copies" for n in copies), "slope"]
     return (
         f"List `{place}`, the first n states of it ({said(place)}). Infidelity: mean (95 % "
-        "interval from resampling states); median, 95th percentile. Bold: the best mean among the "
-        f"methods that measured all states.\n\n{table(head, rows)}"
+        "interval from resampling states); median, 95th percentile. Where n differs, compare by "
+        f"the paired differences below.\n\n{table(head, rows)}"
     )
 
 
