@@ -17,11 +17,11 @@ from physml.nn.device import device_of
 
 SETTINGS = CavitiesSettings.model_validate(
     {
-        "simulate": {"n_samples": 16, "shard_size": 16, "nodes": 4, "image_size": 64},
-        "preprocess": {"valid": 0.3, "test": 0.1},
+        "simulate": {"n_samples": 20, "shard_size": 20, "nodes": 4, "image_size": 64},
+        "preprocess": {"valid": 0.25, "test": 0.25},
         "train": {
             "epochs": 1,
-            "batch_size": 4,
+            "batch_size": 2,
             "network": {"widths": [8, 8], "decoder_widths": [8, 8]},
             "decoder": {"share": 0.5, "epochs": 1, "batch_size": 8},
             "alarm_images": 8,
@@ -79,11 +79,11 @@ def test_search(weights):
 
 
 def test_prediction_with_recovery(weights):
-    y, x = np.mgrid[:80, :80]
-    mean = 40 * (1 + ((x - 40) ** 2 + (y - 40) ** 2) / 64) ** -1.0
+    y, x = np.mgrid[:128, :128]
+    mean = 40 * (1 + ((x - 63) ** 2 + (y - 63) ** 2) / 64) ** -1.0
     counts = np.random.default_rng(1).poisson(mean)
     with device():
         predictor = CavityPredictor.load(weights)
         assert device_of(predictor.detector.network).type != "cpu"
-        result = predictor.predict(counts, recovery=2, scales=1)
+        result = predictor.predict(counts, recovery=1, scales=1)
     assert result.summary()
