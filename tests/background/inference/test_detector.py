@@ -18,7 +18,8 @@ from physml.background.core.frames import concatenate
 from physml.background.inference.cuts import Scores, Thresholds, bilinear, fit_thresholds
 from physml.background.inference.detector import BackgroundDetector, merge_sets
 from physml.background.inference.event_level import EventLevel, fit_event_level
-from physml.background.inference.inputs import members
+from physml.background.inference.housing import measure
+from physml.background.inference.inputs import members, particle_rate
 from physml.background.learning.calibrate import calibration_error, rate_edges
 from physml.background.learning.energy_matching import energy_matching, removed_at_retention
 from physml.background.learning.prepared import prepare, prepared_spec
@@ -394,3 +395,24 @@ def test_injected_xrays_fall_where_they_are_put(detector, fresh):
     assert made.present.sum(1).tolist() == (size + 1).tolist()
     assert not made.free[2]
     assert np.isfinite(detector.injected_logits(made)).all()
+
+
+def test_what_patches_say_is_worked_out_once(detector, fresh):
+    """The patch network knows no stand-off: run once for all of them it gives the same evidence."""
+
+    class Repeated(BackgroundDetector):
+        def embedded(self, m, batch=8192):
+            return m
+
+    frames, found = fresh
+    rate = particle_rate(found, frames)
+    likelihoods = []
+    for kind in (BackgroundDetector, Repeated):
+        one = kind(detector.network, detector.card)
+        likelihoods.append(measure(one, [(frames, found, rate)], 300))
+    first, second = likelihoods
+    np.testing.assert_allclose(first.log_likelihood, second.log_likelihood, atol=1e-6)
+    np.testing.assert_allclose(first.xrays.logit, second.xrays.logit, atol=1e-6)
+    m = members(found, frames)
+    assert detector.embedded(m).patch.ndim == 2
+    assert detector.embedded(detector.embedded(m)).patch.ndim == 2
