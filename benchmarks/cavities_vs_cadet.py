@@ -40,7 +40,7 @@ import torch
 from cavities_parts.blocks import tables
 from cavities_parts.fitted import N_IMAGES as VALIDATION
 from cavities_parts.fitted import apply, fit
-from cavities_parts.numbers import IN_BINS, compare, ideal, short
+from cavities_parts.numbers import IN_BINS, SIZED, compare, ideal, short
 from cavities_parts.predictions import (
     ALL,
     images_of,
@@ -66,8 +66,6 @@ log = logging.getLogger("benchmarks")
 
 #: Whose weights and simulator the numbers rest on.
 SCIENCES = ("cavities",)
-#: Sets whose tables show volumes.
-SIZED = ("clean", "nuisance", "sealed")
 TOLERANCE = 1e-4  # largest difference of a probability between the rival's two paths
 
 __all__ = ["SCIENCES", "main", "tables"]

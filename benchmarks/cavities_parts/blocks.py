@@ -9,7 +9,7 @@ from common.tables import interval as show
 from common.tables import table
 
 from .predictions import ALL
-from .rows import METHODS, RIVALS, SEALED_ROWS, Row, rows_of
+from .rows import MAIN, METHODS, RIVALS, SEALED_ROWS, Row, rows_of
 
 Numbers = Mapping[str, Any]
 
@@ -262,18 +262,19 @@ def tables(numbers: Numbers) -> dict[str, str]:
     few = [row for row in rows if row[0].startswith(SHORT) or row[0].startswith("CPU time")]
     frozen = [name for name in ALL if name in numbers["sets"]["physml"] and "sealed" not in name]
     about = caption(numbers, frozen)
+    first = caption(numbers, [name for name in MAIN if name in frozen])
     blocks = {
-        "main": f"{about}\n\n{table(heads, rows)}",
-        "short": f"{about}\n\n{table(heads, few)}",
+        "main": f"{first}\n\n{table(heads, rows)}",
+        "short": f"{first}\n\n{table(heads, few)}",
         "missed": missed_sentence(numbers),
         "sets": f"{about}\n\n{set_table(numbers, 'strict', frozen)}",
-        "lenient": f"{about}\n\n{set_table(numbers, 'lenient', frozen)}",
+        "lenient": f"{first}\n\n{set_table(numbers, 'lenient', MAIN)}",
         "fitted": fitted_sentence(numbers),
         "verified": verified_sentence(numbers),
         "ledger": ledger_table(numbers),
     }
     for name in numbers["ideal"]:
-        text = f"Set `{name}`. {about}"
+        text = f"Set `{name}`. {caption(numbers, [name])}"
         blocks[f"ideal-{name}"] = f"{text}\n\n{ideal_table(numbers, name)}"
         blocks[f"gap-{name}"] = largest_gap(numbers, name)
     if dig(numbers, "sets", "physml", "sealed"):

@@ -17,13 +17,15 @@ from physml.cavities.evaluation.set_metrics import ideal_metrics
 from physml.cavities.evaluation.sets import PARTNER
 
 from .predictions import PARTNERS
-from .rows import RIVALS, SEALED_ROWS, rows_of
+from .rows import MAIN, RIVALS, SEALED_ROWS, rows_of
 
 log = logging.getLogger("benchmarks")
 
 SEED = 20171203  # of the bootstrap
 #: Sets whose completeness stands in bins beside the ideal observer's.
 IN_BINS = ("clean",)
+#: Sets whose tables show sizes, pixels and calibration.
+SIZED = ("clean", "nuisance", "sealed")
 
 
 def compare(
@@ -98,15 +100,33 @@ def summarised(tree: Any) -> Any:
 
 def kept(name: str, part: dict[str, Any]) -> dict[str, Any]:
     """Only what a table shows."""
-    out = {k: v for k, v in part.items() if k != "curves"}
+    shown = {"images", "cavities", "strict"}
+    if name in MAIN:
+        shown |= {"lenient"}
+    if name in SIZED:
+        shown |= {"sizes", "calibration", "pixels", "bare"}
+    out = {k: v for k, v in part.items() if k in shown}
     if "calibration" in out:
         out["calibration"] = {"error": out["calibration"]["error"]}
     if name in IN_BINS and "curves" in part:
         out["curves"] = {k: part["curves"][k] for k in ("counts", "radius", "snr")}
-    if "at_alarm" in out["lenient"]:
-        whole = out["lenient"]["at_alarm"]
-        out["lenient"] = out["lenient"] | {"at_alarm": {"binned": whole["binned"]}}
+    for rule in {"strict", "lenient"} & set(out):
+        useless = ("alarmed",) if part["cavities"] else ("completeness", "purity", "f1")
+        out[rule] = {k: v for k, v in out[rule].items() if k not in useless}
+        if "at_alarm" in out[rule]:
+            whole = rule == "strict" and name in ("clean", "sealed")
+            out[rule] = out[rule] | {"at_alarm": at_alarm(out[rule]["at_alarm"], whole)}
+    if "bare" in out:
+        out["bare"] = at_alarm(out["bare"], True)
     return out
+
+
+def at_alarm(part: dict[str, Any], whole: bool) -> dict[str, Any]:
+    """Completeness at the alarm level, in bins and with one threshold where a table shows that."""
+    if not whole:
+        return {"binned": part["binned"]}
+    bins = [{"completeness": one["completeness"]} for one in part["bins"]]
+    return {"overall": part["overall"], "binned": part["binned"], "bins": bins}
 
 
 def ideal(images: Mapping[str, Images], scored: ScoredSet, name: str, replicas: int) -> Any:

@@ -11,6 +11,8 @@ from physml.cavities.evaluation.metrics import COUNT_EDGES
 #: Rivals by their names in the numbers and in the tables.
 RIVALS: Mapping[str, str] = {"cadet": "CADET", "cadet_fitted": "CADET, fitted"}
 METHODS: Mapping[str, str] = {**RIVALS, "physml": "physml"}
+#: Sets of the main table.
+MAIN = ("clean", "nuisance", "none", "none_nuisance")
 #: Place of 5-20k counts among the bins of completeness.
 FAINT = COUNT_EDGES.index(4.5e3)
 
