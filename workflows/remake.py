@@ -159,7 +159,7 @@ def page(science: str, made: Recipe, smoke: bool) -> tuple[str, list[str]]:
     small = dict(flat(read_config(ROOT / "pipelines" / science / "smoke.yaml"))) if smoke else {}
     rows, unexplained = [], []
     for number, key, theirs, ours in differences(shipped, made):
-        why = explained.get(key) or ("small, for a trial" if _covered(key, small) else None)
+        why = "small, for a trial" if _covered(key, small) else explained.get(key)
         if why is None:
             unexplained.append(f"round {number}: {key}: {theirs} -> {ours}")
         rows.append(f"| {number} | `{key}` | {theirs} | {ours} | {why or '**none**'} |")
