@@ -27,7 +27,7 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES)
 SNAKEFILES := Snakefile pipelines workflows tests/workflow
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench tables bench-scaling house docs clean distclean
+.PHONY: help run test test-all test-cluster fuzz audit lint format generate lock bench tables bench-feed bench-scaling house docs clean distclean
 
 help: ## this list
 	@sed -nE 's/^([a-z%-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 14

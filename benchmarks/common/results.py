@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from physml.pipeline import get_pipeline
 
 #: Folder of the records that the texts show.
 RESULTS = Path(__file__).parents[1] / "results"
+
+#: Options that say where files lie, which changes no number.
+NOT_SHOWN = {"--publish", "--json", "--markdown", "--figures", "--out", "--cache", "--folder"}
 
 
 def plain(numbers: Any) -> Any:
@@ -75,11 +79,11 @@ def command_line(argv: list[str]) -> str:
     rest = iter(argv[1:])
     for word in rest:
         name, _, value = word.partition("=")
-        if name in {"--publish", "--json", "--markdown", "--figures", "--out", "--cache"}:
+        if name in NOT_SHOWN:
             if name != "--publish" and not value:
                 next(rest, None)
             continue
-        parts.append(word)
+        parts.append(shlex.quote(word))
     return " ".join(parts)
 
 
