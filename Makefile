@@ -66,7 +66,7 @@ lint: $(VENV)/.stamp-dev ## style, types, workflow
 	$(BIN)/mypy physml
 	$(BIN)/snakefmt --check $(SNAKEFILES)
 	$(BIN)/python workflows/generate.py --check
-	$(BIN)/python benchmarks/tables.py --check
+	$(BIN)/python workflows/tables.py --check
 	$(BIN)/snakemake --lint
 
 format: $(VENV)/.stamp-dev ## put everything into style
@@ -81,16 +81,23 @@ lock: $(VENV)/.stamp-dev ## locked/: versions and hashes of what make run instal
 	@uv=$$(command -v uv || echo $(abspath $(BIN))/uv); $(BIN)/python workflows/lock.py --uv $$uv
 
 bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with rivals
-	for script in benchmarks/*_speed.py; do $(BIN)/python $$script || exit 1; done
-	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python
-	$(BIN)/python benchmarks/background_vs_geant4.py
-	$(BIN)/python benchmarks/background_vs_rivals.py
-	$(BIN)/python benchmarks/tomography_vs_rivals.py --adaptivity
-	$(BIN)/python benchmarks/tomography_cell.py
-	$(BIN)/python benchmarks/tomography_real_data.py
+	for script in benchmarks/*_speed.py; do $(BIN)/python $$script --publish || exit 1; done
+	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python --publish
+	$(BIN)/python benchmarks/cavities_merging.py --publish
+	$(BIN)/python benchmarks/cavities_real_images.py --publish
+	$(BIN)/python benchmarks/background_vs_geant4.py --publish
+	$(BIN)/python benchmarks/background_vs_rivals.py --publish
+	$(BIN)/python benchmarks/background_sealed.py --publish
+	$(BIN)/python benchmarks/tomography_vs_rivals.py --publish
+	$(BIN)/python benchmarks/tomography_sealed.py --publish
+	$(BIN)/python benchmarks/tomography_coverage.py --publish
+	$(BIN)/python benchmarks/tomography_cell.py --publish
+	$(BIN)/python benchmarks/tomography_intervals.py --publish
+	$(BIN)/python benchmarks/tomography_real_data.py --publish
+	$(BIN)/python workflows/tables.py
 
 tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into the texts
-	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python workflows/tables.py
 
 remake-%: $(VENV)/.stamp-workflow ## the weights of a science from nothing, into remade/ (days)
 	$(BIN)/python workflows/remake.py $* -o remade/$* --cores $(CORES)

@@ -13,8 +13,8 @@ The rival needs an environment of its own, because of keras:
     cadet-venv/bin/pip install -c constraints.txt torch pycadet==0.3.5
 
 or, in one environment, ``pip install -e '.[bench]'`` and no ``--rival-python``. Its network runs
-through the fast path of cadet_rival.py, which is compared with pycadet's own on ``--verify``
-images first.
+through a faster path (cavities_parts/cadet_rival.py), which is compared with pycadet's own on
+``--verify`` images first.
 
 Both get the same arrays: counts, with the observer's masked point sources filled by Poisson draws
 from their surroundings. CADET gets them flat-fielded by the exposure map, which is what it

@@ -21,7 +21,7 @@ from physml.cavities.evaluation.sealed_set import FIRST
 from physml.cavities.evaluation.sets import NAMES, PARTNER
 from physml.io.atomic import atomic_path
 
-RIVAL = Path(__file__).parents[1] / "cadet_rival.py"
+RIVAL = Path(__file__).with_name("cadet_rival.py")
 RIVAL_VERSION = "pycadet-0.3.5-fast-1"
 #: CADET's own detection threshold (on the peak) and minimal sum of probabilities.
 RIVAL_THRESHOLD, RIVAL_AREA = 0.7, 12.0
@@ -73,6 +73,8 @@ def spread(images: Images, n: int) -> np.ndarray:
 def run_rival(python: str, *arguments: str | Path) -> None:
     """Run the rival in its environment: torch behind keras, one thread."""
     environment = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}
+    # The folder of the script holds a module `numbers`, which is not Python's.
+    environment["PYTHONSAFEPATH"] = "1"
     subprocess.run([python, RIVAL, *arguments], check=True, env=environment)
 
 

@@ -235,7 +235,7 @@ def test_rivals_fast_network_equals_plain_convolutions(script):
     import torch
     import torch.nn.functional as F
 
-    cadet_rival = script("cadet_rival")
+    cadet_rival = script("cavities_parts.cadet_rival")
     rng = np.random.default_rng(0)
     weights: dict[str, list[np.ndarray]] = {}
     numbers = {"conv2d": 0, "batch_normalization": 0}

@@ -62,7 +62,7 @@ def test_everything_is_written_where_the_command_line_says(script, tmp_path: Pat
     given = options.parse(parser, files)
     assert given.seed == 1
     options.write(given, {"n": torch.tensor(2)}, "| a |", {"one": Figure()})
-    assert json.loads((tmp_path / "new" / "a.json").read_text()) ["numbers"] == {"n": 2}
+    assert json.loads((tmp_path / "new" / "a.json").read_text())["numbers"] == {"n": 2}
     assert (tmp_path / "a.md").read_text() == "| a |\n"
     assert (tmp_path / "figures" / "one.png").is_file()
     assert "| a |" in capsys.readouterr().out

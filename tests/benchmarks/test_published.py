@@ -13,8 +13,9 @@ INTERVAL = re.compile(r"\d(?:e-?\d+)?\s?%? \([-+]?[\d.]+(?:e-?\d+)?\s?%?(?:-| to
 
 
 @pytest.fixture
-def tables(script):
+def tables(script, root: Path, monkeypatch: pytest.MonkeyPatch):
     """The generator, without anything that it has read before."""
+    monkeypatch.syspath_prepend(str(root / "workflows"))
     module = script("tables")
     module.read.cache_clear()
     module.blocks.cache_clear()

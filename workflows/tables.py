@@ -1,7 +1,7 @@
 """Put measured numbers into the texts: README.md, pipelines/*/README.md and docs.
 
-    python benchmarks/tables.py            # or: make tables
-    python benchmarks/tables.py --check    # changes nothing; exit code 1 where a text is old
+    python workflows/tables.py            # or: make tables
+    python workflows/tables.py --check    # changes nothing; exit code 1 where a text is old
 
 A benchmark run with ``--publish`` keeps its numbers in ``benchmarks/results/NAME.json``; its
 function ``tables`` makes named blocks of Markdown of them: tables, sentences, single numbers. A
@@ -27,13 +27,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from common import results
-
-from physml.io.atomic import read_json, write_text
-
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from common import results  # noqa: E402
+
+from physml.io.atomic import read_json, write_text  # noqa: E402
+
 TEXTS = ("README.md", "pipelines/*/README.md", "docs/**/*.md")
 BLOCK = re.compile(r"<!-- from (\w+)\.([\w-]+) -->(.*?)<!-- end -->", re.DOTALL)
 #: Comments that look like ours: each has to be part of a block.
