@@ -77,6 +77,9 @@ ALLOWED = {
     "made new": lambda x, c: x.new_tensor([1.0, 2.0, 3.0]) + x.new_zeros(3),
     "made of numbers": lambda x, c: torch.tensor([1.0, 2.0], device=x.device),
     "moved": lambda x, c: c.to(x) + x,
+    "conjugated": lambda x, c: torch.complex(x, x + 1).conj() * torch.complex(x, 2 * x),
+    "adjoint": lambda x, c: (torch.complex(x, x + 1).mH @ torch.complex(x, 2 * x)).abs(),
+    "imaginary part, negated": lambda x, c: torch.complex(x, x + 1).conj().imag + x,
     "eigenvalues": lambda x, c: torch.linalg.eigvalsh(x.double() @ x.double().T),
 }
 

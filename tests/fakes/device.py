@@ -218,7 +218,8 @@ def _wrapped(value: Any, known: dict[int, Tensor], target: torch.device) -> Any:
     if isinstance(value, Tensor):
         if id(value) in known:
             return known[id(value)]
-        return DeviceTensor(value) if target.type == NAME else value
+        # Down here torch no longer sees that a tensor waits to be conjugated or negated.
+        return DeviceTensor(value.resolve_conj().resolve_neg()) if target.type == NAME else value
     if isinstance(value, (list, tuple)):
         return type(value)(_wrapped(v, known, target) for v in value)
     return value
