@@ -128,8 +128,10 @@ def sentence(numbers: Mapping[str, Any]) -> str:
     said, kept = [], []
     for name, part in numbers["sets"].items():
         methods = part["methods"]
-        ours, trees = (methods[m]["at_retention"][WIDE]["0.98"]["value"] for m in (MODEL, TREES))
-        said.append(f"{ours:.2f} in `{name}` (trees {trees:.2f})")
+        text = f"{methods[MODEL]['at_retention'][WIDE]['0.98']['value']:.2f} in `{name}`"
+        if TREES in methods:
+            text += f" (trees {methods[TREES]['at_retention'][WIDE]['0.98']['value']:.2f})"
+        said.append(text)
         kept.append(methods[MODEL]["fixed"]["0.98"][WIDE]["retention"]["value"])
     return (
         f"On the sealed sets the network removes {', '.join(said)} in {WIDE} keV at 98 % kept; its "

@@ -33,6 +33,7 @@ SETTINGS = {
         "network": {"widths": [8, 8], "decoder_widths": [8, 8]},
         "decoder": {"share": 0.5, "epochs": 2, "batch_size": 8, "checkpoint_minutes": 0},
         "alarm_images": 8,
+        "merging_images": 4,
     },
 }
 CHECKED = CavitiesSettings.model_validate(SETTINGS)

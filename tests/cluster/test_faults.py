@@ -31,7 +31,7 @@ SETTINGS = [
     "train={epochs: 12, batch_size: 4, checkpoint_minutes: 0,"
     " network: {widths: [8, 8, 16], decoder_widths: [8, 8]},"
     " decoder: {share: 0.5, epochs: 2, batch_size: 8, checkpoint_minutes: 0},"
-    " alarm_images: 8, resources: {threads: 1, mem_mb: 2000, runtime_min: 30}}",
+    " alarm_images: 8, merging_images: 4, resources: {threads: 1, mem_mb: 2000, runtime_min: 30}}",
 ]
 #: A node that is lost takes no other run along.
 ALONE = ["--set-resources", "train:slurm_extra='--exclusive'"]

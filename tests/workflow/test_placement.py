@@ -86,6 +86,7 @@ def test_two_processes_in_the_chain(call: Run, root: Path, tmp_path: Path) -> No
             "network": {"widths": [8, 8, 16], "decoder_widths": [8, 8]},
             "decoder": {"share": 0.3, "epochs": 1, "batch_size": 8},
             "alarm_images": 8,
+            "merging_images": 4,
             "resources": {"gpu": 0, "processes": 2},
         },
     }
