@@ -845,14 +845,12 @@ def arguments_of(argv: Sequence[str] | None = None) -> argparse.Namespace:
     s = EvaluateSettings()
     parser.add_argument("--threads", type=int, default=1, help="processes that share the sets")
     parser.add_argument(
-        "--exposures", type=int, default=s.exposures, help="exposures a set (65 survivors each)"
+        "--exposures", type=int, default=40, help="exposures a set (65 survivors each)"
     )
     parser.add_argument(
         "--rival-exposures", type=int, default=s.rival_exposures, help="that rivals learn from"
     )
-    parser.add_argument(
-        "--stress-exposures", type=int, default=s.stress_exposures, help="of each condition"
-    )
+    parser.add_argument("--stress-exposures", type=int, default=8, help="of each condition")
     parser.add_argument("--hits", type=int, default=s.hits, help="cosmic rays in an exposure")
     parser.add_argument(
         "--housing-events", type=int, default=s.housing_events, help="that a stand-off is from"
