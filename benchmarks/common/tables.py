@@ -22,14 +22,16 @@ def interval(summary: Mapping[str, Any] | None, spec: str = ".3f", to: str = "-"
     spec : str
         Format of each.
     to : str
-        Between the ends.
+        Between the ends; "to" where one has a sign, since pages show two hyphens as a dash.
     """
     if summary is None or summary["value"] is None:
         return "-"
     value, low, high = (
         None if summary[k] is None else format(summary[k], spec) for k in ("value", "low", "high")
     )
-    return str(value) if low is None else f"{value} ({low}{to}{high})"
+    if low is None or high is None:
+        return str(value)
+    return f"{value} ({low}{' to ' if low[0] in '+-' or high[0] in '+-' else to}{high})"
 
 
 def scaled(summary: Mapping[str, Any], factor: float) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def test_intervals_in_words(script) -> None:
     summary = {"value": 0.5, "low": 0.25, "high": 0.75}
     assert tables.interval(summary, ".2f") == "0.50 (0.25-0.75)"
     assert tables.interval(tables.scaled(summary, 100), ".0f", " to ") == "50 (25 to 75)"
+    signed = {"value": -0.5, "low": -0.75, "high": -0.25}
+    assert tables.interval(signed, "+.2f") == "-0.50 (-0.75 to -0.25)"
     assert tables.interval({"value": 0.5, "low": None, "high": None}, ".1%") == "50.0%"
     assert tables.interval({**summary, "value": None}) == tables.interval(None) == "-"
 
