@@ -46,33 +46,44 @@ class TwoStage(MaximumLikelihood):
 
     name: ClassVar[str] = "two_stage"
 
-    def __init__(self, total: int, share: float = 0.5, tolerance: float = TOLERANCE) -> None:
+    def __init__(
+        self, total: int | None = None, share: float = 0.5, tolerance: float = TOLERANCE
+    ) -> None:
         super().__init__(tolerance)
-        if total < 1 or not 0 < share < 1:
+        if (total is not None and total < 1) or not 0 < share < 1:
             raise InputError.expected(
                 "two stages", "total >= 1 and 0 < share < 1", f"{total} and {share}"
             )
-        self.total, self.share = int(total), share
+        self.total, self.share = None if total is None else int(total), share
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Begin. See `Estimator.start`."""
         super().start(n_states, d, rng)
-        self._asked = 0
+        self._asked = self._measured = 0
         self._first: Tensor | None = None
+        self._before = 0.0
+
+    def update(self, effects: Tensor, counts: Tensor) -> None:
+        """Keep the data. See `Estimator.update`."""
+        super().update(effects, counts)
+        self._measured += 1
 
     def schedule(self, kind: BasisKind, d: int) -> list[int]:
-        """Blocks of the whole experiment: one a basis."""
+        """Blocks of the whole experiment: one a basis; InputError where nobody knows its copies."""
+        if self.total is None:
+            raise InputError.expected("total=", "the copies of the whole experiment", "none")
         first = max(1, round(self.share * self.total))
-        n = n_qubits(d)
-        bases = 3**n if kind == "product" else d + 1
-        return _split(first, bases) + _split(self.total - first, SECOND_BLOCKS)
+        return _split(first, _bases(kind, d)) + _split(self.total - first, SECOND_BLOCKS)
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Next of the fixed bases, or the best one at the estimate of the first stage."""
-        if float(self.tally.copies().max()) < round(self.share * self.total):
-            self._asked += 1
+        copies = float(self.tally.copies().max())
+        if self._in_first_stage(kind, copies):
+            # A session that is carried on has measured what was not asked for here.
+            self._asked = max(self._asked, self._measured) + 1
             return self._fixed(kind, rng)
-        if self._first is None:
+        if self._first is None or (self.total is None and self._before < self.share * copies):
+            self._before = copies if self.total is None else self.share * self.total
             self._first = self.estimate()
             self._information = torch.linalg.inv(fisher_covariance(self.tally, self._first))
         covariance = torch.linalg.inv(self._information)
@@ -81,10 +92,15 @@ class TwoStage(MaximumLikelihood):
         self._information = self._information + self._promise(basis, smoothed, shots)
         return basis
 
+    def _in_first_stage(self, kind: BasisKind, copies: float) -> bool:
+        if self.total is None:
+            return self._measured < _bases(kind, self.d)
+        return copies < round(self.share * self.total)
+
     def _smoothed(self) -> Tensor:
-        """Estimate of the first stage with d white copies, as in `fisher_covariance`."""
+        """Estimate of the stage before with d white copies, as in `fisher_covariance`."""
         assert self._first is not None
-        weight = self.d / (self.share * self.total + self.d)
+        weight = self.d / (self._before + self.d)
         white = torch.eye(self.d, dtype=torch.complex128) / self.d
         return (1 - weight) * self._first + weight * white
 
@@ -105,6 +121,11 @@ class TwoStage(MaximumLikelihood):
             return Basis(random_unitary(self.n_states, self.d, rng))
         bases = mub_bases(n)
         return Basis(bases[(self._asked - 1) % len(bases)].expand(self.n_states, -1, -1))
+
+
+def _bases(kind: BasisKind, d: int) -> int:
+    """Number of bases of the first stage."""
+    return 3 ** n_qubits(d) if kind == "product" else d + 1
 
 
 def _split(total: int, parts: int) -> list[int]:
