@@ -1,0 +1,1 @@
+"""Processes (quantum channels) of one and two qubits: matrices, distances, inputs."""

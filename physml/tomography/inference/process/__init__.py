@@ -1,0 +1,1 @@
+"""Estimates of processes from counts: Bayesian, maximum likelihood, linear."""
