@@ -1,22 +1,22 @@
 """Whether the data fit a state, and one and the same from beginning to end.
 
-Two likelihood ratios: that of the best probabilities to the best state (goodness of fit), and that
-of two states, one for each half of the data, to one (drift). Both are tested by a parametric
-bootstrap with refits, since neither follows a chi-squared law near pure states, where many
-outcomes are expected less than once and the best state lies on the border.
+First the repeats of each setting are compared with one another (`fit.repeats`): where they differ,
+it drifted, whatever state fits. Then two likelihood ratios: that of the best probabilities to the
+best state (goodness of fit), and that of two states, one for each half of the data, to one (drift),
+where the halves can refute it. Both are tested by a parametric bootstrap with refits, since neither
+follows a chi-squared law near pure states, where many outcomes are expected less than once and the
+best state lies on the border.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.special import gammaincc
 from torch import Tensor
 
 from physml.exceptions import InputError
@@ -24,6 +24,9 @@ from physml.exceptions import InputError
 from ..core.likelihood import TINY
 from ..core.operators import to_coordinates
 from .classical.likelihood import maximum_likelihood
+from .fit.grouping import Grouped, group
+from .fit.repeats import Repeats, compare_repeats
+from .fit.tails import gamma_tail
 
 #: Probability below which the data are said not to fit.
 ALARM = 1e-3
@@ -54,13 +57,18 @@ class GoodnessOfFit:
     p_value : float
         Probability of a statistic as large for data of a state.
     drift_statistic, drift_p_value : float or None
-        The same for two states against one; None where the data cannot be cut in two.
+        The same for two states against one; None where the data cannot be cut in two halves that
+        could refute two states, too.
     residuals : dict of str to float
         Contribution of each setting to the statistic less the number of its outcomes but one,
         in units of its standard deviation; of settings with the same effects, the first id.
     replicates : int
     warnings : list of str
         What the user has to know, in words; empty where all is well.
+    repeats_statistic, repeats_p_value : float or None
+        Of the repeats of each setting against one another; None where none was repeated.
+    repeats_degrees_of_freedom : float or None
+        Mean of that statistic where repeats agree.
     """
 
     statistic: float
@@ -71,25 +79,14 @@ class GoodnessOfFit:
     residuals: dict[str, float]
     replicates: int
     warnings: list[str] = field(default_factory=list)
+    repeats_statistic: float | None = None
+    repeats_degrees_of_freedom: float | None = None
+    repeats_p_value: float | None = None
 
     @property
     def passed(self) -> bool:
         """Whether there is nothing to warn of."""
         return not self.warnings
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Counts of both halves by distinct measurement, each of which has its place in the rows."""
-
-    coordinates: Tensor  # (M, d * d)
-    halves: NDArray[np.int64]  # (2, M)
-    places: list[slice]
-    names: list[str]
-
-    @property
-    def total(self) -> NDArray[np.int64]:
-        return self.halves.sum(0)
 
 
 def goodness_of_fit(
@@ -120,7 +117,7 @@ def goodness_of_fit(
     """
     if not effects:
         raise InputError.expected("goodness of fit", "counts of a setting", "none yet")
-    data = _group(effects, counts, names)
+    data = group(effects, counts, names)
     d = effects[0].shape[-1]
     white = torch.eye(d, dtype=torch.complex128)[None] / d
     best = _fit(data.coordinates, data.total[None], white)
@@ -129,11 +126,12 @@ def goodness_of_fit(
     start = (1 - WHITE) * best + WHITE * white
     found, drift, rest = _statistics(data, data.halves[None], start)
     others, other_drifts, other_rests = _statistics(data, simulated, start)
-    p = _tail(float(found[0]), others)
-    cut_in_two = len(effects) > 1 and bool((data.halves.sum(1) > 0).all())
-    drift_p = _tail(float(drift[0]), other_drifts) if cut_in_two else None
-    two_p = _tail(float(rest[0]), other_rests) if cut_in_two else None
+    p = gamma_tail(float(found[0]), others)
+    cut_in_two = data.halves_can_be_told_apart()
+    drift_p = gamma_tail(float(drift[0]), other_drifts) if cut_in_two else None
+    two_p = gamma_tail(float(rest[0]), other_rests) if cut_in_two else None
     residuals = _residuals(data, best[0], simulated)
+    repeats = compare_repeats(effects, counts, names, rng)
     return GoodnessOfFit(
         statistic=float(found[0]),
         degrees_of_freedom=float(others.mean()),
@@ -142,35 +140,11 @@ def goodness_of_fit(
         drift_p_value=drift_p,
         residuals=residuals,
         replicates=replicates,
-        warnings=_words(p, drift_p, two_p, residuals),
+        warnings=_words(p, drift_p, two_p, residuals, repeats),
+        repeats_statistic=None if repeats is None else repeats.statistic,
+        repeats_degrees_of_freedom=None if repeats is None else repeats.degrees_of_freedom,
+        repeats_p_value=None if repeats is None else repeats.p_value,
     )
-
-
-def _group(
-    effects: Sequence[NDArray[np.complex128]],
-    counts: Sequence[NDArray[np.int64]],
-    names: Sequence[str],
-) -> _Data:
-    """Add up the counts of equal measurements, in each half of the copies."""
-    place: dict[bytes, int] = {}
-    kept: list[NDArray[np.complex128]] = []
-    labels: list[str] = []
-    sums: list[NDArray[np.int64]] = []
-    copies = np.cumsum([int(c.sum()) for c in counts])
-    for e, c, name, until in zip(effects, counts, names, copies, strict=True):
-        key = np.round(e, 10).tobytes()
-        if key not in place:
-            place[key] = len(kept)
-            kept.append(e)
-            labels.append(name)
-            sums.append(np.zeros((2, len(c)), np.int64))
-        # The measurement that contains the middle belongs to the half where most of it lies.
-        second = int(2 * (int(until) - int(c.sum()) // 2) > int(copies[-1]))
-        sums[place[key]][second] += c
-    coordinates = to_coordinates(torch.from_numpy(np.concatenate(kept)))
-    ends = np.cumsum([0, *(len(e) for e in kept)]).tolist()
-    places = [slice(first, last) for first, last in pairwise(ends)]
-    return _Data(coordinates, np.concatenate(sums, 1), places, labels)
 
 
 def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tensor:
@@ -185,13 +159,13 @@ def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tenso
     return states
 
 
-def _log_likelihood(data: _Data, counts: NDArray[np.int64], states: Tensor) -> NDArray[np.float64]:
+def _log_likelihood(data: Grouped, counts: NDArray[np.int64], states: Tensor) -> NDArray[np.float64]:
     p = (to_coordinates(states) @ data.coordinates.mT).clamp(min=TINY)
     return (torch.from_numpy(counts.astype(np.float64)) * p.log()).sum(-1).numpy()
 
 
 def _statistics(
-    data: _Data, halves: NDArray[np.int64], start: Tensor
+    data: Grouped, halves: NDArray[np.int64], start: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Fit of one state, two states against one, and fit of two, of data sets (S, 2, M)."""
     total = halves.sum(1)
@@ -212,7 +186,7 @@ def _statistics(
     )
 
 
-def _saturated(data: _Data, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def _saturated(data: Grouped, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Log-likelihood of the observed frequencies themselves."""
     out = np.zeros(len(counts))
     for at in data.places:
@@ -222,7 +196,7 @@ def _saturated(data: _Data, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return out
 
 
-def _simulate(data: _Data, state: Tensor, rng: Generator, replicates: int) -> NDArray[np.int64]:
+def _simulate(data: Grouped, state: Tensor, rng: Generator, replicates: int) -> NDArray[np.int64]:
     """Data sets (replicates, 2, M) of one state, with the shots of the real one."""
     p = (data.coordinates @ to_coordinates(state)).clamp(min=0).numpy()
     out = np.zeros((replicates, *data.halves.shape), np.int64)
@@ -234,19 +208,7 @@ def _simulate(data: _Data, state: Tensor, rng: Generator, replicates: int) -> ND
     return out
 
 
-def _tail(value: float, simulated: NDArray[np.float64]) -> float:
-    """Probability of a value as large, from a gamma law of the replicates' mean and variance.
-
-    A sum of squares of nearly normal numbers is nearly of this form (Satterthwaite, Biometrics
-    Bulletin 2, 110, 1946); and it has a tail, which sixty replicates by themselves have not.
-    """
-    mean, variance = float(simulated.mean()), float(simulated.var(ddof=1))
-    if mean <= 0 or variance <= 0:
-        return 1.0 if value <= mean + LIKELIHOOD_TOLERANCE else 0.0
-    return float(gammaincc(mean**2 / variance, max(value, 0.0) / (variance / mean)))
-
-
-def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict[str, float]:
+def _residuals(data: Grouped, state: Tensor, simulated: NDArray[np.int64]) -> dict[str, float]:
     """Deviation of each setting from the state, in units of that of the replicates."""
     p = (data.coordinates @ to_coordinates(state)).clamp(min=TINY).numpy()
     out = {}
@@ -265,9 +227,20 @@ def _residuals(data: _Data, state: Tensor, simulated: NDArray[np.int64]) -> dict
 
 
 def _words(
-    p: float, drift_p: float | None, two_p: float | None, residuals: dict[str, float]
+    p: float,
+    drift_p: float | None,
+    two_p: float | None,
+    residuals: dict[str, float],
+    repeats: Repeats | None,
 ) -> list[str]:
     """Warnings in words. Where two states fit no better than one, it is not the drift."""
+    if repeats is not None and repeats.p_value < ALARM:
+        return [
+            f"repeats of the same setting differ (statistic {repeats.statistic:.4g} where "
+            f"{repeats.degrees_of_freedom:.3g} is expected, p = {repeats.p_value:.2g}; most in "
+            f"{', '.join(repeats.worst)}): it drifted, or other settings were measured than were "
+            "asked for, and estimate and region hold for no single state"
+        ]
     if drift_p is not None and drift_p < ALARM and two_p is not None and two_p >= ALARM:
         return [
             f"the state of the second half of the data is not that of the first (p = "
@@ -276,8 +249,13 @@ def _words(
     if p >= ALARM and (drift_p is None or drift_p >= ALARM):
         return []
     worst = sorted(residuals, key=lambda name: -residuals[name])[:3]
+    unknown = (
+        ""
+        if drift_p is not None or repeats is not None
+        else " (no setting was repeated: whether it drifted cannot be said)"
+    )
     return [
         f"no state gives such data (p = {min(p, 1.0 if two_p is None else two_p):.2g}); they "
         f"differ most in {', '.join(worst)}. Are bases and outcomes named rightly, and readout "
-        "errors known? What the region says of the error does not include this"
+        f"errors known?{unknown} What the region says of the error does not include this"
     ]

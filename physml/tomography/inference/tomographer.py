@@ -16,6 +16,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 
 from physml import provenance
 from physml.exceptions import InputError, PhysmlError
@@ -28,7 +29,8 @@ from ..data.records import Measurement, Records
 from ..data.session import Session, read_session
 from .by_name import ARGUMENTS, arguments_of
 from .designs import Design, make_design, next_shots, take_turns
-from .state_estimate import SETTINGS, StateEstimate
+from .fit.checked import CheckedEstimate
+from .state_estimate import SETTINGS
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 SAME = 1e-9
 
 
-class Tomographer(StateEstimate):
+class Tomographer(CheckedEstimate):
     """Quantum state tomography, one measurement after the other.
 
     Parameters
@@ -113,7 +115,13 @@ class Tomographer(StateEstimate):
             As of `Tomographer`; the readout is that of the records where none is given.
         """
         arguments.setdefault("readout", records.readout)
+        if records.frame is not None and arguments.get("session") is not None:
+            raise InputError.expected(
+                "session=", "none for counts with losses", "one", "A session cannot say of them."
+            )
         made = cls(records.n_qubits, **arguments)
+        if records.frame is not None:
+            made.frame = torch.from_numpy(records.frame)
         made.add(records.measurements)
         return made
 
