@@ -42,7 +42,15 @@ ReadoutFile = Annotated[
     typer.Option(
         "--readout",
         help="Readout errors: a probability to misread a qubit, or a JSON file with 'confusion' "
-        "(n x 2 x 2, P(read | true)) or 'calibration' (counts, a row for each prepared state).",
+        "(P(read | true), n x 2 x 2 or 2^n x 2^n) or 'calibration' (counts, a row for each "
+        "prepared state), of qiskit or of mthree.",
+    ),
+]
+ReadoutOrder = Annotated[
+    str | None,
+    typer.Option(
+        help="Bits of the readout errors: first (qubit 0 is the first bit) or qiskit (it is the "
+        "last); by default what their file says."
     ),
 ]
 Shots = Annotated[
@@ -138,6 +146,7 @@ def run(
     design: DesignName = None,
     estimator: EstimatorName = None,
     readout: ReadoutFile = None,
+    readout_order: ReadoutOrder = None,
     seed: Seed = None,
     threads: Threads = 1,
     verbose: Verbose = 0,
@@ -152,7 +161,7 @@ def run(
     limit_threads(threads)
     stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
-    with open_session(session, given, readout) as tomographer:
+    with open_session(session, given, readout, readout_order) as tomographer:
         laboratory = reach_laboratory(tomographer, simulate, noise, connect, folder, timeout)
         why = steer(tomographer, laboratory, stop, shots)
         region = tomographer.credible_region(confidence)
@@ -175,6 +184,7 @@ def next_(
     design: DesignName = None,
     estimator: EstimatorName = None,
     readout: ReadoutFile = None,
+    readout_order: ReadoutOrder = None,
     seed: Seed = None,
     threads: Threads = 1,
     verbose: Verbose = 0,
@@ -190,7 +200,7 @@ def next_(
     limit_threads(threads)
     answers = [answer for path in add or [] for answer in read_answers(path)]
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
-    with open_session(session, given, readout) as tomographer:
+    with open_session(session, given, readout, readout_order) as tomographer:
         add_answers(tomographer, answers)
         waiting = [] if new else tomographer.pending
         setting = waiting[0] if waiting else tomographer.next_measurement(shots)
@@ -219,6 +229,7 @@ def predict(
         typer.Option(help="State to which the fidelity is given: phi+, ghz, ..., or a JSON file."),
     ] = None,
     readout: ReadoutFile = None,
+    readout_order: ReadoutOrder = None,
     kind: Annotated[
         str, typer.Option(help="Kind of the file: auto, records, qiskit or photonic.")
     ] = "auto",
@@ -268,7 +279,7 @@ def predict(
         result = predictor.predict(
             data,
             target=read_target(target, data.n_qubits),
-            readout=read_readout(readout, data.n_qubits),
+            readout=read_readout(readout, data.n_qubits, readout_order),
             goodness=not quick,
             history=not quick,
             **arguments,

@@ -16,16 +16,18 @@ from physml.io.files import require_file
 from .core.checks import check_id, check_qubits
 from .core.measurements import Setting
 from .core.qobj import as_density_matrix
-from .core.readout import Readout, estimate_confusion, flips
 from .core.states import NAMED, named_state, with_white_noise
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
-from .data.records import check_calibration, read_strict_json
+from .data.readout_file import read_readout as read_readout
+from .data.records import read_strict_json
 from .data.session import is_session, read_session
 from .inference.by_name import arguments_of
 from .inference.tomographer import Tomographer
 
 
-def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomographer:
+def open_session(
+    path: Path, given: dict[str, Any], readout: str | None, order: str | None = None
+) -> Tomographer:
     """Carry on with a session, or begin one.
 
     Parameters
@@ -33,7 +35,7 @@ def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomo
     path : Path
     given : dict
         Arguments of the tomographer; None where the user said nothing.
-    readout : str, optional
+    readout, order : str, optional
         As on the command line.
 
     Raises
@@ -48,9 +50,9 @@ def open_session(path: Path, given: dict[str, Any], readout: str | None) -> Tomo
         arguments = {**arguments_of(read_session(path)[0], path), **arguments}
     else:
         arguments.setdefault("n_qubits", 2)
-    if readout is not None:
+    if readout is not None or order is not None:
         n = check_qubits(arguments["n_qubits"])
-        arguments["readout"] = read_readout(readout, n)
+        arguments["readout"] = read_readout(readout, n, order)
     return Tomographer(**arguments, session=path)
 
 
@@ -97,33 +99,6 @@ def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> 
         if "setting" in answer:
             setting = Setting.from_dict({**answer["setting"], "id": answer["id"]})
         tomographer.update(setting, answer["counts"], answer.get("time"))
-
-
-def read_readout(given: str | None, n_qubits: int) -> Readout | None:
-    """Readout errors from a probability or a JSON file; InputError otherwise."""
-    if given is None:
-        return None
-    try:
-        probability = float(given)
-    except ValueError:
-        pass
-    else:
-        if not 0 <= probability < 0.5:
-            raise InputError.expected("readout=", "a probability from 0 to 0.5", given)
-        return Readout(flips([probability] * n_qubits))
-    path = require_file(given, "a probability, or a file of readout errors")
-    data = read_strict_json(path)
-    if not isinstance(data, dict):
-        raise InputError.expected(path, "an object", type(data).__name__)
-    if "calibration" in data:
-        counts = check_calibration(data["calibration"], str(path))
-        if counts is None:
-            raise InputError.expected(path, "counts", "none")
-        return estimate_confusion(counts)
-    try:
-        return Readout.from_dict(data)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def read_target(given: str | None, n_qubits: int) -> Tensor | None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from .inference.answers import Interval
 from .inference.by_name import make_estimator
 from .inference.cell.estimator import CellEstimator
 from .inference.neural.estimator import NeuralEstimator, load
+from .inference.goodness import GoodnessOfFit
+from .inference.readout_order import order_of_readout
 from .inference.tomographer import Tomographer
 from .results.result import Step, TomographyResult
 
@@ -111,8 +114,8 @@ class TomographyPredictor(Predictor):
             Probability content of the region and of the intervals.
         target : Qobj, array or tensor, optional
             State to which the fidelity is given.
-        readout : Readout or ndarray (n, 2, 2), optional
-            P(read | true) of each qubit; by default that of the file.
+        readout : Readout, ndarray (n, 2, 2) or (2^n, 2^n), or a mitigator of qiskit, optional
+            P(read | true) of each qubit, or of all together; by default that of the file.
         seed : int
             Of the samples.
         goodness : bool
@@ -156,6 +159,8 @@ class TomographyPredictor(Predictor):
         if wanted is not None:
             functionals.insert(0, tomographer.functional("fidelity", level, wanted))
         name = tomographer.estimator.name
+        fit = tomographer.goodness_of_fit() if goodness else None
+        fit, remarks = _of_readout(tomographer, fit, list(data.remarks))
         return TomographyResult(
             records=data,
             estimator=name,
@@ -165,13 +170,13 @@ class TomographyPredictor(Predictor):
             functionals=functionals,
             eigenvalues=_eigenvalues(tomographer, level),
             posterior=tomographer.posterior,
-            goodness=tomographer.goodness_of_fit() if goodness else None,
+            goodness=fit,
             history=self._history(data, estimator, level, tomographer, arguments)
             if history
             else [],
             target=None if wanted is None else wanted.numpy(),
             card=dict(getattr(tomographer.estimator, "card", {})),
-            remarks=list(data.remarks),
+            remarks=remarks,
         )
 
     def _history(
@@ -187,7 +192,7 @@ class TomographyPredictor(Predictor):
         steps = []
         if not isinstance(estimator, Estimator):  # one of the caller's holds all data already
             growing = Tomographer.from_records(
-                Records(data.n_qubits, [], data.readout),
+                Records(data.n_qubits, [], data.readout, frame=data.frame),
                 estimator=make_estimator(self.estimator(estimator)),
                 **arguments,
             )
@@ -199,6 +204,26 @@ class TomographyPredictor(Predictor):
                     radius = growing.credible_region(level).infidelity
                     steps.append(Step(growing.copies, radius, float(infidelity(here, final))))
         return [*steps, Step(last.copies, last.credible_region(level).infidelity, 0.0)]
+
+
+def _of_readout(
+    tomographer: Tomographer, fit: GoodnessOfFit | None, remarks: list[str]
+) -> tuple[GoodnessOfFit | None, list[str]]:
+    """Goodness of fit and remarks with what the readout has to say.
+
+    Where the calibration names the qubits in the wrong order, that is what is wrong, and neither
+    the labels nor the source are accused.
+    """
+    readout = tomographer.readout
+    if readout is None:
+        return fit, remarks
+    remarks += [text for text in readout.notes if text not in remarks]
+    text = order_of_readout(tomographer.records.measurements, readout, fit)
+    if text is None:
+        return fit, remarks
+    if fit is None:
+        return None, [*remarks, text]
+    return replace(fit, warnings=[text]), remarks
 
 
 def _marks(copies: list[int]) -> set[int]:

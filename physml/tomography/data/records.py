@@ -20,6 +20,7 @@ from physml.exceptions import InputError
 from ..core.checks import check_counts, check_id, check_qubits, check_time
 from ..core.measurements import Setting, pauli_setting
 from ..core.readout import Readout, estimate_confusion
+from .calibration_table import bit_order, calibration_counts
 
 FORMAT = "physml tomography records 1"
 MAX_MEASUREMENTS = 200_000
@@ -70,6 +71,11 @@ class Records:
         What was read, by role.
     remarks : list of str
         What was done to the data and the user should know.
+    frame : ndarray (d, d), complex128, optional
+        Positive matrix K. The settings are measurements of a state rho', and the state that was
+        made is rho = K rho' K / tr (K rho' K): so it is where outcomes are lost with a
+        probability that depends on the state; see `photonic.poisson`. Without it they are
+        the same.
     """
 
     n_qubits: int
@@ -79,6 +85,7 @@ class Records:
     name: str = "records"
     files: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    frame: NDArray[np.complex128] | None = None
 
     def __post_init__(self) -> None:
         place = str(self.files.get("records", self.name))
@@ -90,7 +97,9 @@ class Records:
                 str(len(self.calibration)),
             )
         if self.calibration is not None and self.readout is None:
-            object.__setattr__(self, "readout", estimate_confusion(self.calibration))
+            readout = estimate_confusion(self.calibration)
+            object.__setattr__(self, "readout", readout)
+            self.remarks.extend(text for text in readout.notes if text not in self.remarks)
         if self.readout is not None and len(self.readout.confusion) != self.n_qubits:
             raise InputError.expected(
                 place,
@@ -98,6 +107,8 @@ class Records:
                 f"of {len(self.readout.confusion)}",
             )
         check_dimensions(self.n_qubits, [m.setting for m in self.measurements], place)
+        if self.frame is not None:
+            check_frame(self.frame, self.n_qubits, place)
 
     @property
     def copies(self) -> int:
@@ -109,6 +120,18 @@ class Records:
             f"<Records {self.name}: {self.n_qubits} qubits, {len(self.measurements)} measurements, "
             f"{self.copies} copies>"
         )
+
+
+def check_frame(frame: NDArray[np.complex128], n_qubits: int, place: str) -> None:
+    """InputError where the frame of records is no positive matrix of these qubits."""
+    d = 1 << n_qubits
+    good = frame.shape == (d, d) and bool(np.isfinite(frame).all())
+    if not (
+        good
+        and np.abs(frame - frame.conj().T).max() < 1e-8
+        and float(np.linalg.eigvalsh(frame).min()) > 0
+    ):
+        raise InputError.expected(place, f"a frame, a positive matrix ({d}, {d})", "another")
 
 
 def check_dimensions(n_qubits: int, settings: Sequence[Setting], place: str) -> None:
@@ -181,31 +204,37 @@ def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None)
         readout = Readout.from_dict(data["readout"]) if data.get("readout") else None
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
+    order = data.get("bit_order")
+    order = None if order is None else bit_order(order, f"{place}, bit_order")
+    remarks: list[str] = []
+    calibration = data.get("calibration")
+    if calibration is not None:
+        calibration, remarks = calibration_counts(calibration, f"{place}, calibration", order)
     return Records(
         check_qubits(n, f"{place}, n_qubits"),
         measurements,
         readout,
-        check_calibration(data.get("calibration"), place),
+        calibration,
         Path(place).stem,
         dict(files or {}),
+        remarks,
+        None if data.get("frame") is None else _frame(data["frame"], place),
     )
+
+
+def _frame(data: Any, place: str) -> NDArray[np.complex128]:
+    try:
+        pairs = np.asarray(data, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        pairs = np.zeros(())
+    if pairs.ndim != 3 or pairs.shape[-1] != 2:
+        raise InputError.expected(place, "a frame of pairs [real, imaginary]", "another")
+    return cast("NDArray[np.complex128]", pairs[..., 0] + 1j * pairs[..., 1])
 
 
 def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
     """Calibration counts (d, d) as integers, or None; InputError otherwise."""
-    if data is None:
-        return None
-    where = f"{place}, calibration"
-    try:
-        values = np.asarray(data, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError.expected(where, "a table of counts", str(error)) from error
-    if values.ndim != 2 or not np.isfinite(values).all():
-        raise InputError.expected(where, "a table of counts", f"shape {values.shape}, or NaN")
-    if (values < 0).any() or (values != np.floor(values)).any() or (values > 1 << 53).any():
-        raise InputError.expected(where, "whole numbers from 0 on", "others")
-    estimate_confusion(values)
-    return values.astype(np.int64)
+    return None if data is None else calibration_counts(data, f"{place}, calibration")[0]
 
 
 def read_strict_json(path: Path) -> Any:
@@ -234,4 +263,6 @@ def records_to_dict(records: Records) -> dict[str, Any]:
         out["calibration"] = cast("list[Any]", records.calibration.tolist())
     if records.readout is not None and records.calibration is None:
         out["readout"] = records.readout.to_dict()
+    if records.frame is not None:
+        out["frame"] = np.stack([records.frame.real, records.frame.imag], -1).tolist()
     return {**out, "measurements": [m.to_dict() for m in records.measurements]}

@@ -75,6 +75,12 @@ def write_hdf5(records: Records, path: Path, overwrite: bool = False) -> None:
         tables["readout"] = np.zeros(n, [("confusion", "f8", (2, 2)), ("known", "?")])
         tables["readout"]["confusion"] = records.readout.confusion
         tables["readout"]["known"] = records.readout.known
+        if records.readout.joint is not None:
+            tables["joint_readout"] = np.zeros(1 << n, [("confusion", "f8", (1 << n,))])
+            tables["joint_readout"]["confusion"] = records.readout.joint
+    if records.frame is not None:
+        tables["frame"] = np.zeros(1 << n, [("row", "c16", (1 << n,))])
+        tables["frame"]["row"] = records.frame
     if records.calibration is not None:
         tables["calibration"] = np.zeros(1 << n, [("counts", "i8", (1 << n,))])
         tables["calibration"]["counts"] = records.calibration
@@ -114,6 +120,8 @@ def read_hdf5(path: Path) -> Records:
                 np.dtype([("confusion", "f8", (2, 2)), ("known", "?")]), (n,), optional=True
             ),
             "calibration": Spec(np.dtype([("counts", "i8", (d,))]), (d,), optional=True),
+            "joint_readout": Spec(np.dtype([("confusion", "f8", (d,))]), (d,), optional=True),
+            "frame": Spec(np.dtype([("row", "c16", (d,))]), (d,), optional=True),
         },
         max_bytes=MAX_BYTES,
     )
@@ -123,7 +131,10 @@ def read_hdf5(path: Path) -> Records:
     readout = None
     if "readout" in shard:
         table = shard["readout"]
-        readout = Readout(table["confusion"].astype(np.float64), bool(table["known"].all()))
+        confusion, known = table["confusion"].astype(np.float64), bool(table["known"].all())
+        if "joint_readout" in shard:
+            confusion = shard["joint_readout"]["confusion"].astype(np.float64)
+        readout = Readout(confusion, known)
     calibration = None
     if "calibration" in shard:
         calibration = check_calibration(shard["calibration"]["counts"], str(path))
@@ -134,6 +145,7 @@ def read_hdf5(path: Path) -> Records:
         calibration,
         path.stem,
         {"records": path},
+        frame=None if "frame" not in shard else shard["frame"]["row"].astype(np.complex128),
     )
 
 

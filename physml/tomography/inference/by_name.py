@@ -12,6 +12,7 @@ from physml.pipeline import load_object
 
 from ..core.estimator import Estimator
 from ..core.readout import Readout
+from ..data.readout_file import readout_of_object
 
 #: Arguments of a tomographer that a session is begun with.
 ARGUMENTS = ("n_qubits", "design", "estimator", "readout", "seed")
@@ -52,7 +53,7 @@ def make_estimator(given: str | Estimator) -> Estimator:
 
 
 def make_readout(given: Any, n_qubits: int) -> Readout | None:
-    """Readout of confusion matrices (n, 2, 2), of what `Readout.to_dict` gives, or None.
+    """Readout of confusion matrices, of what `Readout.to_dict` gives, of a mitigator, or None.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def make_readout(given: Any, n_qubits: int) -> Readout | None:
     elif isinstance(given, Mapping):
         made = Readout.from_dict(dict(given))
     else:
-        made = Readout(given)
+        made = readout_of_object(given) or Readout(given)
     if made is not None and len(made.confusion) != n_qubits:
         raise InputError.expected(
             "readout=", f"confusion matrices of {n_qubits} qubits", f"of {len(made.confusion)}"

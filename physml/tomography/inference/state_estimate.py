@@ -21,6 +21,7 @@ from ..core.qobj import to_qutip
 from ..data.records import Measurement, Records
 from .answers import Interval, Region, functional
 from .by_name import make_estimator, make_readout
+from .carried import carried_back, in_frame, readout_shifts, widened
 from .goodness import GoodnessOfFit, goodness_of_fit
 from .posterior import Posterior, calibrated_radius, posterior
 
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 RANK = 1e-9
 
 # Places of the random streams of one tomographer.
-START, SETTINGS, POSTERIOR, REPLICATES = 0, 1, 1 << 40, 1 << 41
+START, SETTINGS, POSTERIOR, REPLICATES, CALIBRATION = 0, 1, 1 << 40, 1 << 41, 1 << 42
 
 
 class StateEstimate:
@@ -64,6 +65,8 @@ class StateEstimate:
         self._measured: dict[str, Measurement] = {}
         self._effects: dict[str, Tensor] = {}
         self._posterior_cache: tuple[int, Posterior] | None = None
+        #: Frame of the records, (d, d): what is measured is the state in front of losses.
+        self.frame: Tensor | None = None
 
     @property
     def dimension(self) -> int:
@@ -83,7 +86,9 @@ class StateEstimate:
     @property
     def records(self) -> Records:
         """Everything measured so far."""
-        return Records(self.n_qubits, list(self._measured.values()), self.readout)
+        frame = None if self.frame is None else self.frame.numpy()
+        every = list(self._measured.values())
+        return Records(self.n_qubits, every, self.readout, frame=frame)
 
     @property
     def estimator(self) -> Estimator:
@@ -106,7 +111,18 @@ class StateEstimate:
     @property
     def density_matrix(self) -> NDArray[np.complex128]:
         """The estimate as an array (d, d)."""
-        return self._estimator.estimate()[0].detach().numpy().copy()
+        return self._state()[0].detach().numpy().copy()
+
+    def _state(self) -> Tensor:
+        """The estimate as a tensor (1, d, d), carried back through the frame of the records."""
+        found = self._estimator.estimate()
+        return found if self.frame is None else in_frame(found, self.frame)
+
+    @property
+    def _carries(self) -> bool:
+        """Whether the posterior holds more than shot noise of what the estimator sees."""
+        uncertain = self.readout is not None and self.readout.uncertain
+        return self.frame is not None or (uncertain and bool(self._measured))
 
     def estimate(self) -> qutip.Qobj:
         """The estimate, with the dimensions [[2] * n, [2] * n].
@@ -146,8 +162,18 @@ class StateEstimate:
                 rng=stream(self.seed, "predict", POSTERIOR + n),
                 estimator=self._estimator,
             )
+            if self._carries:
+                made = self._carried(made)
             self._posterior_cache = n, made
         return self._posterior_cache[1]
+
+    def _carried(self, made: Posterior) -> Posterior:
+        """Posterior with the errors of the readout, of the state in front of losses."""
+        if self.readout is not None and self.readout.uncertain and self._measured:
+            rng = stream(self.seed, "predict", CALIBRATION + len(self._measured))
+            shifts = readout_shifts(list(self._measured.values()), self.readout, rng)
+            made = widened(made, shifts, rng)
+        return made if self.frame is None else carried_back(made, self.frame)
 
     def _notes(self) -> list[str]:
         notes = []
@@ -171,7 +197,8 @@ class StateEstimate:
         level = check_probability(level, "level=")
         complete = self.unmeasured == 0
         # Calibrated on experiments whose settings determine the state, and only for such.
-        radius = calibrated_radius(self._estimator) if complete else None
+        alone = complete and not self._carries
+        radius = calibrated_radius(self._estimator) if alone else None
         found = self.posterior.radius(level) if radius is None else (radius(level), None)
         return Region.of(level, *found, complete, self._notes())
 
@@ -195,7 +222,7 @@ class StateEstimate:
         """
         level = check_probability(level, "level=")
         name, function, bounds = functional(f, self.n_qubits, target)
-        value = float(function(self._estimator.estimate())[0])
+        value = float(function(self._state())[0])
         low, high = self.posterior.interval(function, level, bounds)
         # An estimate that minimises the infidelity may lie outside; then the interval is too short.
         return Interval(name, value, min(low, value), max(high, value), level)
