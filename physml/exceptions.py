@@ -1,7 +1,8 @@
 """Errors that a user can meet, each with the exit code of the command line.
 
 The exit codes are a contract that schedulers and scripts rely on:
-0 done, 1 failed, 2 bad input or setting, 75 stopped early and resumable, 130 interrupted.
+0 done, 1 failed, 2 bad input or setting, 3 the data contradict the model, 75 stopped early and
+resumable, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ Examples:
 
   physml info result/probability.fits             what made this file
 
-Exit codes: 0 done, 1 failed, 2 bad input or setting, 75 stopped early (run
-again), 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 bad input or setting, 3 the data contradict the
+model, 75 stopped early (run again), 130 interrupted.
 """
 
 

@@ -72,18 +72,21 @@ Answers = Annotated[
 RUN_EPILOG = """
 Examples, of which each carries on when it is called again after a kill:
 
-  physml tomography run bell.jsonl --simulate phi+ --design product
+  physml tomography run bell.jsonl --simulate phi+ --design product --copies 2000
 
-  physml tomography run bell.jsonl --connect 127.0.0.1:7001 --copies 20000
+  physml tomography run pair.jsonl --connect 127.0.0.1:7001 --copies 20000
 
-  physml tomography run bell.jsonl --folder exchange --infidelity 0.005
+  physml tomography run ghz.jsonl --folder exchange --infidelity 0.005
+
+Exit codes: 0 enough is known; 3 no state gives such data, or it drifted, and no
+error is given; 75 no laboratory or no answer in time: run it again.
 """
 NEXT_EPILOG = """
 Examples: begin; then hand in the counts of a setting and get the next one:
 
-  physml tomography next bell.jsonl --qubits 2 --shots 200 > setting.json
+  physml tomography next hand.jsonl --qubits 2 --shots 200 > setting.json
 
-  physml tomography next bell.jsonl --add counts.json > setting.json
+  physml tomography next hand.jsonl --add counts.json > setting.json
 """
 PREDICT_EPILOG = """
 Examples: a session; a spreadsheet; qiskit's counts; means of 50 runs:
@@ -94,7 +97,7 @@ Examples: a session; a spreadsheet; qiskit's counts; means of 50 runs:
 
   physml tomography predict counts.json --readout 0.02
 
-  physml tomography predict table.csv --kind photonic --repeats 50
+  physml tomography predict table.csv --kind photonic --repeats 50 --window 5
 """
 BENCHMARK_EPILOG = """
 Examples:
@@ -132,6 +135,20 @@ def run(
     timeout: Annotated[
         float, typer.Option(min=0, help="Longest wait for counts, s; after it exit code 75.")
     ] = 3600.0,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Longest wait for a laboratory that cannot be connected to, s; then 75."
+        ),
+    ] = 10.0,
+    fit: Annotated[
+        bool,
+        typer.Option(
+            "--fit/--no-fit",
+            help="Test in the loop whether a state gives such data; else end with exit code 3. "
+            "Without, the test is made at the end only.",
+        ),
+    ] = True,
     copies: Annotated[
         int | None, typer.Option(min=1, help="Copies in all after which to stop.")
     ] = None,
@@ -156,14 +173,21 @@ def run(
     adjust_logging(ctx, verbose, quiet)
     _need_files(design, readout)
     from .cli_inputs import open_session, reach_laboratory
-    from .inference.steering import Stop, steer
+    from .inference.fit.checked import Misfit
+    from .inference.steering import Stop, expect_fit, steer
 
     limit_threads(threads)
     stop = Stop(copies=copies, infidelity=infidelity, confidence=confidence)
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
     with open_session(session, given, readout, readout_order) as tomographer:
-        laboratory = reach_laboratory(tomographer, simulate, noise, connect, folder, timeout)
-        why = steer(tomographer, laboratory, stop, shots)
+        waits = timeout, patience
+        laboratory = reach_laboratory(tomographer, simulate, noise, connect, folder, waits)
+        try:
+            why = steer(tomographer, laboratory, stop, shots, check_fit=fit)
+            if not fit:
+                expect_fit(tomographer)
+        except Misfit as error:
+            raise type(error)(f"{session}: {error}", error.fit) from error
         region = tomographer.credible_region(confidence)
         typer.echo(
             f"{session}: {tomographer.copies} copies in {tomographer.measured} measurements; "
@@ -203,7 +227,12 @@ def next_(
     with open_session(session, given, readout, readout_order) as tomographer:
         add_answers(tomographer, answers)
         waiting = [] if new else tomographer.pending
-        setting = waiting[0] if waiting else tomographer.next_measurement(shots)
+        if not waiting:
+            setting = tomographer.next_measurement(shots)
+        elif shots is None:
+            setting = waiting[0]
+        else:
+            setting = tomographer.change_shots(waiting[0], shots)
         typer.echo(json.dumps(setting.to_dict()))
 
 
@@ -239,6 +268,17 @@ def predict(
     rounded: Annotated[
         bool, typer.Option("--rounded", help="Round the means of a coincidence table.")
     ] = False,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Coincidence window, ns: with the singles of a table it gives its accidentals.",
+        ),
+    ] = None,
+    accidental_rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Accidental coincidences a second in each count of a table."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Leave out goodness of fit and history.")
@@ -270,7 +310,9 @@ def predict(
 
         limit_threads(threads)
         predictor = TomographyPredictor.load(weights)
-        data = load_records(records, kind, repeats, rounded)
+        data = load_records(
+            records, kind, repeats, rounded, window=window, accidental_rate=accidental_rate
+        )
         arguments: dict[str, Any] = {
             "estimator": estimator or estimator_of(records),
             "level": level,

@@ -13,10 +13,11 @@ from torch import Tensor
 from physml.exceptions import InputError
 from physml.io.files import require_file
 
-from .core.checks import check_id, check_qubits
+from .core.checks import check_counts, check_id, check_qubits
 from .core.measurements import Setting
 from .core.qobj import as_density_matrix
 from .core.states import NAMED, named_state, with_white_noise
+from .data.lab_answer import Counts, check_complete
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.readout_file import read_readout as read_readout
 from .data.records import read_strict_json
@@ -62,9 +63,12 @@ def reach_laboratory(
     noise: float,
     connect: str | None,
     folder: Path | None,
-    timeout: float,
+    waits: tuple[float, float],
 ) -> Laboratory:
-    """The laboratory that the user named; exactly one of three kinds; InputError otherwise."""
+    """The laboratory that the user named; exactly one of three kinds; InputError otherwise.
+
+    `waits` are the seconds to wait for an answer, and for a laboratory to connect to.
+    """
     if sum(x is not None for x in (simulate, connect, folder)) != 1:
         raise InputError.expected(
             "laboratory", "one of simulate=, connect= and folder=", "none or several"
@@ -74,11 +78,11 @@ def reach_laboratory(
         mixed = with_white_noise(state, noise)
         return SimulatedLaboratory(mixed, tomographer.readout, tomographer.seed)
     if folder is not None:
-        return FolderLaboratory(folder, timeout)
+        return FolderLaboratory(folder, waits[0])
     host, _, port = str(connect).rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise InputError.expected("connect=", "HOST:PORT", repr(connect))
-    return SocketLaboratory(host, int(port), timeout)
+    return SocketLaboratory(host, int(port), *waits)
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
@@ -98,6 +102,12 @@ def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> 
         setting: Any = answer["id"]
         if "setting" in answer:
             setting = Setting.from_dict({**answer["setting"], "id": answer["id"]})
+        for waiting in tomographer.pending:
+            if waiting.id == answer["id"]:  # what was asked for has to be whole
+                given = Counts(
+                    check_counts(answer["counts"], waiting).tolist(), shots=answer.get("shots")
+                )
+                check_complete(given, waiting, "--add")
         tomographer.update(setting, answer["counts"], answer.get("time"))
 
 

@@ -3,12 +3,15 @@
 All speak of settings and counts in the same JSON, so that a laboratory's controller may be written
 in any language::
 
-    asked     {"id": "m000003", "shots": 120, "outcomes": ["00", ...], "local": [...]}
-    answered  {"id": "m000003", "counts": [61, 0, 2, 57], "time": 1699.2}
+    asked     {"id": "5c1f09ae-m000003", "shots": 120, "outcomes": ["00", ...], "local": [...]}
+    answered  {"id": "5c1f09ae-m000003", "counts": [61, 0, 2, 57], "time": 1699.2}
 
 ``local`` holds for each qubit a 2 x 2 unitary whose columns are the basis vectors, numbers as pairs
-[real, imaginary]; other settings have ``basis`` (d x d) or ``effects`` (k x d x d) instead. A
-setting may be asked for again after a failure: whoever has measured it answers as before.
+[real, imaginary]; other settings have ``basis`` (d x d) or ``effects`` (k x d x d) instead. The id
+begins with a token of the session. A setting may be asked for again after a failure: whoever has
+measured it answers as before. An answer may repeat ``local``, ``basis``, ``effects`` or ``axes`` as
+they were measured, and is refused where they are not those asked for; ``shots``, where there were
+not as many.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import re
 import socket
 import time
 import zlib
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,9 +35,11 @@ from physml.io.files import require_file
 from physml.random import stream
 
 from ..core.born import probabilities, sample_counts
-from ..core.checks import check_counts, check_time
 from ..core.measurements import Setting
 from ..core.readout import Readout
+from .lab_answer import Counts as Counts
+from .lab_answer import HalfWritten
+from .lab_answer import parse_answer as parse_answer
 
 log = logging.getLogger(__name__)
 
@@ -45,21 +49,12 @@ MAX_ANSWER = 1 << 20
 POLL_S = 0.02
 #: Time between two attempts to reach a laboratory that is away, s.
 RETRY_S = 0.2
+#: Time to wait for a laboratory that nobody can connect to, s.
+PATIENCE_S = 10.0
+#: Silence before it is said for whom we wait, and from then on between two such messages, s.
+SILENCE_S, REMIND_S = 1.0, 60.0
 
-
-class Counts(list[int]):
-    """Counts of the outcomes in their order, and when they were taken.
-
-    Parameters
-    ----------
-    values : iterable of int
-    time : float, optional
-        Seconds since any moment.
-    """
-
-    def __init__(self, values: Iterable[int], time: float | None = None) -> None:
-        super().__init__(values)
-        self.time = time
+_OURS = re.compile(r"[0-9a-f]{8}-(m\d{6,}_*)")
 
 
 class Laboratory(Protocol):
@@ -95,7 +90,8 @@ class SimulatedLaboratory:
     readout : Readout, optional
         Errors of its detectors.
     seed : int
-        The counts of a setting depend on this and on its id alone, so that it may be asked again.
+        The counts of a setting depend on this and on its id alone, so that it may be asked again;
+        not on the token of the session in the id, so that a run can be repeated.
     """
 
     def __init__(self, state: Tensor, readout: Readout | None = None, seed: int = 0):
@@ -105,7 +101,9 @@ class SimulatedLaboratory:
         """Draw counts; see `Laboratory.measure`."""
         real = setting if self.readout is None else self.readout.apply(setting)
         p = probabilities(torch.from_numpy(real.effects), self.state[None])
-        rng = stream(self.seed, "simulate", zlib.crc32(setting.id.encode("utf-8")))
+        ours = _OURS.fullmatch(setting.id)
+        name = setting.id if ours is None else ours[1]
+        rng = stream(self.seed, "simulate", zlib.crc32(name.encode("utf-8")))
         return Counts(int(c) for c in sample_counts(p, setting.shots, rng)[0])
 
 
@@ -132,12 +130,37 @@ class FolderLaboratory:
         answered = self.folder / f"{setting.id}.counts.json"
         write_json(asked, setting.to_dict(), overwrite=True)
         until = time.monotonic() + self.timeout
-        while not answered.is_file():
+        waiting = _Waiting(str(answered))
+        while True:
+            torn: HalfWritten | None = None
+            if answered.is_file():
+                require_file(answered, "counts", MAX_ANSWER)
+                try:
+                    return parse_answer(answered.read_bytes(), setting, str(answered))
+                except HalfWritten as error:  # or not yet written to its end
+                    torn = error
+                except FileNotFoundError:  # it is just being replaced
+                    pass
             if time.monotonic() > until:
+                if torn is not None:
+                    raise torn
                 raise Unreachable(f"{answered}: no counts came within {self.timeout:g} s")
+            waiting.say("its text is not whole yet" if torn is not None else "")
             time.sleep(POLL_S)
-        require_file(answered, "counts", MAX_ANSWER)
-        return parse_answer(answered.read_bytes(), setting, str(answered))
+
+
+class _Waiting:
+    """Says for whom we wait, after a while and from time to time."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self._next = time.monotonic() + SILENCE_S
+
+    def say(self, why: str = "") -> None:
+        """Say it if it is time to."""
+        if time.monotonic() >= self._next:
+            log.info("waiting for %s%s", self.name, f" ({why})" if why else "")
+            self._next = time.monotonic() + REMIND_S
 
 
 class SocketLaboratory:
@@ -150,10 +173,14 @@ class SocketLaboratory:
         Where it listens. The protocol has no passwords: use it on a machine or network of your own.
     timeout : float
         Seconds to wait for an answer, the laboratory's absence included.
+    patience : float
+        Seconds to wait for a laboratory that cannot be connected to.
     """
 
-    def __init__(self, host: str, port: int, timeout: float = 3600.0):
-        self.host, self.port, self.timeout = host, port, timeout
+    def __init__(
+        self, host: str, port: int, timeout: float = 3600.0, patience: float = PATIENCE_S
+    ):
+        self.host, self.port, self.timeout, self.patience = host, port, timeout, patience
         self._connection: socket.socket | None = None
         self._rest = b""
 
@@ -166,27 +193,50 @@ class SocketLaboratory:
         """Ask and wait, again when a laboratory that was away is back; see `Laboratory.measure`."""
         line = json.dumps(setting.to_dict(), allow_nan=False).encode("utf-8") + b"\n"
         until = time.monotonic() + self.timeout
+        away_until = time.monotonic() + self.patience  # as long as nobody listens
+        waiting = _Waiting(self.name)
         while True:
+            reached = self._connection is not None
             try:
-                return parse_answer(self._exchange(line, until), setting, self.name)
+                if not reached:
+                    self._connect(min(until, away_until))
+                    reached = True
+                return parse_answer(self._exchange(line, until, waiting), setting, self.name)
             except (OSError, EOFError) as error:
                 self.close()
                 if time.monotonic() + RETRY_S > until:
                     raise Unreachable(
                         f"{self.name}: no answer within {self.timeout:g} s ({error})"
                     ) from error
-                log.debug("%s: %s; trying again", self.name, error)
+                if reached:
+                    away_until = time.monotonic() + self.patience
+                elif time.monotonic() + RETRY_S > away_until:
+                    raise Unreachable(
+                        f"{self.name}: no laboratory to connect to for {self.patience:g} s "
+                        f"({error}); is it running, and is this its address?"
+                    ) from error
+                waiting.say(str(error))
                 time.sleep(RETRY_S)
 
-    def _exchange(self, line: bytes, until: float) -> bytes:
-        if self._connection is None:
-            self._rest = b""
-            left = max(0.01, until - time.monotonic())
-            self._connection = socket.create_connection((self.host, self.port), timeout=left)
+    def _connect(self, until: float) -> None:
+        self._rest = b""
+        left = max(0.01, until - time.monotonic())
+        self._connection = socket.create_connection((self.host, self.port), timeout=left)
+
+    def _exchange(self, line: bytes, until: float, waiting: _Waiting) -> bytes:
+        assert self._connection is not None
+        self._connection.settimeout(max(0.01, until - time.monotonic()))
         self._connection.sendall(line)
         while b"\n" not in self._rest:
-            self._connection.settimeout(max(0.01, until - time.monotonic()))
-            part = self._connection.recv(1 << 16)
+            left = max(0.01, until - time.monotonic())
+            self._connection.settimeout(min(left, SILENCE_S))
+            try:
+                part = self._connection.recv(1 << 16)
+            except TimeoutError:
+                if left <= SILENCE_S:
+                    raise
+                waiting.say()
+                continue
             if not part:
                 raise EOFError("the connection was closed")
             self._rest += part
@@ -200,39 +250,3 @@ class SocketLaboratory:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def parse_answer(text: bytes, setting: Setting, place: str) -> Counts:
-    """Counts in the answer of a laboratory.
-
-    Parameters
-    ----------
-    text : bytes
-        JSON.
-    setting : Setting
-        That was asked for.
-    place : str
-        Name of the laboratory in messages.
-
-    Raises
-    ------
-    InputError
-        It is no answer to this setting, or an error that the laboratory reports; or the counts
-        cannot be.
-    """
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError.expected(place, "counts as JSON", f"something else ({error})") from error
-    if not isinstance(data, dict):
-        raise InputError.expected(place, "an object with id and counts", type(data).__name__)
-    if "error" in data:
-        raise InputError(f"{place}: the laboratory refused {setting.id!r}: {data['error']!s:.200}")
-    if data.get("id") != setting.id or "counts" not in data:
-        raise InputError.expected(
-            place,
-            f"counts of {setting.id!r}",
-            f"{', '.join(map(str, data))[:80]} of {data.get('id')!r:.40}",
-        )
-    counts = check_counts(data["counts"], setting, f"{place}, counts of {setting.id!r}")
-    return Counts(counts.tolist(), check_time(data.get("time"), f"{place}, time"))

@@ -1,4 +1,4 @@
-"""The loop between a tomographer and a laboratory, which ends when enough is known."""
+"""The loop between a tomographer and a laboratory: it ends when enough is known, or nothing fits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from physml.exceptions import InputError
 
 from ..core.checks import check_probability
 from ..core.measurements import Setting, check_shots
+from ..data.lab_answer import check_complete
 from ..data.laboratory import Laboratory
 from .designs import next_shots
+from .fit.checked import Misfit
+from .goodness import GoodnessOfFit
 from .tomographer import Tomographer
 
 log = logging.getLogger(__name__)
@@ -61,6 +64,7 @@ def steer(
     stop: Stop,
     shots: int | None = None,
     report: Callable[[Tomographer], None] = lambda _: None,
+    check_fit: bool = True,
 ) -> str:
     """Measure until it is enough.
 
@@ -77,6 +81,10 @@ def steer(
         Copies of each measurement; by default they grow with what is known.
     report : callable
         Called after each answer.
+    check_fit : bool
+        Test the fit in the loop (`Tomographer.check_fit`) and at its end
+        (`Tomographer.goodness_of_fit`). Without, nothing speaks of a laboratory that measures
+        something else than it is asked for.
 
     Returns
     -------
@@ -87,6 +95,8 @@ def steer(
     ------
     InputError
         The laboratory's answer cannot be. All answers before it are recorded.
+    Misfit
+        No state gives such data, or it drifted. All answers are recorded; no region holds.
     """
     if shots is not None:
         check_shots(shots)
@@ -103,14 +113,33 @@ def steer(
                     f"infidelity below {stop.infidelity:g} with {stop.confidence:.0%} confidence"
                 )
         if reason is not None:
+            if check_fit:
+                expect_fit(tomographer)
             log.info("stopped after %d copies: %s", tomographer.copies, reason)
             return reason
         if pending:
             setting = pending.pop(0)
         else:
             setting = tomographer.next_measurement(_limited(tomographer, stop, shots))
-        tomographer.update(setting, measure(setting))
+        counts = measure(setting)
+        check_complete(counts, setting, "laboratory")
+        tomographer.update(setting, counts)
         report(tomographer)
+        if check_fit and (doubt := tomographer.check_fit()) is not None:
+            raise _misfit(tomographer, doubt)
+
+
+def expect_fit(tomographer: Tomographer) -> None:
+    """Raise `Misfit` where the data of a tomographer fit no state."""
+    if tomographer.copies:
+        found = tomographer.goodness_of_fit()
+        if not found.passed:
+            raise _misfit(tomographer, found)
+
+
+def _misfit(tomographer: Tomographer, found: GoodnessOfFit) -> Misfit:
+    reasons = "; ".join(found.warnings)
+    return Misfit(f"after {tomographer.copies} copies: {reasons}. No error is given", found)
 
 
 def _enough(tomographer: Tomographer, stop: Stop) -> str | None:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike
@@ -79,6 +80,8 @@ class Tomographer(CheckedEstimate):
         self.design: Design = make_design(design, self.n_qubits)
         self._settings: dict[str, Setting] = {}
         self._issued = 0
+        # Ids are the session's own: who remembers answers must not give those of another session.
+        self._token: str | None = secrets.token_hex(4)
         self._spent = [0] * len(self.design.settings)
         if self.readout is not None and not self.design.adaptive:
             for setting in self.design.settings:
@@ -150,7 +153,7 @@ class Tomographer(CheckedEstimate):
             Shots that are no positive number.
         """
         shots = next_shots(self.copies) if shots is None else check_shots(shots)
-        name = f"m{self._issued:06d}"
+        name = f"m{self._issued:06d}" if self._token is None else f"{self._token}-m{self._issued:06d}"
         while name in self._settings:  # somebody brought a setting of this name
             name += "_"
         if self.design.adaptive:
@@ -178,6 +181,64 @@ class Tomographer(CheckedEstimate):
             self._spent[take_turns(self.design, self._spent, 1, "")[0]] += setting.shots
         self._settings[setting.id] = setting
         self._issued += 1
+
+    def change_shots(self, setting: Setting | str, shots: int) -> Setting:
+        """Change the copies of a setting that waits for its counts.
+
+        Parameters
+        ----------
+        setting : Setting or str
+        shots : int
+
+        Returns
+        -------
+        Setting
+            The same measurement with its new shots; it is in the session file.
+
+        Raises
+        ------
+        InputError
+            It does not wait for counts, or shots that are no positive number.
+        """
+        name = setting if isinstance(setting, str) else setting.id
+        if name not in {waiting.id for waiting in self.pending}:
+            raise InputError.expected(
+                f"setting {name!r}", "the id of a setting that waits for its counts", "another"
+            )
+        shots = check_shots(shots)
+        if self._settings[name].shots != shots:
+            if self._session is not None:
+                self._session.append("shots", {"id": name, "shots": shots})
+            self._book_shots(name, shots)
+        return self._settings[name]
+
+    def _book_shots(self, name: str, shots: int) -> None:
+        before = self._settings[name]
+        self._settings[name] = replace(before, shots=shots)
+        for k, own in enumerate(self.design.settings):
+            if own.effects is before.effects or np.array_equal(own.effects, before.effects):
+                self._spent[k] += shots - before.shots
+                break
+
+    def should_stop(self, infidelity: float | None = None, confidence: float = 0.9) -> bool:
+        """Whether the state is known to an infidelity, with a confidence.
+
+        Parameters
+        ----------
+        infidelity : float
+            There is no good guess of what somebody wants to know: it has to be given.
+        confidence : float
+
+        Raises
+        ------
+        InputError
+            No infidelity, or one that is not between 0 and 1.
+        """
+        if infidelity is None:
+            raise InputError.expected(
+                "infidelity=", "a number between 0 and 1 at which to stop", "none"
+            )
+        return super().should_stop(infidelity, confidence)
 
     def update(self, setting: Setting | str, counts: Any, time: float | None = None) -> bool:
         """Take in the counts of one setting.
@@ -271,6 +332,7 @@ class Tomographer(CheckedEstimate):
             "estimator": self._estimator.name,
             "readout": None if self.readout is None else self.readout.to_dict(),
             "seed": self.seed,
+            "token": self._token,
             "versions": provenance.versions(),
             "created": provenance.now(),
         }
@@ -285,11 +347,15 @@ class Tomographer(CheckedEstimate):
                     f"a session with {name} {str(mine[name])[:80]}",
                     str(session.header.get(name))[:80],
                 )
+        token = session.header.get("token")  # sessions of before had none
+        self._token = None if token is None else check_id(token, f"{session.path}, token")
         for event in session.events[1:]:
             place = f"{session.path}, event {event['n']}"
             try:
                 if event["event"] == "setting":
                     self._register(Setting.from_dict(event["setting"]))
+                elif event["event"] == "shots":
+                    self._book_shots(event["id"], check_shots(event["shots"]))
                 elif event["event"] == "counts":
                     given = event.get("setting")
                     setting = event["id"] if given is None else Setting.from_dict(given)

@@ -1,4 +1,4 @@
-"""A state estimate that tests its data: while they come in, and with a word on likely faults."""
+"""A state estimate that tests its data: while they come in, and for the faults laboratories have."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from physml.exceptions import PhysmlError
 from physml.random import stream
 
 from ...core.estimator import Estimator
-from ..goodness import GoodnessOfFit
+from ..goodness import ALARM, GoodnessOfFit
 from ..state_estimate import StateEstimate
-from .faults import likely_faults
-from .sequential import SequentialFit
+from .directed import FaultFound, find_fault
+from .sequential import FALSE_ALARMS, SequentialFit
 
 #: Places of the random streams of looks and of faults.
 LOOKS, FAULTS = 1 << 42, 1 << 43
+#: Copies at the first search for faults, and growth of the copies from one to the next: a search
+#: takes as long as dozens of looks.
+FIRST_SEARCH, SEARCH_GROWTH = 240, 2.0
 
 
 class Misfit(PhysmlError):
@@ -43,32 +46,42 @@ class CheckedEstimate(StateEstimate):
         super().__init__(n_qubits, estimator, readout, seed)
         self._looks = SequentialFit()
         self._looked_at = 0
+        self._searches = 0
+        self._next_search = FIRST_SEARCH
 
     def check_fit(self) -> GoodnessOfFit | None:
         """Test of the fit for loops; None while nothing speaks against one state for all data.
 
         It looks at the data only when there are a quarter more copies than at its last look, and
-        takes milliseconds then, so that it may be called after each measurement. Asked over and
-        over, it raises a false alarm in less than 1 % of loops. An alarm is confirmed by
-        `goodness_of_fit`, whose result it returns; this takes a second.
+        takes milliseconds then, so that it may be called after each measurement; with twice the
+        copies it also searches for the faults that laboratories have. Asked over and over, it
+        raises a false alarm in less than 1 % of loops. An alarm is confirmed by `goodness_of_fit`,
+        whose result it returns; this takes a second.
         """
         names = list(self._measured)
         for name in names[self._looked_at :]:
             self._looks.add(self._effects[name].numpy(), self._measured[name].counts)
         self._looked_at = len(names)
-        if not self._looks.due:
-            return None
-        estimate = torch.from_numpy(self.density_matrix)
-        rng = stream(self.seed, "predict", LOOKS + len(names))
-        if not self._looks.suspicious(estimate, rng):
+        alarm = False
+        if self._looks.due:
+            estimate = torch.from_numpy(self.density_matrix)
+            alarm = self._looks.suspicious(
+                estimate, stream(self.seed, "predict", LOOKS + len(names))
+            )
+        if not alarm and self._looks.copies >= self._next_search:
+            self._searches += 1
+            self._next_search = max(SEARCH_GROWTH * self._looks.copies, FIRST_SEARCH)
+            allowed = FALSE_ALARMS / (self._searches * (self._searches + 1))
+            alarm = self._fault(allowed) is not None
+        if not alarm:
             return None
         found = self.goodness_of_fit()
         return None if found.passed else found
 
     def goodness_of_fit(self) -> GoodnessOfFit:
-        """Whether the data fit a state, and the same one from beginning to end.
+        """Whether the data fit a state, the same from beginning to end, and without a known fault.
 
-        Where no state fits, the warnings name faults of a laboratory under which one would.
+        The warnings name the faults under which the data are far more probable.
 
         Raises
         ------
@@ -76,16 +89,24 @@ class CheckedEstimate(StateEstimate):
             There are no data yet.
         """
         found = super().goodness_of_fit()
-        if not any("no state gives such data" in text for text in found.warnings):
+        if any("drifted" in text for text in found.warnings):
             return found
+        fault = self._fault(ALARM)
+        if fault is None:
+            return found
+        words = ", or if ".join(fault.faults)
+        hint = (
+            f"the data are more probable if {words} (log-likelihood {fault.gain:.3g} higher than "
+            f"without this fault, p = {fault.p_value:.2g}): look there first"
+        )
+        return replace(found, warnings=[*found.warnings, hint])
+
+    def _fault(self, allowed: float) -> FaultFound | None:
         measured = list(self._measured.values())
-        faults = likely_faults(
+        return find_fault(
             [m.setting for m in measured],
             [m.counts for m in measured],
             self._really,
             stream(self.seed, "predict", FAULTS + len(measured)),
+            allowed,
         )
-        if not faults:
-            return found
-        hint = f"the data do fit a state if {', or if '.join(faults)}: look there first"
-        return replace(found, warnings=[*found.warnings, hint])

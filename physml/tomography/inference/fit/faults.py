@@ -1,7 +1,7 @@
-"""What may be wrong with a laboratory whose data no state gives: faults under which they fit.
+"""What may be wrong with a laboratory: faults as other measurements than were asked for.
 
-Each fault turns the measurements that were asked for into those that were made instead. A fault
-under which the data do fit a state is named, as a place to look first; it is no proof.
+Data that fit a state under a fault and none without are explained by it: it is a place to look
+first, no proof.
 """
 
 from __future__ import annotations
@@ -12,52 +12,33 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ...core.measurements import Setting, global_setting, product_setting
 from ...core.operators import to_coordinates
-from .sequential import fits
-
-#: Least probability of data under a fault that is named.
-FITS = 0.01
-#: Faults that are named at most; and the most outcomes for which they are sought, for the time.
-NAMED, LARGEST = 3, 4000
 
 Rows = list[NDArray[np.float64]]
 
 
-def likely_faults(
-    settings: Sequence[Setting],
-    counts: Sequence[NDArray[np.int64]],
-    really: Callable[[Setting], Setting],
-    rng: Generator,
-) -> list[str]:
-    """Faults in words under which the data fit a state, the most likely first.
+def faults_of(
+    settings: Sequence[Setting], really: Callable[[Setting], Setting]
+) -> Iterator[tuple[str, Rows]]:
+    """Each fault in words, with the coordinates of what is measured under it.
 
     Parameters
     ----------
     settings : sequence of Setting
         That were asked for, in the order of time.
-    counts : sequence of ndarray (k,)
     really : callable
         Puts the readout errors into a setting.
-    rng : Generator
+
+    Yields
+    ------
+    words : str
+        To be read behind "if".
+    rows : list of ndarray (k, d * d)
+        Coordinates of the effects of each setting under the fault.
     """
-    if not settings or sum(len(c) for c in counts) > LARGEST or settings[0].dimension > 8:
-        return []
-    found = []
-    for words, rows in _faults(settings, really):
-        p, likelihood = fits(rows, counts, rng)
-        if p > FITS:
-            found.append((likelihood, words))
-    return [words for _, words in sorted(found, reverse=True)[:NAMED]]
-
-
-def _faults(
-    settings: Sequence[Setting], really: Callable[[Setting], Setting]
-) -> Iterator[tuple[str, Rows]]:
-    """Each fault in words, with the coordinates of what is measured under it."""
 
     def rows(changed: Sequence[Setting]) -> Rows:
         return [to_coordinates(torch.from_numpy(really(s).effects)).numpy() for s in changed]

@@ -10,8 +10,6 @@ alarm, which adds up to all of it over any number of looks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.random import Generator
@@ -43,13 +41,15 @@ class SequentialFit:
 
     Attributes
     ----------
+    copies : int
+        Taken in so far.
     looks : int
         Looks so far.
     """
 
     def __init__(self) -> None:
         self.looks = 0
-        self._copies = 0
+        self.copies = 0
         self._next = FIRST_COPIES
         self._parts = _Parts(), _Parts()  # by measurement, by distinct setting
         self._place: dict[bytes, tuple[int, int]] = {}
@@ -66,12 +66,12 @@ class SequentialFit:
             self._repeated = True
         else:
             self._place[key] = distinct.append(rows, counts)
-        self._copies += int(counts.sum())
+        self.copies += int(counts.sum())
 
     @property
     def due(self) -> bool:
         """Whether there are copies enough for another look."""
-        return self._copies >= self._next
+        return self.copies >= self._next
 
     def suspicious(self, estimate: Tensor, rng: Generator) -> bool:
         """Look: whether there is so little probability for data of a state.
@@ -84,7 +84,7 @@ class SequentialFit:
             Of simulated data.
         """
         self.looks += 1
-        self._next = max(self._next, int(np.ceil(GROWTH * self._copies)))
+        self._next = max(self._next, int(np.ceil(GROWTH * self.copies)))
         allowed = FALSE_ALARMS / (self.looks * (self.looks + 1))
         if self._p_value(estimate, rng, FEW) >= DOUBT:
             return False
@@ -154,28 +154,3 @@ def most_likely(rows: NDArray[np.float64], counts: NDArray[np.int64], start: Ten
         torch.from_numpy(rows)[None], values, start[None], TOLERANCE, ITERATIONS
     )
     return states[0]
-
-
-def fits(
-    rows: Sequence[NDArray[np.float64]],
-    counts: Sequence[NDArray[np.int64]],
-    rng: Generator,
-) -> tuple[float, float]:
-    """Probability of data as far from their most likely state, and its log-likelihood.
-
-    Parameters
-    ----------
-    rows : sequence of ndarray (k, d * d)
-        Coordinates of the effects of each measurement.
-    counts : sequence of ndarray (k,)
-    rng : Generator
-    """
-    parts = _Parts()
-    for row, count in zip(rows, counts, strict=True):
-        parts.append(row, count)
-    all_rows, all_counts = parts.flat()
-    d = round(all_rows.shape[1] ** 0.5)
-    state = most_likely(all_rows, all_counts, torch.eye(d, dtype=torch.complex128) / d)
-    x = to_coordinates(state).numpy()
-    p = np.maximum(all_rows @ x, SMALLEST)
-    return parts.p_value(x, rng, MANY), float((all_counts * np.log(p)).sum())
