@@ -28,8 +28,8 @@ from .data.records_file import load_records
 from .inference.answers import Interval
 from .inference.by_name import make_estimator
 from .inference.cell.estimator import CellEstimator
-from .inference.neural.estimator import NeuralEstimator, load
 from .inference.goodness import GoodnessOfFit
+from .inference.neural.estimator import NeuralEstimator, load
 from .inference.readout_order import order_of_readout
 from .inference.tomographer import Tomographer
 from .results.result import Step, TomographyResult
@@ -99,6 +99,8 @@ class TomographyPredictor(Predictor):
         kind: str = "auto",
         repeats: int = 1,
         rounded: bool = False,
+        window: float | None = None,
+        accidental_rate: float | None = None,
     ) -> TomographyResult:
         """Estimate the state that counts were taken of.
 
@@ -126,6 +128,7 @@ class TomographyPredictor(Predictor):
             Kind of the file; see `records_file.load_records`.
         repeats : int
         rounded : bool
+        window, accidental_rate : float, optional
             Of a coincidence table; see `records_file.load_records`.
 
         Returns
@@ -141,7 +144,9 @@ class TomographyPredictor(Predictor):
         data = (
             records
             if isinstance(records, Records)
-            else load_records(records, kind, repeats, rounded)
+            else load_records(
+                records, kind, repeats, rounded, window=window, accidental_rate=accidental_rate
+            )
         )
         if not data.measurements:
             raise InputError.expected(data.name, "counts of at least one setting", "none")

@@ -1,4 +1,4 @@
-"""Calibration counts of a readout: do the detectors err by themselves, or together?
+"""Calibration counts of a readout, and the question whether detectors err by themselves.
 
 Prepared basis states t are read as m. Where each qubit errs by itself, P(m | t) is a product of
 P(m_q | t_q); whether the counts say so is asked by a likelihood-ratio G-test of factorisation

@@ -13,7 +13,6 @@ from physml.exceptions import InputError
 
 from ..core.calibration import reversed_bits
 from ..core.readout import check_calibration_counts
-from .qiskit import qiskit_counts
 
 #: Qubit 0 is the first bit, or the last one.
 FIRST, QISKIT = "first", "qiskit"
@@ -82,12 +81,42 @@ def by_prepared(data: Mapping[Any, Any], place: str, order: str) -> NDArray[np.i
             place, "counts by prepared bits of one length", repr(list(data))[:80]
         )
     n = lengths.pop()
-    back = reversed_bits(n)
     table = np.zeros((1 << n, 1 << n), np.int64)
     for name in names:
-        # `qiskit_counts` turns the bits round: qubit 0 is the first of its places.
-        read = qiskit_counts(data[name], n, f"{place}, prepared {name}")
-        prepared = int(name[::-1] if order == QISKIT else name, 2)
-        table[prepared] = read if order == QISKIT else read[back]
+        table[_place(name, n, place, order)] = _read(
+            data[name], n, f"{place}, prepared {name}", order
+        )
     check_calibration_counts(table)
     return table
+
+
+def _read(counts: Any, n: int, place: str, order: str) -> NDArray[np.int64]:
+    """Counts (2^n,) of one prepared state from a mapping of bits to counts."""
+    if not isinstance(counts, Mapping):
+        raise InputError.expected(place, "a mapping of bits to counts", type(counts).__name__)
+    out = np.zeros(1 << n, np.int64)
+    for key, value in counts.items():
+        number = isinstance(value, int | float | np.integer | np.floating)
+        if (
+            isinstance(value, bool)
+            or not number
+            or not 0 <= value <= 1 << 53
+            or value != value // 1
+        ):
+            raise InputError.expected(place, f"a whole number >= 0 for {key!r}", repr(value)[:40])
+        out[_place(key, n, place, order)] += int(value)
+    return out
+
+
+def _place(key: Any, n: int, place: str, order: str) -> int:
+    """Place of an outcome, qubit 0 first, from "01", "0 1", "0x1" or a number."""
+    bits = ""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool) and key >= 0:
+        bits = format(int(key), f"0{n}b")
+    elif isinstance(key, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", key):
+        bits = format(int(key, 16), f"0{n}b")
+    elif isinstance(key, str) and re.fullmatch(r"[01 ]{1,64}", key):
+        bits = key.replace(" ", "")
+    if len(bits) != n:
+        raise InputError.expected(place, f"{n} bits", repr(key)[:80])
+    return int(bits[::-1] if order == QISKIT else bits, 2)

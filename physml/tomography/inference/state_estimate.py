@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,8 +35,29 @@ log = logging.getLogger(__name__)
 #: Directions with less than this share of the largest singular value are not measured.
 RANK = 1e-9
 
+#: Copies of the first part of a large measurement, and by what the parts then grow.
+FIRST_BLOCK, GROWTH = 100, 1.4
+
 # Places of the random streams of one tomographer.
 START, SETTINGS, POSTERIOR, REPLICATES, CALIBRATION = 0, 1, 1 << 40, 1 << 41, 1 << 42
+
+
+def in_blocks(counts: NDArray[np.int64], many: bool) -> list[NDArray[np.int64]]:
+    """Counts of a measurement in parts that grow, as an adaptive experiment takes them.
+
+    Estimators that follow the data step by step would not reach a state that one measurement of
+    `many` outcomes and thousands of copies tells all of. The parts sum to the counts; each has
+    every outcome in proportion.
+    """
+    total = int(counts.sum())
+    if not many or total <= 2 * FIRST_BLOCK:
+        return [counts]
+    number = math.ceil(math.log(total / FIRST_BLOCK) / math.log(GROWTH))
+    ends = np.geomspace(FIRST_BLOCK, total, number + 1)
+    # The last is exact: counts up to 2^53 times a share below one.
+    held = [np.floor(counts * (end / total)).astype(np.int64) for end in ends[:-1]] + [counts]
+    parts = [held[0], *(b - a for a, b in pairwise(held))]
+    return [part for part in parts if part.any()]
 
 
 class StateEstimate:
@@ -105,8 +128,8 @@ class StateEstimate:
         self._measured[setting.id] = measurement
         effects = torch.from_numpy(measured.effects)
         self._effects[setting.id] = effects
-        counts = torch.from_numpy(measurement.counts.astype(np.float64))[None]
-        self._estimator.update(effects, counts)
+        for part in in_blocks(measurement.counts, len(effects) > self.dimension):
+            self._estimator.update(effects, torch.from_numpy(part.astype(np.float64))[None])
 
     @property
     def density_matrix(self) -> NDArray[np.complex128]:
