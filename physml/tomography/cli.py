@@ -242,7 +242,7 @@ def predict(
     records: Annotated[
         Path,
         typer.Argument(
-            help="File of counts: JSON, CSV, HDF5, a session, of qiskit, or coincidences."
+            help="File of counts: JSON, CSV, HDF5, a session, of qiskit or pyGSTi, or coincidences."
         ),
     ],
     output: Annotated[
@@ -255,13 +255,23 @@ def predict(
     ] = 0.9,
     target: Annotated[
         str | None,
-        typer.Option(help="State to which the fidelity is given: phi+, ghz, ..., or a JSON file."),
+        typer.Option(
+            help="State to which the fidelity is given: phi+, ghz, ..., or a file: JSON, CSV, "
+            ".npy, HDF5, or a folder that this command wrote."
+        ),
     ] = None,
     readout: ReadoutFile = None,
     readout_order: ReadoutOrder = None,
     kind: Annotated[
-        str, typer.Option(help="Kind of the file: auto, records, qiskit or photonic.")
+        str, typer.Option(help="Kind of the file: auto, records, qiskit, photonic or pygsti.")
     ] = "auto",
+    measured: Annotated[
+        str | None,
+        typer.Option(
+            help="Bits of an outcome that belong to the qubits, such as 0,1, where there are more "
+            "bits; else the qubits to keep. Of qiskit's, 0 is the last one."
+        ),
+    ] = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Runs of which the counts of a coincidence table are means.")
     ] = 1,
@@ -304,14 +314,20 @@ def predict(
     need(records, False, "a file of measurements")
     _need_files(weights, target, readout)
     with provenance.run():
-        from .cli_inputs import estimator_of, read_readout, read_target
+        from .cli_inputs import estimator_of, read_places, read_readout, read_target
         from .data.records_file import load_records
         from .predict import TomographyPredictor
 
         limit_threads(threads)
         predictor = TomographyPredictor.load(weights)
         data = load_records(
-            records, kind, repeats, rounded, window=window, accidental_rate=accidental_rate
+            records,
+            kind,
+            repeats,
+            rounded,
+            window=window,
+            accidental_rate=accidental_rate,
+            measured=read_places(measured),
         )
         arguments: dict[str, Any] = {
             "estimator": estimator or estimator_of(records),
@@ -320,7 +336,7 @@ def predict(
         }
         result = predictor.predict(
             data,
-            target=read_target(target, data.n_qubits),
+            target=read_target(target, data.n_qubits, data.remarks),
             readout=read_readout(readout, data.n_qubits, readout_order),
             goodness=not quick,
             history=not quick,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from physml.exceptions import InputError
@@ -15,13 +14,13 @@ from physml.io.files import require_file
 
 from .core.checks import check_counts, check_id, check_qubits
 from .core.measurements import Setting
-from .core.qobj import as_density_matrix
 from .core.states import NAMED, named_state, with_white_noise
 from .data.lab_answer import Counts, check_complete
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.readout_file import read_readout as read_readout
 from .data.records import read_strict_json
 from .data.session import is_session, read_session
+from .data.state_file import read_state
 from .inference.by_name import arguments_of
 from .inference.tomographer import Tomographer
 
@@ -111,29 +110,39 @@ def add_answers(tomographer: Tomographer, answers: Sequence[dict[str, Any]]) -> 
         tomographer.update(setting, answer["counts"], answer.get("time"))
 
 
-def read_target(given: str | None, n_qubits: int) -> Tensor | None:
-    """State by name, or of a JSON file: numbers or pairs [real, imaginary], a vector or a matrix.
+def read_places(given: str | None) -> list[int] | None:
+    """Numbers of bits or qubits of a text such as "0,1"; InputError otherwise."""
+    if given is None:
+        return None
+    parts = [part.strip() for part in given.split(",")]
+    if not all(part.isascii() and part.isdecimal() and len(part) < 4 for part in parts):
+        raise InputError.expected("measured=", "numbers such as 0,1", repr(given[:40]))
+    return [int(part) for part in parts]
+
+
+def read_target(
+    given: str | None, n_qubits: int, remarks: list[str] | None = None
+) -> Tensor | None:
+    """State by name, of a file, or of a folder of `predict -o`; see `state_file.read_state`.
+
+    Parameters
+    ----------
+    given : str, optional
+    n_qubits : int
+    remarks : list of str, optional
+        Gets what was done to a state that was rounded.
 
     Raises
     ------
     InputError
+        There is no such state.
     """
     if given is None:
         return None
     path = Path(given)
-    if given.lower() in NAMED or not path.suffix:
+    if given.lower() in NAMED or not (path.suffix or path.exists()):
         return named_state(given, n_qubits)
-    data = read_strict_json(require_file(path, "a state"))
-    if isinstance(data, dict):
-        data = data.get("density_matrix", data.get("state"))
-    try:
-        array = np.asarray(data, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError.expected(path, "numbers", str(error)[:80]) from error
-    d = 1 << n_qubits
-    if array.shape in ((d, 2), (d, d, 2)) and array.shape != (d, d):
-        array = array[..., 0] + 1j * array[..., 1]
-    return as_density_matrix(array, n_qubits, str(path))
+    return read_state(path, n_qubits, remarks)
 
 
 def estimator_of(path: Path) -> str:

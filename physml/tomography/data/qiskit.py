@@ -6,8 +6,8 @@ Pauli label; both are turned round.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
+from ..core.checks import check_qubits
 from ..core.measurements import Setting, pauli_setting
+from .counts.marginals import marginal
+from .counts.outcomes import Measured
+from .counts.qiskit_keys import counts_of
+from .counts.qiskit_objects import Labelled, label_text, labelled
+from .records import Measurement, Records
 
 
 def qiskit_counts(
@@ -27,8 +33,8 @@ def qiskit_counts(
     Parameters
     ----------
     counts : mapping
-        Bit string ("01", "0 1" of two registers), hexadecimal ("0x1") or number -> count. The
-        last bit is qubit 0.
+        Bit string ("01", "0 1" of two registers), hexadecimal ("0x1") or number -> count, a whole
+        number, be it written 411.0. The last bit is qubit 0.
     n : int
         Number of qubits.
     place : str
@@ -44,66 +50,127 @@ def qiskit_counts(
     InputError
         Bits of another number, or counts that are not whole numbers >= 0.
     """
-    if not isinstance(counts, Mapping):
-        raise InputError.expected(place, "a mapping of bits to counts", type(counts).__name__)
-    out = np.zeros(1 << n, np.int64)
-    for key, value in counts.items():
-        whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not whole or not 0 <= value <= 1 << 53:
-            raise InputError.expected(place, f"a whole number >= 0 for {key!r}", repr(value))
-        out[int(_bits(key, n, place)[::-1], 2)] += int(value)
-    return out
-
-
-def _bits(key: Any, n: int, place: str) -> str:
-    """Bits of a key, as qiskit writes them."""
-    bits = ""
-    if isinstance(key, (int, np.integer)) and not isinstance(key, bool) and key >= 0:
-        bits = format(int(key), f"0{n}b")
-    elif isinstance(key, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", key):
-        bits = format(int(key, 16), f"0{n}b")
-    elif isinstance(key, str) and re.fullmatch(r"[01 ]{1,64}", key):
-        bits = key.replace(" ", "")
-    if len(bits) != n:
-        raise InputError.expected(place, f"{n} bits", repr(key)[:80])
-    return bits
+    return counts_of(counts, n, place)
 
 
 def from_qiskit(
-    results: Mapping[str, Mapping[Any, Any]],
+    results: Any,
+    labels: Sequence[Any] | None = None,
+    *,
+    measured: Sequence[int] | Measured | None = None,
+    register: str | None = None,
+    tuples: str | None = None,
 ) -> list[tuple[Setting, NDArray[np.int64]]]:
     """Settings and counts of circuits that end in Pauli measurements.
 
     Parameters
     ----------
-    results : mapping
+    results : mapping, or objects of qiskit
         Label, one of X, Y, Z for each qubit, of which the last is qubit 0 -> counts as for
-        `qiskit_counts`.
+        `qiskit_counts`; or objects of qiskit, see `counts.qiskit_objects.labelled`.
+    labels : sequence, optional
+        Label of each circuit, where the results have none: those of samplers.
+    measured : sequence of int, optional
+        Bits of the qubits, where there are more bits; bit 0 is the last one.
+    register : str, optional
+        Classical register that holds the outcomes, where there are several.
+    tuples : {"first", "last"}, optional
+        Where qubit 0 stands in labels that are sequences.
 
     Returns
     -------
     list of (Setting, ndarray (2^n,))
-        The id of a setting is its label with qubit 0 first.
+        The id of a setting is its label with qubit 0 first; if it is there several times, with a
+        number behind.
 
     Raises
     ------
     InputError
         Labels of other letters or of different lengths, a setting without counts, or bad counts.
     """
-    if not isinstance(results, Mapping) or not results:
+    circuits = labelled(results, labels, register)
+    if not circuits:
         raise InputError.expected("qiskit results", "counts by label", repr(results)[:80])
+    choice = measured if isinstance(measured, Measured) else Measured.of(measured)
+    _not_probabilities(circuits)
+    names = [label_text(c.label, tuples) for c in circuits]
+    lengths = sorted({len(name) for name in names})
+    if len(lengths) > 1:
+        raise InputError.expected("qiskit results", "labels of one length", str(lengths))
+    check_qubits(lengths[0], "qiskit results, labels")
+    repeated = Counter(names)
+    if isinstance(results, Mapping) and max(repeated.values()) > 1:
+        name = repeated.most_common(1)[0][0]
+        both = [repr(c.label) for c, other in zip(circuits, names, strict=True) if other == name]
+        raise InputError.expected("qiskit results", "each label once", " and ".join(both))
+    seen: Counter[str] = Counter()
     out = []
-    lengths = {len(label) for label in results if isinstance(label, str)}
-    for label, counts in results.items():
-        if not isinstance(label, str) or not re.fullmatch(r"[XYZ]{1,5}", label):
-            raise InputError.expected("qiskit results", "labels of X, Y, Z", repr(label)[:80])
-        if len(lengths) > 1:
-            raise InputError.expected(
-                "qiskit results", "labels of one length", str(sorted(lengths))
-            )
-        name = label[::-1]
-        values = qiskit_counts(counts, len(name), f"counts of {label}")
+    for circuit, name in zip(circuits, names, strict=True):
+        place = f"counts of {circuit.label}"
+        own = choice
+        if choice.places is None and circuit.bits is not None:
+            own = _of_circuit(circuit.bits, len(name), place)
+        values = counts_of(circuit.counts, len(name), place, own)
         if not values.sum():
-            raise InputError.expected(f"counts of {label}", "at least one", "none")
-        out.append((replace(pauli_setting(name), shots=int(values.sum())), values))
+            raise InputError.expected(place, "at least one", "none")
+        seen[name] += 1
+        label = name if repeated[name] == 1 else f"{name}#{seen[name]}"
+        setting = replace(pauli_setting(name), id=label, shots=int(values.sum()))
+        out.append((setting, values))
     return out
+
+
+def records_from_qiskit(
+    results: Any,
+    labels: Sequence[Any] | None = None,
+    *,
+    measured: Sequence[int] | Measured | None = None,
+    register: str | None = None,
+    tuples: str | None = None,
+    name: str = "qiskit",
+) -> Records:
+    """Records of circuits that end in Pauli measurements.
+
+    Parameters
+    ----------
+    results, labels, register, tuples
+        See `from_qiskit`.
+    measured : sequence of int, optional
+        Bits of the qubits of the labels, where there are more bits; where there are not, the
+        qubits that are wanted, the others are left out.
+    name : str
+        For titles.
+
+    Raises
+    ------
+    InputError
+        See `from_qiskit`.
+    """
+    choice = measured if isinstance(measured, Measured) else Measured.of(measured)
+    made = from_qiskit(results, labels, measured=choice, register=register, tuples=tuples)
+    n = made[0][0].dimension.bit_length() - 1
+    records = Records(n, [Measurement(s, c) for s, c in made], name=name)
+    if choice.places is not None and not choice.used:
+        choice.used = True
+        return marginal(records, choice.places)
+    return records
+
+
+def _of_circuit(bits: tuple[int, ...], n: int, place: str) -> Measured:
+    """Choice of the bits that a circuit itself names."""
+    if len(bits) != n:
+        raise InputError.expected(f"{place}, clbits", f"{n} bits", f"{len(bits)}")
+    return Measured(bits)
+
+
+def _not_probabilities(circuits: Sequence[Labelled]) -> None:
+    """Refuse floats that add up to one in each circuit: one copy each, or probabilities."""
+    for circuit in circuits:
+        values = list(circuit.counts.values()) if isinstance(circuit.counts, Mapping) else []
+        if not values or not all(isinstance(v, float | np.floating) for v in values):
+            return
+        if abs(sum(values) - 1) > 1e-9 or any(v not in (0, 1) for v in values):
+            return
+    raise InputError.expected(
+        "qiskit results", "counts", "numbers that are 1 together, as probabilities are"
+    )

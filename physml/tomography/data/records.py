@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,38 +17,19 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-from ..core.checks import check_counts, check_id, check_qubits, check_time
-from ..core.measurements import Setting, pauli_setting
+from ..core.checks import check_qubits
+from ..core.measurements import Setting, check_shots
 from ..core.readout import Readout, estimate_confusion
 from .calibration_table import bit_order, calibration_counts
+from .counts.outcomes import Measured
+from .counts.whole import compare_shots, without_copies
+from .measurement import Measurement as Measurement
+from .measurement import as_measurement as as_measurement
+from .measurement import axes_setting as axes_setting
+from .measurement import planned as planned
 
 FORMAT = "physml tomography records 1"
 MAX_MEASUREMENTS = 200_000
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """One setting and its counts.
-
-    Attributes
-    ----------
-    setting : Setting
-    counts : ndarray (k,), int64
-    time : float, optional
-        Seconds since any moment; all of a file since the same.
-    """
-
-    setting: Setting
-    counts: NDArray[np.int64]
-    time: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Measurement as JSON can hold it."""
-        out: dict[str, Any] = {
-            "setting": self.setting.to_dict(),
-            "counts": [int(c) for c in self.counts],
-        }
-        return out if self.time is None else {**out, "time": self.time}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +52,19 @@ class Records:
         What was read, by role.
     remarks : list of str
         What was done to the data and the user should know.
+    places : sequence of str
+        Where each measurement stands in the file, for messages.
     frame : ndarray (d, d), complex128, optional
         Positive matrix K. The settings are measurements of a state rho', and the state that was
         made is rho = K rho' K / tr (K rho' K): so it is where outcomes are lost with a
         probability that depends on the state; see `photonic.poisson`. Without it they are
         the same.
+
+    Raises
+    ------
+    InputError
+        Measurements of other qubits; or two of one id that differ. Of two that are the same to
+        the last count one is kept, and a remark names both.
     """
 
     n_qubits: int
@@ -86,6 +75,7 @@ class Records:
     files: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     frame: NDArray[np.complex128] | None = None
+    places: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         place = str(self.files.get("records", self.name))
@@ -109,6 +99,14 @@ class Records:
         check_dimensions(self.n_qubits, [m.setting for m in self.measurements], place)
         if self.frame is not None:
             check_frame(self.frame, self.n_qubits, place)
+        places = list(self.places)
+        if len(places) != len(self.measurements):
+            places = [f"measurement {k}" for k in range(len(self.measurements))]
+        kept, places, remarks = without_copies(self.measurements, places, place)
+        object.__setattr__(self, "measurements", kept)
+        object.__setattr__(self, "places", places)
+        new = [remark for remark in remarks if remark not in self.remarks]
+        object.__setattr__(self, "remarks", [*self.remarks, *new])
 
     @property
     def copies(self) -> int:
@@ -145,50 +143,26 @@ def check_dimensions(n_qubits: int, settings: Sequence[Setting], place: str) -> 
             )
 
 
-def as_measurement(data: Any, place: str, number: int = 0) -> Measurement:
-    """One measurement as JSON has it, checked; InputError otherwise.
+def records_from(
+    data: Any,
+    place: str,
+    files: Mapping[str, Path] | None = None,
+    measured: Measured | None = None,
+) -> Records:
+    """Records from what JSON holds; InputError otherwise.
 
-    Either ``setting`` (as `Setting.to_dict` writes it), or ``axes``, a text of X, Y, Z for each
-    qubit; ``counts``, as a list or by outcome; ``id`` and ``time``.
+    Parameters
+    ----------
+    data : dict
+        ``measurements``, each as `as_measurement` reads them; ``shots`` of each or of all,
+        ``n_qubits``, ``readout``, ``calibration``.
+    place : str
+        For errors.
+    files : mapping, optional
+        What was read, by role.
+    measured : Measured, optional
+        Which bits of an outcome belong to the qubits, where there are more.
     """
-    where = f"{place}, measurement {number}"
-    if not isinstance(data, dict):
-        raise InputError.expected(where, "an object", type(data).__name__)
-    if "counts" not in data:
-        raise InputError.expected(where, "counts", f"only {', '.join(map(str, data))[:80]}")
-    if "setting" in data:
-        try:
-            setting = Setting.from_dict(data["setting"])
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-        name = setting.id or data.get("id") or f"{number:06d}"
-    elif isinstance(data.get("axes"), str):
-        setting = axes_setting(data["axes"], where)
-        name = data.get("id") or f"{number:06d}"
-    else:
-        raise InputError.expected(where, "a setting, or axes such as 'XZ'", "neither")
-    name = check_id(name, f"{where}, id")
-    counts = check_counts(data["counts"], setting, f"{where}, counts of {name!r}")
-    time = check_time(data.get("time"), f"{where}, time")
-    return Measurement(_named(setting, name, counts), counts, time)
-
-
-def axes_setting(axes: str, place: str) -> Setting:
-    """Pauli setting of a text of X, Y and Z, qubit 0 first; InputError otherwise."""
-    text = axes.strip().upper()
-    if not text or set(text) - set("XYZ"):
-        raise InputError.expected(place, "axes such as 'XZ'", repr(axes)[:40])
-    check_qubits(len(text), f"{place}, axes {text[:20]!r}")
-    return pauli_setting(text)
-
-
-def _named(setting: Setting, name: str, counts: NDArray[np.int64]) -> Setting:
-    shots = setting.shots if setting.id else int(counts.sum())
-    return replace(setting, id=name, shots=shots)
-
-
-def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None) -> Records:
-    """Records from what JSON holds; InputError otherwise."""
     if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
         raise InputError.expected(
             place, "an object with a list of measurements", type(data).__name__
@@ -196,7 +170,13 @@ def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None)
     given = data["measurements"]
     if not 0 < len(given) <= MAX_MEASUREMENTS:
         raise InputError.expected(place, f"1 to {MAX_MEASUREMENTS} measurements", str(len(given)))
-    measurements = [as_measurement(m, place, k) for k, m in enumerate(given)]
+    remarks: list[str] = []
+    measurements = [as_measurement(m, place, k, remarks, measured) for k, m in enumerate(given)]
+    claims = [
+        (m.setting.id, _shots_of(g, data, f"{place}, measurement {k}"), int(m.counts.sum()))
+        for k, (g, m) in enumerate(zip(given, measurements, strict=True))
+    ]
+    remarks += compare_shots(claims, place)
     n = data.get("n_qubits")
     if n is None:
         n = measurements[0].setting.dimension.bit_length() - 1
@@ -206,10 +186,10 @@ def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None)
         raise InputError(f"{place}: {error}") from error
     order = data.get("bit_order")
     order = None if order is None else bit_order(order, f"{place}, bit_order")
-    remarks: list[str] = []
     calibration = data.get("calibration")
     if calibration is not None:
-        calibration, remarks = calibration_counts(calibration, f"{place}, calibration", order)
+        calibration, said = calibration_counts(calibration, f"{place}, calibration", order)
+        remarks += said
     return Records(
         check_qubits(n, f"{place}, n_qubits"),
         measurements,
@@ -217,9 +197,25 @@ def records_from(data: Any, place: str, files: Mapping[str, Path] | None = None)
         calibration,
         Path(place).stem,
         dict(files or {}),
-        remarks,
+        summed_up(remarks),
         None if data.get("frame") is None else _frame(data["frame"], place),
     )
+
+
+def _shots_of(measurement: Any, data: dict[str, Any], place: str) -> int | None:
+    """Shots that a file says of a measurement, or of all; None where it does not."""
+    setting = measurement.get("setting")
+    given = planned(setting["shots"]) if isinstance(setting, dict) else None
+    said = [x for x in (measurement.get("shots"), given, data.get("shots")) if x is not None]
+    return check_shots(said[0], f"{place}, shots", 0) if said else None
+
+
+def summed_up(remarks: Sequence[str]) -> list[str]:
+    """Each remark once; of those that differ only behind their colon the first, and how many."""
+    groups: dict[str, list[str]] = {}
+    for remark in dict.fromkeys(remarks):
+        groups.setdefault(remark.partition(": ")[0], []).append(remark)
+    return [g[0] + (f", and {len(g) - 1} more" if len(g) > 1 else "") for g in groups.values()]
 
 
 def _frame(data: Any, place: str) -> NDArray[np.complex128]:

@@ -18,7 +18,17 @@ from physml.io.files import require_file
 from ..core.checks import check_counts, check_qubits, check_time
 from ..core.measurements import Setting
 from ..core.readout import Readout
-from .records import Measurement, Records, read_strict_json, records_from, records_to_dict
+from .counts.marginals import marginal
+from .counts.outcomes import Measured
+from .counts.whole import compare_shots
+from .records import (
+    Measurement,
+    Records,
+    planned,
+    read_strict_json,
+    records_from,
+    records_to_dict,
+)
 from .records_csv import read_csv, write_csv
 from .records_foreign import KINDS, kind_of, read_foreign
 from .records_hdf5 import read_hdf5, write_hdf5
@@ -31,7 +41,14 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def load_records(
-    path: str | PathLike[str], kind: str = "auto", repeats: int = 1, rounded: bool = False
+    path: str | PathLike[str],
+    kind: str = "auto",
+    repeats: int = 1,
+    rounded: bool = False,
+    *,
+    window: float | None = None,
+    accidental_rate: float | None = None,
+    measured: Sequence[int] | None = None,
 ) -> Records:
     """Read measurements from a JSON, CSV, HDF5 or session file, told apart by their content.
 
@@ -40,11 +57,18 @@ def load_records(
     path : path
     kind : str
         "records" for files of our own forms, "qiskit" for its counts, "photonic" for coincidence
-        tables; "auto" finds out.
+        tables, "pygsti" for its data sets; "auto" finds out. A CSV file of the kind "qiskit" has
+        qubit 0 last in its axes and outcomes.
     repeats : int
         Runs of which the counts of a coincidence table are means.
     rounded : bool
         Round these means.
+    window, accidental_rate : float, optional
+        Coincidence window, ns, or accidental coincidences a second of a coincidence table.
+    measured : sequence of int, optional
+        Bits of an outcome that belong to the qubits of a setting, where there are more bits; where
+        there are not, the qubits that are wanted: the others are left out. Bit 0 and qubit 0 are
+        the first in our own files and the last in those of qiskit.
 
     Raises
     ------
@@ -52,6 +76,30 @@ def load_records(
         For everything that is not as it has to be.
     """
     source = require_file(path, "a file of measurements")
+    if window is not None or accidental_rate is not None:
+        whose = kind_of(source) if kind == "auto" else kind
+        if whose != "photonic":
+            raise InputError.expected(
+                "window=" if accidental_rate is None else "accidental_rate=",
+                "a coincidence table",
+                f"{source.name}, a file of another kind",
+            )
+    choice = Measured.of(measured)
+    records = _read(source, kind, repeats, rounded, window, accidental_rate, choice)
+    if choice.places is None or choice.used:
+        return records
+    return marginal(records, choice.places)
+
+
+def _read(
+    source: Path,
+    kind: str,
+    repeats: int,
+    rounded: bool,
+    window: float | None,
+    accidental_rate: float | None,
+    measured: Measured,
+) -> Records:
     with open(source, "rb") as file:
         start = file.read(512)
     if start.startswith(_HDF5):
@@ -62,11 +110,18 @@ def load_records(
     if kind not in KINDS:
         raise InputError.expected("kind=", f"one of {', '.join(KINDS)}", repr(kind))
     whose = kind_of(source) if kind == "auto" else kind
+    json = start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+    if whose == "qiskit" and not json:
+        return read_csv(source, measured, last=True)
+    if whose == "qiskit":
+        # It takes its marginals itself: what is a bit and what a qubit is said by its labels.
+        return read_foreign(source, whose, measured=measured)
     if whose != "records":
-        return read_foreign(source, whose, repeats, rounded)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return records_from(read_strict_json(source), str(source), {"records": source})
-    return read_csv(source)
+        return read_foreign(source, whose, repeats, rounded, window, accidental_rate, measured)
+    if json:
+        data = read_strict_json(source)
+        return records_from(data, str(source), {"records": source}, measured)
+    return read_csv(source, measured)
 
 
 def records_of_session(events: Sequence[Mapping[str, Any]], path: Path) -> Records:
@@ -88,12 +143,14 @@ def records_of_session(events: Sequence[Mapping[str, Any]], path: Path) -> Recor
                 path, f"a whole event {event.get('n')}", f"none of its {error}"
             ) from error
     readout = header.get("readout")
+    claims = [(m.setting.id, planned(m.setting.shots), int(m.counts.sum())) for m in measurements]
     return Records(
         check_qubits(header.get("n_qubits"), f"{path}, n_qubits"),
         measurements,
         None if readout is None else Readout.from_dict(readout),
         name=path.stem,
         files={"records": path},
+        remarks=compare_shots(claims, str(path), strict=False),
     )
 
 

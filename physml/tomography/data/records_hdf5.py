@@ -20,7 +20,8 @@ from physml.io.shards import Spec, read_shard, write_shard
 from ..core.checks import MAX_ID, check_counts, check_id, check_qubits, check_time
 from ..core.measurements import Setting, check, check_unitary
 from ..core.readout import Readout
-from .records import MAX_MEASUREMENTS, Measurement, Records, check_calibration
+from .counts.whole import compare_shots
+from .records import MAX_MEASUREMENTS, Measurement, Records, check_calibration, planned
 
 MAX_BYTES = 2 << 30
 _NAME = 64
@@ -54,7 +55,7 @@ def write_hdf5(records: Records, path: Path, overwrite: bool = False) -> None:
     settings = np.zeros(len(records.measurements), _table(n))
     for row, m in zip(settings, records.measurements, strict=True):
         s = m.setting
-        row["id"], row["shots"] = s.id.encode("utf-8"), s.shots
+        row["id"], row["shots"] = s.id.encode("utf-8"), m.shots
         row["has_time"], row["time"] = m.time is not None, m.time or 0.0
         row["has_basis"], row["has_local"] = s.basis is not None, s.local is not None
         if s.basis is not None:
@@ -138,13 +139,17 @@ def read_hdf5(path: Path) -> Records:
     calibration = None
     if "calibration" in shard:
         calibration = check_calibration(shard["calibration"]["counts"], str(path))
+    found = [_measurement(path, shard, int(k), at) for k, at in _places(path, shard["setting"])]
+    claims = [(m.setting.id, planned(m.setting.shots), int(m.counts.sum())) for m in found]
     return Records(
         n,
-        [_measurement(path, shard, int(k), at) for k, at in _places(path, shard["setting"])],
+        found,
         readout,
         calibration,
         path.stem,
         {"records": path},
+        compare_shots(claims, str(path)),
+        places=[f"setting {k}" for k in range(len(found))],
         frame=None if "frame" not in shard else shard["frame"]["row"].astype(np.complex128),
     )
 

@@ -1,0 +1,1 @@
+"""What users bring as counts: names of outcomes, tables, files and objects of other programs."""
