@@ -387,11 +387,13 @@ def test_refused_answers_leave_the_session_as_it_was(tmp_path, capsys):
 
     assert call("--qubits", 1, "--design", "pauli", "--estimator", "linear")[0] == 0
     before = session.read_bytes()
+    name = read_session(session)[1]["setting"]["id"]
     for body, message in [
-        ({"id": "m000000", "counts": [1, -1]}, "counts of 0 or more"),
-        ({"id": "m000000", "counts": [1, 2, 3]}, "2 numbers"),
-        ({"id": "m000007", "counts": [1, 2]}, "asked for"),
-        ({"id": "m000000"}, "id and counts"),
+        ({"id": name, "counts": [1, -1]}, "counts of 0 or more"),
+        ({"id": name, "counts": [1, 2, 3]}, "2 numbers"),
+        ({"id": name, "counts": [4, 5]}, "10 counts, as many as shots, found 9"),
+        ({"id": "m000000", "counts": [1, 2]}, "asked for"),  # of no session
+        ({"id": name}, "id and counts"),
         ("words", "id and counts"),
     ]:
         answer.write_text(json.dumps(body))
@@ -402,7 +404,7 @@ def test_refused_answers_leave_the_session_as_it_was(tmp_path, capsys):
     code, text = call("--qubits", 2)
     assert code == 2
     assert "a session with n_qubits 2" in text
-    answer.write_text(json.dumps({"id": "m000000", "counts": [5, 5]}))
+    answer.write_text(json.dumps({"id": name, "counts": [5, 5]}))
     assert call("--add", answer)[0] == 0
     assert len(read_session(session)) == 4
 

@@ -37,8 +37,10 @@ class Source:
     def measure(self, setting: dict) -> list[int]:
         """Counts of one setting."""
         p = np.einsum("kij,ji->k", effects(setting), self.rho).real.clip(0)
-        # The luck of a setting depends on its name only: runs can be compared.
-        rng = np.random.default_rng([self.seed, zlib.crc32(setting["id"].encode())])
+        # The luck of a setting depends on its number only, not on the session's token before it:
+        # runs can be compared.
+        number = setting["id"].rpartition("-")[2]
+        rng = np.random.default_rng([self.seed, zlib.crc32(number.encode())])
         return rng.multinomial(setting["shots"], p / p.sum()).tolist()
 
 
@@ -94,6 +96,8 @@ def answer_to(line: bytes, source: Source, book: Book, duration: float) -> dict:
             return book.answers[setting["id"]]
         time.sleep(duration)
         answer = {"id": setting["id"], "counts": source.measure(setting), "time": time.time()}
+        # What was measured: an answer with another setting than was asked for is refused.
+        answer |= {kind: setting[kind] for kind in ("local", "basis") if kind in setting}
     except (ValueError, KeyError, TypeError, IndexError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     book.write(answer)

@@ -21,8 +21,9 @@ from physml.tomography.inference import by_name
 BELL = noisy("phi+", 0.04)
 
 
-def measured(tomographer, rho, copies, **options):
-    steer(tomographer, SimulatedLaboratory(rho, **options), Stop(copies=copies))
+def measured(tomographer, rho, copies, check_fit=True, **options):
+    laboratory = SimulatedLaboratory(rho, **options)
+    steer(tomographer, laboratory, Stop(copies=copies), check_fit=check_fit)
     return tomographer
 
 
@@ -34,6 +35,11 @@ def test_each_design_finds_the_state(design):
     assert made.unmeasured == 0
     target = named_state("phi+", 2).numpy()
     assert np.trace(target @ made.density_matrix).real == pytest.approx(0.97, abs=0.05)
+
+
+def without_token(setting):
+    """A setting as JSON, its id without the token of the session."""
+    return {**setting.to_dict(), "id": setting.id.partition("-")[2]}
 
 
 def test_settings_of_ones_own_are_used_in_turn():
@@ -74,7 +80,7 @@ def test_resumed_is_as_never_stopped(design, estimator, tmp_path):
     whole = measured(Tomographer(2, design, estimator, seed=5), BELL, 150)
     again = whole.next_measurement(40)
     whole.update(again, laboratory.measure(again))
-    assert whole.next_measurement(7).to_dict() == following.to_dict()
+    assert without_token(whole.next_measurement(7)) == without_token(following)
 
 
 def test_default_is_the_neural_estimator_with_calibrated_regions(tmp_path):
@@ -121,13 +127,14 @@ def test_readout_errors_are_taken_out():
     found = {}
     for name, given in (("known", readout), ("ignored", None)):
         made = Tomographer(2, "pauli", "maximum_likelihood", readout=given)
-        measured(made, BELL, 20_000, readout=readout)
+        # Readout errors that are not known are a misfit, which this is not about.
+        measured(made, BELL, 20_000, check_fit=given is not None, readout=readout)
         found[name] = np.trace(target @ made.density_matrix).real
     # Three correlations, each known to 0.02, over four: a standard error of 0.008.
     assert found["known"] == pytest.approx(0.97, abs=0.025)
     assert found["ignored"] < 0.93
     guess = Tomographer(2, "pauli", "linear", readout=Readout(readout.confusion, known=False))
-    measured(guess, BELL, 1000)
+    measured(guess, BELL, 1000, check_fit=False)  # of a laboratory without readout errors
     assert any("guess" in note for note in guess.credible_region(0.9).notes)
 
 

@@ -97,7 +97,8 @@ class CheckedEstimate(StateEstimate):
         words = ", or if ".join(fault.faults)
         hint = (
             f"the data are more probable if {words} (log-likelihood {fault.gain:.3g} higher than "
-            f"without this fault, p = {fault.p_value:.2g}): look there first"
+            f"without this fault, p = {fault.p_value:.2g}): look there first, "
+            "and at readout errors"
         )
         return replace(found, warnings=[*found.warnings, hint])
 
