@@ -28,6 +28,7 @@ HOUSE = (
 #: Layers of each science.
 ROOM = (
     ("cli",),
+    ("cli_process",),
     ("simulate", "preprocess", "train", "evaluate", "report"),
     ("predict", "cli_inputs"),
     ("evaluation",),

@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from .data.laboratory import Laboratory as Laboratory
     from .data.laboratory import SimulatedLaboratory as SimulatedLaboratory
     from .data.laboratory import SocketLaboratory as SocketLaboratory
+    from .data.process_records import ProcessRecords as ProcessRecords
+    from .data.process_records import load_process_records as load_process_records
     from .data.records import Measurement as Measurement
     from .data.records import Records as Records
     from .data.records_file import load_records as load_records
     from .data.records_file import save_records as save_records
+    from .inference.process.tomographer import ProcessTomographer as ProcessTomographer
     from .inference.steering import Stop as Stop
     from .inference.steering import steer as steer
     from .inference.tomographer import Tomographer as Tomographer
     from .predict import TomographyPredictor as TomographyPredictor
+    from .results.process.estimate import estimate_process as estimate_process
+    from .results.process.result import ProcessResult as ProcessResult
     from .results.result import TomographyResult as TomographyResult
     from .settings import TomographySettings as TomographySettings
 
@@ -54,11 +59,15 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SimulatedLaboratory",
             "SocketLaboratory",
         ],
+        "data.process_records": ["ProcessRecords", "load_process_records"],
         "data.records": ["Measurement", "Records"],
         "data.records_file": ["load_records", "save_records"],
+        "inference.process.tomographer": ["ProcessTomographer"],
         "inference.steering": ["Stop", "steer"],
         "inference.tomographer": ["Tomographer"],
         "predict": ["TomographyPredictor"],
+        "results.process.estimate": ["estimate_process"],
+        "results.process.result": ["ProcessResult"],
         "results.result": ["TomographyResult"],
         "settings": ["TomographySettings"],
     },

@@ -11,6 +11,8 @@ import typer
 from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Verbose, limit_threads, need, need_place
 
+from .cli_process import PROCESS_EPILOG, process
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -350,6 +352,7 @@ def predict(
 
 #: Name of `predict` up to version 0.1.
 app.command("estimate", hidden=True, epilog=PREDICT_EPILOG)(predict)
+app.command(epilog=PROCESS_EPILOG)(process)
 
 
 @app.command(epilog=BENCHMARK_EPILOG)

@@ -20,8 +20,14 @@ def compose(after: Complex, before: Complex) -> Complex:
 
 
 def small_unitary(d: int, angle: float, rng: Generator) -> Complex:
-    """Kraus operator (1, d, d) of a rotation of random axis; `angle` is the norm of its generator
-    over sqrt d [rad].
+    """Kraus operator (1, d, d) of a rotation about a random axis.
+
+    Parameters
+    ----------
+    d : int
+    angle : float
+        Norm of its generator over sqrt d [rad].
+    rng : Generator
     """
     a = rng.standard_normal((2, d, d))
     h = a[0] + a[0].T + 1j * (a[1] - a[1].T)

@@ -1,0 +1,1 @@
+"""Result of process tomography, its files and its picture."""
