@@ -104,13 +104,14 @@ def from_qiskit(
         both = [repr(c.label) for c, other in zip(circuits, names, strict=True) if other == name]
         raise InputError.expected("qiskit results", "each label once", " and ".join(both))
     seen: Counter[str] = Counter()
+    every = {key for c in circuits if isinstance(c.counts, Mapping) for key in c.counts}
     out = []
     for circuit, name in zip(circuits, names, strict=True):
         place = f"counts of {circuit.label}"
         own = choice
         if choice.places is None and circuit.bits is not None:
             own = _of_circuit(circuit.bits, len(name), place)
-        values = counts_of(circuit.counts, len(name), place, own)
+        values = counts_of(circuit.counts, len(name), place, own, every)
         if not values.sum():
             raise InputError.expected(place, "at least one", "none")
         seen[name] += 1

@@ -143,22 +143,24 @@ def _numbers(
 ) -> tuple[dict[str, str], str | None]:
     """Numbers without leading zeros, which are decimal or binary."""
     decimal = {name: int(b) for name, b in bits.items()}
+    longest = max(map(len, bits.values()))
     readings = {}
     if max(decimal.values()) < 1 << n:
         readings["decimal numbers"] = decimal
-    if binary and max(map(len, bits.values())) <= n:
+    if binary and longest <= n:
         readings["bits without their leading zeros"] = {m: int(b, 2) for m, b in bits.items()}
     found = list(readings.values())
-    if not found:
-        raise InputError.expected(
-            place, f"outcomes of {n} bits, such as {'01' * n:.{n}}", str(list(bits))[:60]
-        )
     if len(found) == 2 and found[0] != found[1]:
         clash = next(name for name in bits if found[0][name] != found[1][name])
         raise InputError.expected(
             place,
             f"outcomes of {n} bits, with their leading zeros",
             f"{clash!r}, which may be decimal or bits",
+        )
+    # 0 and 1 alone, and bits that are all too short, may as well be those of fewer qubits.
+    if not found or (longest < n if binary else max(decimal.values()) < 2):
+        raise InputError.expected(
+            place, f"outcomes of {n} bits, such as {'01' * n:.{n}}", str(list(bits))[:60]
         )
     made = {name: format(value, f"0{n}b") for name, value in found[0].items()}
     return made, f"outcomes such as {max(bits, key=len)!r} are read as {next(iter(readings))}"

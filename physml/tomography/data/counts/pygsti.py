@@ -42,8 +42,8 @@ _PAULI = {
 }
 _HADAMARD = np.array([[1, 1], [1, -1]], np.complex128) / 2**0.5
 _TOKEN = re.compile(
-    r"\{\}|[\[\]()*]|\^(?P<power>\d{1,3})|(?P<rho>rho\w*)|(?P<m>M\w*)"
-    r"|(?P<gate>G[a-z0-9_]*)(?P<args>(?:;[\w./-]+)*)(?P<lines>(?::[\w]+)*)"
+    r"\{\}|[\[\]()*]|\^(?P<power>\d{1,3})|(?P<rho>rho[a-z0-9_]*)|(?P<m>M[a-z0-9_]*)"
+    r"|(?P<gate>G[a-z0-9_]*)(?P<args>(?:;[a-z0-9_Q./-]+)*)(?P<lines>(?::[a-z0-9_Q]+)*)"
 )
 _HEAD = re.compile(rb"^##\s*(Columns|Outcomes|StdOutcomeQubits)\s*=", re.M)
 _LINE = re.compile(rb"(?:\{\}(?:@\S*)?|G[a-z]\w*\S*)[ \t]+\S")

@@ -7,7 +7,7 @@ which the last one is the first of the circuit.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,11 @@ _MITIGATION = (
 
 
 def counts_of(
-    counts: Any, n: int, place: str, measured: Measured | None = None
+    counts: Any,
+    n: int,
+    place: str,
+    measured: Measured | None = None,
+    every: Iterable[Any] = (),
 ) -> NDArray[np.int64]:
     """Counts as an array.
 
@@ -40,6 +44,8 @@ def counts_of(
         Name of the counts in errors.
     measured : Measured, optional
         Which bits are of the qubits, where there are more; bit 0 is the last one.
+    every : iterable
+        Keys of all circuits: whether texts are decimal numbers is told by all together.
 
     Returns
     -------
@@ -55,7 +61,8 @@ def counts_of(
         raise InputError.expected(place, "a mapping of bits to counts", type(counts).__name__)
     values = whole_counts(counts, place)
     out = np.zeros(1 << n, np.int64)
-    for key, bits in _bits(list(counts), n, place, measured or Measured()).items():
+    keys = _bits(list(counts), n, place, measured or Measured(), every) if counts else {}
+    for key, bits in keys.items():
         out[int(bits, 2)] += values[key]
     return out
 
@@ -84,7 +91,9 @@ def whole_counts(counts: Mapping[Any, Any], place: str) -> dict[Any, int]:
     return {key: int(value) for key, value in numbers.items()}
 
 
-def _bits(keys: list[Any], n: int, place: str, measured: Measured) -> dict[Any, str]:
+def _bits(
+    keys: list[Any], n: int, place: str, measured: Measured, every: Iterable[Any]
+) -> dict[Any, str]:
     """Bits of each key, qubit 0 first."""
     values: dict[Any, int] = {}
     texts: dict[Any, str] = {}
@@ -115,7 +124,8 @@ def _bits(keys: list[Any], n: int, place: str, measured: Measured) -> dict[Any, 
                 return turned
             return {key: "".join(bits[k] for k in chosen) for key, bits in turned.items()}
     # Decimal numbers, which JSON makes of integers: their first digit stays the first.
-    bits, _ = read_outcomes(texts.values(), n, place)
+    others = [key for key in every if isinstance(key, str) and re.fullmatch("[0-9]{1,80}", key)]
+    bits, _ = read_outcomes([*texts.values(), *others], n, place)
     return {key: bits[text][::-1] for key, text in texts.items()}
 
 
