@@ -5,7 +5,8 @@
     python workflows/remake.py cavities --compare            the recipe beside the shipped card
 
 The recipe is `pipelines/<science>/rounds.yaml`: for each round the settings that differ from
-`config.yaml`. A round after the first starts from the weights of the one before (`init: previous`).
+`config.yaml`. A round after the first starts from the weights of the one before (`init: previous`),
+or has them choose what is measured (`designer: previous`).
 Each runs as the chain does, through Snakemake, in a folder of its own, so that a call that was
 stopped continues. The last weights go to `<folder>/<science>.safetensors` with their card, and
 `recipe.md` beside them lists each setting that differs from the shipped card's, with the reason.
@@ -38,7 +39,9 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Word for the weights of the round before.
 PREVIOUS = "previous"
 #: Settings that change no result.
-NO_RESULT = ("resources", "checkpoint_minutes", "shard_size")
+NO_RESULT = ("resources", "checkpoint_minutes", "shard_size", "designer_sha256")
+#: Settings that name weights: their stage and name.
+WEIGHTS = (("train", "init"), ("simulate", "designer"))
 #: A setting that a card does not know.
 ABSENT = "-"
 
@@ -76,21 +79,23 @@ def settings_of_round(science: str, number: int, smoke: bool, init: Path | None)
     """
     folder = ROOT / "pipelines" / science
     rounds, _ = rounds_of(science)
-    own = _with_init(rounds[number], init)
+    own = _with_previous(rounds[number], init)
     sources: list[Any] = [folder / "config.yaml", own]
     if smoke:
         sources.append(folder / "smoke.yaml")
     return load_settings(get_pipeline(science).settings_model(), *sources)
 
 
-def _with_init(settings: Mapping[str, Any], init: Path | None) -> dict[str, Any]:
+def _with_previous(settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
     """Settings with a path for the weights of the round before."""
-    train = dict(settings.get("train", {}))
-    if train.get("init") == PREVIOUS:
-        if init is None:
-            raise SettingsError("rounds.yaml: the first round has no previous weights")
-        train["init"] = str(init)
-    return {**settings, "train": train} if train else dict(settings)
+    out = dict(settings)
+    for stage, name in WEIGHTS:
+        own = dict(out.get(stage) or {})
+        if own.get(name) == PREVIOUS:
+            if weights is None:
+                raise SettingsError("rounds.yaml: the first round has no previous weights")
+            out[stage] = {**own, name: str(weights)}
+    return out
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -101,8 +106,9 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")
         else:
-            # Weights to start from are those before, whatever their file was called.
-            yield f"{prefix}{name}", PREVIOUS if name == "init" and value else value
+            # Such weights are those before, whatever their file was called.
+            named = any(f"{prefix}{name}" == ".".join(place) for place in WEIGHTS)
+            yield f"{prefix}{name}", PREVIOUS if named and value not in (None, "none") else value
 
 
 def recipe_of_card(card: Mapping[str, Any]) -> Recipe:

@@ -44,7 +44,7 @@ pipeline = Pipeline(
     report="physml.tomography.report:run",
     predictor="physml.tomography.predict:TomographyPredictor",
     cli="physml.tomography.cli:app",
-    versions={"simulate": 1, "preprocess": 1, "train": 2, "evaluate": 2, "report": 2},
+    versions={"simulate": 2, "preprocess": 2, "train": 3, "evaluate": 2, "report": 2},
 )
 
 # Imported on first use: the command line must not wait for torch.

@@ -1,14 +1,15 @@
-"""From raw shards to training, validation and test states: checked, and split by state."""
+"""From raw shards to what an estimator sees of each experiment: checked, replayed, split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from physml.stages.preprocess import by_split, slices, write_prepared
+from physml.exceptions import SettingsError
+from physml.stages.preprocess import slices, write_prepared
 
-from .learning.prepared import RAW, prepare
+from .learning.prepared import RAW, file_names, moments_name, prepare
 from .settings import TomographySettings
 
 
@@ -20,18 +21,30 @@ def run(
     threads: int = 1,
     mem_mb: int = 1500,
 ) -> None:
-    """Write train.h5, valid.h5 and test.h5, split by state.
+    """Write the experiments of each split, and the moments of those that are learned from.
 
     A stage: arguments as in `physml.pipeline`.
     """
+
+    def enough(rows: Mapping[str, int]) -> None:
+        for split in ("train", "valid"):
+            for n in settings.simulate.n_qubits:
+                if not rows[moments_name(split, n)]:
+                    raise SettingsError(
+                        f"no experiments of {n} qubits in the split {split}: expected a larger "
+                        f"simulate.n_samples, or another share of preprocess.valid"
+                    )
+
     write_prepared(
-        prepare,
+        partial(prepare, settings=settings),
         slices(raw, RAW, settings.preprocess.batch),
         settings=settings,
         raw=raw,
         out=out,
         threads=threads,
         mem_mb=mem_mb,
-        place=partial(by_split, key="index", settings=settings),
-        kind="threads",  # numpy's work, which lets other threads run
+        place=lambda part: part,
+        names=file_names(settings),
+        kind="threads",  # torch's work, which lets other threads run
+        check=enough,
     )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from annotated_types import Len
 from pydantic import AfterValidator, Field, model_validator
 
 from physml.config import PipelineSettings, ResourceSettings, Settings, SimulateBase, StageSettings
 from physml.parallel.settings import PreprocessBase
+from physml.provenance import sha256
 from physml.training.settings import TrainBase, TrainResources
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0)]
+#: Word for the filter alone as the designer of measurements.
+FILTER = "none"
 Qubits = Annotated[int, Field(ge=1, le=5)]
 
 
@@ -28,11 +32,6 @@ def _once(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-Positive = Annotated[
-    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
-    Len(2, 2),
-    AfterValidator(_ordered),
-]
 Flips = Annotated[
     tuple[Annotated[float, Field(gt=0, lt=0.5)], Annotated[float, Field(gt=0, lt=0.5)]],
     Len(2, 2),
@@ -43,11 +42,13 @@ Flips = Annotated[
 class MixtureSettings(Settings):
     """Shares of the ensembles that states are drawn from (states.py); they need not sum to 1."""
 
-    rank_adaptive: Share = Field(0.3, description="From Hilbert-Schmidt to nearly pure states")
-    hs: Share = Field(0.2, description="Hilbert-Schmidt measure")
+    any_rank: Share = Field(0.2, description="Any rank, spectra spread over up to four decades")
+    noisy: Share = Field(0.18, description="Pure states after a noise channel on each qubit")
+    rank_adaptive: Share = Field(0.12, description="From Hilbert-Schmidt to nearly pure states")
+    hs: Share = Field(0.22, description="Hilbert-Schmidt measure")
     bures: Share = Field(0.05, description="Bures measure")
-    pure: Share = Field(0.15, description="Haar-random pure states")
-    pure_white: Share = Field(0.3, description="Pure states with white noise, log-uniform")
+    pure: Share = Field(0.08, description="Haar-random pure states")
+    pure_white: Share = Field(0.15, description="Pure states with white noise, log-uniform")
     thermal: Share = Field(0.0, description="Gibbs states of random Hamiltonians")
     w: Share = Field(0.0, description="W states, local unitaries, white noise")
     ghz: Share = Field(0.0, description="GHZ states, local unitaries, white noise")
@@ -64,41 +65,111 @@ class MixtureSettings(Settings):
         return {name: float(getattr(self, name)) for name in type(self).model_fields}
 
 
-class SimulateSettings(SimulateBase):
-    """Random states, and the counts that a laboratory would get with Pauli settings."""
+class DesignSettings(Settings):
+    """Shares of the designs of measurements; they need not sum to 1.
 
-    n_samples: int = Field(100_000, description="Number of states", gt=0)
-    shard_size: int = Field(10_000, description="States in a file; changes no state", gt=0)
+    A design that there is none of for some number of qubits has no share there.
+    """
+
+    adaptive: Share = Field(0.35, description="Adaptive bases of all qubits")
+    product: Share = Field(0.25, description="Adaptive bases of each qubit")
+    random: Share = Field(0.05, description="Random bases of all qubits")
+    pauli: Share = Field(0.25, description="Pauli settings")
+    mub: Share = Field(0.05, description="Mutually unbiased bases; of at most 2 qubits")
+    sic: Share = Field(0.05, description="Symmetric informationally complete measurement")
+
+    @model_validator(mode="after")
+    def _some(self) -> DesignSettings:
+        if not sum(v for k, v in self.parts.items() if k != "mub") > 0:
+            raise ValueError("at least one share besides that of mub must be above 0")
+        return self
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Share of each design by its name in an experiment, in the order of their numbers."""
+        names = {"adaptive": "global", "random": "random_global"}
+        fields = type(self).model_fields
+        return {names.get(name, name): float(getattr(self, name)) for name in fields}
+
+
+class SimulateSettings(SimulateBase):
+    """Whole experiments: random states, designs of measurements, readout errors, all counts."""
+
+    n_samples: int = Field(96_000, description="Number of experiments", gt=0)
+    shard_size: int = Field(
+        4_800, description="Experiments in a file, whole batches; changes no experiment", gt=0
+    )
+    batch: int = Field(
+        1_200,
+        description="Experiments that are simulated together, from one stream of random numbers; "
+        "in others the same states meet other luck",
+        gt=0,
+    )
     n_qubits: Annotated[tuple[Qubits, ...], Len(1), AfterValidator(_once)] = Field(
-        (1, 2), description="Numbers of qubits; the states take turns"
+        (1, 2), description="Numbers of qubits; the experiments take turns"
     )
     mixture: MixtureSettings = MixtureSettings()
-    copies: Positive = Field(
-        (1e2, 1e6), description="Copies that the counts of a state are of; log-uniform"
+    designs: DesignSettings = DesignSettings()
+    designer: str | None = Field(
+        None,
+        description="Who chooses adaptive bases: a file of weights, or none for the filter without "
+        "a network; null: the shipped weights",
     )
-    readout: Fraction = Field(0.3, description="Share of laboratories with readout errors")
+    designer_sha256: str | None = Field(
+        None, description="SHA-256 of that file, found when the settings are read"
+    )
+    copies: int = Field(300_000, description="Copies of an experiment", ge=100, le=10**9)
+    readout: Fraction = Field(0.2, description="Share of laboratories with readout errors")
     flips: Flips = Field(
         (1e-3, 5e-2), description="Their chance to misread a qubit, each way; log-uniform"
     )
-    drift: Fraction = Field(0.1, description="Share of sources that drift while being measured")
-    drift_size: Fraction = Field(
-        0.2, description="Largest part of the state that a drift replaces by another; uniform"
-    )
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=1500, runtime_min=60, gpu=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify(cls, given: Any) -> Any:
+        """Note which weights design: other weights under the same name are other experiments."""
+        path = given.get("designer") if isinstance(given, dict) else None
+        if not isinstance(path, str) or path == FILTER or not Path(path).is_file():
+            return given
+        found, known = sha256(path), given.get("designer_sha256")
+        if known not in (None, found):
+            raise ValueError(f"{path} has SHA-256 {found}, not {known}: it was written anew")
+        return {**given, "designer_sha256": found}
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> SimulateSettings:
+        if self.shard_size < self.n_samples and self.shard_size % self.batch:
+            raise ValueError(
+                f"shard_size: expected a multiple of batch, {self.batch}, found {self.shard_size}"
+            )
+        return self
 
 
 class PreprocessSettings(PreprocessBase):
-    """Checks of states and counts, split by state."""
+    """Replay of the experiments: what an estimator sees on the way, split by experiment."""
 
-    valid: Fraction = Field(0.12, description="Share of states kept for validation")
-    test: Fraction = Field(0.02, description="Share of states kept for testing")
-    batch: int = Field(5_000, description="States a task works on; changes no result", gt=0)
+    valid: Fraction = Field(0.03, description="Share of experiments kept for validation")
+    calibrate: Fraction = Field(0.25, description="Share of experiments kept for the calibration")
+    test: Fraction = Field(0.02, description="Share of experiments kept for testing")
+    thin: int = Field(
+        6,
+        description="One of so many moments of an experiment is learned from: those of one share "
+        "their truth, which a network learns by heart",
+        ge=1,
+    )
+    first: int = Field(10, description="Copies before which nothing is learned", ge=0)
+    batch: int = Field(
+        2_400, description="Experiments a task works on; changes no result but for rounding", gt=0
+    )
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=1500, runtime_min=60, gpu=0)
 
     @model_validator(mode="after")
     def _some_left(self) -> PreprocessSettings:
-        if self.valid + self.test >= 1:
-            raise ValueError("nothing is left for training: valid + test must be below 1")
+        if self.valid + self.calibrate + self.test >= 1:
+            raise ValueError(
+                "nothing is left for training: valid + calibrate + test must be below 1"
+            )
         return self
 
 
@@ -107,33 +178,6 @@ class NetworkSettings(Settings):
 
     width: int = Field(128, description="Numbers in a layer", ge=8)
     blocks: int = Field(3, description="Residual blocks", ge=1)
-
-
-class HistorySettings(Settings):
-    """Simulated experiments that the network learns from."""
-
-    rounds: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Len(1)] = Field(
-        (500, 2_000, 40_000),
-        description="Experiments a round; each is measured as the network of the last one designs",
-    )
-    valid: int = Field(400, description="Experiments for validation", gt=0)
-    copies: int = Field(300_000, description="Copies of an experiment", ge=100)
-    thin: int = Field(
-        6,
-        description="One of so many moments of an experiment is learned from: those of one share "
-        "their truth, which a network learns by heart",
-        ge=1,
-    )
-    product: Fraction = Field(0.30, description="Share of experiments with product bases")
-    random: Fraction = Field(0.05, description="Share with random bases of all qubits")
-    pauli: Fraction = Field(0.10, description="Share with static Pauli settings")
-    first: int = Field(10, description="Copies before which nothing is learned", ge=0)
-
-    @model_validator(mode="after")
-    def _some_left(self) -> HistorySettings:
-        if self.product + self.random + self.pauli > 1:
-            raise ValueError("the shares of the designs add up to more than 1")
-        return self
 
 
 class CalibrationDesigns(Settings):
@@ -208,10 +252,9 @@ class CellSettings(Settings):
 
 
 class TrainSettings(TrainBase):
-    """Training of the corrector on histories, round by round; then calibration."""
+    """Training of the corrector on what experiments show on the way; then calibration."""
 
-    epochs: int = Field(3, description="Passes over the last round", gt=0)
-    first_epochs: int = Field(2, description="Passes over each round before", gt=0)
+    epochs: int = Field(3, description="Passes over the moments", gt=0)
     batch_size: int = Field(1_024, description="Moments of experiments a step", gt=0)
     learning_rate: float = Field(3e-3, description="Peak learning rate", gt=0)
     weight_decay: float = Field(1e-4, description="AdamW's weight decay", ge=0)
@@ -219,7 +262,6 @@ class TrainSettings(TrainBase):
     ema_decay: float = Field(0.998, description="Decay per step of the averaged weights", ge=0)
     channels_last: bool = Field(False, description="Memory order of convolutions")
     network: NetworkSettings = NetworkSettings()
-    histories: HistorySettings = HistorySettings()
     calibrate: CalibrateSettings = CalibrateSettings()
     cell: CellSettings = CellSettings()
     resources: TrainResources = TrainResources(threads=1, mem_mb=2500, runtime_min=120, gpu=0)

@@ -1,26 +1,70 @@
-"""Simulate shards of random states with their counts."""
+"""Simulate shards of whole experiments: states, measurements, counts."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from physml import provenance
 from physml.config import upstream
-from physml.io.shards import write_shard
+from physml.io.shards import ShardWriter
+from physml.models import shipped_weights
 
-from .settings import TomographySettings
-from .simulator.sample import simulate_batch
+from .core.estimator import Estimator
+from .inference.neural.corrector import Corrector
+from .inference.neural.estimator import NeuralEstimator, load
+from .settings import FILTER, SimulateSettings, TomographySettings
+from .simulator.histories import simulate_batch
+
+log = logging.getLogger(__name__)
 
 
 def run(*, settings: TomographySettings, shard: int, out: Path) -> None:
-    """Simulate one shard and write it as HDF5.
+    """Simulate one shard, batch by batch, and write it as HDF5.
 
     A stage: arguments as in `physml.pipeline`.
     """
     torch.set_num_threads(1)
     s = settings.simulate
-    batch = simulate_batch(s, settings.seed, s.indices(shard))
-    record = provenance.record("simulate", upstream(settings, "simulate"), {}, {})
-    write_shard(out, batch.arrays(), provenance=record)
+    numbers = s.indices(shard)
+    weights = designing(s)
+    make = designer(weights, s.n_qubits)
+    record = provenance.record(
+        "simulate", upstream(settings, "simulate"), {"designer": weights} if weights else {}
+    )
+    with ShardWriter(out, provenance=record) as writer:
+        for batch in range(numbers.start // s.batch, (numbers.stop - 1) // s.batch + 1):
+            writer.append(simulate_batch(s, settings.seed, batch, make))
+
+
+def designing(s: SimulateSettings) -> Path | None:
+    """Weights that choose adaptive bases; None: the filter alone does."""
+    if s.designer == FILTER:
+        return None
+    return shipped_weights("tomography") if s.designer is None else Path(s.designer)
+
+
+def designer(weights: Path | None, n_qubits: tuple[int, ...]) -> Callable[[int], Estimator]:
+    """Estimator for each dimension that designs the adaptive measurements.
+
+    For a number of qubits that the weights have no network for, the filter designs without one: a
+    corrector as it is before training changes nothing.
+
+    Raises
+    ------
+    InputError
+        Not weights of this pipeline.
+    """
+    networks = {} if weights is None else load(weights)[0]
+    for d in (1 << n for n in n_qubits):
+        if d not in networks:
+            if weights is not None:
+                log.info(
+                    "%s has no network of %d qubits: the filter alone designs their measurements",
+                    *(weights.name, d.bit_length() - 1),
+                )
+            networks[d] = Corrector(d, 8, 1).eval().requires_grad_(False)
+    return lambda d: NeuralEstimator({d: networks[d]})

@@ -17,6 +17,7 @@ from .inference.weights import named
 from .learning.calibrate import calibrate
 from .learning.cell_training import train_cell
 from .learning.corrector_training import train_corrector
+from .learning.histories import Histories
 from .learning.prepared import read_states
 from .settings import TomographySettings
 
@@ -41,36 +42,39 @@ def run(
     card: dict[str, Any] = {"pipeline": "tomography", "networks": {}, "training": {}}
     card |= {"cell": {}, "cell_training": {}}
     regions: dict[str, Any] = {}
+    lineage: list[dict[str, Any]] = []
     before = 0.0  # seconds of calls that were stopped
     is_main = True
     with training(out, threads, time_limit_s, s.resources) as call:
         for qubits in sorted(settings.simulate.n_qubits):
             d, name = 1 << qubits, str(qubits)
             state = call.state / f"{qubits}_qubits"
-            train, valid = (read_states(data / f"{x}.h5", qubits) for x in ("train", "valid"))
+            train, valid = (Histories.read(data, x, qubits) for x in ("train", "valid"))
             began = time.monotonic()
-            network, learned, is_main = train_corrector(
-                s, train, valid, state, seed, threads, call.left
-            )
-            before += max(0.0, learned.get("seconds", 0.0) - (time.monotonic() - began))
-            # Calibration draws its own states.
+            found = train_corrector(s, train, valid, state, seed, threads, call.left)
+            before += max(0.0, found.learned["seconds"] - (time.monotonic() - began))
+            del train, valid
+            network, is_main, lineage = found.network, found.is_main, found.lineage
             made, regions[name] = calibrate(
                 network, settings.simulate.mixture.parts, s, stream(seed, "train", CALIBRATE + d)
             )
             weights |= named(d, network) | named(d, made)
             card["networks"][name] = s.network.model_dump(mode="json")
-            card["training"][name] = learned
+            card["training"][name] = found.learned
             with main_alone() as alone:
                 if s.cell.runs and alone:
+                    states, others = (
+                        read_states(data / f"{x}.h5", qubits) for x in ("train", "valid")
+                    )
                     cell, history = train_cell(
-                        s.cell, train, valid, seed, state / "cell", call.left
+                        s.cell, states, others, seed, state / "cell", call.left
                     )
                     weights |= named(d, cell)
                     card["cell"][name] = cell.sizes
                     card["cell_training"][name] = history
         if not is_main:
             return
-        card |= {"version": version_of(weights), "regions": regions}
+        card |= {"version": version_of(weights), "regions": regions, "lineage": lineage}
         card["seconds"] = before + call.seconds
         write_weights(
             out,

@@ -22,14 +22,15 @@ from physml.tomography.simulator.experiment import experiment
 
 SETTINGS = TomographySettings.model_validate(
     {
-        "simulate": {"n_samples": 80, "shard_size": 80, "n_qubits": [1]},
-        "preprocess": {"valid": 0.3, "test": 0.1},
+        "simulate": {
+            **{"n_samples": 80, "shard_size": 80, "batch": 80, "n_qubits": [1]},
+            **{"copies": 300, "designer": "none"},
+        },
+        "preprocess": {"valid": 0.2, "test": 0.1, "calibrate": 0.4, "thin": 2},
         "train": {
             "epochs": 1,
-            "first_epochs": 1,
             "batch_size": 32,
             "network": {"width": 8, "blocks": 1},
-            "histories": {"rounds": [8, 20], "valid": 6, "copies": 300, "thin": 2},
             "calibrate": {"histories": 40, "copies": 300, "epochs": 1, "width": 4},
             "cell": {
                 **{"runs": 1, "experiments": 2, "n_particles": 5, "copies": 100, "width": 4},
@@ -64,22 +65,14 @@ def weights(data):
 
 
 def test_a_training_on_the_device_is_that_on_the_cpu(data, weights):
-    """Up to the second round, whose measurements are chosen: the last digit decides about some."""
+    """Up to rounding, of which Adam makes whole steps: losses agree, not weights."""
     expected = data / "expected.safetensors"
     train.run(settings=SETTINGS, data=data, out=expected)
     (made, card), (wanted, on_cpu) = load_weights(weights), load_weights(expected)
     assert made.keys() == wanted.keys()
     assert all(value.isfinite().all() for value in made.values())
-    # Adam makes whole steps of gradients that are nothing but rounding: losses agree, not weights.
-    first = [
-        load_weights(path.with_name(path.name + ".state") / "1_qubits" / "round_1.safetensors")[1]
-        for path in (weights, expected)
-    ]
-    assert first[0]["learned"]["valid_loss"] == pytest.approx(
-        first[1]["learned"]["valid_loss"], rel=0.02
-    )
     loss, loss_on_cpu = (c["training"]["1"]["valid_loss"] for c in (card, on_cpu))
-    assert loss == pytest.approx(loss_on_cpu, rel=0.2)
+    assert loss == pytest.approx(loss_on_cpu, rel=0.02)
 
 
 def test_evaluation(data, weights, tmp_path):

@@ -11,13 +11,11 @@ import pytest
 from .conftest import Run
 
 LITTLE = """
-simulate: {n_samples: 150, shard_size: 150}
-preprocess: {valid: 0.3, test: 0.1}
+simulate: {n_samples: 150, shard_size: 150, batch: 150, copies: 2000}
+preprocess: {valid: 0.1, test: 0.1, calibrate: 0.4}
 train:
   epochs: 1
-  first_epochs: 1
   network: {width: 16, blocks: 1}
-  histories: {rounds: [20, 40], valid: 10, copies: 2000}
   calibrate: {histories: 60, copies: 2000}
 evaluate:
   states: 4

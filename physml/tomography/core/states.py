@@ -18,15 +18,20 @@ from torch import Tensor
 
 from physml.exceptions import InputError
 
+from .families import any_rank, noisy
 from .operators import from_eigen, kron_all, n_qubits, random_gaussian, random_unitary
 from .qobj import as_density_matrix
 
 Draw = Callable[[int, int, Generator], Tensor]
 
 #: Shares of the parts of the training prior `mixture`. Below 1e3 copies the prior decides; states
-#: of nearly full and of nearly rank one must both be common in it.
+#: of nearly full and of nearly rank one must both be common in it, and no rank, no spectrum and no
+#: noise may be missing.
 MIXTURE: Mapping[str, float] = MappingProxyType(
-    {"rank_adaptive": 0.3, "hs": 0.2, "bures": 0.05, "pure": 0.15, "pure_white": 0.3}
+    {
+        **{"any_rank": 0.2, "noisy": 0.18, "rank_adaptive": 0.12, "hs": 0.22, "bures": 0.05},
+        **{"pure": 0.08, "pure_white": 0.15},
+    }
 )
 
 #: Largest tau of `rank_adaptive`, and shares of the white noise of `pure_white`.
@@ -234,6 +239,8 @@ ENSEMBLES: Mapping[str, Draw] = MappingProxyType(
         "pure_white": pure_white,
         "pure_white_1": partial(pure_white, fraction=0.01),
         "pure_white_5": partial(pure_white, fraction=0.05),
+        "any_rank": any_rank,
+        "noisy": noisy,
         "thermal": thermal,
         "w": w,
         "ghz": ghz,

@@ -1,28 +1,24 @@
-"""Histories of simulated experiments that the corrector learns from, and its loss."""
+"""What experiments showed on the way, which the corrector learns from, and its loss."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..core.schedule import schedule
 from ..inference.neural.corrector import (
     Correction,
-    Corrector,
     CovarianceSummary,
     contributions,
     correct,
-    features,
     root_fidelity,
 )
-from ..inference.neural.estimator import NeuralEstimator
-from ..settings import HistorySettings
-from ..simulator.experiment import experiment
+from .prepared import read_moments
 
 #: A moment this many times worse than expected counts as such: one outlier must not be a batch.
 WORST = 50.0
@@ -30,8 +26,8 @@ WORST = 50.0
 PARTS = 0.5
 #: Arrays that make up an `CovarianceSummary`, in its order.
 SUMMARY = ("values", "deviation", "binding", "parts")
-#: Experiments followed at once.
-BATCH = 300
+#: Arrays of moments that are learned from; see `replay`.
+NEEDED = ("feature", *SUMMARY, "truth")
 
 
 @dataclass
@@ -41,12 +37,20 @@ class Histories:
     Attributes
     ----------
     arrays : dict of ndarray
-        A row for each moment: ``feature``; ``values``, ``deviation``, ``binding``, ``parts``
-        (`CovarianceSummary`); ``truth`` (d, d, 2), B with true state B B^+ in the eigenframe of
-        the filter; ``copies``.
+        A row for each moment: those of `NEEDED`.
+    experiments : int
+        That these moments are of.
     """
 
     arrays: dict[str, NDArray]
+    experiments: int = 0
+
+    @classmethod
+    def read(cls, folder: Path, split: str, n_qubits: int) -> Histories:
+        """Moments of a prepared split; errors are those of `read_moments`."""
+        found = read_moments(folder, split, n_qubits)
+        number = len(np.unique(found["experiment"]))
+        return cls({name: found[name] for name in NEEDED}, number)
 
     @property
     def fingerprint(self) -> str:
@@ -97,78 +101,3 @@ def apply(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Correction, Tenso
     # Rounding to float32 must not look like an infidelity.
     truth = truth / truth.abs().square().sum((-2, -1), keepdim=True).sqrt()
     return correct(model(batch["feature"]), summary), truth
-
-
-def designs(n: int, settings: HistorySettings) -> dict[str, int]:
-    """Experiments of each design."""
-    product, random, pauli = (
-        round(n * share) for share in (settings.product, settings.random, settings.pauli)
-    )
-    return {
-        "global": n - product - random - pauli,
-        "product": product,
-        "random_global": random,
-        "pauli": pauli,
-    }
-
-
-def simulate_histories(
-    network: Corrector,
-    states: Tensor,
-    settings: HistorySettings,
-    rng: np.random.Generator,
-    marks: list[int] | None = None,
-) -> Histories:
-    """Measure states with adaptive and static designs and keep what the filter knew on the way.
-
-    Parameters
-    ----------
-    network : Corrector
-        Designs the adaptive measurements.
-    states : Tensor (S, d, d)
-    settings : HistorySettings
-    rng : Generator
-    marks : list of int, optional
-        Copies at which moments are kept; the ends of all blocks by default.
-    """
-    d = states.shape[-1]
-    blocks = schedule(settings.copies)
-    ends = np.cumsum(blocks)
-    every = [int(end) for end in ends if end >= settings.first]
-    parts: list[dict[str, NDArray]] = []
-    first = 0
-    for design, number in designs(len(states), settings).items():
-        for turn, start in enumerate(range(first, first + number, BATCH)):
-            rho = states[start : min(start + BATCH, first + number)]
-            # The root of a state of any rank, so that fidelities are exact.
-            values, vectors = torch.linalg.eigh(rho)
-            root = vectors * values.clamp(min=0).sqrt()[:, None]
-
-            def keep(copies: int, estimator: NeuralEstimator, root: Tensor = root) -> None:
-                parts.append(_moment(estimator, root))
-
-            experiment(
-                NeuralEstimator({d: network}),
-                rho,
-                design,
-                blocks,
-                rng,
-                marks=every[turn % settings.thin :: settings.thin] if marks is None else marks,
-                observe=keep,  # type: ignore[arg-type]
-            )
-        first += number
-    return Histories({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
-
-
-def _moment(estimator: NeuralEstimator, root: Tensor) -> dict[str, NDArray]:
-    f = estimator.filter
-    covariance = estimator.correction()[0]
-    summary = CovarianceSummary.of(f.values, covariance)
-    truth = torch.view_as_real((f.vectors.mH @ root).contiguous())
-    tensors = {
-        "feature": features(f.values, covariance, f.copies),
-        **vars(summary),
-        "truth": truth,
-        "copies": f.copies,
-    }
-    return {name: value.to(torch.float32).numpy() for name, value in tensors.items()}

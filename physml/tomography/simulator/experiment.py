@@ -167,14 +167,14 @@ def _asker(
             return [(estimator.next_basis(kind, rng, size).effects, size)]
 
         return one
-    menu = _menu(design, d)
-    spent = np.zeros(len(menu), dtype=np.int64)
+    settings = menu(design, d)
+    spent = np.zeros(len(settings), dtype=np.int64)
 
     def in_turn(size: int) -> list[tuple[Tensor, int]]:
         before = spent.copy()
-        spent[:] = _level(spent, size)
+        spent[:] = level(spent, size)
         shots = spent - before
-        return [(effects, int(n)) for effects, n in zip(menu, shots, strict=True) if n > 0]
+        return [(effects, int(n)) for effects, n in zip(settings, shots, strict=True) if n > 0]
 
     return in_turn
 
@@ -188,7 +188,7 @@ def random_basis(kind: str, n_states: int, d: int, rng: np.random.Generator) -> 
     return Basis(torch.as_tensor(random_unitary(n_states, d, rng)))
 
 
-def _menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
+def menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
     """Effects (k, d, d) of each setting of a static design."""
     if isinstance(design, str):
         if design not in STATIC:
@@ -199,7 +199,7 @@ def _menu(design: str | Tensor | Sequence[Tensor], d: int) -> list[Tensor]:
     return [design] if isinstance(design, torch.Tensor) else [torch.as_tensor(e) for e in design]
 
 
-def _level(spent: np.ndarray, size: int) -> np.ndarray:
+def level(spent: np.ndarray, size: int) -> np.ndarray:
     """Spend `size` more copies so that the totals of the settings are as equal as can be."""
     total = spent.copy()
     for _ in range(len(spent)):

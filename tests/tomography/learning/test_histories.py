@@ -1,10 +1,9 @@
-"""Design in the eigenframe, moments of experiments, calibration, weights files."""
+"""Design in the eigenframe, weights files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -14,14 +13,11 @@ from physml.random import stream
 from physml.tomography.core import states
 from physml.tomography.core.basis import Basis
 from physml.tomography.core.eigenframe import metric
-from physml.tomography.core.operators import infidelity
 from physml.tomography.core.schedule import schedule
 from physml.tomography.inference.neural import eigenframe_choice
-from physml.tomography.inference.neural.corrector import Corrector, root_fidelity
+from physml.tomography.inference.neural.corrector import Corrector
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.weights import named
-from physml.tomography.learning.histories import CorrectorLoss, apply, designs, simulate_histories
-from physml.tomography.settings import HistorySettings
 from physml.tomography.simulator.experiment import experiment
 
 
@@ -55,31 +51,6 @@ def test_product_designs_are_products() -> None:
     basis = estimator.next_basis("product", stream(0, "test", 2), 10)
     assert basis.local is not None
     torch.testing.assert_close(Basis.product(basis.local).unitary, basis.unitary)
-
-
-def test_moments_hold_what_the_estimator_would_say() -> None:
-    d, size = 2, HistorySettings(copies=100, thin=1, product=0, random=0, pauli=0)
-    rho = states.draw("mixture", 6, d, stream(0, "test", 3))
-    torch.manual_seed(0)
-    network = Corrector(d, 8, 1)
-    torch.nn.init.normal_(network.leave.weight, std=0.1)
-    moments = simulate_histories(network, rho, size, stream(0, "test", 4), marks=[100])
-    batch = moments.batch(np.arange(6), np.random.default_rng(0), augment=False)
-    made, truth = apply(network, batch)
-    found, expected = 1 - root_fidelity(made.root, truth).square(), made.log_infidelity
-    estimator = NeuralEstimator({d: network})
-    experiment(estimator, rho, "global", schedule(100), stream(0, "test", 4), marks=[100])
-    exact = infidelity(estimator.estimate(), rho)
-    torch.testing.assert_close(found, exact, atol=1e-5, rtol=1e-3)
-    torch.testing.assert_close(expected.exp().clamp(max=1), estimator.spread(), rtol=1e-3, atol=0)
-    loss = CorrectorLoss()(network, batch)["loss"]
-    loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
-
-
-def test_every_experiment_has_one_design() -> None:
-    for n in (1, 7, 100):
-        assert sum(designs(n, HistorySettings()).values()) == n
 
 
 def test_weights_come_back(tmp_path: Path) -> None:

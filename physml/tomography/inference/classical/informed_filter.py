@@ -1,7 +1,7 @@
-"""Particle filter whose prior is the distribution of states that a network was trained on.
+"""Particle filter whose prior is a mixture of ensembles, as that of a network's training is.
 
-That distribution is a mixture of ensembles of different dimension: states of full rank, pure
-states, pure states with white noise. Each ensemble has a particle filter of its own, which also
+These ensembles are of different dimension: states of full rank, pure states, pure states with
+white noise. Each ensemble has a particle filter of its own, which also
 finds the evidence of the data under it; the posterior of the mixture is that of the filters,
 weighted by share times evidence.
 """
@@ -19,9 +19,8 @@ from physml.exceptions import InputError
 
 from ...core.basis_choice import expected_infidelity
 from ...core.operators import from_coordinates, to_coordinates
-from ...core.states import MIXTURE
 from .particle_filter import ParticleFilter
-from .particle_priors import PRIORS, FullRank, Prior
+from .particle_priors import KNOWN_MIXTURE, PRIORS, FullRank, Prior
 
 #: An ensemble whose posterior share falls below this is not followed any more. Under the ensemble
 #: itself that happens with a probability of no more than this, over its share in the prior.
@@ -34,8 +33,8 @@ class InformedFilter(ParticleFilter):
     Parameters
     ----------
     parts : mapping
-        Ensemble, one of `particle_priors.PRIORS`, to its share; by default those that the shipped
-        weights were trained on.
+        Ensemble, one of `particle_priors.PRIORS`, to its share; the training draws from further
+        ones that have no density here.
     n_particles : int
         Of each filter. Hilbert-Schmidt and Bures measure, which differ by a density, share one.
     moves : int
@@ -47,7 +46,7 @@ class InformedFilter(ParticleFilter):
 
     def __init__(
         self,
-        parts: Mapping[str, float] = MIXTURE,
+        parts: Mapping[str, float] = KNOWN_MIXTURE,
         n_particles: int = 200,
         moves: int = 10,
         threshold: float = 0.5,

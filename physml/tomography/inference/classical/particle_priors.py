@@ -170,6 +170,12 @@ PRIORS: Mapping[str, Callable[[], Prior]] = MappingProxyType(
     }
 )
 
+#: Shares of a mixture of these: from the Hilbert-Schmidt measure to pure states, with white noise
+#: or without. The training draws from further ensembles, whose densities nobody knows.
+KNOWN_MIXTURE: Mapping[str, float] = MappingProxyType(
+    {"rank_adaptive": 0.3, "hs": 0.2, "bures": 0.05, "pure": 0.15, "pure_white": 0.3}
+)
+
 
 def log_bures_over_hs(values: Tensor) -> Tensor:
     """Logarithm of the density of the Bures measure relative to that of Hilbert-Schmidt.

@@ -12,11 +12,15 @@ from physml.exceptions import InputError
 from physml.random import stream
 from physml.tomography.core.measurements import pauli_effects
 from physml.tomography.core.operators import from_coordinates, infidelity, purity
-from physml.tomography.core.states import draw
+from physml.tomography.core.states import draw, mixture
 from physml.tomography.inference.classical.informed_filter import InformedFilter, priors_of
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.classical.particle_moves import MOVES, principal_logarithms
-from physml.tomography.inference.classical.particle_priors import PRIORS, log_bures_over_hs
+from physml.tomography.inference.classical.particle_priors import (
+    KNOWN_MIXTURE,
+    PRIORS,
+    log_bures_over_hs,
+)
 from physml.tomography.simulator.experiment import experiment
 
 UP, DOWN = 14, 3
@@ -153,10 +157,10 @@ def test_ensembles_without_a_prior() -> None:
 
 
 @pytest.mark.slow
-def test_filter_is_calibrated_on_states_of_the_training() -> None:
+def test_filter_is_calibrated_on_states_of_its_mixture() -> None:
     """Over draws from the mixture it expects of itself what it achieves."""
     number = 100
-    rho = draw("mixture", number, 4, stream(26, "test", 0))
+    rho = mixture(number, 4, stream(26, "test", 0), KNOWN_MIXTURE)
     estimator = InformedFilter()
     experiment(estimator, rho, "global", [20] * 25, stream(26, "test", 1), marks=[500])
     estimate = estimator.estimate()

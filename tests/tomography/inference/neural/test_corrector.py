@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from physml.exceptions import InputError
+from physml.io.weights import save_weights
 from physml.random import stream
 from physml.tomography.core import states
 from physml.tomography.core.eigenframe import scales, unvec
@@ -17,11 +20,15 @@ from physml.tomography.inference.neural import eigenframe_choice
 from physml.tomography.inference.neural.corrector import Corrector, contributions, n_features
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.inference.neural.information_filter import InformationFilter
-from physml.tomography.learning import corrector_training, rounds
+from physml.tomography.inference.weights import named
+from physml.tomography.learning import corrector_training
 from physml.tomography.learning.corrector_training import train_corrector
-from physml.tomography.learning.histories import CorrectorLoss
-from physml.tomography.settings import HistorySettings, NetworkSettings, TrainSettings
+from physml.tomography.learning.histories import NEEDED, CorrectorLoss, Histories
+from physml.tomography.learning.replay import replay
+from physml.tomography.settings import NetworkSettings, TrainSettings
 from physml.tomography.simulator.experiment import experiment
+from physml.tomography.simulator.histories import measure
+from physml.tomography.simulator.laboratory_noise import LaboratoryNoise
 from physml.training.loop import FitResult
 
 
@@ -110,70 +117,81 @@ def test_the_design_measures_what_the_network_says_is_open() -> None:
     torch.testing.assert_close(overlap, torch.eye(d, dtype=torch.float64), atol=1e-9, rtol=0)
 
 
+def _histories(n: int, first: int) -> Histories:
+    rho = states.draw("mixture", n, 2, stream(0, "test", first))
+    blocks, noise = schedule(100), LaboratoryNoise()
+    estimator = NeuralEstimator({2: Corrector(2, 8, 1)})
+    bases, counts = measure(estimator, rho, "global", blocks, noise, stream(0, "test", first + 1))
+    assert bases is not None
+    found, row = replay("global", rho, bases, counts, noise, np.ones((n, len(blocks)), bool))
+    return Histories({name: found[name] for name in NEEDED}, len(np.unique(row)))
+
+
 def _settings(**changes: object) -> TrainSettings:
-    small = HistorySettings(rounds=(12, 16), valid=8, copies=100, thin=4)
     return TrainSettings(
         epochs=1,
-        first_epochs=1,
         batch_size=64,
         network=NetworkSettings(width=8, blocks=1),
-        histories=small,
         **changes,  # type: ignore[arg-type]
     )
 
 
-def test_a_finished_round_is_not_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
-    call = (rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)
-    first, learned, is_main = train_corrector(_settings(), *call)
-    assert is_main
-    assert learned["experiments"] == [12, 16]
-
-    def never(*arguments: object, **more: object) -> None:
-        raise AssertionError("simulated again")
-
-    monkeypatch.setattr(corrector_training, "simulate_histories", never)
-    again, known, _ = train_corrector(_settings(), *call)
-    assert known == learned
-    for name, value in first.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name])
-    with pytest.raises(AssertionError, match="simulated again"):
-        train_corrector(_settings(learning_rate=1e-3), *call)
+def test_a_finished_training_is_not_made_again(tmp_path: Path) -> None:
+    call = (_histories(12, 60), _histories(4, 62), tmp_path, 3, 1, lambda: None)
+    first = train_corrector(_settings(), *call)
+    assert first.is_main
+    assert first.lineage == []
+    assert first.learned["experiments"] == 12
+    again = train_corrector(_settings(), *call)
+    assert again.learned == first.learned
+    for name, value in first.network.state_dict().items():
+        assert torch.equal(value, again.network.state_dict()[name])
 
 
-def test_the_network_that_designs_stays_on_the_cpu(
+def test_a_training_starts_from_the_network_of_its_dimension(tmp_path: Path) -> None:
+    """Of weights that hold several, each under the name of its number of qubits."""
+    train, valid = _histories(12, 60), _histories(4, 62)
+    torch.manual_seed(1)
+    tensors: dict[str, torch.Tensor] = {}
+    networks = {d: Corrector(d, 8, 1) for d in (2, 4)}
+    for d, network in networks.items():
+        torch.nn.init.normal_(network.leave.weight, std=0.01)
+        network.shift.fill_(0.5)
+        tensors |= named(d, network)
+    path = tmp_path / "before.safetensors"
+    save_weights(path, tensors, {"pipeline": "tomography", "provenance": {"settings": {"a": 1}}})
+    still = _settings(init=str(path), learning_rate=1e-12, weight_decay=0)
+    made = train_corrector(still, train, valid, tmp_path / "state", 3, 1, lambda: None)
+    for name, value in made.network.state_dict().items():
+        torch.testing.assert_close(value, networks[2].state_dict()[name], rtol=1e-5, atol=1e-7)
+    assert [parent["settings"] for parent in made.lineage] == [{"a": 1}]
+    other = tmp_path / "other.safetensors"
+    save_weights(other, named(4, networks[4]), {"pipeline": "tomography"})
+    with pytest.raises(InputError, match="is missing"):
+        train_corrector(
+            _settings(init=str(other)), train, valid, tmp_path / "more", 3, 1, lambda: None
+        )
+
+
+def test_the_network_that_is_kept_stays_on_the_cpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop leaves what it trained on its device, here meta, which refuses tensors of others."""
-    trained = []
 
     def fit(model: Corrector, *arguments: object, **more: object) -> FitResult:
-        weights = {k: v + 1e-3 * len(trained) for k, v in model.state_dict().items()}
-        trained.append(model.to("meta"))
+        weights = {k: v + 1e-3 for k, v in model.state_dict().items()}
+        model.to("meta")
         return FitResult(weights, [], [], 1, 0.0, is_main=True)
 
     monkeypatch.setattr(corrector_training, "fit", fit)
-    rho = states.draw("mixture", 40, 2, stream(0, "test", 7))
-    network = train_corrector(_settings(), rho[:30], rho[30:], tmp_path, 3, 1, lambda: None)[0]
-    assert len(trained) == 2  # the second round was designed by the network of the first
+    call = (_histories(12, 60), _histories(4, 62), tmp_path, 3, 1, lambda: None)
+    network = train_corrector(_settings(), *call).network
     assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
     # So calibration and the weights file get what they can read.
+    rho = states.draw("mixture", 3, 2, stream(0, "test", 7))
     estimator = NeuralEstimator({2: network})
-    experiment(estimator, rho[:3], "global", [20], stream(0, "test", 8), marks=[20])
+    experiment(estimator, rho, "global", [20], stream(0, "test", 8), marks=[20])
     assert torch.isfinite(estimator.correction()[1].log_infidelity).all()
-
-
-def test_what_is_damaged_counts_as_not_done(tmp_path: Path) -> None:
-    path = tmp_path / "round_1.safetensors"
-    rounds.save(path, "abc", {"x": torch.ones(3)}, {"moments": 5})
-    kept = rounds.load(path, "abc")
-    assert kept is not None
-    assert kept[1] == {"moments": 5}
-    assert rounds.load(path, "other") is None
-    path.write_bytes(path.read_bytes()[:40])
-    assert rounds.load(path, "abc") is None
 
 
 def test_the_loss_is_made_on_the_device_of_its_tensors() -> None:
