@@ -11,7 +11,7 @@ import typer
 from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Verbose, limit_threads, need, need_place
 
-from .cli_process import PROCESS_EPILOG, process
+from .cli_process import PROCESS_EPILOG, SHADOWS_EPILOG, process, shadows
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -353,6 +353,7 @@ def predict(
 #: Name of `predict` up to version 0.1.
 app.command("estimate", hidden=True, epilog=PREDICT_EPILOG)(predict)
 app.command(epilog=PROCESS_EPILOG)(process)
+app.command(epilog=SHADOWS_EPILOG)(shadows)
 
 
 @app.command(epilog=BENCHMARK_EPILOG)

@@ -107,6 +107,10 @@ def process(
     show_process(result, output, as_json)
 
 
+def _qubits(n: int) -> str:
+    return f"{n} qubit" + "s" * (n != 1)
+
+
 def show_process(result: ProcessResult, folder: Path | None, as_json: bool) -> None:
     """Print a process in short."""
     import json
@@ -117,7 +121,7 @@ def show_process(result: ProcessResult, folder: Path | None, as_json: bool) -> N
         typer.echo(json.dumps(jsonable(result.to_dict()), indent=2))
         return
     typer.echo(
-        f"{result.name}: process of {result.records.n_qubits} qubits, {result.records.copies} "
+        f"{result.name}: process of {_qubits(result.records.n_qubits)}, {result.records.copies} "
         f"copies in {len(result.records.measurements)} inputs and settings, {result.estimator}"
     )
     typer.echo(f"{'':24}{'estimate':>10}{'low':>10}{'high':>10}")
@@ -129,3 +133,83 @@ def show_process(result: ProcessResult, folder: Path | None, as_json: bool) -> N
         typer.echo(f"Note: {text}")
     if folder is not None:
         typer.echo(f"Written to {folder}")
+
+
+SHADOWS_EPILOG = """
+Examples: observables of five qubits; fidelity and purity; bases drawn at random:
+
+  physml tomography shadows counts.csv --observable ZZIII,XXIII
+
+  physml tomography shadows counts.csv --fidelity ghz --purity 0,1
+
+  physml tomography shadows shots.json --observable ZZIII --method median_of_means
+
+The file is CSV with the columns axes (XZZYX), outcome (01101) and, unless a row is a shot, counts;
+or JSON; qubit 0 comes first.
+"""
+
+
+def shadows(
+    ctx: typer.Context,
+    records: Annotated[Path, typer.Argument(help="Shots or counts by product basis: CSV, JSON.")],
+    observable: Annotated[
+        str | None, typer.Option(help="Pauli observables, separated by commas: ZZIII,XXIII.")
+    ] = None,
+    fidelity: Annotated[
+        str | None,
+        typer.Option(
+            help="Fidelity to ghz, cluster, a product such as 0+1, or stabilisers: XX,ZZ."
+        ),
+    ] = None,
+    purity: Annotated[
+        list[str] | None, typer.Option(help="Purity of qubits, such as 0,1; repeat for more.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="compatible (any Pauli bases), or median_of_means (drawn bases).")
+    ] = "compatible",
+    level: Level = 0.9,
+    as_json: Json = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Estimate observables, fidelities and purities of many qubits without a density matrix."""
+    import json
+    from dataclasses import asdict
+
+    from physml.exceptions import InputError
+
+    adjust_logging(ctx, verbose, quiet)
+    need(records, False, "a file of shots")
+    if not (observable or fidelity or purity):
+        raise InputError.expected("shadows", "--observable, --fidelity or --purity", "none")
+    from .data.shadow_records import load_shadow_records
+    from .inference.shadows import collective
+    from .inference.shadows.observables import observables
+
+    data = load_shadow_records(records)
+    found = []
+    if observable:
+        names = [name for name in observable.split(",") if name.strip()]
+        found += observables(data, names, level, method)
+    if fidelity:
+        target = fidelity.split(",") if "," in fidelity else fidelity
+        found.append(collective.fidelity(data, target, level))
+    for text in purity or []:
+        try:
+            qubits = [int(q) for q in text.split(",")]
+        except ValueError as error:
+            raise InputError.expected(
+                "purity", "numbers of qubits, 0,1", repr(text)[:40]
+            ) from error
+        found.append(collective.purity(data, qubits, level))
+    if as_json:
+        body = {"estimates": [asdict(each) for each in found], "warnings": data.remarks}
+        typer.echo(json.dumps(body, indent=2))
+        return
+    typer.echo(f"{data.name}: {_qubits(data.n_qubits)}, {data.copies} shots")
+    typer.echo(f"{'':24}{'estimate':>10}{'low':>10}{'high':>10}{'shots':>10}")
+    for each in found:
+        numbers = f"{each.value:10.4f}{each.low:10.4f}{each.high:10.4f}{each.copies:10d}"
+        typer.echo(f"{each.name:24}{numbers}  {each.method}")
+    for text in data.remarks:
+        typer.echo(f"Note: {text}")

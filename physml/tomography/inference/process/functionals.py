@@ -109,7 +109,10 @@ def interval(
     return Interval(quantity.name, value, min(float(low), value), max(float(high), value), level)
 
 
-def calibrated(quantity: Quantity, estimate: Complex, samples: Complex, level: float) -> Interval:
-    """The interval, stretched as `STRETCH` has it; see `interval`."""
+def calibrated(
+    quantity: Quantity, estimate: Complex, samples: Complex, level: float, widened: float = 1.0
+) -> Interval:
+    """The interval, stretched as `STRETCH` has it and by a factor more; see `interval`."""
     n = round(np.log2(len(estimate))) // 2
-    return interval(quantity, estimate, samples, level, STRETCH[n].get(quantity.name, 1.0))
+    stretch = STRETCH[n].get(quantity.name, 1.0) * widened
+    return interval(quantity, estimate, samples, level, stretch)

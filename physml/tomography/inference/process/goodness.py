@@ -54,6 +54,17 @@ class ProcessFit:
     residuals: dict[str, float]
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def widened(self) -> float:
+        """Factor by which errors grow where the counts do not fit; 1 where they do.
+
+        The root of the statistic over its degrees of freedom, less the parameters of both.
+        """
+        if self.p_value is None or self.p_value >= ALARM:
+            return 1.0
+        free = self.degrees_of_freedom - self.parameters
+        return max(1.0, float(((self.statistic - self.parameters) / free) ** 0.5))
+
 
 def process_fit(
     latent: Latent, table: Table, mean: Complex, samples: Complex, rng: Generator
@@ -124,5 +135,6 @@ def _words(p_value: float | None, worst: list[str]) -> list[str]:
     return [
         f"no process gives such counts (p = {p_value:.2g}); they differ most in "
         f"{'; '.join(worst[:3])}. Are inputs, bases and outcomes named rightly, is qubit 0 the "
-        "first, and are errors of preparation and readout known? The intervals do not include this"
+        "first, and are errors of preparation and readout known? Intervals are widened by the root "
+        "of the excess, but no interval holds the process where the model is wrong"
     ]

@@ -85,6 +85,7 @@ def estimate_process(
     if goodness:
         rng = stream(seed, "predict", 1)
         fit = process_fit(found.latent, table, found.mean, samples.choi, rng)
+    widened = 1.0 if fit is None else fit.widened
     remarks = list(data.remarks)
     if data.readout is None:
         remarks.append(IDEAL)
@@ -107,10 +108,10 @@ def estimate_process(
         samples=samples.choi,
         level=level,
         intervals=[
-            calibrated(q, found.choi, samples.choi, level)
+            calibrated(q, found.choi, samples.choi, level, widened)
             for q in quantities(data.n_qubits, wanted)
         ],
-        radius=float(np.quantile(far, level)),
+        radius=widened * float(np.quantile(far, level)),
         fit=fit,
         target=wanted,
         determined=determined,

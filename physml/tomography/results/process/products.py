@@ -73,9 +73,16 @@ def transfer_text(result: ProcessResult) -> str:
 def plot_process(result: ProcessResult) -> Figure:
     """Transfer matrix beside the ideal one, their difference in standard deviations, intervals."""
     notes = [line for text in result.warnings for line in textwrap.wrap(f"! {text}", 165)]
-    title = textwrap.fill(f"{result.name}: {result.summary()}", 130)
+    title = textwrap.fill(f"{result.name}: {result.summary()}", 105)
     figure, grid = overview_figure(
-        title, notes, rows=2, columns=2, size=(13.0, 11.5), note_colour="vermilion", left=0.15
+        title,
+        notes,
+        rows=2,
+        columns=2,
+        size=(13.0, 11.5),
+        note_colour="vermilion",
+        left=0.1,
+        wspace=0.42,
     )
     measured, errors = result.pauli_transfer, result.pauli_transfer_errors
     with style():
@@ -104,7 +111,7 @@ def plot_process(result: ProcessResult) -> Figure:
 def plot_transfer(matrix: Floats, ax: Axes, title: str, limit: float = 1.0) -> Axes:
     """Real matrix over Pauli operators as colours, the same for plus and minus `limit`."""
     labels = pauli_labels((len(matrix).bit_length() - 1) // 2)
-    drawn = ax.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    drawn = ax.imshow(matrix, cmap="RdBu_r", origin="upper", vmin=-limit, vmax=limit)
     ax.set_xticks(range(len(labels)), labels, rotation=90, size=8)
     ax.set_yticks(range(len(labels)), labels, size=8)
     ax.set(xlabel="input", ylabel="output", title=title)

@@ -1,0 +1,1 @@
+"""Observables, fidelities and purities of many qubits without a density matrix."""
