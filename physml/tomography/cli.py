@@ -432,16 +432,23 @@ def show(result: TomographyResult, folder: Path | None, as_json: bool) -> None:
         f"{result.name}: {result.records.n_qubits} qubits, {result.records.copies} copies in "
         f"{len(result.records.measurements)} measurements, {result.estimator}"
     )
-    view = _table("", "estimate", "low", "high")
+    misfit = [] if result.goodness is None else result.goodness.warnings
+    for text in misfit:
+        console.print(f"Warning: {text}")
+    columns = ("low", "high") if result.fits else ("low (without misfit)", "high (without misfit)")
+    view = _table("", "estimate", *columns)
     for interval in [*result.functionals, *result.eigenvalues]:
         numbers = (interval.value, interval.low, interval.high)
         view.add_row(interval.name, *(f"{x:.4f}" for x in numbers))
     console.print(view, soft_wrap=False)
-    console.print(
-        f"The true state lies within an infidelity of {region.infidelity:.2g} (at "
-        f"{region.level:.0%})"
-    )
-    for text in result.warnings:
+    if result.fits:
+        console.print(
+            f"The true state lies within an infidelity of {region.infidelity:.2g} (at "
+            f"{region.level:.0%})"
+        )
+    else:
+        console.print("No error is given: the intervals above do not include the misfit")
+    for text in result.warnings[len(misfit) :]:
         console.print(f"Note: {text}")
     if folder is not None:
         console.print(f"Written to {folder}")

@@ -26,26 +26,43 @@ LONGEST_LINE = 1 << 24
 
 
 class Source:
-    """A source of two-qubit states, and its detectors."""
+    """A source of two-qubit states, and its detectors.
 
-    def __init__(self, name: str, noise: float, seed: int):
+    With a fault it measures something else than it is asked for: "inverted" applies each rotation
+    as it is in place of its conjugate transpose, "previous" measures the setting of before.
+    """
+
+    def __init__(self, name: str, noise: float, seed: int, fault: str = "none"):
         half = np.sqrt(0.5)
         psi = {"ghz": [half, 0, 0, half], "psi-": [0, half, -half, 0], "0": [1, 0, 0, 0]}[name]
         self.rho = (1 - noise) * np.outer(psi, psi) + noise * np.eye(4) / 4
         self.seed = seed
+        self.fault = fault
+        self.before: np.ndarray | None = None
 
     def measure(self, setting: dict) -> list[int]:
         """Counts of one setting."""
-        p = np.einsum("kij,ji->k", effects(setting), self.rho).real.clip(0)
+        measured = self.faulty(setting)
+        p = np.einsum("kij,ji->k", measured, self.rho).real.clip(0)
         # The luck of a setting depends on its number only, not on the session's token before it:
         # runs can be compared.
         number = setting["id"].rpartition("-")[2]
         rng = np.random.default_rng([self.seed, zlib.crc32(number.encode())])
         return rng.multinomial(setting["shots"], p / p.sum()).tolist()
 
+    def faulty(self, setting: dict) -> np.ndarray:
+        """Effects that are measured when a setting is asked for."""
+        right = effects(setting)
+        if self.fault == "inverted":
+            return effects(setting, inverted=True)
+        if self.fault == "previous":
+            before, self.before = self.before, right
+            return right if before is None else before
+        return right
 
-def effects(setting: dict) -> np.ndarray:
-    """Effects (k, d, d) from the JSON of a setting."""
+
+def effects(setting: dict, inverted: bool = False) -> np.ndarray:
+    """Effects (k, d, d) from the JSON of a setting; inverted, as if each unitary were its adjoint."""
     if "effects" in setting:
         return numbers(setting["effects"])
     if "local" in setting:
@@ -54,6 +71,8 @@ def effects(setting: dict) -> np.ndarray:
             basis = np.kron(basis, unitary)
     else:
         basis = numbers(setting["basis"])
+    if inverted:
+        basis = basis.conj().T
     return np.einsum("ik,jk->kij", basis, basis.conj())
 
 
@@ -132,8 +151,9 @@ def main() -> None:
     parser.add_argument("--port-file", type=Path, help="where to write the port")
     parser.add_argument("--book", type=Path, default=Path("book.jsonl"))
     parser.add_argument("--duration", type=float, default=0.0, help="seconds a measurement takes")
+    parser.add_argument("--fault", choices=["none", "inverted", "previous"], default="none")
     given = parser.parse_args()
-    source = Source(given.state, given.noise, given.seed)
+    source = Source(given.state, given.noise, given.seed, given.fault)
     serve(given.port, given.port_file, source, Book(given.book), given.duration)
 
 

@@ -252,7 +252,7 @@ def _words(
     unknown = (
         ""
         if drift_p is not None or repeats is not None
-        else " (no setting was repeated: whether it drifted cannot be said)"
+        else " (no setting was repeated: of drift nothing can be said)"
     )
     return [
         f"no state gives such data (p = {min(p, 1.0 if two_p is None else two_p):.2g}); they "

@@ -94,16 +94,23 @@ class TomographyResult(Result):
     def _words(self) -> str:
         words = ", ".join(str(interval) for interval in self.functionals)
         number = len(self.records.measurements)
-        return (
-            f"{self.records.copies} copies in {number} measurements: {words}; "
+        region = (
             f"infidelity below {self.region.infidelity:.2g} at {self.region.level:.0%}"
+            if self.fits
+            else "the data do not fit, and no error is given"
         )
+        return f"{self.records.copies} copies in {number} measurements: {words}; {region}"
+
+    @property
+    def fits(self) -> bool:
+        """Whether region and intervals may be believed: nothing was found against the fit."""
+        return self.goodness is None or self.goodness.passed
 
     @property
     def warnings(self) -> list[str]:
-        """Remarks on the data, on the region and on the goodness of fit."""
+        """Remarks on the goodness of fit, which come first, on the data and on the region."""
         fit = [] if self.goodness is None else self.goodness.warnings
-        return [*self.remarks, *self.region.notes, *fit]
+        return [*fit, *self.remarks, *self.region.notes]
 
     def _origin(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         weights = {k: self.card.get(k) for k in ("version", "sha256", "lineage")}
@@ -121,6 +128,7 @@ class TomographyResult(Result):
             "copies": self.records.copies,
             "measurements": len(self.records.measurements),
             "density_matrix": np.stack([rho.real, rho.imag], -1).tolist(),
+            "fits": self.fits,
             "region": asdict(self.region),
             "functionals": [asdict(interval) for interval in self.functionals],
             "eigenvalues": [asdict(interval) for interval in self.eigenvalues],

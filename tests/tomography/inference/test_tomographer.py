@@ -9,13 +9,13 @@ import pytest
 import torch
 from fakes.tomography import noisy, pauli_data
 
-from physml.exceptions import PhysmlError
+from physml.exceptions import InputError, PhysmlError
 from physml.tomography import SimulatedLaboratory, Stop, Tomographer, steer
 from physml.tomography.core import measurements
 from physml.tomography.core.operators import infidelity, purity
 from physml.tomography.core.readout import Readout, flips
 from physml.tomography.core.states import draw, named_state
-from physml.tomography.data.session import read_session
+from physml.tomography.data.session import Session, read_session
 from physml.tomography.inference import by_name
 
 BELL = noisy("phi+", 0.04)
@@ -101,6 +101,43 @@ def test_default_is_the_neural_estimator_with_calibrated_regions(tmp_path):
         rho = made.density_matrix
     with Tomographer.resume(path) as again:
         assert again.density_matrix.tobytes() == rho.tobytes()
+
+
+def test_ids_belong_to_the_session_and_old_sessions_have_none(tmp_path):
+    made = [Tomographer(1, "pauli", "linear", session=tmp_path / f"{k}.jsonl") for k in range(2)]
+    ids = [tomographer.next_measurement(10).id for tomographer in made]
+    assert ids[0] != ids[1]
+    assert {name.partition("-")[2] for name in ids} == {"m000000"}
+    made[0].close()
+    with Tomographer.resume(tmp_path / "0.jsonl") as again:
+        assert again.next_measurement(10).id == ids[0].replace("m000000", "m000001")
+    header = {k: v for k, v in read_session(tmp_path / "1.jsonl")[0].items() if k != "token"}
+    with Session.create(tmp_path / "old.jsonl", header):
+        pass
+    with Tomographer.resume(tmp_path / "old.jsonl") as old:  # as version 0.1 wrote it
+        assert [old.next_measurement(10).id for _ in range(2)] == ["m000000", "m000001"]
+
+
+def test_shots_of_a_waiting_setting_can_be_changed(tmp_path):
+    path = tmp_path / "s.jsonl"
+    with Tomographer(1, "pauli", "linear", session=path) as made:
+        asked = made.next_measurement(10)
+        assert made.change_shots(asked, 500).shots == 500
+        # X has had 500 now: Y and Z are next, again and again.
+        axes = [made.next_measurement(100).effects for _ in range(4)]
+        assert not any(np.array_equal(effects, asked.effects) for effects in axes)
+        with pytest.raises(InputError, match="waits for its counts"):
+            made.change_shots("m000009", 10)
+    with Tomographer.resume(path) as again:
+        assert again.pending[0].shots == 500
+        again.update(asked.id, [250, 250])
+        with pytest.raises(InputError, match="waits for its counts"):
+            again.change_shots(asked.id, 10)
+
+
+def test_a_stop_needs_an_infidelity():
+    with pytest.raises(InputError, match="between 0 and 1 at which to stop"):
+        Tomographer(1, "pauli", "linear").should_stop()
 
 
 def test_late_and_repeated_and_foreign_answers(tmp_path):

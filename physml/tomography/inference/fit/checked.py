@@ -13,7 +13,7 @@ from physml.random import stream
 from ...core.estimator import Estimator
 from ..goodness import ALARM, GoodnessOfFit
 from ..state_estimate import StateEstimate
-from .directed import FaultFound, find_fault
+from .directed import WORTHWHILE, FaultFound, find_fault
 from .sequential import FALSE_ALARMS, SequentialFit
 
 #: Places of the random streams of looks and of faults.
@@ -21,6 +21,8 @@ LOOKS, FAULTS = 1 << 42, 1 << 43
 #: Copies at the first search for faults, and growth of the copies from one to the next: a search
 #: takes as long as dozens of looks.
 FIRST_SEARCH, SEARCH_GROWTH = 240, 2.0
+#: Probability and gain at which a fault is named where no state fits.
+HINT, HINT_GAIN = 0.05, 3.0
 
 
 class Misfit(PhysmlError):
@@ -89,9 +91,10 @@ class CheckedEstimate(StateEstimate):
             There are no data yet.
         """
         found = super().goodness_of_fit()
-        if any("drifted" in text for text in found.warnings):
-            return found
-        fault = self._fault(ALARM)
+        if not found.passed and not any("no state gives" in text for text in found.warnings):
+            return found  # a drift is no fault of that kind
+        # Where no state fits, what may be wrong is named at less than where all rests on it.
+        fault = self._fault(ALARM) if found.passed else self._fault(HINT, HINT_GAIN)
         if fault is None:
             return found
         words = ", or if ".join(fault.faults)
@@ -102,7 +105,7 @@ class CheckedEstimate(StateEstimate):
         )
         return replace(found, warnings=[*found.warnings, hint])
 
-    def _fault(self, allowed: float) -> FaultFound | None:
+    def _fault(self, allowed: float, least: float = WORTHWHILE) -> FaultFound | None:
         measured = list(self._measured.values())
         return find_fault(
             [m.setting for m in measured],
@@ -110,4 +113,5 @@ class CheckedEstimate(StateEstimate):
             self._really,
             stream(self.seed, "predict", FAULTS + len(measured)),
             allowed,
+            least,
         )

@@ -65,6 +65,7 @@ def find_fault(
     really: Callable[[Setting], Setting],
     rng: Generator,
     allowed: float,
+    least: float = WORTHWHILE,
 ) -> FaultFound | None:
     """Test for the known faults; None where none is that much more probable.
 
@@ -79,6 +80,8 @@ def find_fault(
         Of the simulated data.
     allowed : float
         Probability of a false alarm.
+    least : float
+        Log-likelihood that a fault has to gain; less where it is known already that no state fits.
     """
     number = sum(len(c) for c in counts)
     if not settings or number > LARGEST or settings[0].dimension > DIMENSION:
@@ -91,11 +94,11 @@ def find_fault(
     coordinates, place = _distinct(models)
     total = _add_up(counts, place, coordinates.shape[1])[None]
     rough, left, _ = _best(coordinates, total, ROUGH)
-    if len(words) == 1 or (rough + left)[0, 1:].max() - rough[0, 0] < WORTHWHILE:
+    if len(words) == 1 or (rough + left)[0, 1:].max() - rough[0, 0] < least:
         return None
     found, _, state = _best(coordinates, total, TOLERANCE)
     gains = found[0, 1:] - found[0, 0]
-    if gains.max() < WORTHWHILE:
+    if gains.max() < least:
         return None
     gain = float(gains.max())
     simulated, _, _ = _best(coordinates, _simulate(asked, counts, place, state, rng), TOLERANCE)
