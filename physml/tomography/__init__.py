@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from .data.laboratory import SocketLaboratory as SocketLaboratory
     from .data.process_records import ProcessRecords as ProcessRecords
     from .data.process_records import load_process_records as load_process_records
+    from .data.qiskit import records_from_qiskit as records_from_qiskit
     from .data.records import Measurement as Measurement
     from .data.records import Records as Records
     from .data.records_file import load_records as load_records
     from .data.records_file import save_records as save_records
     from .inference.process.tomographer import ProcessTomographer as ProcessTomographer
+    from .inference.qiskit_fitter import qiskit_fitter as qiskit_fitter
     from .inference.steering import Stop as Stop
     from .inference.steering import steer as steer
     from .inference.tomographer import Tomographer as Tomographer
@@ -60,9 +62,11 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SocketLaboratory",
         ],
         "data.process_records": ["ProcessRecords", "load_process_records"],
+        "data.qiskit": ["records_from_qiskit"],
         "data.records": ["Measurement", "Records"],
         "data.records_file": ["load_records", "save_records"],
         "inference.process.tomographer": ["ProcessTomographer"],
+        "inference.qiskit_fitter": ["qiskit_fitter"],
         "inference.steering": ["Stop", "steer"],
         "inference.tomographer": ["Tomographer"],
         "predict": ["TomographyPredictor"],

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -101,6 +102,7 @@ class TomographyPredictor(Predictor):
         rounded: bool = False,
         window: float | None = None,
         accidental_rate: float | None = None,
+        measured: Sequence[int] | None = None,
     ) -> TomographyResult:
         """Estimate the state that counts were taken of.
 
@@ -130,6 +132,8 @@ class TomographyPredictor(Predictor):
         rounded : bool
         window, accidental_rate : float, optional
             Of a coincidence table; see `records_file.load_records`.
+        measured : sequence of int, optional
+            Bits of the qubits, or qubits to keep; see `records_file.load_records`.
 
         Returns
         -------
@@ -145,7 +149,13 @@ class TomographyPredictor(Predictor):
             records
             if isinstance(records, Records)
             else load_records(
-                records, kind, repeats, rounded, window=window, accidental_rate=accidental_rate
+                records,
+                kind,
+                repeats,
+                rounded,
+                window=window,
+                accidental_rate=accidental_rate,
+                measured=measured,
             )
         )
         if not data.measurements:

@@ -11,7 +11,7 @@ known names, as the fiducials of measurements are; longer circuits and gates of 
 of gate-set tomography, where the gates are what is sought, and are refused.
 
 Grammar and gates: `pygsti.io.stdinput`, `pygsti.circuits.circuitparser` and
-`pygsti.tools.internalgates` of pyGSTi 0.9.13. Outcomes have the first line label first.
+`pygsti.tools.internalgates` of pyGSTi 0.10.2. Outcomes have the first line label first.
 """
 
 from __future__ import annotations
