@@ -2,10 +2,10 @@
 
     python benchmarks/tomography_seeds.py results/tomography/data --seeds 3 --state seeds
 
-The folder is what the chain's preprocessing leaves. The first seed is that of the shipped recipe,
+The folder is what the chain's preprocessing leaves: all seeds learn from the same experiments, and
+start and shuffle them apart. The first seed is that of the shipped recipe,
 the others are the next ones; regions are not calibrated, as infidelities do not need them. What is
-finished is kept in ``--state``, so that a run can be stopped and carried on. Each seed takes about
-a quarter of an hour of one core.
+finished is kept in ``--state``, so that a run can be stopped and carried on.
 
 The record does not rest on the shipped weights: each seed has weights of its own. It says of which
 recipe they are.
@@ -27,7 +27,7 @@ from physml.tomography.evaluation.compare import list_name
 from physml.tomography.evaluation.sets import LIST_SIZE, LISTS, evaluation_list
 from physml.tomography.inference.neural.estimator import NeuralEstimator
 from physml.tomography.learning.corrector_training import train_corrector
-from physml.tomography.learning.prepared import read_states
+from physml.tomography.learning.histories import Histories
 from physml.tomography.settings import TomographySettings
 from physml.tomography.simulator.experiment import experiment
 
@@ -63,7 +63,7 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
 def main() -> None:
     """Train, judge, print a Markdown table."""
     parser = command(__doc__, "json")
-    parser.add_argument("data", type=Path, help="folder with train.h5 and valid.h5")
+    parser.add_argument("data", type=Path, help="folder of what is learned from")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--qubits", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--state", type=Path, required=True, help="folder for what is finished")
@@ -71,16 +71,16 @@ def main() -> None:
     settings = TomographySettings()
     rows: dict[tuple[str, str], list[list[float]]] = {}
     for qubits in a.qubits:
-        states = [read_states(a.data / f"{x}.h5", qubits) for x in ("train", "valid")]
+        moments = [Histories.read(a.data, split, qubits) for split in ("train", "valid")]
         for seed in range(settings.seed, settings.seed + a.seeds):
-            network, _, _ = train_corrector(
+            network = train_corrector(
                 settings.train,
-                *states,
+                *moments,
                 a.state / str(seed) / f"{qubits}_qubits",
                 seed,
                 1,
                 lambda: None,
-            )
+            ).network
             for name in LISTS[qubits]:
                 rho = evaluation_list(name, qubits)
                 for design in ("global", "product")[:qubits]:

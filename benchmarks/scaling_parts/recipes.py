@@ -132,18 +132,12 @@ def background_amounts(s: Any) -> Amounts:
 
 
 def tomography_amounts(s: Any) -> Amounts:
-    """Experiments learned from, calibrated with, and followed by the particle cell.
-
-    A round cannot have more experiments than there are states; beyond that more states change
-    nothing unless the rounds are made longer.
-    """
-    t, qubits = s.train, len(s.simulate.n_qubits)
-    kept = 1 - s.preprocess.valid - s.preprocess.test
-    states = s.simulate.n_samples / qubits * kept
+    """Experiments passed, calibrated with, and followed by the particle cell."""
+    t, p, qubits = s.train, s.preprocess, len(s.simulate.n_qubits)
+    kept = 1 - p.valid - p.calibrate - p.test
     return {
-        "experiments": qubits
-        * sum(min(size, states) + t.histories.valid for size in t.histories.rounds),
-        "calibrations": float(qubits * t.calibrate.histories),
+        "passes": s.simulate.n_samples * kept * t.epochs,
+        "calibrations": s.simulate.n_samples * p.calibrate,
         "cell": float(qubits * t.cell.runs * t.cell.experiments),
     }
 
@@ -158,14 +152,10 @@ def _background(n: int, windows: int, epochs: int, passes: int, photons: int) ->
     return Point(n, {"windows": windows}, train)
 
 
-def _tomography(n: int, rounds: Sequence[int], calibrations: int, runs: int) -> Point:
-    # Simulated 300 at a time: whole batches. The cell is checked as often as in the recipe, where
-    # 4 checks of 64 experiments come on 48 batches; here there are two, the first and the last.
-    train = {
-        "histories": {"rounds": list(rounds), "valid": 300},
-        "calibrate": {"histories": calibrations},
-        "cell": {"runs": runs, "valid": max(8, round(runs * 64 / 24))},
-    }
+def _tomography(n: int, epochs: int, runs: int) -> Point:
+    # The cell is checked as often as in the recipe, where 4 checks of 64 experiments come on 48
+    # batches; here there are two, the first and the last.
+    train = {"epochs": epochs, "cell": {"runs": runs, "valid": max(8, round(runs * 64 / 24))}}
     return Point(n, {}, train)
 
 
@@ -216,20 +206,22 @@ RECIPES: Mapping[str, Recipe] = {
         shards=10,
     ),
     "tomography": Recipe(
-        "states",
+        "experiments",
         "",
-        preparations=(Point(100), Point(4000), Point(20000)),
+        # Whole batches.
+        preparations=(Point(1200), Point(4800), Point(9600)),
         trainings=(
-            _tomography(4000, [300], 300, 0),
-            _tomography(4000, [300, 1500], 300, 0),
-            _tomography(20000, [300], 1500, 0),
-            _tomography(4000, [300], 300, 8),
+            _tomography(1200, 1, 0),
+            _tomography(4800, 1, 0),
+            _tomography(4800, 4, 0),
+            _tomography(9600, 1, 0),
+            _tomography(1200, 1, 8),
         ),
         preprocess_amounts=samples,
         train_amounts=tomography_amounts,
         shared=(),
-        history="2_qubits/round_1",
-        shards=4000,
+        history="2_qubits/corrector",
+        shards=2400,
     ),
 }
 

@@ -11,11 +11,12 @@ import torch
 from physml import provenance
 from physml.config import upstream
 from physml.io.shards import ShardWriter
-from physml.models import shipped_weights
+from physml.models import read_weights, shipped_weights
 
 from .core.estimator import Estimator
 from .inference.neural.corrector import Corrector
-from .inference.neural.estimator import NeuralEstimator, load
+from .inference.neural.estimator import NeuralEstimator
+from .inference.weights import prefix
 from .settings import FILTER, SimulateSettings, TomographySettings
 from .simulator.histories import simulate_batch
 
@@ -58,7 +59,7 @@ def designer(weights: Path | None, n_qubits: tuple[int, ...]) -> Callable[[int],
     InputError
         Not weights of this pipeline.
     """
-    networks = {} if weights is None else load(weights)[0]
+    networks = {} if weights is None else correctors(weights)
     for d in (1 << n for n in n_qubits):
         if d not in networks:
             if weights is not None:
@@ -68,3 +69,14 @@ def designer(weights: Path | None, n_qubits: tuple[int, ...]) -> Callable[[int],
                 )
             networks[d] = Corrector(d, 8, 1).eval().requires_grad_(False)
     return lambda d: NeuralEstimator({d: networks[d]})
+
+
+def correctors(weights: Path) -> dict[int, Corrector]:
+    """Correctors of a weights file by dimension; a design needs nothing else of it."""
+    found = read_weights("tomography", weights, key="networks")
+    networks = {}
+    for qubits, sizes in found.card["networks"].items():
+        network = Corrector(1 << int(qubits), **sizes)
+        found.fill(network, prefix(network.d, Corrector))
+        networks[network.d] = network.eval().requires_grad_(False)
+    return networks

@@ -122,23 +122,16 @@ def test_large_sets_of_images_are_not_held_in_memory(parts):
     assert held("background", 1e6) == 1e6
 
 
-@pytest.mark.parametrize(("n", "learned"), [(500, 100 + 200), (5000, 100 + 1000)])
-def test_a_round_has_no_more_experiments_than_there_are_states(parts, n, learned):
-    """Of two numbers of qubits each has half of the states, of which 80 % are trained on."""
+def test_experiments_are_learned_from_or_calibrated_with(parts):
+    """Of what is left of the validation and the test; the cell draws experiments of its own."""
     s = parts.recipes.settings(
         "tomography",
-        simulate={"n_samples": n, "n_qubits": [1, 2]},
-        preprocess={"valid": 0.1, "test": 0.1},
-        train={
-            "histories": {"rounds": [100, 1000], "valid": 30},
-            "calibrate": {"histories": 400},
-            "cell": {"runs": 3, "experiments": 8},
-        },
+        simulate={"n_samples": 500, "shard_size": 500, "n_qubits": [1, 2]},
+        preprocess={"valid": 0.1, "test": 0.1, "calibrate": 0.3},
+        train={"epochs": 4, "cell": {"runs": 3, "experiments": 8}},
     )
     found = parts.recipes.amounts("tomography", "train", s)
-    assert found == pytest.approx(
-        {"experiments": 2 * (learned + 60), "calibrations": 800, "cell": 48}
-    )
+    assert found == pytest.approx({"passes": 1000, "calibrations": 150, "cell": 48})
 
 
 def write(parts, path, gpu=None, device="cpu"):
