@@ -57,7 +57,7 @@ def test_a_faulty_laboratory_ends_the_run(fault, words, tmp_path, capsys):
     assert words in out.err
     assert "No error is given" in out.err
     before = session.read_bytes()
-    assert run(capsys, session, start(tmp_path, fault, "again"), "--copies", 500)[0] == 3
+    assert run(capsys, session, start(tmp_path, fault, "again"), "--copies", 1000)[0] == 3
     assert session.read_bytes() == before
 
 

@@ -104,6 +104,7 @@ def steer(
     measure = getattr(given, "measure", given)
     pending = tomographer.pending
     looked = 0
+    _watch(tomographer, check_fit)  # what ended a loop ends it again, before anything is asked
     while True:
         reason = _enough(tomographer, stop)
         if reason is None and stop.infidelity is not None and tomographer.copies >= LOOK * looked:
@@ -125,8 +126,12 @@ def steer(
         check_complete(counts, setting, "laboratory")
         tomographer.update(setting, counts)
         report(tomographer)
-        if check_fit and (doubt := tomographer.check_fit()) is not None:
-            raise _misfit(tomographer, doubt)
+        _watch(tomographer, check_fit)
+
+
+def _watch(tomographer: Tomographer, check_fit: bool) -> None:
+    if check_fit and (doubt := tomographer.check_fit()) is not None:
+        raise _misfit(tomographer, doubt)
 
 
 def expect_fit(tomographer: Tomographer) -> None:

@@ -60,7 +60,7 @@ def test_an_answer_and_what_it_may_repeat():
         ({"setting": pauli_setting("XX").to_dict()}, "the setting that was asked for"),
         ({"local": "cats"}, "a setting as it was sent"),
         ({"basis": [[1, 2], [3]]}, "a setting as it was sent"),
-        ({"error": "no light"}, "the laboratory refused '5c1f09ae-m000003': 'no light'"),
+        ({"error": "no light"}, "the laboratory refused '5c1f09ae-m000003': no light"),
     ],
 )
 def test_answers_that_are_refused(change, message):
