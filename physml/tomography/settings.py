@@ -39,6 +39,17 @@ Flips = Annotated[
 ]
 
 
+def _increasing(value: tuple[float, ...]) -> tuple[float, ...]:
+    if list(value) != sorted(set(value)):
+        raise ValueError("the levels have to increase")
+    return value
+
+
+Levels = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Len(2), AfterValidator(_increasing)
+]
+
+
 class MixtureSettings(Settings):
     """Shares of the ensembles that states are drawn from (states.py); they need not sum to 1."""
 
@@ -158,6 +169,11 @@ class PreprocessSettings(PreprocessBase):
         "their truth, which a network learns by heart",
         ge=1,
     )
+    whole: Fraction = Field(
+        0.15,
+        description="Share of the experiments of the calibration whose moments are all kept: what "
+        "a stop means is learned from runs",
+    )
     first: int = Field(10, description="Copies before which nothing is learned", ge=0)
     batch: int = Field(
         2_400, description="Experiments a task works on; changes no result but for rounding", gt=0
@@ -180,57 +196,21 @@ class NetworkSettings(Settings):
     blocks: int = Field(3, description="Residual blocks", ge=1)
 
 
-class CalibrationDesigns(Settings):
-    """Shares of the designs of measurements (run.py); they need not sum to 1."""
-
-    adaptive: float = Field(0.3, description="Adaptive bases of all qubits", ge=0)
-    product: float = Field(0.2, description="Adaptive bases of each qubit", ge=0)
-    pauli: float = Field(0.25, description="Pauli settings", ge=0)
-    random: float = Field(0.05, description="Random bases of all qubits", ge=0)
-    mub: float = Field(0.1, description="Mutually unbiased bases", ge=0)
-    sic: float = Field(0.1, description="Symmetric informationally complete measurement", ge=0)
-
-
-class CalibrationShares(Settings):
-    """Shares of the ensembles that regions are calibrated on; they need not sum to 1."""
-
-    mixture: float = Field(0.25, description="The mixture of the training", ge=0)
-    hs: float = Field(0.15, description="Hilbert-Schmidt measure", ge=0)
-    pure: float = Field(0.15, description="Haar-random pure states", ge=0)
-    noisy: float = Field(0.45, description="Pure states with white noise", ge=0)
-
-
 class CalibrateSettings(Settings):
-    """Experiments that regions are calibrated on, and their quantiles (calibrate.py)."""
+    """Quantiles of radii and of errors of functionals, learned from held-out experiments."""
 
-    histories: int = Field(16_000, description="Experiments to calibrate with", ge=40)
-    copies: int = Field(300_000, description="Copies of an experiment", ge=100)
-    designs: CalibrationDesigns = CalibrationDesigns()
-    shares: CalibrationShares = CalibrationShares()
-    noise: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Len(1)] = Field(
-        (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5), description="Shares of the white noise"
-    )
-    levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Len(2)] = Field(
+    levels: Levels = Field(
         (0.1, 0.25, 0.5, 0.68, 0.8, 0.9, 0.95, 0.99), description="Levels of the regions"
     )
-    width: int = Field(64, description="Numbers in a layer of the network", ge=4)
-    epochs: int = Field(40, description="Passes over the experiments", gt=0)
-    balance: float = Field(0.5, description="Push of ensembles to the same coverage; 0: none", ge=0)
-    bins: int = Field(
-        1,
-        description="Bins of mixedness at each number of copies that are corrected apart; more "
-        "than one works against the balance of the ensembles",
-        ge=1,
+    tails: Levels = Field(
+        (0.005, 0.025, 0.05, 0.1, 0.16, 0.25, 0.5, 0.75, 0.84, 0.9, 0.95, 0.975, 0.995),
+        description="Quantiles of the errors of functionals",
     )
-
-    @model_validator(mode="after")
-    def _possible(self) -> CalibrateSettings:
-        if list(self.levels) != sorted(set(self.levels)):
-            raise ValueError("the levels have to increase")
-        for name, shares in (("designs", self.designs), ("shares", self.shares)):
-            if not sum(shares.model_dump().values()) > 0:
-                raise ValueError(f"at least one of the {name} has to be above 0")
-        return self
+    width: int = Field(64, description="Numbers in a layer of each network", ge=4)
+    epochs: int = Field(40, description="Passes over the experiments", gt=0)
+    functionals: int = Field(
+        100_000, description="Moments that errors of functionals are learned from, at most", gt=0
+    )
 
 
 class CellSettings(Settings):

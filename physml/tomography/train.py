@@ -18,7 +18,7 @@ from .learning.calibrate import calibrate
 from .learning.cell_training import train_cell
 from .learning.corrector_training import train_corrector
 from .learning.histories import Histories
-from .learning.prepared import read_states
+from .learning.prepared import read_moments, read_states
 from .settings import TomographySettings
 
 #: Number of the random stream of the calibration, but for the dimension.
@@ -55,10 +55,16 @@ def run(
             before += max(0.0, found.learned["seconds"] - (time.monotonic() - began))
             del train, valid
             network, is_main, lineage = found.network, found.is_main, found.lineage
-            made, regions[name] = calibrate(
-                network, settings.simulate.mixture.parts, s, stream(seed, "train", CALIBRATE + d)
+            calibration = calibrate(
+                network,
+                read_moments(data, "calibrate", qubits),
+                s.calibrate,
+                stream(seed, "train", CALIBRATE + d),
             )
-            weights |= named(d, network) | named(d, made)
+            weights |= named(d, network)
+            for part in calibration.parts:
+                weights |= named(d, part)
+            regions[name] = calibration.card
             card["networks"][name] = s.network.model_dump(mode="json")
             card["training"][name] = found.learned
             with main_alone() as alone:

@@ -31,7 +31,7 @@ SETTINGS = TomographySettings.model_validate(
             "epochs": 1,
             "batch_size": 32,
             "network": {"width": 8, "blocks": 1},
-            "calibrate": {"histories": 40, "copies": 300, "epochs": 1, "width": 4},
+            "calibrate": {"epochs": 1, "width": 4, "functionals": 100},
             "cell": {
                 **{"runs": 1, "experiments": 2, "n_particles": 5, "copies": 100, "width": 4},
                 **{"valid": 2, "validate_every": 1, "rounds": 1, "proposals": 1},

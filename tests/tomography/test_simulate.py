@@ -25,6 +25,7 @@ from physml.tomography.learning.prepared import (
     PREPARED,
     RAW,
     SPLITS,
+    is_whole,
     read_moments,
     split_of,
     states_of,
@@ -48,7 +49,8 @@ SETTINGS = TomographySettings.model_validate(
             **{"n_samples": N, "shard_size": 40, "batch": 20, "copies": 200},
             **{"designer": "none", "readout": 0.5},
         },
-        "preprocess": {"valid": 0.2, "test": 0.2, "calibrate": 0.2, "batch": 13, "thin": 3},
+        "preprocess": {"valid": 0.2, "test": 0.2, "calibrate": 0.2, "batch": 13, "thin": 3}
+        | {"whole": 0.3},
     }
 )
 FILTER = designer(None, (1, 2, 3))
@@ -269,9 +271,12 @@ def test_preprocessing_splits_by_experiment(raw, whole, tmp_path, threads):
             # One in three of all blocks, by turns.
             ends = np.cumsum(schedule(200))
             assert set(moments["copies"]) <= set(ends[ends >= 10])
-            many = np.unique(moments["experiment"], return_counts=True)[1]
-            assert np.ptp(many) <= 1
-            assert abs(many.mean() - (ends >= 10).sum() / 3) < 1
+            number, many = np.unique(moments["experiment"], return_counts=True)
+            whole_ones = np.array([is_whole(i, 3, SETTINGS.preprocess) for i in number])
+            assert whole_ones.any() == (split == "calibrate")
+            assert (many[whole_ones] == (ends >= 10).sum()).all()
+            assert np.ptp(many[~whole_ones]) <= 1
+            assert abs(many[~whole_ones].mean() - (ends >= 10).sum() / 3) < 1
     assert sorted(seen) == list(range(N))
     # Those of the first shard alone are split alike: by the experiment, not by what else there is.
     preprocess.run(settings=SETTINGS, raw=raw[:1], out=tmp_path / "less")

@@ -16,7 +16,7 @@ preprocess: {valid: 0.1, test: 0.1, calibrate: 0.4}
 train:
   epochs: 1
   network: {width: 16, blocks: 1}
-  calibrate: {histories: 60, copies: 2000}
+  calibrate: {epochs: 2, functionals: 300}
 evaluate:
   states: 4
   copies: 1000

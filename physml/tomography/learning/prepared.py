@@ -49,6 +49,8 @@ PREPARED = {name: RAW[name] for name in KEPT} | {
     "purity": Spec(np.float64, (None,)),
 }
 
+#: One of so many experiments to calibrate with is kept at the ends of all its blocks.
+WHOLE = 4
 #: How far a state may be from Hermitian, positive and of trace one.
 TOLERANCE = 1e-9
 #: Largest prepared file, bytes.
@@ -87,13 +89,24 @@ def file_names(settings: TomographySettings) -> list[str]:
 
 def split_of(index: int, seed: int, s: PreprocessSettings) -> str:
     """Split of an experiment, the same at any size of the data set."""
+    return _place(index, seed, s)[0]
+
+
+def is_whole(index: int, seed: int, s: PreprocessSettings) -> bool:
+    """Whether all moments of an experiment are kept, as of some that are calibrated with."""
+    split, draw = _place(index, seed, s)
+    return split == "calibrate" and draw < s.whole * s.calibrate
+
+
+def _place(index: int, seed: int, s: PreprocessSettings) -> tuple[str, float]:
+    """Split of an experiment, and its place in the split's share."""
     draw = stream(seed, "split", int(index)).random()
     for split in ("test", "valid", "calibrate"):
         share = getattr(s, split)
         if draw < share:
-            return split
+            return split, draw
         draw -= share
-    return "train"
+    return "train", draw
 
 
 def describe(arrays: Mapping[str, NDArray[Any]], place: Path) -> Arrays:
@@ -196,7 +209,7 @@ def prepare(
         rows = rows[split[rows] != "test"]
         if not len(rows):
             continue
-        moments, at = _moments(raw, kept, rows, n, design, settings)
+        moments, at = _moments(raw, kept, rows, split[rows], n, design, settings)
         where = split[at]
         for name in LEARNED:
             found[moments_name(name, n)].append({k: v[where == name] for k, v in moments.items()})
@@ -208,25 +221,44 @@ def prepare(
 
 
 def _none(d: int) -> Arrays:
-    return {k: np.zeros((0, *s.shape[1:]), s.dtype) for k, s in moments_spec(d).items() if s.shape}
+    spec = moments_spec(d)
+    # All lengths but the first are fixed.
+    shapes = {name: [int(n or 0) for n in (s.shape or ())[1:]] for name, s in spec.items()}
+    return {name: np.zeros((0, *shapes[name]), s.dtype) for name, s in spec.items()}
 
 
 def _moments(
     raw: Arrays,
     kept: Arrays,
     rows: NDArray[np.int64],
+    split: NDArray[Any],
     n: int,
     design: int,
     settings: TomographySettings,
 ) -> tuple[Arrays, NDArray[np.int64]]:
-    """Moments of experiments of one number of qubits and design, and the row of each."""
+    """Moments of experiments of one number of qubits and design, and the row of each.
+
+    Parameters
+    ----------
+    raw, kept : dict of ndarray
+    rows : ndarray (m,)
+        Of the experiments.
+    split : ndarray (m,)
+        Name of the split of each.
+    n, design : int
+    settings : TomographySettings
+    """
     s, d = settings.preprocess, 1 << n
     blocks = schedule(settings.simulate.copies)
     index = raw["index"][rows]
     turns = len(settings.simulate.n_qubits)
     block = np.arange(len(blocks))
     # Each experiment has a phase of its own, so that all numbers of copies are learned alike.
-    keep = (block + (index // turns)[:, None]) % s.thin == 0
+    turn = index // turns
+    keep = (block + turn[:, None]) % s.thin == 0
+    # Some are kept whole: how often a radius was looked at matters where one stops by it.
+    keep |= ((turn % WHOLE == 0) & (split == "calibrate"))[:, None]
+    keep |= np.array([is_whole(i, settings.seed, s) for i in index])[:, None]
     keep &= np.cumsum(blocks) >= s.first
     state = np.ascontiguousarray(kept["state"][rows][:, :d, :d])
     found, row = replay(

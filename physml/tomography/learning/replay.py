@@ -125,8 +125,9 @@ def replay(
         # A single one would be followed by other code.
         confusion = None if noise.confusion is None else noise.confusion.repeat(2, 1, 1, 1)
         twice = LaboratoryNoise(confusion)
-        two = [np.repeat(x, 2, 0) for x in (bases, counts, keep)]
-        found, row = replay(design, rho.repeat(2, 1, 1), *two[:2], twice, two[2])
+        pairs, seen_twice = np.repeat(bases, 2, 0), np.repeat(counts, 2, 0)
+        both = np.repeat(keep, 2, 0)
+        found, row = replay(design, rho.repeat(2, 1, 1), pairs, seen_twice, twice, both)
         return {k: v[row == 0] for k, v in found.items()}, row[row == 0]
     # The root of a state of any rank, so that fidelities are exact.
     values, vectors = torch.linalg.eigh(rho)
