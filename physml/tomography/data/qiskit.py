@@ -134,11 +134,15 @@ def records_from_qiskit(
 
     Parameters
     ----------
-    results, labels, register, tuples
+    results : mapping, or objects of qiskit
+    labels : sequence, optional
         See `from_qiskit`.
     measured : sequence of int, optional
         Bits of the qubits of the labels, where there are more bits; where there are not, the
         qubits that are wanted, the others are left out.
+    register : str, optional
+    tuples : {"first", "last"}, optional
+        See `from_qiskit`.
     name : str
         For titles.
 

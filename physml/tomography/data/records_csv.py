@@ -52,7 +52,7 @@ _OUTCOME = ("outcome", "outcomes", "bits", "bitstring", "result")
 _SHOT = ("shot", "shot_number", "index")
 _QUBIT = re.compile(r"q(?:ubit)?[ _]?(\d+)")
 
-#: A setting as it stands in a file: line, its cells, counts by the name of the outcome.
+# A setting as it stands in a file: line, its cells, counts by the name of the outcome.
 _Found = list[tuple[int, dict[str, str], dict[str, float]]]
 
 

@@ -1,1 +1,1 @@
-"""What users bring as counts: names of outcomes, tables, files and objects of other programs."""
+"""Counts as users bring them: names of outcomes, tables, files and objects of other programs."""

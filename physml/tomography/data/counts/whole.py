@@ -26,7 +26,7 @@ class Counted(Protocol):
 
     @property
     def setting(self) -> Setting:
-        """What was measured."""
+        """Measurement of these counts."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
