@@ -321,7 +321,6 @@ def predict(
         from .predict import TomographyPredictor
 
         limit_threads(threads)
-        predictor = TomographyPredictor.load(weights)
         data = load_records(
             records,
             kind,
@@ -331,6 +330,7 @@ def predict(
             accidental_rate=accidental_rate,
             measured=read_places(measured),
         )
+        predictor = TomographyPredictor.load(weights)
         arguments: dict[str, Any] = {
             "estimator": estimator or estimator_of(records),
             "level": level,

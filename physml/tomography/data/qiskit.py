@@ -22,6 +22,7 @@ from .counts.marginals import marginal
 from .counts.outcomes import Measured
 from .counts.qiskit_keys import counts_of
 from .counts.qiskit_objects import Labelled, label_text, labelled
+from .counts.whole import compare_shots
 from .records import Measurement, Records
 
 
@@ -116,8 +117,8 @@ def from_qiskit(
             raise InputError.expected(place, "at least one", "none")
         seen[name] += 1
         label = name if repeated[name] == 1 else f"{name}#{seen[name]}"
-        setting = replace(pauli_setting(name), id=label, shots=int(values.sum()))
-        out.append((setting, values))
+        shots = int(values.sum()) if circuit.shots is None else circuit.shots
+        out.append((replace(pauli_setting(name), id=label, shots=shots), values))
     return out
 
 
@@ -154,7 +155,8 @@ def records_from_qiskit(
     choice = measured if isinstance(measured, Measured) else Measured.of(measured)
     made = from_qiskit(results, labels, measured=choice, register=register, tuples=tuples)
     n = made[0][0].dimension.bit_length() - 1
-    records = Records(n, [Measurement(s, c) for s, c in made], name=name)
+    remarks = compare_shots([(s.id, s.shots, int(c.sum())) for s, c in made], name)
+    records = Records(n, [Measurement(s, c) for s, c in made], name=name, remarks=remarks)
     if choice.places is not None and not choice.used:
         choice.used = True
         return marginal(records, choice.places)

@@ -163,9 +163,13 @@ def records_from(
     measured : Measured, optional
         Which bits of an outcome belong to the qubits, where there are more.
     """
+    data = {"measurements": data} if isinstance(data, list) else data
     if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
+        found = f"keys {list(data)!r:.60}" if isinstance(data, dict) else type(data).__name__
         raise InputError.expected(
-            place, "an object with a list of measurements", type(data).__name__
+            place,
+            "an object with a list of measurements, or counts by label as qiskit has them",
+            found,
         )
     given = data["measurements"]
     if not 0 < len(given) <= MAX_MEASUREMENTS:

@@ -86,7 +86,7 @@ def read_csv(path: Path, measured: Measured | None = None, last: bool = False) -
     count = next((name for name in _COUNTS if name in columns), None)
     qubits = [name for name in columns if _QUBIT.fullmatch(name)]
     if outcome is not None and count is not None:
-        found = _long(path, rows, columns, axes, outcome, count)
+        found = _long(path, rows, columns, axes, outcome, count, remarks)
     elif outcome is not None or qubits:
         found = _shots(path, rows, columns, axes, outcome, qubits, remarks)
     else:
@@ -186,15 +186,20 @@ def _long(
     axes: str,
     outcome: str,
     count: str,
+    remarks: list[str],
 ) -> _Found:
     groups: dict[tuple[str, str], tuple[int, dict[str, str], dict[str, float]]] = {}
-    lines: dict[tuple[str, str, str], int] = {}
+    lines: dict[tuple[str, str, str], tuple[int, dict[str, str]]] = {}
+    copies = []
     for line, row in rows:
         cells = cells_of(path, line, row, columns)
         key = (cells.get("id", ""), cells[axes].upper())
         first, head, counts = groups.setdefault(key, (line, cells, {}))
         name = cells[outcome]
-        before = lines.setdefault((*key, name), line)
+        before, same = lines.setdefault((*key, name), (line, cells))
+        if before != line and key[0] and same == cells:
+            copies.append(f"line {before} in line {line}")
+            continue
         if before != line:
             raise InputError.expected(
                 path,
@@ -210,6 +215,9 @@ def _long(
             )
         counts[name] = count_of(path, line, count, cells[count])
         _check_number(path, len(groups))
+    if copies:
+        more = f" and {len(copies) - 4} more" if len(copies) > 4 else ""
+        remarks.append(f"counted once, though in the file twice: {', '.join(copies[:4])}{more}")
     return list(groups.values())
 
 

@@ -27,7 +27,7 @@ from .records import Measurement, Records, read_strict_json
 KINDS = ("auto", "records", "qiskit", "photonic", "pygsti")
 #: The first key is a label, or the text of a tuple of letters, and what stands behind it an
 #: object of counts by bits.
-_LABELS = re.compile(rb"""\{\s*"(?:[XYZ]{1,5}|\(\s*'[XYZ]'[^"]*\))"\s*:\s*\{""", re.I)
+_LABELS = re.compile(rb"""\{\s*"(?:[XYZ]{1,5}|\(\s*'[XYZ]'[^"]*\))"\s*:\s*[{\[]""", re.I)
 
 
 def kind_of(path: Path) -> str:

@@ -6,11 +6,14 @@ They are told apart by what they can do; qiskit is not imported.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from physml.exceptions import InputError
+
+from ...core.measurements import check_shots
 
 #: Indices of `PauliMeasurementBasis` of qiskit-experiments.
 _PAULI = "ZXY"
@@ -28,11 +31,14 @@ class Labelled:
         Mapping of keys to counts.
     bits : tuple of int, optional
         Bits that belong to the qubits, where the circuit says so.
+    shots : int, optional
+        Runs of the circuit, where that is said.
     """
 
     label: Any
     counts: Any
     bits: tuple[int, ...] | None = None
+    shots: int | None = None
 
 
 def labelled(results: Any, labels: Sequence[Any] | None, register: str | None) -> list[Labelled]:
@@ -62,7 +68,10 @@ def labelled(results: Any, labels: Sequence[Any] | None, register: str | None) -
     if isinstance(results, Mapping):
         if labels is not None:
             raise InputError.expected("labels=", "none, for results by label", "some")
-        return [Labelled(k, counts_like(v, register, f"counts of {k}")) for k, v in results.items()]
+        return [
+            Labelled(k, counts_like(v, register, f"counts of {k}"), shots=_shots(v, str(k)))
+            for k, v in results.items()
+        ]
     if isinstance(results, str) or not isinstance(results, Iterable):
         raise InputError.expected(place, "counts by label", repr(results)[:80])
     parts = list(results)
@@ -72,19 +81,25 @@ def labelled(results: Any, labels: Sequence[Any] | None, register: str | None) -
     for k, part in enumerate(parts):
         where = f"circuit {k}"
         metadata = _metadata(part)
-        counts = part
-        if isinstance(part, Mapping) and isinstance(part.get("metadata"), Mapping):
-            counts = part.get("counts")
         label = labels[k] if labels is not None else _label_of(metadata, where)
-        made = Labelled(label, counts_like(counts, register, where), _bits_of(metadata, where))
-        out.append(made)
+        made = counts_like(part, register, where)
+        out.append(Labelled(label, made, _bits_of(metadata, where), _shots(part, where)))
     return out
 
 
 def counts_like(given: Any, register: str | None, place: str) -> Any:
-    """Mapping of what holds counts: a mapping, a `BitArray`, a `DataBin` or a `PubResult`."""
+    """Mapping of what holds counts: a mapping, bits of each run, or an object of a sampler."""
     if isinstance(given, Mapping):
-        return given
+        inner = given.get("counts")
+        return given if inner is None else counts_like(inner, register, place)
+    if isinstance(given, list) and given:
+        if not all(isinstance(bits, str) for bits in given):
+            raise InputError.expected(
+                place,
+                "counts by bits, or the bits of each run",
+                f"a list of {type(given[0]).__name__}",
+            )
+        return Counter(given)
     if hasattr(given, "get_counts") and hasattr(given, "num_bits"):
         shape = tuple(getattr(given, "shape", ()))
         if any(size != 1 for size in shape):
@@ -170,8 +185,15 @@ def _of_backend(part: Any, number: int) -> dict[str, Any]:
     known = dict(metadata) if isinstance(metadata, Mapping) else {}
     return {
         "counts": part["data"].get("counts"),
+        "shots": part.get("shots"),
         "metadata": {"label": header.get("name"), **known},
     }
+
+
+def _shots(part: Any, place: str) -> int | None:
+    """Shots beside counts; None where nothing is said."""
+    given = part.get("shots") if isinstance(part, Mapping) and "counts" in part else None
+    return None if given is None else check_shots(given, f"{place}, shots", 0)
 
 
 def _metadata(part: Any) -> Mapping[str, Any]:

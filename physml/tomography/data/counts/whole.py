@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -97,16 +97,15 @@ def _likely_copies(measurements: Sequence[Counted], places: Sequence[str]) -> li
     groups: dict[int, list[int]] = defaultdict(list)
     for k, m in enumerate(measurements):
         groups[hash((m.counts.tobytes(), m.setting.effects.shape))].append(k)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike:
+        return []
+    repeats = Counter(_hash(m) for m in measurements)
+    pairs = max(len(alike), sum(number * (number - 1) // 2 for number in repeats.values()))
     words = []
-    settings: dict[int, int] = defaultdict(int)
-    for m in measurements:
-        settings[_hash(m)] += 1
-    for group in groups.values():
+    for group in alike:
         first = measurements[group[0]]
-        if len(group) < 2:
-            continue
-        number = max(len(group), settings[_hash(first)])
-        if number * (number - 1) / 2 * _chance(first.counts) > CHANCE:
+        if pairs * _chance(first.counts) > CHANCE:
             continue
         equal = [k for k in group[1:] if _same(first, measurements[k])]
         words += [f"{places[group[0]]} and {places[k]}" for k in equal]

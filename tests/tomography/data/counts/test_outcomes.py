@@ -70,6 +70,15 @@ def test_bits_are_chosen_in_the_order_that_was_said():
             Measured.of(bad)
 
 
+def test_a_list_of_measurements_is_enough(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps([{"axes": "X", "counts": [5, 3]}, {"axes": "Z", "counts": [8, 0]}]))
+    assert load_records(path).copies == 16
+    path.write_text(json.dumps({"data": 1}))
+    with pytest.raises(InputError, match="list of measurements, or counts by label"):
+        load_records(path)
+
+
 def test_json_with_names_of_all_kinds(tmp_path):
     path = tmp_path / "r.json"
 

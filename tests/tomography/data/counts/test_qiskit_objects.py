@@ -249,6 +249,27 @@ def test_data_of_qiskit_experiments(tmp_path):
             found(bad)
 
 
+def test_bits_of_each_run(tmp_path):
+    """As ``get_memory`` and ``get_bitstrings`` give them."""
+    memory = {a: [b for b, n in c.items() for _ in range(n)] for a, c in BITS.items()}
+    assert found(memory) == WANTED
+    (tmp_path / "q.json").write_text(json.dumps(memory))
+    assert load_records(tmp_path / "q.json").copies == 2700
+    with pytest.raises(InputError, match="bits of each run"):
+        found({"X": [3, 2]})
+
+
+def test_shots_beside_the_counts():
+    data = [
+        {"counts": {"0": 60, "1": 30}, "metadata": {"m_idx": [k]}, "shots": 100} for k in (0, 1)
+    ]
+    records = records_from_qiskit(data)
+    assert "20 of 200 copies have no outcome" in records.remarks[0]
+    assert records_from_qiskit({"X": {"counts": {"0": 9}, "shots": 9}}).remarks == []
+    with pytest.raises(InputError, match="90 counts in 80 shots of X"):
+        records_from_qiskit([{**data[1], "shots": 80}])
+
+
 def test_results_of_a_backend(tmp_path):
     body = {
         "backend_name": "aer_simulator",

@@ -92,6 +92,15 @@ def test_the_kind_qiskit_of_a_table_has_qubit_0_last(tmp_path):
     assert np.array_equal(found.setting.local, swapped)
 
 
+def test_a_line_that_is_a_copy_counts_once(tmp_path):
+    lines = ["id,axes,outcome,counts", "a,X,0,5", "a,X,1,4", "b,X,0,5", "b,X,1,4", "a,X,0,5"]
+    records = read(tmp_path, "\n".join(lines))
+    assert records.copies == 18
+    assert records.remarks == ["counted once, though in the file twice: line 2 in line 6"]
+    with pytest.raises(InputError, match="line 2 and again in line 7"):
+        read(tmp_path, "\n".join([*lines, "a,X,0,6"]))
+
+
 @pytest.mark.parametrize("columns", ["outcome", "bits", "qubits"])
 def test_a_line_for_each_shot(tmp_path, columns):
     rng = np.random.default_rng(0)
