@@ -47,7 +47,7 @@ def diamond_bounds(difference: Complex, steps: int = 60) -> tuple[Floats, Floats
         # Steps that overshoot are seen in a value that falls: smaller ones from then on.
         rate = np.where(value < before, 0.5 * rate, 1.1 * rate)
         before = value
-        step = (rate / np.maximum(top, 1e-300))[:, None, None] * gradient
+        step = (rate / np.maximum(top, 1e-12))[:, None, None] * gradient
         log_rho = log_rho + step
         # Normalised: only differences of eigenvalues matter.
         log_rho -= np.linalg.eigvalsh(log_rho)[:, -1, None, None] * np.eye(d)

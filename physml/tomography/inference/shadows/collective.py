@@ -19,7 +19,7 @@ from physml.exceptions import InputError
 from ...core.checks import check_probability
 from ...core.stabilisers import named_generators, stabiliser_group
 from ...data.shadow_records import ShadowRecords
-from .observables import Array, ShadowEstimate, compatible_sum
+from .observables import Array, ShadowEstimate, compatible_signs
 
 #: Largest subsystem of a purity, which is a sum over 4^k observables.
 MAX_SUBSYSTEM = 5
@@ -73,7 +73,11 @@ def purity(records: ShadowRecords, qubits: Sequence[int], level: float = 0.9) ->
             "purity", f"{LEAST_SHOTS} shots for each observable", f"{int(shots.min())} of {worst}"
         )
     left = np.array([value(sums - t, shots - m) for t, m in zip(total, numbers, strict=True)])
-    error = math.sqrt((GROUPS - 1) / GROUPS * np.square(left - left.mean()).sum())
+    # Where a mean is zero the square of it scatters by 2 / n^2, which a jackknife does not see.
+    means = sums / shots
+    second = (2 * np.square(1 - means**2) / (shots * (shots - 1))).sum() / 4 ** len(kept)
+    variance = (GROUPS - 1) / GROUPS * np.square(left - left.mean()).sum() + second
+    error = math.sqrt(variance)
     least = 0.5 ** len(kept)
     middle = min(max(value(sums, shots), least), 1.0)
     z = float(norm.ppf((1 + level) / 2))
@@ -105,9 +109,11 @@ def _group_sums(records: ShadowRecords, names: Sequence[str]) -> tuple[Array, Ar
     rng = np.random.default_rng(0)
     share = np.full(GROUPS, 1 / GROUPS)
     dealt = np.stack([rng.multinomial(c, share) for c in records.counts]).T.astype(np.float64)
-    found = [[compatible_sum(records, name, counts) for name in names] for counts in dealt]
-    both = np.array(found)
-    return both[..., 0], both[..., 1]
+    sums, numbers = np.zeros((GROUPS, len(names))), np.zeros((GROUPS, len(names)))
+    for k, name in enumerate(names):
+        fits, signs = compatible_signs(records, name)
+        sums[:, k], numbers[:, k] = dealt[:, fits] @ signs, dealt[:, fits].sum(1)
+    return sums, numbers
 
 
 def fidelity(

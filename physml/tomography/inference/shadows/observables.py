@@ -104,18 +104,18 @@ def observables(
     return [_compatible(records, name, level, delta) for name in wanted]
 
 
-def compatible_sum(records: ShadowRecords, name: str, counts: Array) -> tuple[float, float]:
-    """Sum of the signs of compatible shots and their number."""
+def compatible_signs(records: ShadowRecords, name: str) -> tuple[NDArray[np.bool_], Array]:
+    """Which rows have bases that contain an observable, and its sign in these."""
     assert records.axes is not None
     at = [q for q, letter in enumerate(name) if letter != "I"]
     axes = np.array(["XYZ".index(name[q]) for q in at], np.int64)
     fits = (records.axes[:, at] == axes).all(1)
-    sign = records.signs[np.ix_(fits, at)].prod(1)
-    return float(counts[fits] @ sign), float(counts[fits].sum())
+    return fits, records.signs[np.ix_(fits, at)].prod(1)
 
 
 def _compatible(records: ShadowRecords, name: str, level: float, delta: float) -> ShadowEstimate:
-    total, n = compatible_sum(records, name, records.counts.astype(np.float64))
+    fits, signs = compatible_signs(records, name)
+    total, n = float(records.counts[fits] @ signs), float(records.counts[fits].sum())
     if n == 0:
         raise InputError.expected(
             f"observable {name}", "shots whose bases contain it", "none", "Measure such a setting."
