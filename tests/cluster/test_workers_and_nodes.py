@@ -16,6 +16,7 @@ from physml.parallel.settings import DaskSettings
 from physml.parallel.tasks import in_order
 from physml.random import stream
 from physml.tomography import preprocess, simulate
+from physml.tomography.learning.prepared import file_names
 from physml.tomography.settings import TomographySettings
 
 pytestmark = pytest.mark.cluster
@@ -23,7 +24,10 @@ pytestmark = pytest.mark.cluster
 TESTS = Path(__file__).resolve().parents[1]
 SETTINGS = TomographySettings.model_validate(
     {
-        "simulate": {"n_samples": 60, "shard_size": 20, "n_qubits": [1]},
+        "simulate": {
+            **{"n_samples": 60, "shard_size": 20, "batch": 20, "n_qubits": [1]},
+            **{"copies": 300, "designer": "none"},
+        },
         "preprocess": {"valid": 0.2, "test": 0.2, "batch": 10},
     }
 )
@@ -67,7 +71,7 @@ def test_the_data_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None
         simulate.run(settings=SETTINGS, shard=shard, out=path)
     here = tmp_path / "here"
     preprocess.run(settings=SETTINGS, raw=raw, out=here, threads=1)
-    assert set(checksums(here)) == {"train.h5", "valid.h5", "test.h5"}
+    assert set(checksums(here)) == {f"{name}.h5" for name in file_names(SETTINGS)}
     for number in (1, 2, 4):
         where = DaskSettings(cluster="slurm", workers=number, mem_mb=700, runtime_min=5)
         out = tmp_path / f"slurm_{number}"

@@ -14,7 +14,10 @@ import pytest
 from physml.cli.main import main
 
 SETTINGS = {
-    "simulate": {"n_samples": 400, "shard_size": 400, "n_qubits": [2]},
+    "simulate": {
+        **{"n_samples": 100, "shard_size": 100, "batch": 100, "n_qubits": [2]},
+        **{"copies": 300, "designer": "none"},
+    },
     "preprocess": {"valid": 0.2, "test": 0.2},
 }
 

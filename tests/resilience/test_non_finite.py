@@ -30,15 +30,19 @@ def check_refused(pipeline: str, simulate: dict, folder: Path, capsys, sample: i
 
 
 def test_tomography(tmp_path: Path, capsys, monkeypatch) -> None:
-    from physml.tomography.simulator import sample
+    from physml.tomography.simulator import histories
 
-    honest, calls = sample.probabilities, itertools.count(1)
+    honest, calls = histories.probabilities, itertools.count(1)
 
     def broken(*arguments):
-        return honest(*arguments) * (torch.nan if next(calls) == 4 else 1)
+        found = honest(*arguments).clone()
+        if next(calls) == 4:
+            found[3, 0] = torch.nan
+        return found
 
-    monkeypatch.setattr(sample, "probabilities", broken)
-    settings = {"n_samples": 8, "shard_size": 8, "n_qubits": [1]}
+    monkeypatch.setattr(histories, "probabilities", broken)
+    designs = dict.fromkeys(("adaptive", "product", "random", "mub", "sic"), 0)
+    settings = {"n_samples": 8, "shard_size": 8, "n_qubits": [1], "copies": 100, "designs": designs}
     check_refused("tomography", settings, tmp_path, capsys, 3)
 
 

@@ -39,6 +39,7 @@ def measure(
     blocks: Sequence[int],
     noise: LaboratoryNoise,
     rng: Generator,
+    numbers: Sequence[int] | None = None,
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32]]:
     """Measure true states block by block and record everything.
 
@@ -55,6 +56,8 @@ def measure(
         Copies of each block.
     noise : LaboratoryNoise
     rng : Generator
+    numbers : sequence of int, optional
+        Of the experiments, by which one is named that goes wrong.
 
     Returns
     -------
@@ -63,11 +66,17 @@ def measure(
     counts : ndarray (S, blocks, k), int32
         Of a basis its d outcomes; otherwise those of all settings of `experiment.menu`, one after
         the other, zero for those that were not measured in a block.
+
+    Raises
+    ------
+    NonFiniteError
+        A probability is no number.
     """
+    names = range(len(rho)) if numbers is None else numbers
     own, choice, luck = rng.spawn(3)
     spent = np.cumsum([0, *blocks])
     if design not in (*ADAPTIVE, *RANDOM):
-        return None, _fixed(rho, design, spent, noise, luck)
+        return None, _fixed(rho, design, spent, noise, luck, names)
     n_states, d = rho.shape[:2]
     if design in ADAPTIVE:
         estimator.start(n_states, d, own)
@@ -83,6 +92,7 @@ def measure(
         pairs = pack(chosen.unitary)
         basis = unpack(pairs)
         p = probabilities(noise.real(basis, before), noise.state(rho, spent[k] / spent[-1]))
+        require_finite("probabilities", p.numpy(), names)
         found = sample_counts(p, size, luck)
         bases[:, k], counts[:, k] = pairs.numpy(), found.numpy()
         if design in ADAPTIVE:
@@ -92,7 +102,12 @@ def measure(
 
 
 def _fixed(
-    rho: Tensor, design: str, spent: NDArray[np.int64], noise: LaboratoryNoise, luck: Generator
+    rho: Tensor,
+    design: str,
+    spent: NDArray[np.int64],
+    noise: LaboratoryNoise,
+    luck: Generator,
+    names: Sequence[int],
 ) -> NDArray[np.int32]:
     """Counts (S, blocks, k) of settings that share each block as evenly as can be."""
     settings = [noise.known(effects) for effects in menu(design, rho.shape[-1])]
@@ -103,7 +118,9 @@ def _fixed(
         now = level(had, int(size))
         state = noise.state(rho, spent[k] / spent[-1])
         for j in np.flatnonzero(now > had):
-            found = sample_counts(probabilities(settings[j], state), now[j] - had[j], luck)
+            p = probabilities(settings[j], state)
+            require_finite("probabilities", p.numpy(), names)
+            found = sample_counts(p, now[j] - had[j], luck)
             counts[:, k, ends[j] : ends[j + 1]] = found.numpy()
         had = now
     return counts
@@ -148,14 +165,14 @@ def simulate_batch(
     bases = np.zeros((len(found.index), len(blocks), d, d, 2), np.float32)
     counts = np.zeros((len(found.index), len(blocks), outcomes(s)), np.int32)
     for n, design, rows in groups(found.n_qubits, found.design):
-        require_finite("states", found.state[rows], found.index[rows])
         rng = stream(seed, "simulate", STREAMS + (batch * 8 + n) * 16 + design)
         m = 1 << n
         rho = torch.view_as_complex(
             torch.from_numpy(np.ascontiguousarray(found.state[rows, :m, :m]))
         )
         noise = noise_of(found.confusion[rows, :n])
-        how, seen = measure(designer(m), rho, DESIGNS[design], blocks, noise, rng)
+        numbered = found.index[rows].tolist()
+        how, seen = measure(designer(m), rho, DESIGNS[design], blocks, noise, rng, numbered)
         if how is not None:
             bases[rows, :, :m, :m] = how
         counts[rows, :, : seen.shape[-1]] = seen
