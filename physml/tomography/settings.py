@@ -267,7 +267,7 @@ RIVALS = (
     "particle filter, global",
     "particle filter, product",
 )
-#: Particle filters whose prior is the distribution of states of the training.
+#: Particle filters whose prior is a mixture of ensembles, as that of the training is.
 INFORMED = ("particle filter (our prior), global", "particle filter (our prior), product")
 COMPARED = ("neural, global", "neural, product", "neural, pauli", *RIVALS)
 

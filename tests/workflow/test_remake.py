@@ -69,6 +69,24 @@ def test_the_shipped_weights_are_not_written(remake):
         remake.remake("cavities", shipped_weights("cavities").parent, smoke=True, cores=1)
 
 
+def test_weights_of_the_round_before_start_and_design(remake, monkeypatch, tmp_path):
+    before = tmp_path / "model.safetensors"
+    before.write_bytes(b"weights")
+    settings = remake.settings_of_round("tomography", 1, True, before)
+    assert settings.simulate.designer == settings.train.init == str(before)
+    assert settings.simulate.designer_sha256 == hashlib.sha256(b"weights").hexdigest()
+    told = dict(remake.flat(settings.model_dump(mode="json")))
+    assert told["simulate.designer"] == told["train.init"] == "previous"
+    assert "simulate.designer_sha256" not in told
+    first = remake.settings_of_round("tomography", 0, True, None)
+    assert first.simulate.designer == "none"
+    assert dict(remake.flat(first.model_dump(mode="json")))["simulate.designer"] == "none"
+    wrong = [{"simulate": {"designer": "previous"}}], {}
+    monkeypatch.setattr(remake, "rounds_of", lambda science: wrong)
+    with pytest.raises(SettingsError, match="first round has no previous weights"):
+        remake.settings_of_round("tomography", 0, True, None)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("science", SCIENCES)

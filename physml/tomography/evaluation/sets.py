@@ -14,7 +14,8 @@ from torch import Tensor
 
 from physml.random import stream
 
-from ..core.states import ENSEMBLES, bloch_length
+from ..core.states import ENSEMBLES, Draw, bloch_length, mixture
+from ..inference.classical.particle_priors import KNOWN_MIXTURE
 
 #: Seeds, unlike any of a training: of the evaluation, of lists that things may be chosen by, and of
 #: lists that shares inside regions are counted on.
@@ -84,6 +85,11 @@ def _list(name: str, n_qubits: int, n: int, seed: int, page: int, size: int = LI
         raise ValueError(f"a list has {size} states, asked for {n}")
     if n_qubits < 1 or page < 0:
         raise ValueError(f"expected n_qubits >= 1 and page >= 0, got {n_qubits} and {page}")
-    draw = partial(bloch_length, length=BLOCH[name]) if name in BLOCH else ENSEMBLES[name]
+    if name in BLOCH:
+        draw: Draw = partial(bloch_length, length=BLOCH[name])
+    elif name == "mixture":  # the one that the list was frozen with
+        draw = partial(mixture, parts=KNOWN_MIXTURE)
+    else:
+        draw = ENSEMBLES[name]
     index = (page * 100 + n_qubits) * _STRIDE + _NAMES.index(name)
     return draw(size, 1 << n_qubits, stream(seed, "evaluate", index))[:n]
