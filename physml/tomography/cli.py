@@ -28,8 +28,8 @@ Qubits = Annotated[
 DesignName = Annotated[
     str | None,
     typer.Option(
-        help="Design of a new session: global (default) or product, which adapt; pauli, mub, sic, "
-        "pairwise; or a JSON file with a list of settings."
+        help="Design of a new session: global (default), product or pauli_adaptive, which adapt; "
+        "pauli, mub, sic, pairwise; or a JSON file with a list of settings."
     ),
 ]
 EstimatorName = Annotated[
@@ -89,6 +89,14 @@ Examples: begin; then hand in the counts of a setting and get the next one:
   physml tomography next hand.jsonl --qubits 2 --shots 200 > setting.json
 
   physml tomography next hand.jsonl --add counts.json > setting.json
+
+Ten settings planned together, with angles and circuits in one file; later the
+counts of all of them, as a list:
+
+  physml tomography next lab.jsonl --design product --settings 10 --copies 5000
+  --batch batch.json
+
+  physml tomography next lab.jsonl --add counts.json
 """
 PREDICT_EPILOG = """
 Examples: a session; a spreadsheet; qiskit's counts; means of 50 runs:
@@ -206,6 +214,23 @@ def next_(
     new: Annotated[
         bool, typer.Option("--new", help="Ask for a new setting even if one waits for its counts.")
     ] = False,
+    settings: Annotated[
+        int | None,
+        typer.Option(min=1, help="Plan so many settings together; needs the copies for all."),
+    ] = None,
+    copies: Annotated[
+        int | None, typer.Option(min=1, help="Copies for all settings of a plan together.")
+    ] = None,
+    setting_cost: Annotated[
+        float,
+        typer.Option(min=0, help="Copies that a change of the setting costs: then fewer settings."),
+    ] = 0.0,
+    batch: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the settings, new: .json (angles, OpenQASM, unitaries) or .csv (angles)."
+        ),
+    ] = None,
     n_qubits: Qubits = None,
     design: DesignName = None,
     estimator: EstimatorName = None,
@@ -221,13 +246,18 @@ def next_(
 
     adjust_logging(ctx, verbose, quiet)
     _need_files(design, readout, *(add or []))
-    from .cli_inputs import add_answers, open_session, read_answers
+    from .cli_inputs import add_answers, check_plan, give_batch, open_session, read_answers
 
     limit_threads(threads)
     answers = [answer for path in add or [] for answer in read_answers(path)]
     given = {"n_qubits": n_qubits, "design": design, "estimator": estimator, "seed": seed}
+    planned = check_plan(settings, copies, shots, batch)
     with open_session(session, given, readout, readout_order) as tomographer:
         add_answers(tomographer, answers)
+        if planned is not None:
+            asked = tomographer.next_measurements(*planned, setting_cost)
+            typer.echo(give_batch(asked, batch))
+            return
         waiting = [] if new else tomographer.pending
         if not waiting:
             setting = tomographer.next_measurement(shots)

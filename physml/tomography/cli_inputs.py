@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from physml.exceptions import InputError
+from physml.exceptions import InputError, OutputError
 from physml.io.files import require_file
 
 from .core.checks import check_counts, check_id, check_qubits
 from .core.measurements import Setting
 from .core.states import NAMED, named_state, with_white_noise
+from .data.batch_file import check_batch, write_batch
 from .data.lab_answer import Counts, check_complete
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.readout_file import read_readout as read_readout
@@ -118,6 +120,37 @@ def read_places(given: str | None) -> list[int] | None:
     if not all(part.isascii() and part.isdecimal() and len(part) < 4 for part in parts):
         raise InputError.expected("measured=", "numbers such as 0,1", repr(given[:40]))
     return [int(part) for part in parts]
+
+
+def check_plan(
+    settings: int | None, copies: int | None, shots: int | None, batch: Path | None
+) -> tuple[int, int] | None:
+    """Copies and settings of a plan, or None where one setting is asked for; InputError otherwise.
+
+    That there is a place for the file is known before any setting is asked for.
+    """
+    if settings is None and copies is None and batch is None:
+        return None
+    if settings is None or copies is None:
+        raise InputError.expected("settings=", "it and copies=", "one without the other")
+    if shots is not None:
+        raise InputError.expected("shots=", "copies= for all settings of a plan", "both")
+    if copies < settings:
+        raise InputError.expected("copies=", f"at least {settings}, one a setting", str(copies))
+    if batch is not None:
+        check_batch(batch)
+        if os.path.lexists(batch):
+            raise OutputError.expected(batch, "a name that is free", "something of that name")
+    return copies, settings
+
+
+def give_batch(asked: Sequence[Setting], batch: Path | None) -> str:
+    """Write a plan to its file, or give it as JSON; what to print."""
+    if batch is None:
+        return json.dumps([setting.to_dict() for setting in asked])
+    write_batch(asked, batch)
+    total = sum(setting.shots for setting in asked)
+    return f"{batch}: {len(asked)} settings, {total} copies"
 
 
 def read_target(

@@ -1,9 +1,9 @@
 """Answers of laboratories: checked against the setting that was asked for.
 
-An answer is refused where it is of another id (a stale answer), where it repeats a setting and it is
-not the one that was asked for, and where its counts do not add up to the shots: each of these would
-be wrong numbers without a word. A laboratory that could not measure as many shots as it was asked
-for says with ``shots`` how many there were.
+An answer is refused where it is of another id (a stale answer), where it repeats a setting and that
+is not the one that was asked for, and where its counts do not add up to the shots: each of these
+would be wrong numbers without a word. A laboratory that could not measure as many shots as it was
+asked for says with ``shots`` how many there were.
 """
 
 from __future__ import annotations
@@ -161,5 +161,7 @@ def _effects(kind: str, value: Any, where: str) -> NDArray[np.complex128]:
             basis = array
         effects: NDArray[np.complex128] = np.einsum("ik,jk->kij", basis, basis.conj())
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        raise InputError.expected(where, "a setting as it was sent", f"another ({error})") from error
+        raise InputError.expected(
+            where, "a setting as it was sent", f"no ({error})"
+        ) from error
     return effects

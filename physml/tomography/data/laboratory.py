@@ -177,9 +177,7 @@ class SocketLaboratory:
         Seconds to wait for a laboratory that cannot be connected to.
     """
 
-    def __init__(
-        self, host: str, port: int, timeout: float = 3600.0, patience: float = PATIENCE_S
-    ):
+    def __init__(self, host: str, port: int, timeout: float = 3600.0, patience: float = PATIENCE_S):
         self.host, self.port, self.timeout, self.patience = host, port, timeout, patience
         self._connection: socket.socket | None = None
         self._rest = b""

@@ -12,7 +12,7 @@ from physml.exceptions import InputError
 
 from ..core.measurements import Setting, from_effects, mub, pairwise, pauli_settings, sic
 
-ADAPTIVE = ("global", "product")
+ADAPTIVE = ("global", "product", "pauli_adaptive")
 FIXED = ("pauli", "mub", "sic", "pairwise")
 #: Copies of the first measurement, where nobody says how many.
 FIRST_SHOTS = 10

@@ -159,7 +159,9 @@ def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tenso
     return states
 
 
-def _log_likelihood(data: Grouped, counts: NDArray[np.int64], states: Tensor) -> NDArray[np.float64]:
+def _log_likelihood(
+    data: Grouped, counts: NDArray[np.int64], states: Tensor
+) -> NDArray[np.float64]:
     p = (to_coordinates(states) @ data.coordinates.mT).clamp(min=TINY)
     return (torch.from_numpy(counts.astype(np.float64)) * p.log()).sum(-1).numpy()
 

@@ -1,4 +1,4 @@
-"""The loop between a tomographer and a laboratory: it ends when enough is known, or nothing fits."""
+"""The loop between a tomographer and a laboratory, which ends when enough is known or none fits."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from os import PathLike
@@ -20,18 +19,15 @@ import numpy as np
 import torch
 
 from physml import provenance
-from physml.exceptions import InputError, PhysmlError
-from physml.random import stream
+from physml.exceptions import InputError
 
 from ..core.checks import check_counts, check_id, check_time
 from ..core.estimator import Estimator
-from ..core.measurements import Setting, check, check_shots, global_setting, product_setting
+from ..core.measurements import Setting, check, check_shots
 from ..data.records import Measurement, Records
 from ..data.session import Session, read_session
+from .asking import Asking
 from .by_name import ARGUMENTS, arguments_of
-from .designs import Design, make_design, next_shots, take_turns
-from .fit.checked import CheckedEstimate
-from .state_estimate import SETTINGS
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +35,16 @@ log = logging.getLogger(__name__)
 SAME = 1e-9
 
 
-class Tomographer(CheckedEstimate):
+class Tomographer(Asking):
     """Quantum state tomography, one measurement after the other.
 
     Parameters
     ----------
     n_qubits : int
     design : str, Setting, ndarray, or sequence of settings or effects
-        "global" (any basis) and "product" (a basis of each qubit) are adaptive; "pauli", "mub",
-        "sic", "pairwise", or measurements of one's own are used in turn.
+        "global" (any basis), "product" (a basis of each qubit) and "pauli_adaptive" (an axis of
+        each qubit) are adaptive; "pauli", "mub", "sic", "pairwise", or measurements of one's own
+        are used in turn.
     estimator : str or Estimator
         "neural", "particle_filter", "maximum_likelihood", "two_stage",
         "linear" or "particle_cell".
@@ -76,17 +73,7 @@ class Tomographer(CheckedEstimate):
         *,
         session: str | PathLike[str] | None = None,
     ):
-        super().__init__(n_qubits, estimator, readout, seed)
-        self.design: Design = make_design(design, self.n_qubits)
-        self._settings: dict[str, Setting] = {}
-        self._issued = 0
-        # Ids are the session's own: who remembers answers must not give those of another session.
-        self._token: str | None = secrets.token_hex(4)
-        self._spent = [0] * len(self.design.settings)
-        if self.readout is not None and not self.design.adaptive:
-            for setting in self.design.settings:
-                self.readout.apply(setting)  # says now what it would refuse later
-        self._session: Session | None = None
+        super().__init__(n_qubits, design, estimator, readout, seed)
         if session is not None:
             opened = Session.open(session, self._header())
             try:
@@ -128,97 +115,11 @@ class Tomographer(CheckedEstimate):
         made.add(records.measurements)
         return made
 
-    @property
-    def pending(self) -> list[Setting]:
-        """Settings that were asked for and not answered, the oldest first."""
-        return [s for name, s in self._settings.items() if name not in self._measured]
-
     def __repr__(self) -> str:
         return (
             f"<Tomographer: {self.n_qubits} qubits, {self.design.name} design, "
             f"{self._estimator.name}, {len(self._measured)} measurements, {self.copies} copies>"
         )
-
-    def next_measurement(self, shots: int | None = None) -> Setting:
-        """Setting to measure next; it is in the session file when this returns.
-
-        Parameters
-        ----------
-        shots : int, optional
-            Copies to measure; by default a tenth of those so far, at least ten.
-
-        Raises
-        ------
-        InputError
-            Shots that are no positive number.
-        """
-        shots = next_shots(self.copies) if shots is None else check_shots(shots)
-        name = f"m{self._issued:06d}" if self._token is None else f"{self._token}-m{self._issued:06d}"
-        while name in self._settings:  # somebody brought a setting of this name
-            name += "_"
-        if self.design.adaptive:
-            setting = self._adapt(shots, name)
-        else:
-            setting = take_turns(self.design, self._spent, shots, name)[1]
-        if self._session is not None:
-            self._session.append("setting", {"setting": setting.to_dict()})
-        self._register(setting)
-        return setting
-
-    def _adapt(self, shots: int, name: str) -> Setting:
-        kind = self.design.name
-        rng = stream(self.seed, "predict", SETTINGS + self._issued)
-        basis = self._estimator.next_basis(kind, rng, float(shots))  # type: ignore[arg-type]
-        if kind == "product":
-            if basis.local is None:
-                raise PhysmlError(f"{self._estimator.name} gave no product basis")
-            return product_setting(basis.local[0], shots, name)
-        return global_setting(basis.unitary[0], shots, name)
-
-    def _register(self, setting: Setting) -> None:
-        """Book a setting that was asked for."""
-        if not self.design.adaptive:
-            self._spent[take_turns(self.design, self._spent, 1, "")[0]] += setting.shots
-        self._settings[setting.id] = setting
-        self._issued += 1
-
-    def change_shots(self, setting: Setting | str, shots: int) -> Setting:
-        """Change the copies of a setting that waits for its counts.
-
-        Parameters
-        ----------
-        setting : Setting or str
-        shots : int
-
-        Returns
-        -------
-        Setting
-            The same measurement with its new shots; it is in the session file.
-
-        Raises
-        ------
-        InputError
-            It does not wait for counts, or shots that are no positive number.
-        """
-        name = setting if isinstance(setting, str) else setting.id
-        if name not in {waiting.id for waiting in self.pending}:
-            raise InputError.expected(
-                f"setting {name!r}", "the id of a setting that waits for its counts", "another"
-            )
-        shots = check_shots(shots)
-        if self._settings[name].shots != shots:
-            if self._session is not None:
-                self._session.append("shots", {"id": name, "shots": shots})
-            self._book_shots(name, shots)
-        return self._settings[name]
-
-    def _book_shots(self, name: str, shots: int) -> None:
-        before = self._settings[name]
-        self._settings[name] = replace(before, shots=shots)
-        for k, own in enumerate(self.design.settings):
-            if own.effects is before.effects or np.array_equal(own.effects, before.effects):
-                self._spent[k] += shots - before.shots
-                break
 
     def should_stop(self, infidelity: float | None = None, confidence: float = 0.9) -> bool:
         """Whether the state is known to an infidelity, with a confidence.

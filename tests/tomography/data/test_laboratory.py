@@ -1,4 +1,4 @@
-"""Answers of laboratories: whole, of the setting asked for, in time; all else is refused in words."""
+"""Answers of laboratories: whole, of the setting asked for, in time; all else is refused."""
 
 from __future__ import annotations
 

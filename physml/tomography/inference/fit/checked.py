@@ -1,4 +1,4 @@
-"""A state estimate that tests its data: while they come in, and for the faults laboratories have."""
+"""A state estimate that tests its data: as they come in, and for the faults of laboratories."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Test against the faults that laboratories have: far stronger than a test against anything.
 
 The statistic is the largest log-likelihood under any of the faults (`faults_of`) less the largest
-without one, a likelihood ratio of models that do not contain each other (Cox, J. R. Stat. Soc. B 24,
-406, 1962). Its law without a fault is simulated at the most likely state, with refits; where the
-state looks the same under a fault, as the maximally mixed one does, the statistic is about zero and
-nothing is said.
+without one, a likelihood ratio of models that do not contain each other (Cox, J. R. Stat. Soc. B
+24, 406, 1962). Its law without a fault is simulated at the most likely state, with refits; where
+the state looks the same under a fault, as the maximally mixed one does, the statistic is about zero
+and nothing is said.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Whether repeats of one setting agree with one another, whatever the state may be.
 
 Counts of the same setting are compared before anybody adds them up. Under the hypothesis that all
-repeats of a setting have the same probabilities, its table of counts (repeats x outcomes) has, given
-its sums along both axes, a law without unknowns; tables are drawn from it, so that few counts and
-outcomes that hardly occur do no harm. Two statistics: the likelihood ratio of any difference at all,
-and the square of a trend along the copies, which finds a slow drift among many repeats.
+repeats of a setting have the same probabilities, its table of counts (repeats x outcomes) has,
+given its sums along both axes, a law without unknowns; tables are drawn from it, so that few counts
+and outcomes that hardly occur do no harm. Two statistics: the likelihood ratio of any difference at
+all, and the square of a trend along the copies, which finds a slow drift among many repeats.
 """
 
 from __future__ import annotations

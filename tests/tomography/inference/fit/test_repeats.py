@@ -1,4 +1,4 @@
-"""Repeats against one another: drift is found whatever state fits, and no honest data are blamed."""
+"""Repeats against one another: drift is found whatever state fits; honest data are not blamed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_rates_that_change_are_no_drift():
     """Repeats of 20 and of 2000 copies of the same state: only shares are compared."""
     rng = np.random.default_rng(10)
     parts = [measure(lambda t: BELL, list(range(9)), shots, rng) for shots in (20, 2000, 200)]
-    data = [sum((part[i] for part in parts), []) for i in range(3)]
+    data = [[x for part in parts for x in part[i]] for i in range(3)]
     assert compare_repeats(*data, rng).p_value > 0.01
 
 

@@ -1,0 +1,1 @@
+"""Plans of several settings at once, for laboratories that change settings rarely."""
