@@ -215,7 +215,26 @@ def records() -> dict[str, bytes]:
     }
     rows = ["5,100,10,1,0", "5,100,20,0,1", "5,100,12,0.7071,0.7071", "5,100,18,0.7071,-0.7071"]
     matlab = "tomo_input = [" + ";\n".join(f"[{row}]" for row in rows) + "]\nintensity=[1,1,1,1]\n"
+    experiment = [
+        {"counts": {"000": 5, "101": 4}, "metadata": {"m_idx": [0, 1], "clbits": [0, 2]}},
+        {"counts": {"0x3": 5.0, "0x1": 4}, "metadata": {"m_idx": [2, 1]}, "shots": 12},
+    ]
+    backend = {
+        "results": [{"data": {"counts": {"0x1": 5, "0x2": 4}}, "header": {"name": "XZ"}}],
+    }
+    state = [[[0.5, 0], [0, -0.5]], [[0, 0.5], [0.5, 0]]]
+    elements = ["0,0,0.5,0", "0,1,0,-0.5", "1,0,0,0.5", "1,1,0.5,0"]
     return {
+        "experiment.json": json.dumps(experiment).encode(),
+        "backend.json": json.dumps(backend).encode(),
+        "registers.json": b'{"xx": {"0 1": 25.0, "1 0": 24}, "YX": ["00", "10", "11"]}',
+        "state.json": json.dumps({"density_matrix": state}).encode(),
+        "state.csv": "\n".join(["row,column,real,imaginary", *elements]).encode(),
+        "matrix.csv": b"0.5,-0.5j\n0.5j,0.5\n",
+        "gst.txt": b"## Columns = 00 count, 01 count\n[Gxpi2:0Gh:1]@(0,1) 7 3\n(Gx:0)^2 5 5\n",
+        "gst_outcomes.txt": b"## Outcomes = 0, 1\n{} 0:7 1:3\nGx 0:3\n",
+        "shots.csv": b"sep=;\nshot;basis;q1;q0\n1;XX;0;1\n2;XZ;1;1\n",
+        "numbers.csv": b"axes shots 0 1 2 3\nXX 20 5 6 7 2\n",
         "pauli.json": json.dumps(pauli).encode(),
         "qiskit.json": b'{"XZ": {"00": 251, "01": 249}, "ZZ": {"00": 1, "11": 2}}',
         "photonic.json": json.dumps(photonic).encode(),

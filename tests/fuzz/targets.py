@@ -212,8 +212,17 @@ def _records() -> st.SearchStrategy[bytes]:
 
 def _records_readers() -> tuple[Read, ...]:
     from physml.tomography.data.records_file import load_records
+    from physml.tomography.data.state_file import read_state
 
-    return load_records, lambda path: load_records(path, kind="photonic")
+    return (
+        load_records,
+        *(
+            lambda path, kind=kind: load_records(path, kind=kind)
+            for kind in ("photonic", "qiskit", "pygsti")
+        ),
+        lambda path: load_records(path, measured=[1, 0]),
+        lambda path: read_state(path, 1, []),
+    )
 
 
 def _sessions() -> st.SearchStrategy[bytes]:
