@@ -221,7 +221,7 @@ def check_confusion(confusion: ArrayLike) -> Floats:
 def check_joint(joint: ArrayLike) -> Floats:
     """Confusion matrix (2^n, 2^n) of all qubits as an array; InputError as `check_confusion`."""
     array = _numbers(joint)
-    d = len(array)
+    d = array.shape[0] if array.ndim else 0
     if array.ndim != 2 or array.shape != (d, d) or d < 2 or d & (d - 1):
         raise InputError.expected(
             "confusion",
@@ -233,7 +233,9 @@ def check_joint(joint: ArrayLike) -> Floats:
 
 
 def _check_columns(array: Floats) -> None:
-    if array.min() < 0 or np.abs(array.sum(-2) - 1).max() > _TOLERANCE:
+    # Probabilities: sums of anything larger may overflow.
+    if array.max() > 2 or array.min() < 0 or np.abs(array.sum(-2) - 1).max() > _TOLERANCE:
+        array = np.clip(array, -1e6, 1e6)
         rows = array.min() >= 0 and np.abs(array.sum(-1) - 1).max() <= _TOLERANCE
         raise InputError.expected(
             "confusion",

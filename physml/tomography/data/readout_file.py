@@ -143,12 +143,14 @@ def _of_mthree(data: Mapping[str, Any], n_qubits: int) -> Readout:
             f"of {len(places)}: {places}"[:80],
             'Name them in their order: "qubits": [...].',
         )
-    flat = np.array([np.asarray(cals[k], np.float64).reshape(2, 2) for k in places])
+    try:
+        flat = np.array([np.asarray(cals[k], np.float64).reshape(2, 2) for k in places])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError.expected("cals", "four numbers a qubit", str(error)[:80]) from error
     made = Readout(flat)
     if isinstance(shots, int) and not isinstance(shots, bool) and shots > 0:
         mean = (made.confusion * shots + 0.5) / (shots + 1)
-        error = np.sqrt(mean * (1 - mean) / (shots + 2))
-        made = Readout(mean, True, error)
+        made = Readout(mean, True, np.sqrt(mean * (1 - mean) / (shots + 2)))
     text = f"qubits {', '.join(map(str, places))} of mthree's calibration, in this order"
     return replace(made, notes=(text,))
 

@@ -117,7 +117,7 @@ def test_the_linear_answer_of_one_qubit_and_its_error():
 @pytest.mark.slow
 def test_regions_hold_with_200_calibration_shots():
     """Fidelities of Hilbert-Schmidt states: 90 % promised, and half of it without the spread."""
-    truths = states.hilbert_schmidt(40, 4, stream(55, "test", 0))
+    truths = states.hilbert_schmidt(24, 4, stream(55, "test", 0))
     rng = stream(56, "test", 0)
     held = {"uncertain": 0, "as if exact": 0}
     for k, rho in enumerate(truths):
@@ -129,9 +129,9 @@ def test_regions_hold_with_200_calibration_shots():
         for name, readout in (("uncertain", given), ("as if exact", Readout(given.confusion))):
             found = estimated(data, readout, "neural").functional(target)
             held[name] += found.low <= truth <= found.high
-    # 36 of 40 are expected, 30 are three sigma away.
-    assert held["uncertain"] >= 30
-    assert held["as if exact"] < 28
+    # 22 of 24 are expected, and 17 are three sigma away; about half without.
+    assert held["uncertain"] >= 17
+    assert held["as if exact"] < 17
 
 
 def test_widened_samples_have_the_sum_of_both_variances():

@@ -102,7 +102,7 @@ def _row(
         raise InputError.expected(
             source, f"{n} numbers of detectors", f"{str(used)[:40]} in row {line}"
         )
-    if intensity.imag or not intensity.real > 0:
+    if intensity.imag or not 1e-9 <= intensity.real <= 1e9:
         raise InputError.expected(source, "an intensity > 0", f"{intensity} in row {line}")
     # Singles come first, if there are any; of a single qubit all counts are singles.
     singles = {0} if n == 1 else {0, n, 2 * n}

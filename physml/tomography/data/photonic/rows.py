@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 
 #: Directions on the Bloch sphere that differ by less are the same.
 SAME = 1e-4
+#: Times, s, and counts that are taken for such.
+SHORTEST, LONGEST, MOST = 1e-9, 1e12, float(1 << 53)
 #: Purity from which a matrix is taken for a projector.
 _PURE = 1 - 1e-6
 
@@ -108,6 +110,8 @@ class Table:
 
 def projectors(vectors: NDArray[Any], source: Path, line: int) -> Complex:
     """Density matrices (n, 2, 2) of vectors (n, 2) of any length > 0."""
+    if np.abs(vectors).max() > 1e100:
+        raise InputError.expected(source, "states of any usual length", f"another in row {line}")
     norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if norm.min() < 1e-6:
         raise InputError.expected(source, "states of length > 0", f"another in row {line}")
@@ -130,11 +134,17 @@ def make_row(
         raise InputError.expected(
             source, "a time > 0 and counts >= 0", f"{[complex(v) for v in real]} in row {line}"
         )
+    if not SHORTEST <= real[0].real <= LONGEST or np.abs(counts).max() > MOST:
+        raise InputError.expected(
+            source,
+            f"times from {SHORTEST:g} to {LONGEST:g} s and counts up to 2^53",
+            f"{[v.real for v in real]} in row {line}",
+        )
     own = None
     if singles is not None and len(singles):
-        if np.abs(singles.imag).max() > 0 or singles.real.min() < 0:
+        if np.abs(singles.imag).max() > 0 or singles.real.min() < 0 or singles.real.max() > MOST:
             raise InputError.expected(
-                source, "singles >= 0", f"{[complex(v) for v in singles]} in row {line}"
+                source, "singles from 0 to 2^53", f"{[complex(v) for v in singles]} in row {line}"
             )
         own = singles.real.astype(np.float64)
     values = counts.real.astype(np.float64)
@@ -162,6 +172,7 @@ def positive(value: Any, source: Path, what: str, least: float = 0.0) -> Floats:
         numbers = np.array([number(v, source, 0) for v in flat.ravel()], np.complex128)
     except ValueError as error:
         raise InputError.expected(source, what, "lists of different lengths") from error
-    if not numbers.size or np.abs(numbers.imag).max() > 0 or numbers.real.min() < least:
+    real = bool(numbers.size) and np.abs(numbers.imag).max() == 0
+    if not real or not least <= numbers.real.min() or numbers.real.max() > MOST:
         raise InputError.expected(source, what, str(value)[:80])
     return numbers.real.reshape(shape)

@@ -31,7 +31,7 @@ def read_table(text: str, source: Path) -> Table:
     intensities = [1.0] * len(lines)
     if weights:
         given = [number(v, source, 0) for v in weights.group(1).split(",")]
-        if any(v.imag or not v.real > 0 for v in given) or len(given) != len(lines):
+        if any(v.imag or not 1e-9 <= v.real <= 1e9 for v in given) or len(given) != len(lines):
             raise InputError.expected(
                 source, "an intensity > 0 for each row", f"{[v.real for v in given]}"[:80]
             )
