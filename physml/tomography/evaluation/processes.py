@@ -18,6 +18,7 @@ from ..inference.process.fit import ProcessEstimate, fit_process
 from ..inference.process.functionals import Quantity, calibrated, quantities
 from ..inference.process.goodness import process_fit
 from ..inference.process.rivals import linear_inversion, project_to_processes
+from ..inference.process.unbiased import least_squares
 from ..simulator.processes import FAMILIES, compose, draw, process_counts, small_unitary
 
 #: Angle between a drawn process and the gate that it is compared with [rad].
@@ -135,20 +136,26 @@ def judge(
         "bayes": choi_errors(found.mean, truth),
         "maximum_likelihood": choi_errors(found.choi, truth),
         "linear": choi_errors(project_to_processes(linear), truth),
-        "intervals": {q.name: _held(q, found, truth) for q in quantities(n, meant)},
+        "intervals": {q.name: _held(q, found, table, truth) for q in quantities(n, meant)},
     }
     if with_adaptive:
-        better = fit_process(adaptive(truth, n, copies, seed, rng), "maximum_likelihood", seed)
+        other = adaptive(truth, n, copies, seed, rng)
+        better = fit_process(other, "maximum_likelihood", seed)
         row["adaptive_bayes"] = choi_errors(better.mean, truth)
         row["adaptive_maximum_likelihood"] = choi_errors(better.choi, truth)
-        row["adaptive_intervals"] = {q.name: _held(q, better, truth) for q in quantities(n, meant)}
+        row["adaptive_intervals"] = {
+            q.name: _held(q, better, other, truth) for q in quantities(n, meant)
+        }
     return row
 
 
-def _held(quantity: Quantity, found: ProcessEstimate, truth: Complex) -> dict[str, float]:
-    """Truth, interval at 90 % without and with its stretch, quantiles of the samples."""
+def _held(
+    quantity: Quantity, found: ProcessEstimate, table: Table, truth: Complex
+) -> dict[str, float]:
+    """Truth, interval at 90 % as it is reported, and quantiles of the samples."""
     samples = found.samples.choi
-    each = calibrated(quantity, found.mean, samples, 0.9)
+    squares = least_squares(found.latent, table)
+    each = calibrated(quantity, found.mean, samples, 0.9, squares)
     values = quantity.function(samples)
     low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
     return {

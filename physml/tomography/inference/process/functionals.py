@@ -13,11 +13,13 @@ from ...core.process.channels import (
     Floats,
     average_gate_fidelity,
     choi_of_unitary,
+    pauli_transfer,
     process_fidelity,
     unitarity,
 )
 from ...core.process.diamond import diamond_bounds
 from ..answers import Interval
+from .unbiased import LeastSquares, fidelity_weights
 
 #: Steps of the diamond distance of samples, and of the estimate.
 STEPS = (12, 60)
@@ -37,11 +39,14 @@ class Quantity:
         From Choi matrices (S, d^2, d^2) to numbers (S,).
     bounds : tuple of float
         Least and largest value.
+    target : ndarray (d, d), optional
+        Of a fidelity.
     """
 
     name: str
     function: Callable[[Complex], Floats]
     bounds: tuple[float, float]
+    target: Complex | None = None
 
 
 def quantities(n_qubits: int, target: Complex | None) -> list[Quantity]:
@@ -55,8 +60,9 @@ def quantities(n_qubits: int, target: Complex | None) -> list[Quantity]:
             "average gate fidelity",
             partial(average_gate_fidelity, unitary=target),
             (1 / (d + 1), 1.0),
+            target,
         ),
-        Quantity("process fidelity", partial(process_fidelity, unitary=target), (0.0, 1.0)),
+        Quantity("process fidelity", partial(process_fidelity, unitary=target), (0.0, 1.0), target),
         *out,
         Quantity("diamond distance", partial(_diamond, target=choi_of_unitary(target)), (0.0, 1.0)),
     ]
@@ -110,9 +116,46 @@ def interval(
 
 
 def calibrated(
-    quantity: Quantity, estimate: Complex, samples: Complex, level: float, widened: float = 1.0
+    quantity: Quantity,
+    estimate: Complex,
+    samples: Complex,
+    level: float,
+    squares: LeastSquares | None,
+    widened: float = 1.0,
 ) -> Interval:
-    """The interval, stretched as `STRETCH` has it and by a factor more; see `interval`."""
+    """The interval that is reported.
+
+    Of fidelities and the unitarity, that of least squares, which no prior enters
+    (`unbiased`); it is made to contain the value of the estimate. Of the diamond distance, and of
+    all where the measurements do not determine the process, that of the samples, the former
+    stretched by `STRETCH`; see `interval`.
+
+    Parameters
+    ----------
+    quantity : Quantity
+    estimate : ndarray (d^2, d^2)
+    samples : ndarray (S, d^2, d^2)
+    level : float
+    squares : LeastSquares, optional
+        None where the measurements do not determine the process.
+    widened : float
+        Factor of both sides, where the counts do not fit.
+    """
     n = round(np.log2(len(estimate))) // 2
     stretch = STRETCH[n].get(quantity.name, 1.0) * widened
-    return interval(quantity, estimate, samples, level, stretch)
+    plain = interval(quantity, estimate, samples, level, stretch)
+    if squares is None or quantity.name == "diamond distance":
+        return plain
+    if quantity.target is None:
+        found = squares.unitarity(pauli_transfer(estimate), level)
+    else:
+        d = len(quantity.target)
+        weights = fidelity_weights(quantity.target)
+        average = quantity.name.startswith("average")
+        scale, offset = (d / (d + 1), 1 / (d + 1)) if average else (1.0, 0.0)
+        found = squares.linear(scale * weights, offset, level)
+    middle, low, high = found
+    least, most = quantity.bounds
+    low = max(min(middle + widened * (low - middle), plain.value), least)
+    high = min(max(middle + widened * (high - middle), plain.value), most)
+    return Interval(quantity.name, plain.value, low, high, level)

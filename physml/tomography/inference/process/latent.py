@@ -1,14 +1,16 @@
 """Processes as smooth functions of real numbers whose prior is known, with gradients.
 
-A process is the normalised sum of a unitary and of d^2 - 1 noise operators::
+A process is the normalised sum of a unitary, of d^2 - 1 noise operators and of white noise::
 
-    G_0 = U exp-like(A),  G_k = s_k Z_k / sqrt d,  V_k = G_k T^-1/2,  T = sum_k G_k^+ G_k
+    G_0 = U (1 + iA) / (1 - iA),  G_k = s_k Z_k / sqrt d,  T = w + sum_k G_k^+ G_k
+    V_k = G_k T^-1/2,  E(rho) = sum_k V_k rho V_k^+ + w tr(T^-1 rho) / d
 
 Hence it is completely positive and preserves the trace for any numbers. Each process with an
 invertible Kraus operator is one of these: divide all operators by its positive part. The prior:
 A by Haar's measure (Cayley's chart), Z_k complex Gaussian, the common scale of the weights
-s_k^2 log-uniform from `WEIGHTS`, each weight log-normal about it. Thus unitaries, few strong
-noise operators, many weak ones and every Kraus rank are all common.
+s_k^2 log-uniform from `WEIGHTS`, each weight log-normal about it, the white weight w log-uniform
+from `WHITE`. Thus unitaries, few strong noise operators, many weak ones, depolarising noise and
+every Kraus rank are all common.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from ...core.process.channels import Complex, Floats, kraus_of_choi
 
 #: Least and largest common weight s^2 of a noise operator.
 WEIGHTS = (1e-7, 3.0)
+#: Least and largest weight w of white noise.
+WHITE = (1e-6, 1.0)
 #: Standard deviation of the logarithm of each weight about the common one.
 SPREAD = 2.0
 
@@ -37,20 +41,22 @@ class Latent:
     Attributes
     ----------
     size : int
-        Real numbers of a process: d^2 - 1 of A, 1 + (d^2 - 1) of scales, the rest of Z.
+        Real numbers of a process: d^2 - 1 of A, 1 + (d^2 - 1) of scales, 2 d^2 (d^2 - 1) of Z, 1 of
+        the white weight.
     """
 
     def __init__(self, reference: Complex) -> None:
         self.reference = reference
         self.d = len(reference)
         self.noise = self.d**2 - 1
-        self.size = 2 * self.noise + 1 + self.noise * 2 * self.d**2
+        self.size = 2 * self.noise + 1 + self.noise * 2 * self.d**2 + 1
         self._basis = np.asarray(hermitian_basis(self.d).numpy())[1:]
         pairs = np.triu_indices(self.d**2, 1)
         self._upper = (slice(None), *pairs)
         self._lower = (slice(None), pairs[1], pairs[0])
         self._diagonal = np.arange(self.d**2)
         self._low, self._high = np.log(WEIGHTS[0]), np.log(WEIGHTS[1])
+        self._white = (np.log(WHITE[0]), np.log(WHITE[1] / WHITE[0]))
 
     def start(self, choi: Complex, rng: Generator, number: int) -> Floats:
         """Numbers (number, size) of processes near a Choi matrix; what it lacks is drawn."""
@@ -68,7 +74,8 @@ class Latent:
         z = noise * (d / weights)[:, None, None] ** 0.5
         # At weights of nearly nothing the directions are unknown: they stay as drawn.
         known = weights > 1.01e-4
-        drawn = out[:, 2 * m + 1 :].reshape(number, m, d, d, 2)
+        out[:, -1] = ndtri((np.log(1e-4) - self._white[0]) / self._white[1])
+        drawn = out[:, 2 * m + 1 : -1].reshape(number, m, d, d, 2)
         drawn[:, known] = 2**0.5 * np.stack([z.real, z.imag], -1)[known]
         self.reference = u @ w
         return out
@@ -85,10 +92,11 @@ class Latent:
             SPREAD * x[:, m + 1 : 2 * m + 1]
         )
         scale = np.exp(0.5 * np.clip(logs, -60, 30)) / (2 * d) ** 0.5
-        z = np.ascontiguousarray(x[:, 2 * m + 1 :]).view(np.complex128).reshape(n, m, d, d)
+        z = np.ascontiguousarray(x[:, 2 * m + 1 : -1]).view(np.complex128).reshape(n, m, d, d)
         np.multiply(scale[:, :, None, None], z, out=g[:, 1:])
         stacked = g.reshape(n, -1, d)
-        t = stacked.conj().swapaxes(-1, -2) @ stacked
+        white = np.exp(self._white[0] + self._white[1] * ndtr(x[:, -1]))
+        t = stacked.conj().swapaxes(-1, -2) @ stacked + white[:, None, None] * np.eye(d)
         values, vectors = np.linalg.eigh(t)
         s = np.sqrt(values)
         dual = vectors.conj().swapaxes(-1, -2)
@@ -96,8 +104,10 @@ class Latent:
         v = (stacked @ r).reshape(n, m + 1, d, d)
         columns = v.transpose(0, 3, 2, 1).reshape(n, d * d, m + 1)
         choi = columns @ columns.conj().swapaxes(-1, -2)
+        square = (r @ r).swapaxes(-1, -2) * (white / d)[:, None, None]
+        choi += np.einsum("nij,ab->niajb", square, np.eye(d)).reshape(choi.shape)
         return {"a": a, "p": p, "g": g, "scale": scale, "s": s, "vectors": vectors, "r": r,
-                "columns": columns, "choi": choi}  # fmt: skip
+                "columns": columns, "choi": choi, "white": white}  # fmt: skip
 
     def pack(self, choi: Complex) -> Floats:
         """Choi matrices (n, d^2, d^2) as d^4 real numbers: diagonal, real and imaginary parts."""
@@ -133,7 +143,10 @@ class Latent:
         gv = columns.reshape(n, d, d, m + 1).transpose(0, 3, 2, 1).reshape(n, -1, d)
         stacked = parts["g"].reshape(n, -1, d)
         gg = gv @ parts["r"]
-        b = stacked.conj().swapaxes(-1, -2) @ gv
+        # White noise: its Choi matrix is w (R^2)^T (x) 1 / d, and w stands in T as well.
+        h = np.einsum("niaja->nji", gamma.reshape(n, d, d, d, d)) / d
+        r, white = parts["r"], parts["white"]
+        b = stacked.conj().swapaxes(-1, -2) @ gv + white[:, None, None] * (r @ h + h @ r)
         b = 0.5 * (b + b.conj().swapaxes(-1, -2))
         q, s = parts["vectors"], parts["s"]
         dual = q.conj().swapaxes(-1, -2)
@@ -148,7 +161,10 @@ class Latent:
         out[:, m] = 0.5 * slope * weights.sum(-1)
         out[:, m + 1 : 2 * m + 1] = 0.5 * SPREAD * weights
         gz = np.ascontiguousarray(parts["scale"][:, :, None, None] * gg[:, 1:])
-        out[:, 2 * m + 1 :] = gz.reshape(n, -1).view(np.float64)
+        out[:, 2 * m + 1 : -1] = gz.reshape(n, -1).view(np.float64)
+        direct = np.einsum("nij,nji->n", h, r @ r).real + np.einsum("nii->n", gt).real
+        steep = np.exp(-0.5 * x[:, -1] ** 2) / (2 * np.pi) ** 0.5 * self._white[1]
+        out[:, -1] = direct * white * steep
         return out
 
     def log_prior(self, x: Floats, parts: dict[str, np.ndarray]) -> tuple[Floats, Floats]:

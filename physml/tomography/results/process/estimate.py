@@ -21,6 +21,7 @@ from ...inference.process.fit import LARGEST_RHAT, fit_process
 from ...inference.process.functionals import calibrated, quantities
 from ...inference.process.goodness import process_fit
 from ...inference.process.rivals import completeness
+from ...inference.process.unbiased import least_squares
 from .result import ProcessResult
 
 #: Assumption that is made of every set of measurements without readout errors.
@@ -80,6 +81,7 @@ def estimate_process(
     samples = found.samples
     d = 1 << data.n_qubits
     far = np.linalg.norm(samples.choi - found.mean, axis=(1, 2)) / d
+    squares = least_squares(found.latent, table)
     determined = completeness(table.design, d)
     fit = None
     if goodness:
@@ -108,7 +110,7 @@ def estimate_process(
         samples=samples.choi,
         level=level,
         intervals=[
-            calibrated(q, found.choi, samples.choi, level, widened)
+            calibrated(q, found.choi, samples.choi, level, squares, widened)
             for q in quantities(data.n_qubits, wanted)
         ],
         radius=widened * float(np.quantile(far, level)),
