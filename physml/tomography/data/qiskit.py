@@ -61,6 +61,7 @@ def from_qiskit(
     measured: Sequence[int] | Measured | None = None,
     register: str | None = None,
     tuples: str | None = None,
+    remarks: list[str] | None = None,
 ) -> list[tuple[Setting, NDArray[np.int64]]]:
     """Settings and counts of circuits that end in Pauli measurements.
 
@@ -77,6 +78,8 @@ def from_qiskit(
         Classical register that holds the outcomes, where there are several.
     tuples : {"first", "last"}, optional
         Where qubit 0 stands in labels that are sequences.
+    remarks : list of str, optional
+        Gets what was assumed.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def from_qiskit(
         own = choice
         if choice.places is None and circuit.bits is not None:
             own = _of_circuit(circuit.bits, len(name), place)
-        values = counts_of(circuit.counts, len(name), place, own, every)
+        values = counts_of(circuit.counts, len(name), place, own, every, remarks)
         if not values.sum():
             raise InputError.expected(place, "at least one", "none")
         seen[name] += 1
@@ -153,9 +156,12 @@ def records_from_qiskit(
         See `from_qiskit`.
     """
     choice = measured if isinstance(measured, Measured) else Measured.of(measured)
-    made = from_qiskit(results, labels, measured=choice, register=register, tuples=tuples)
+    remarks: list[str] = []
+    made = from_qiskit(
+        results, labels, measured=choice, register=register, tuples=tuples, remarks=remarks
+    )
     n = made[0][0].dimension.bit_length() - 1
-    remarks = compare_shots([(s.id, s.shots, int(c.sum())) for s, c in made], name)
+    remarks += compare_shots([(s.id, s.shots, int(c.sum())) for s, c in made], name)
     records = Records(n, [Measurement(s, c) for s, c in made], name=name, remarks=remarks)
     if choice.places is not None and not choice.used:
         choice.used = True

@@ -90,4 +90,4 @@ def _counts(counts: NDArray[np.int64], n: int, qubits: tuple[int, ...]) -> NDArr
     summed = wide.sum(axis=rest, dtype=np.int64)
     kept = sorted(qubits)
     order = [at + kept.index(q) for q in qubits]
-    return summed.transpose(*range(at), *order).reshape(*lead, -1)
+    return np.asarray(summed.transpose(*range(at), *order).reshape(*lead, -1), np.int64)

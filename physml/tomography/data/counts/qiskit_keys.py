@@ -30,6 +30,7 @@ def counts_of(
     place: str,
     measured: Measured | None = None,
     every: Iterable[Any] = (),
+    remarks: list[str] | None = None,
 ) -> NDArray[np.int64]:
     """Counts as an array.
 
@@ -46,6 +47,8 @@ def counts_of(
         Which bits are of the qubits, where there are more; bit 0 is the last one.
     every : iterable
         Keys of all circuits: whether texts are decimal numbers is told by all together.
+    remarks : list of str, optional
+        Gets what was assumed.
 
     Returns
     -------
@@ -61,7 +64,8 @@ def counts_of(
         raise InputError.expected(place, "a mapping of bits to counts", type(counts).__name__)
     values = whole_counts(counts, place)
     out = np.zeros(1 << n, np.int64)
-    keys = _bits(list(counts), n, place, measured or Measured(), every) if counts else {}
+    said = [] if remarks is None else remarks
+    keys = _bits(list(counts), n, place, measured or Measured(), every, said) if counts else {}
     for key, bits in keys.items():
         out[int(bits, 2)] += values[key]
     return out
@@ -92,7 +96,12 @@ def whole_counts(counts: Mapping[Any, Any], place: str) -> dict[Any, int]:
 
 
 def _bits(
-    keys: list[Any], n: int, place: str, measured: Measured, every: Iterable[Any]
+    keys: list[Any],
+    n: int,
+    place: str,
+    measured: Measured,
+    every: Iterable[Any],
+    remarks: list[str],
 ) -> dict[Any, str]:
     """Bits of each key, qubit 0 first."""
     values: dict[Any, int] = {}
@@ -125,7 +134,9 @@ def _bits(
             return {key: "".join(bits[k] for k in chosen) for key, bits in turned.items()}
     # Decimal numbers, which JSON makes of integers: their first digit stays the first.
     others = [key for key in every if isinstance(key, str) and re.fullmatch("[0-9]{1,80}", key)]
-    bits, _ = read_outcomes([*texts.values(), *others], n, place)
+    bits, remark = read_outcomes([*texts.values(), *others], n, place)
+    if remark is not None and remark not in remarks:
+        remarks.append(remark)
     return {key: bits[text][::-1] for key, text in texts.items()}
 
 

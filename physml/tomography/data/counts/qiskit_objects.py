@@ -96,7 +96,7 @@ def counts_like(given: Any, register: str | None, place: str) -> Any:
         if not all(isinstance(bits, str) for bits in given):
             raise InputError.expected(
                 place,
-                "counts by bits, or the bits of each run",
+                "a mapping of bits to counts, or the bits of each run",
                 f"a list of {type(given[0]).__name__}",
             )
         return Counter(given)

@@ -149,6 +149,14 @@ def test_an_extra_bit_is_left_out(bit, form, tmp_path):
         assert {m.setting.id: m.counts.tolist() for m in records.measurements} == WANTED
 
 
+def test_texts_that_are_numbers_are_said():
+    records = records_from_qiskit({"XX": {"0": 5, "3": 4}, "ZZ": {"0": 5, "1": 3}})
+    assert records.remarks == ["outcomes such as '0' are read as decimal numbers"]
+    assert [m.counts.tolist() for m in records.measurements] == [[5, 0, 0, 4], [5, 0, 3, 0]]
+    with pytest.raises(InputError, match="2 bits"):  # bits of one qubit, for all that is said
+        records_from_qiskit({"XX": {"0": 5, "1": 4}, "ZZ": {"0": 5, "1": 3}})
+
+
 def test_numbers_have_no_width():
     """A choice of bits that is never seen to be more than two is one of bits all the same."""
     results = {"XZ": {0: 5, 1: 3, 3: 2}}  # bits 0 and 1 of three, of which the last is always 0
