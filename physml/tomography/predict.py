@@ -60,7 +60,7 @@ class TomographyPredictor(Predictor):
 
     def __init__(self, weights: str | PathLike[str] | None = None) -> None:
         self.weights = None if weights is None else Path(weights)
-        self._networks, self._card, self._regions = load(self.weights)
+        self._networks, self._card, self._calibrated = load(self.weights)
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> TomographyPredictor:
@@ -81,7 +81,7 @@ class TomographyPredictor(Predictor):
             See `by_name.ESTIMATORS`; an estimator is passed through.
         """
         if name == "neural":
-            return NeuralEstimator(self._networks, card=self._card, regions=self._regions)
+            return NeuralEstimator(self._networks, card=self._card, calibrated=self._calibrated)
         if name == "particle_cell" and self.weights is not None:
             return CellEstimator.load(self.weights)
         return name
@@ -257,6 +257,7 @@ def _eigenvalues(tomographer: Tomographer, level: float) -> list[Interval]:
 
         value.__name__ = f"eigenvalue {k + 1}"
         value.bounds = (0.0, 1.0)  # type: ignore[attr-defined]
+        value.kind = "eigenvalue"  # type: ignore[attr-defined]
         return value
 
     return [tomographer.functional(place(k), level) for k in range(tomographer.dimension)]

@@ -161,6 +161,12 @@ def purity(rho: Tensor) -> Tensor:
     return (rho.real.square() + rho.imag.square()).sum((-2, -1))
 
 
+def entropy(rho: Tensor) -> Tensor:
+    """Von Neumann entropy -tr rho log2 rho in bits, in [0, n] for n qubits."""
+    values = torch.linalg.eigvalsh(rho).clamp(min=1e-300)
+    return -(values * values.log2()).sum(-1)
+
+
 def concurrence(rho: Tensor) -> Tensor:
     """Concurrence of two qubits, in [0, 1]; Wootters, PRL 80, 2245 (1998).
 

@@ -129,7 +129,7 @@ def region_radius(estimator: Estimator, level: float) -> Floats:
     The learned estimator has been calibrated; the particle filter counts its particles; others
     have no regions: NaN.
     """
-    if isinstance(estimator, NeuralEstimator) and estimator.d in estimator.regions:
+    if isinstance(estimator, NeuralEstimator) and estimator.d in estimator.calibrated:
         return estimator.radius(level).numpy()
     if isinstance(estimator, ParticleFilter):
         estimate, states, weights = estimator.estimate(), estimator.particles(), estimator.weights()

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from physml.exceptions import InputError
 
-from ..core.operators import concurrence, fidelity, purity
+from ..core.operators import concurrence, entropy, fidelity, purity
 from ..core.qobj import as_density_matrix
 
 #: From density matrices (M, d, d) to numbers (M,).
@@ -89,7 +91,7 @@ def functional(
     Parameters
     ----------
     given : str, callable, or a state
-        "purity", "concurrence", "fidelity" (needs `target`); a function of density matrices
+        "purity", "entropy" (in bits), "concurrence", "fidelity" (needs `target`); a function of density matrices
         (M, d, d), complex128 tensors, that gives (M,) numbers, with its `bounds` as an attribute
         where it has any; or a state, for the fidelity to it.
     n_qubits : int
@@ -101,11 +103,13 @@ def functional(
     if not isinstance(given, str):
         return functional("fidelity", n_qubits, given)
     if given == "purity":
-        return given, purity, (0.5**n_qubits, 1.0)
+        return given, kind_of("purity", purity), (0.5**n_qubits, 1.0)
+    if given == "entropy":
+        return given, kind_of("entropy", entropy), (0.0, float(n_qubits))
     if given == "concurrence":
         if n_qubits != 2:
             raise InputError.expected("concurrence", "2 qubits", str(n_qubits))
-        return given, concurrence, (0.0, 1.0)
+        return given, kind_of("concurrence", concurrence), (0.0, 1.0)
     if given == "fidelity":
         if target is None:
             raise InputError.expected("fidelity", "a target", "none")
@@ -114,9 +118,47 @@ def functional(
         def to_target(rho: Tensor) -> Tensor:
             return fidelity(rho, state.expand_as(rho))
 
-        # Where it has its bound; see `posterior.Posterior.interval`.
-        to_target.attained = state  # type: ignore[attr-defined]
-        return given, to_target, (0.0, 1.0)
+        return given, kind_of("fidelity", to_target), (0.0, 1.0)
     raise InputError.expected(
-        "functional", "purity, concurrence, fidelity, a function or a state", repr(given)
+        "functional", "purity, entropy, concurrence, fidelity, a function or a state", repr(given)
     )
+
+
+def kind_of(kind: str, function: Functional) -> Functional:
+    """Function that tells its kind, by which its errors were learned; see `intervals.KINDS`."""
+
+    def same(rho: Tensor) -> Tensor:
+        return function(rho)
+
+    same.kind = kind  # type: ignore[attr-defined]
+    return same
+
+
+def expectation(matrix: Any, n_qubits: int) -> Functional:
+    """Expectation value of an observable, as a functional with its bounds.
+
+    Parameters
+    ----------
+    matrix : array (d, d)
+        Hermitian.
+    n_qubits : int
+
+    Raises
+    ------
+    InputError
+        It is not Hermitian, or of another dimension.
+    """
+    d = 1 << n_qubits
+    h = np.asarray(matrix.full() if hasattr(matrix, "full") else matrix, np.complex128)
+    if h.shape != (d, d) or not np.isfinite(h).all() or np.abs(h - h.conj().T).max() > 1e-9:
+        raise InputError.expected("observable", f"a Hermitian matrix {d} x {d}", f"{h.shape}")
+    tensor = torch.from_numpy(np.ascontiguousarray(h))
+    ends = torch.linalg.eigvalsh(tensor)
+
+    def of(rho: Tensor) -> Tensor:
+        return torch.einsum("ij,...ji->...", tensor, rho).real
+
+    found = kind_of("observable", of)
+    found.__name__ = "expectation"
+    found.bounds = (float(ends[0]), float(ends[-1]))  # type: ignore[attr-defined]
+    return found

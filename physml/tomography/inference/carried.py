@@ -66,7 +66,13 @@ def widened(posterior: Posterior, shifts: Tensor, rng: Generator) -> Posterior:
     """
     order = torch.from_numpy(rng.permutation(len(posterior.particles)))
     moved = project_to_states(posterior.particles + shifts[order % len(shifts)])
-    made = replace(posterior, particles=moved, calibrated=None)
+    learned = posterior.learned
+    if learned is not None:
+        # The unit of the errors grows by that of the readout.
+        order = torch.from_numpy(rng.permutation(len(learned.draws)))
+        drawn = project_to_states(learned.draws + shifts[order % len(shifts)])
+        learned = replace(learned, draws=drawn)
+    made = replace(posterior, particles=moved, calibrated=None, learned=learned)
     old = posterior.calibrated
     if old is None:
         return made
@@ -88,8 +94,12 @@ def in_frame(states: Tensor, frame: Tensor) -> Tensor:
 
 def carried_back(posterior: Posterior, frame: Tensor) -> Posterior:
     """Posterior of the states behind a frame; its radii are those of the samples."""
+    learned = posterior.learned
+    if learned is not None:
+        learned = replace(learned, draws=in_frame(learned.draws, frame))
     return replace(
         posterior,
+        learned=learned,
         particles=in_frame(posterior.particles, frame),
         estimate=in_frame(posterior.estimate, frame),
         calibrated=None,

@@ -1,9 +1,9 @@
 """Posterior of one state as weighted samples, and the regions and intervals it gives.
 
-For the neural estimator the samples are those of `regions`, proposed by the network and its filter,
-and radii are scaled as its weights were calibrated. For all others they are those of the Bayesian
-particle filter with the exact likelihood and the rank-adaptive prior: an estimate says where a
-state is, the posterior how well that is known.
+For the neural estimator samples, radii and intervals are as its weights were calibrated on
+simulated experiments. For all others, and where the likelihood refutes what was learned, samples
+are those of the Bayesian particle filter with the exact likelihood and the rank-adaptive prior: an
+estimate says where a state is, the posterior how well that is known.
 """
 
 from __future__ import annotations
@@ -20,15 +20,42 @@ from ..core.estimator import Estimator
 from ..core.operators import fidelity
 from .answers import ANY, Functional
 from .classical.particle_filter import ParticleFilter
+from .neural.draws import Draws
 from .neural.estimator import NeuralEstimator
-from .posterior_particles import sample
+from .neural.intervals import Intervals
+from .neural.quantiles import numbers
 
 #: Samples: a 90 % quantile is then known to about one percent in probability.
 PARTICLES = 600
-
-
 #: Least distance of the estimate from the ends of an interval, in its length.
 MARGIN = 0.1
+
+
+@dataclass(frozen=True)
+class LearnedIntervals:
+    """Intervals of functionals by the networks of the weights.
+
+    Attributes
+    ----------
+    network : Intervals
+    inputs : Tensor (1, f)
+        Of the moment; see `moments.inputs_of`.
+    draws : Tensor (M, d, d)
+        Draws about the estimate, whose spread is the unit of the errors.
+    """
+
+    network: Intervals
+    inputs: Tensor
+    draws: Tensor
+
+    def interval(
+        self, function: Functional, estimate: Tensor, level: float, bounds: tuple[float, float]
+    ) -> tuple[float, float]:
+        """Interval of a functional; see `Posterior.interval`."""
+        kind = getattr(function, "kind", "observable")
+        drawn, value = function(self.draws)[None], function(estimate[None])
+        low, high = self.network.ends(kind, level, self.inputs, drawn, value, bounds)
+        return float(low[0]), float(high[0])
 
 
 @dataclass(frozen=True)
@@ -45,12 +72,15 @@ class Posterior:
     calibrated : callable, optional
         Infidelity of the region of a level, as it was measured on simulated experiments; without,
         that of the samples.
+    learned : LearnedIntervals, optional
+        Intervals as they were measured on simulated experiments; without, those of the samples.
     """
 
     particles: Tensor
     weights: Tensor
     estimate: Tensor
     calibrated: Callable[[float], float] | None = None
+    learned: LearnedIntervals | None = None
 
     @property
     def ess(self) -> float:
@@ -82,48 +112,29 @@ class Posterior:
     def interval(
         self, function: Functional, level: float, bounds: tuple[float, float] = ANY
     ) -> tuple[float, float]:
-        """Shortest interval of a functional with that share of the samples.
+        """Interval of a functional that holds the truth with that probability.
 
-        A pure state has the purity 1, which no sample reaches: an interval that begins or ends at
-        the outermost sample goes on to the bound, if that is no further than the interval is long.
-        It also reaches what the function is at states on the border that lie in the region: the
-        pure state next to the estimate and, where the function names it as its ``attained``, the
-        state at which it has its bound. Where regions are calibrated to be larger than those of
-        the samples, both sides of the median are stretched as the radius is, which as a distance
-        is the root of the infidelity. The estimate lies inside, no nearer to an end than
-        `MARGIN` of the length, but for the bounds.
+        Without `learned` it is the shortest with that share of the samples. A pure state has the
+        purity 1, which no sample reaches: an interval that begins or ends at the outermost sample
+        goes on to the bound, if that is no further than the interval is long. The estimate lies
+        inside, no nearer to an end than `MARGIN` of the length, but for the bounds.
 
         Parameters
         ----------
         function : callable
-            From density matrices (M, d, d) to numbers (M,).
+            From density matrices (M, d, d) to numbers (M,); its ``kind``, if it has one, is one of
+            `intervals.KINDS`.
         level : float
         bounds : tuple of float
             Least and largest value of the function.
         """
-        values = function(self.particles)
-        low, high = shortest(values, self.weights, level, bounds)
-        if self.calibrated is not None:
-            radius = self.calibrated(level)
-            stretch = np.sqrt(radius / max(self._share(level), 1e-300))
-            middle = quantile(values, self.weights, 0.5)
-            if stretch > 1:
-                low = middle - stretch * (middle - low)
-                high = middle + stretch * (high - middle)
-            for state in self._border(function):
-                if 1 - float(fidelity(state[None], self.estimate[None])[0]) <= radius:
-                    value = float(function(state[None])[0])
-                    low, high = min(low, value), max(high, value)
+        if self.learned is not None:
+            return self.learned.interval(function, self.estimate, level, bounds)
+        low, high = shortest(function(self.particles), self.weights, level, bounds)
         own = float(function(self.estimate[None])[0])
         margin = MARGIN * (max(high, own) - min(low, own))
         low, high = min(low, own - margin), max(high, own + margin)
         return max(float(low), bounds[0]), min(float(high), bounds[1])
-
-    def _border(self, function: Functional) -> list[Tensor]:
-        """States (d, d) on the border at which a function may have its bound."""
-        ket = torch.linalg.eigh(self.estimate)[1][:, -1]
-        attained = getattr(function, "attained", None)
-        return [torch.outer(ket, ket.conj()), *([] if attained is None else [attained])]
 
 
 def shortest(
@@ -177,9 +188,8 @@ def posterior(
         and filter propose them.
     particles : int
     """
-    if isinstance(estimator, NeuralEstimator) and len(counts):
-        found = sample(estimator, rng)
-        return Posterior(found.states[0], found.weights[0], estimate, calibrated_radius(estimator))
+    if isinstance(estimator, NeuralEstimator) and len(counts) and is_calibrated(estimator):
+        return learned_posterior(estimator, rng, particles)
     if isinstance(estimator, ParticleFilter):
         sampler = estimator
     else:
@@ -191,11 +201,50 @@ def posterior(
     return Posterior(sampler.particles()[0], sampler.weights()[0], estimate)
 
 
-def calibrated_radius(estimator: Estimator) -> Callable[[float], float] | None:
+def learned_posterior(
+    estimator: NeuralEstimator, rng: Generator, particles: int = PARTICLES
+) -> Posterior:
+    """Posterior of a single experiment of a neural estimator with calibrated weights."""
+    own = estimator.quantiles
+    inputs, expected = estimator.inputs()
+    draws = Draws(estimator.correction()[1], particles, rng)
+    logs = own.regions.corrected(inputs) + expected.numpy()[:, None]
+    vectors = estimator.filter.vectors[:, None]
+    near, matched = (
+        (vectors @ states @ vectors.mH)[0]
+        for states in (draws.states(), draws.matched(numbers(own.regions.levels), logs))
+    )
+    weights = torch.full((particles,), 1 / particles, dtype=torch.float64)
+    return Posterior(
+        matched,
+        weights,
+        estimator.estimate()[0],
+        calibrated_radius(estimator),
+        LearnedIntervals(own.intervals, inputs, near),
+    )
+
+
+def is_calibrated(estimator: Estimator) -> bool:
+    """Whether what weights were calibrated for holds for the data of an estimator."""
+    if not isinstance(estimator, NeuralEstimator) or estimator.d not in estimator.calibrated:
+        return False
+    return not estimator.refuted
+
+
+def calibrated_radius(
+    estimator: Estimator, stop: bool = False
+) -> Callable[[float], float] | None:
     """Infidelity of the region of a level as the weights of a neural estimator were calibrated.
 
-    It takes no samples. None for other estimators, and for weights without calibration.
+    It takes no samples. None for other estimators, and where no calibration holds.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    stop : bool
+        See `NeuralEstimator.radius`.
     """
-    if not isinstance(estimator, NeuralEstimator) or estimator.d not in estimator.regions:
+    if not is_calibrated(estimator):
         return None
-    return lambda level: float(estimator.radius(level)[0])
+    assert isinstance(estimator, NeuralEstimator)
+    return lambda level: float(estimator.radius(level, stop)[0])

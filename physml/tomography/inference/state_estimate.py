@@ -205,6 +205,11 @@ class StateEstimate:
                 f"the measurements are not informationally complete: {missing} of "
                 f"{self.dimension**2 - 1} parameters were not measured and are those of the prior"
             )
+        if getattr(self._estimator, "refuted", False):
+            notes.append(
+                "the likelihood of the data rules the learned estimate out: estimate and region "
+                "are those of the likelihood, and were not calibrated"
+            )
         if self.readout is not None and not self.readout.known:
             notes.append("readout errors are a guess, whose error is not part of the region")
         return notes
@@ -217,11 +222,14 @@ class StateEstimate:
         level : float
             Between 0 and 1.
         """
-        level = check_probability(level, "level=")
+        return self._region(check_probability(level, "level="))
+
+    def _region(self, level: float, stop: bool = False) -> Region:
+        """Region; with `stop` that of an experiment that would stop now."""
         complete = self.unmeasured == 0
         # Calibrated on experiments whose settings determine the state, and only for such.
         alone = complete and not self._carries
-        radius = calibrated_radius(self._estimator) if alone else None
+        radius = calibrated_radius(self._estimator, stop) if alone else None
         found = self.posterior.radius(level) if radius is None else (radius(level), None)
         return Region.of(level, *found, complete, self._notes())
 
@@ -260,7 +268,7 @@ class StateEstimate:
         confidence = check_probability(confidence, "confidence=")
         if self.unmeasured:
             return False
-        return self.credible_region(confidence).infidelity <= infidelity
+        return self._region(confidence, stop=True).infidelity <= infidelity
 
     def goodness_of_fit(self) -> GoodnessOfFit:
         """Whether the data fit a state, and the same one from beginning to end.

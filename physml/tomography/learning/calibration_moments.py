@@ -1,153 +1,137 @@
-"""Experiments that regions are calibrated on: what was known at some moments, and what was wrong.
+"""Moments of experiments to calibrate with: inputs of the quantiles, truth, and its kind.
 
-They are simulated anew, with all designs of measurements and with states of several ensembles, and
-have trained nothing. Rows are numbered by experiment, so that the moments of one can be kept
-together: they share the truth and most of the counts.
+The experiments are those of the split `calibrate`, which trained nothing. Rows are numbered by
+experiment, so that the moments of one can be kept together: they share the truth and most of the
+counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.estimator import Estimator
-from ..core.schedule import MARKS, schedule
-from ..core.states import hilbert_schmidt, labelled_mixture, pure, with_white_noise
-from ..inference.neural.corrector import Corrector
-from ..inference.neural.estimator import NeuralEstimator
-from ..inference.neural.moments import Moments, inputs_of, log_expected
-from ..settings import CalibrateSettings
-from ..simulator.experiment import experiment
+from ..inference.neural.corrector import Correction, Corrector, CovarianceSummary, root_fidelity
+from ..inference.neural.moments import inputs_from, log_expected
+from .histories import SUMMARY, apply
+from .replay import Arrays
 
-#: Marks a decade of copies at which experiments are looked at.
-PER_DECADE = 4
-FIRST = 10
-#: Experiments followed at once.
-BATCH = 300
+#: Rows that are worked on together.
+CHUNK = 20_000
 SMALLEST_INFIDELITY = 1e-15
-#: Designs that make groups of their own; all others make one.
-KINDS = ("global", "product", "pauli")
+#: Ends of the classes of the second, third and further eigenvalues, as powers of ten: states of
+#: one class and one kind of design are to be covered as any other.
+EDGES = ((-4.0, -3.0, -2.0, -1.0), (-3.0, -2.0, -1.0), (-3.0, -2.0))
+#: Designs that make classes of their own; all others make one.
+KINDS = 3
+#: Marks a decade of copies, from ten on, over which shares are counted.
+PER_DECADE, DECADES = 4, 6
 
 
-def marks(copies: int) -> list[int]:
-    """Ends of blocks at which experiments of so many copies are looked at."""
-    ends = np.cumsum(schedule(copies))
-    wanted = FIRST * 10 ** np.arange(0, np.log10(ends[-1] / FIRST) + 0.01, 1 / PER_DECADE)
-    near = {int(ends[np.abs(np.log(ends / w)).argmin()]) for w in wanted}
-    return sorted(near | {n for n in MARKS if n <= copies})
+@dataclass(frozen=True)
+class Moments:
+    """Moments of experiments, a row each.
 
-
-def families(settings: CalibrateSettings) -> list[str]:
-    """Names of the ensembles that states are drawn from."""
-    return ["mixture", "hs", "pure", *(f"pure, {x:g} of noise" for x in settings.noise)]
-
-
-def draw_states(
-    n: int,
-    d: int,
-    parts: Mapping[str, float],
-    settings: CalibrateSettings,
-    rng: np.random.Generator,
-) -> tuple[Tensor, NDArray[np.int64]]:
-    """States (n, d, d) and the numbers of their ensembles (n,).
-
-    Parameters
+    Attributes
     ----------
-    n, d : int
-    parts : mapping
-        Ensemble -> share in the mixture that the corrector was trained on.
-    settings : CalibrateSettings
-    rng : Generator
+    inputs : ndarray (n, f), float32
+        See `moments.inputs_of`.
+    log_expected : ndarray (n,)
+        Logarithm of the infidelity that the network expects.
+    log_infidelity : ndarray (n,)
+        Of the true one.
+    copies : ndarray (n,)
+    experiment : ndarray (n,), int64
+        Number of the experiment.
+    design : ndarray (n,), int64
+        Place in `experiments.DESIGNS`.
+    spectrum : ndarray (n, d)
+        True eigenvalues, falling.
+    row : ndarray (n,), int64
+        Row of the arrays that it was made from.
     """
-    s, noise = settings.shares, np.asarray(settings.noise)
-    share = np.array([s.mixture, s.hs, s.pure, *[s.noisy / len(noise)] * len(noise)])
-    family = rng.choice(len(share), n, p=share / share.sum())
-    out = torch.empty(n, d, d, dtype=torch.complex128)
-    for number in np.unique(family):
-        chosen = np.flatnonzero(family == number)
-        m = len(chosen)
-        if number == 0:
-            found = labelled_mixture(m, d, rng, parts)[0]
-        elif number == 1:
-            found = hilbert_schmidt(m, d, rng)
-        else:
-            found = pure(m, d, rng)
-            if number > 2:
-                found = with_white_noise(found, float(noise[number - 3]))
-        out[torch.from_numpy(chosen)] = found
-    return out, family
+
+    inputs: NDArray[np.float32]
+    log_expected: NDArray[np.float64]
+    log_infidelity: NDArray[np.float64]
+    copies: NDArray[np.float64]
+    experiment: NDArray[np.int64]
+    design: NDArray[np.int64]
+    spectrum: NDArray[np.float64]
+    row: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of moments."""
+        return len(self.inputs)
+
+    @property
+    def log_ratio(self) -> NDArray[np.float64]:
+        """Logarithm of the infidelity over its expectation."""
+        return self.log_infidelity - self.log_expected
+
+    @property
+    def kind(self) -> NDArray[np.int64]:
+        """Number of the class of the spectrum and of the design, (n,)."""
+        return classes(self.spectrum) * (KINDS + 1) + np.minimum(self.design, KINDS)
+
+    @property
+    def mark(self) -> NDArray[np.int64]:
+        """Number of the place on the axis of the copies, (n,)."""
+        at = np.log10(np.maximum(self.copies, 10)) - 1
+        return np.minimum((at * PER_DECADE).astype(np.int64), PER_DECADE * DECADES - 1)
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Weight of each row, (n,), so that all experiments weigh the same."""
+        _, inverse, count = np.unique(self.experiment, return_inverse=True, return_counts=True)
+        return np.asarray(1 / count[inverse])
+
+    def rows(self, chosen: NDArray) -> Moments:
+        """Some of the rows."""
+        return Moments(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+    @classmethod
+    def of(cls, network: Corrector, arrays: Arrays) -> Self:
+        """Moments of prepared arrays, with what a trained corrector makes of them."""
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for start in range(0, len(arrays["copies"]), CHUNK):
+            made, root, inputs = corrections(network, arrays, slice(start, start + CHUNK))
+            wrong = (1 - root_fidelity(made.root, root).square()).clamp(min=SMALLEST_INFIDELITY)
+            found.append((inputs, log_expected(made), wrong.log()))
+        inputs, expected, infidelity = (torch.cat(x).numpy() for x in zip(*found, strict=True))
+        return cls(
+            inputs,
+            expected,
+            infidelity,
+            arrays["copies"].astype(np.float64),
+            arrays["experiment"],
+            arrays["design"].astype(np.int64),
+            arrays["spectrum"],
+            np.arange(len(inputs)),
+        )
 
 
-def simulate_moments(
-    network: Corrector,
-    parts: Mapping[str, float],
-    settings: CalibrateSettings,
-    rng: np.random.Generator,
-) -> Moments:
-    """Measure random states with all designs, and look at the marks.
-
-    Parameters
-    ----------
-    network : Corrector
-        Trained.
-    parts : mapping
-        See `draw_states`.
-    settings : CalibrateSettings
-    rng : Generator
-    """
-    d = network.d
-    rho, family = draw_states(settings.histories, d, parts, settings, rng)
-    looks, blocks = marks(settings.copies), schedule(settings.copies)
-    found: list[Moments] = []
-    first = 0
-    for design, number in numbers_of_designs(settings).items():
-        kind = KINDS.index(design) if design in KINDS else len(KINDS)
-        for start in range(first, first + number, BATCH):
-            stop = min(start + BATCH, first + number)
-            seen: list[tuple[Tensor, Tensor, Tensor]] = []
-
-            def look(copies: int, estimator: Estimator, seen: list = seen) -> None:
-                assert isinstance(estimator, NeuralEstimator)
-                f = estimator.filter
-                covariance, made = estimator.correction()
-                x = inputs_of(f.values, covariance, f.copies, made)
-                seen.append((x, log_expected(made), made.values))
-
-            done = experiment(
-                NeuralEstimator({d: network}),
-                rho[start:stop],
-                design,
-                blocks,
-                rng,
-                marks=looks,
-                observe=look,
-            )
-            wrong = np.log(np.maximum(done.infidelity, SMALLEST_INFIDELITY))
-            for k, (x, expected, values) in enumerate(seen):
-                found.append(
-                    Moments(
-                        x.numpy(),
-                        expected.numpy(),
-                        wrong[:, k],
-                        values.numpy(),
-                        np.full(stop - start, float(looks[k])),
-                        np.arange(start, stop),
-                        family[start:stop],
-                        family[start:stop] * (len(KINDS) + 1) + kind,
-                    )
-                )
-        first += number
-    return Moments.join(found)
+def corrections(
+    network: Corrector, arrays: Arrays, rows: slice | NDArray
+) -> tuple[Correction, Tensor, Tensor]:
+    """Corrections of some rows, roots of their true states, and inputs of the quantiles."""
+    batch = {k: torch.from_numpy(arrays[k][rows]) for k in ("feature", *SUMMARY, "truth")}
+    with torch.no_grad():
+        made, root = apply(network, batch)
+        summary = CovarianceSummary(*(batch[k].double() for k in SUMMARY))
+        copies = torch.from_numpy(arrays["copies"][rows]).double()
+        return made, root, inputs_from(batch["feature"], summary, copies, made)
 
 
-def numbers_of_designs(settings: CalibrateSettings) -> dict[str, int]:
-    """Experiments of each design; they add up to all."""
-    names = {"adaptive": "global", "random": "random_global"}
-    share = {names.get(k, k): v for k, v in settings.designs.model_dump().items() if v > 0}
-    total = sum(share.values())
-    ends = np.round(settings.histories * np.cumsum(list(share.values())) / total).astype(int)
-    return dict(zip(share, np.diff(ends, prepend=0).tolist(), strict=True))
+def classes(spectrum: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Number of the class of each spectrum (n, d): the decades of its eigenvalues but the first."""
+    logs = np.log10(np.maximum(spectrum, 1e-12))
+    out = np.zeros(len(spectrum), np.int64)
+    for place, edges in enumerate(EDGES, start=1):
+        if place < spectrum.shape[1]:
+            out = out * (len(edges) + 1) + np.digitize(logs[:, place], edges)
+    return out

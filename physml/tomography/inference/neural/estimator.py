@@ -18,10 +18,11 @@ from ...core.basis import Basis, BasisKind
 from ...core.estimator import Estimator
 from ..weights import prefix
 from . import eigenframe_choice, single_corrector
+from .calibrated import Calibrated
 from .corrector import Correction, Corrector, CovarianceSummary, correct, features
 from .information_filter import InformationFilter
 from .moments import inputs_of, log_expected
-from .radii import Regions
+from .refuted import is_refuted
 
 #: Newton decrement at which a single experiment counts as converged: its estimate is then a
 #: function of the data, whatever their order and grouping.
@@ -41,8 +42,8 @@ class NeuralEstimator(Estimator):
         all of its measurements are kept.
     card : mapping, optional
         Metadata of the weights.
-    regions : mapping, optional
-        Calibrated radii of each dimension.
+    calibrated : mapping, optional
+        Calibrated quantiles of each dimension.
     """
 
     name: ClassVar[str] = "neural"
@@ -52,15 +53,15 @@ class NeuralEstimator(Estimator):
         networks: Mapping[int, Corrector] | None = None,
         *,
         card: Mapping[str, Any] | None = None,
-        regions: Mapping[int, Regions] | None = None,
+        calibrated: Mapping[int, Calibrated] | None = None,
         window: int = 96,
         tolerance: float = 0.5,
         steps: int = 1,
     ) -> None:
         if networks is None:
-            networks, card, regions = load()
+            networks, card, calibrated = load()
         self.networks, self.card = dict(networks), dict(card or {})
-        self.regions = dict(regions or {})
+        self.calibrated = dict(calibrated or {})
         self.window, self.tolerance, self.steps = window, tolerance, steps
 
     @classmethod
@@ -72,8 +73,8 @@ class NeuralEstimator(Estimator):
         InputError
             Not weights of this pipeline.
         """
-        networks, card, regions = load(path)
-        return cls(networks, card=card, regions=regions, **arguments)
+        networks, card, calibrated = load(path)
+        return cls(networks, card=card, calibrated=calibrated, **arguments)
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Forget everything. See `Estimator.start`.
@@ -103,11 +104,12 @@ class NeuralEstimator(Estimator):
             steps=EXACT_STEPS if single else self.steps,
         )
         self._state: tuple[Tensor, Correction] | None = None
+        self._refuted: bool | None = None
 
     def update(self, effects: Tensor, counts: Tensor) -> None:
         """Take in counts. See `Estimator.update`."""
         self.filter.add(effects, counts)
-        self._state = None
+        self._state = self._refuted = None
 
     def correction(self) -> tuple[Tensor, Correction]:
         """Scaled covariance (S, d * d, d * d), and what the network makes of it."""
@@ -138,8 +140,23 @@ class NeuralEstimator(Estimator):
             torch.from_numpy(parts[None]),
         )
 
+    @property
+    def refuted(self) -> bool:
+        """Whether the likelihood of the data rules the learned estimate out.
+
+        The estimate is then the hedged maximum of the likelihood, and no calibration holds. Asked
+        of single experiments only: False for batches.
+        """
+        if self._refuted is None:
+            one = self.n_states == 1 and self.filter.now is not None
+            self._refuted = one and is_refuted(self.filter, self._learned())
+        return self._refuted
+
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""
+        return self.filter.matrix() if self.refuted else self._learned()
+
+    def _learned(self) -> Tensor:
         made = self.correction()[1]
         now = self.filter.now
         if now is not None:
@@ -152,24 +169,43 @@ class NeuralEstimator(Estimator):
         """Expected infidelity (S,)."""
         return self.correction()[1].log_infidelity.exp().clamp(max=1.0)
 
-    def radius(self, level: float) -> Tensor:
-        """Infidelity (S,) from the estimate that truth does not exceed with this probability.
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Inputs of the quantiles (S, f), and logarithms of the expected infidelity (S,)."""
+        covariance, made = self.correction()
+        f = self.filter
+        return inputs_of(f.values, covariance, f.copies, made), log_expected(made)
 
-        The expectation of the network times a learned quantile; see `radii` and `calibrate`.
+    @property
+    def quantiles(self) -> Calibrated:
+        """Calibrated quantiles of this dimension.
 
         Raises
         ------
         InputError
             The weights were not calibrated.
         """
-        if self.d not in self.regions:
+        if self.d not in self.calibrated:
             raise InputError.expected("weights", "a calibration of regions", "none")
-        covariance, made = self.correction()
-        f = self.filter
-        inputs = inputs_of(f.values, covariance, f.copies, made)
-        return torch.from_numpy(
-            self.regions[self.d].radius(level, inputs, log_expected(made), f.copies, made.values)
-        )
+        return self.calibrated[self.d]
+
+    def radius(self, level: float, stop: bool = False) -> Tensor:
+        """Infidelity (S,) from the estimate that truth does not exceed with this probability.
+
+        The expectation of the network times a learned quantile; see `radii` and `calibrate`.
+
+        Parameters
+        ----------
+        level : float
+        stop : bool
+            Of an experiment that would stop now: where a radius is looked at again and again.
+
+        Raises
+        ------
+        InputError
+            The weights were not calibrated.
+        """
+        own = self.quantiles.stops if stop else self.quantiles.regions
+        return torch.from_numpy(own.radius(level, *self.inputs()))
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Basis to measure next. See `Estimator.next_basis`."""
@@ -179,8 +215,8 @@ class NeuralEstimator(Estimator):
 
 def load(
     path: str | PathLike[str] | None = None,
-) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Regions]]:
-    """Correctors by dimension, the card, and the regions that are calibrated, of a weights file.
+) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Calibrated]]:
+    """Correctors by dimension, the card, and the calibrated quantiles, of a weights file.
 
     Parameters
     ----------
@@ -193,18 +229,18 @@ def load(
         Not weights of this pipeline.
     """
     found = read_weights("tomography", path, key="networks")
-    networks, regions = {}, {}
+    networks, calibrated = {}, {}
     for qubits, sizes in found.card["networks"].items():
         d = 1 << int(qubits)
         network = Corrector(d, **sizes)
         found.fill(network, prefix(d, Corrector))
         networks[d] = network.eval().requires_grad_(False)
-        own = found.part(prefix(d, Regions))
-        if own:
-            try:
-                regions[d] = Regions.of(own)
-            except (KeyError, RuntimeError, ValueError) as error:
-                raise InputError.expected(
-                    found.path, f"a calibration of {qubits} qubits", str(error)
-                ) from None
-    return networks, found.card, regions
+        try:
+            own = Calibrated.find(found.part, d)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise InputError.expected(
+                found.path, f"a calibration of {qubits} qubits", str(error)
+            ) from None
+        if own is not None:
+            calibrated[d] = own
+    return networks, found.card, calibrated

@@ -13,8 +13,7 @@ from physml.tomography.core import measurements as povm
 from physml.tomography.core import states
 from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.eigenframe import rotation, scaled_metric, scales, unvec, vec
-from physml.tomography.core.operators import PAULI, fidelity, infidelity, random_unitary
-from physml.tomography.inference import posterior_particles
+from physml.tomography.core.operators import fidelity, infidelity, random_unitary
 from physml.tomography.inference.neural.corrector import (
     Corrector,
     CovarianceSummary,
@@ -209,38 +208,3 @@ def test_features_do_not_know_the_phases() -> None:
     one = features(values, covariance, copies)
     other = features(values, q @ covariance @ q.mT, copies)
     torch.testing.assert_close(one, other)
-
-
-def test_the_sampled_posterior_is_that_of_a_quadrature() -> None:
-    counts = torch.tensor([[7, 3], [2, 8], [10, 0]], dtype=torch.float64)
-    estimator = NeuralEstimator({2: Corrector(2)})
-    estimator.start(1, 2, rng())
-    for effects, n in zip(povm.pauli_effects(1), counts, strict=True):
-        estimator.update(effects, n[None])
-    found = posterior_particles.sample(estimator, rng(15), 4_000)
-    bloch = torch.einsum("pij,aji->pa", found.states[0], PAULI[1:]).real
-    w = found.weights[0][:, None]
-    mean = (w * bloch).sum(0)
-    deviation = (w * (bloch - mean).square()).sum(0).sqrt()
-    # Quadrature in the ball, whose volume is the Hilbert-Schmidt measure: the prior has most of its
-    # weight at Bloch lengths r with 1 - r of any order of magnitude.
-    gap = torch.logspace(-17, 0, 171, dtype=torch.float64)
-    step = 0.5 * (torch.diff(gap, prepend=gap[:1]) + torch.diff(gap, append=gap[-1:]))
-    node, node_weight = (torch.as_tensor(x) for x in np.polynomial.legendre.leggauss(32))
-    angle = torch.arange(48, dtype=torch.float64) * (2 * torch.pi / 48)
-    side = (1 - node.square()).sqrt()[:, None]
-    ring = [side * angle.cos(), side * angle.sin(), node[:, None].expand(-1, 48)]
-    grid = (1 - gap)[:, None, None, None] * torch.stack(ring, -1)
-    volume = ((1 - gap).square() * step)[:, None, None] * node_weight[:, None]
-    values = torch.stack([1 - gap / 2, gap / 2], -1)
-    shares = posterior_particles.shares_of(estimator.card)
-    prior = posterior_particles.log_prior(values, shares)[:, None, None]
-    log = (prior + volume.clamp(min=1e-300).log()).expand(grid.shape[:-1]).flatten()
-    grid = grid.reshape(-1, 3)
-    log = log + ((1 + grid).log() @ counts[:, 0]) + ((1 - grid).log() @ counts[:, 1])
-    weight = torch.softmax(log, 0)[:, None]
-    exact = (weight * grid).sum(0)
-    spread = (weight * (grid - exact).square()).sum(0).sqrt()
-    torch.testing.assert_close(mean, exact, atol=0.02, rtol=0)
-    torch.testing.assert_close(deviation, spread, atol=0.015, rtol=0)
-    assert found.effective[0] > 400
