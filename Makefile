@@ -94,7 +94,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_cell.py --publish
 	$(BIN)/python benchmarks/tomography_intervals.py --publish
 	$(BIN)/python benchmarks/tomography_real_data.py --publish
-	$(BIN)/python benchmarks/tomography_detectors.py --publish
+	$(BIN)/python benchmarks/tomography_detectors --publish
 	$(BIN)/python workflows/tables.py
 
 tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into the texts

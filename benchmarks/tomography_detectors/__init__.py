@@ -1,6 +1,6 @@
 """What real readout and real photons do to an estimate: tables and a figure of docs/science.
 
-    python benchmarks/tomography_detectors.py [--data FOLDER] [--out FOLDER] [--publish]
+    python benchmarks/tomography_detectors [--data FOLDER] [--out FOLDER] [--publish]
 
 Simulated: readout errors of two qubits that fall together, calibrations of few shots, accidental
 coincidences; each as it is ignored and as it is part of the model. Real: a Bell state of the Kwiat
@@ -22,7 +22,6 @@ import torch
 from common.options import command, parse, write
 from common.tables import table
 from matplotlib.figure import Figure
-from tomography_parts.photon_models import MODELS, Counts, fit
 
 from physml.datasets import shared_folder
 from physml.evaluation.figures import COLOURS, style
@@ -38,6 +37,8 @@ from physml.tomography.data.photonic.tables import read_table
 from physml.tomography.data.records import Measurement, Records
 from physml.tomography.inference.carried import readout_shifts
 from physml.tomography.inference.tomographer import Tomographer
+
+from .photon_models import MODELS, Counts, fit
 
 SCIENCES = ()
 BELL = states.named_state("phi+", 2).reshape(4, 4)
@@ -164,9 +165,13 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
     def cell(value: list[float]) -> str:
         return f"{value[0]:+.4f} ± {value[1]:.4f}"
 
+    what = (
+        "Error of the fidelity to Phi+, mean and standard deviation of "
+        f"{numbers['repeats']} experiments"
+    )
     blocks = {
-        "correlated": "Error of the fidelity to Phi+ (mean and standard deviation of experiments), "
-        f"{SHOTS:,} copies of each of nine settings, 20,000 calibration shots a state.\n\n"
+        "correlated": f"{what}; {SHOTS:,} copies of each of nine settings, 20,000 calibration "
+        "shots a state.\n\n"
         + table(
             ["both fall at once", "readout ignored", "errors of each qubit", "one 4 x 4 matrix"],
             [
@@ -174,7 +179,8 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
                 for r in numbers["correlated"]
             ],
         ),
-        "calibration": f"{SHOTS:,} copies of each of nine settings, readout errors of 5-12 %.\n\n"
+        "calibration": f"{what}; {SHOTS:,} copies of each of nine settings, readout errors of "
+        "5-12 %.\n\n"
         + table(
             ["calibration shots a state", "error of the fidelity", "told by the refits"],
             [
@@ -182,8 +188,7 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
                 for r in numbers["calibration"]
             ],
         ),
-        "accidentals": "Error of the fidelity to Phi+, 2,500 coincidences of each of nine settings."
-        "\n\n"
+        "accidentals": f"{what}; 2,500 coincidences of each of nine settings.\n\n"
         + table(
             ["accidental share", "ignored", "in the model"],
             [
@@ -258,19 +263,21 @@ def draw(numbers: Mapping[str, Any]) -> Figure:
             axes[3].set_yticks(range(len(labels)), labels)
             axes[3].invert_yaxis()
             axes[3].axvline(12, color="0.4", ls=":")
-            axes[3].set(xscale="log", xlabel="deviance of Bell-psi (dotted: expected)")
+            axes[3].set(xscale="log", xlim=(1, 1000))
+            axes[3].set_xlabel("deviance of Bell-psi (dotted: expected)")
     return figure
 
 
 def main() -> None:
     """Simulate, fit, print and draw."""
     parser = command(__doc__, "json", data=shared_folder() / "quantum", out=Path("results/bench"))
-    parser.add_argument("--repeats", type=int, default=30, help="experiments of each point")
+    parser.add_argument("--repeats", type=int, default=12, help="experiments of each point")
     a = parse(parser, quiet=True)
     path = a.data / REAL
     if not path.is_file():
         print(f"{path}: no such file; left out", file=sys.stderr)
     numbers = {
+        "repeats": a.repeats,
         "correlated": correlated(a.repeats),
         "calibration": calibrations(a.repeats),
         "accidentals": accidentals(a.repeats),
@@ -283,7 +290,3 @@ def main() -> None:
         tables=tables,
         sciences=SCIENCES,
     )
-
-
-if __name__ == "__main__":
-    main()
