@@ -10,7 +10,9 @@ from scipy.stats import kstest
 from physml.tomography.core import born as measure
 from physml.tomography.core import measurements as povm
 from physml.tomography.core import states
+from physml.tomography.data.records_file import load_records
 from physml.tomography.inference.goodness import ALARM, goodness_of_fit
+from physml.tomography.inference.tomographer import Tomographer
 
 
 def simulate(rho_of, settings, shots, rng):
@@ -69,3 +71,26 @@ def test_one_setting_fits_always_and_tells_nothing_of_drift():
     fit = goodness_of_fit([setting.effects], [np.array([90, 10])], ["X"], np.random.default_rng(0))
     assert fit.drift_p_value is None
     assert fit.passed
+
+
+def test_cases_of_wrong_labels_and_of_drift(shared_data):
+    """X and Y exchanged on qubit 0 is no drift; a phase that turns by 1.2 rad is."""
+    folder = shared_data.parent / "cases" / "tomography"
+    if not folder.is_dir():
+        pytest.skip(f"real data not found at {folder}")
+
+    def fit(name):
+        records = load_records(folder / name)
+        return Tomographer.from_records(records, estimator="linear").goodness_of_fit()
+
+    swapped = fit("01_false_drift_xy_swapped.csv")
+    assert "no state gives such data" in swapped.warnings[0]
+    assert "it drifted" not in " ".join(swapped.warnings)
+    assert swapped.drift_p_value is None
+    assert "the axes X and Y of qubit 0 are exchanged" in swapped.warnings[1]
+    drifted = fit("02_real_drift_called_labels.csv")
+    assert "it drifted" in drifted.warnings[0]
+    assert len(drifted.warnings) == 1
+    # The case's README has chi2 801 of 81 degrees of freedom, Pearson's form of this.
+    assert drifted.repeats_statistic == pytest.approx(801, rel=0.05)
+    assert drifted.repeats_degrees_of_freedom == pytest.approx(81, rel=0.05)

@@ -49,7 +49,7 @@ class CheckedEstimate(StateEstimate):
         self._looks = SequentialFit()
         self._looked_at = 0
         self._searches = 0
-        self._next_search = FIRST_SEARCH
+        self._next_search: float = FIRST_SEARCH
 
     def check_fit(self) -> GoodnessOfFit | None:
         """Test of the fit for loops; None while nothing speaks against one state for all data.

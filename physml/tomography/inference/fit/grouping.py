@@ -74,8 +74,8 @@ class Grouped:
         return int(torch.linalg.matrix_rank(rows, rtol=RANK))
 
 
-def key_of(effects: NDArray[np.complex128]) -> bytes:
-    """Key that equal measurements share."""
+def key_of(effects: NDArray[np.complex128] | NDArray[np.float64]) -> bytes:
+    """Key that equal measurements share, of their effects or of coordinates of these."""
     return bytes((np.round(effects, 10) + 0).tobytes())  # + 0: no negative zeros
 
 

@@ -4,9 +4,9 @@ With nothing measured in between, a plan can only count on what is expected. Set
 information F_i on the coordinates of the state and n_i copies take the precision P of what is known
 to P + sum_i n_i F_i; the plan with the smallest trace of G (P + sum_i n_i F_i)^-1, where G is the
 metric of the infidelity at the estimate, is A-optimal. Bases are chosen greedily, as if each had
-been measured already when the next is chosen, and each is then exchanged for what is best beside the
-others; the copies are shared out among them by the multiplicative algorithm, which converges to the
-optimal shares, and bases that come out with next to nothing give their place to others.
+been measured already when the next is chosen, and each is then exchanged for what is best beside
+the others; the copies are shared out among them by the multiplicative algorithm, which converges to
+the optimal shares, and bases that come out with next to nothing give their place to others.
 
 Greedy designs: Nemhauser, Wolsey, Fisher, Math. Program. 14, 265 (1978). Multiplicative algorithm:
 Silvey, Titterington, Torsney, Commun. Stat. A 7, 1379 (1978).
