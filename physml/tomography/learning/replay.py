@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 WINDOW = 48
 #: Most Newton steps a block, and the decrement at which there are no more; and the same at a moment
 #: that is kept. The estimate is then where a single experiment would be followed to, but for what
-#: has left the window: two qubits at up to 1e5 copies, 0.2 % of the infidelity in the worst
+#: has left the window: two qubits at up to 1e5 copies, 0.1 % of the infidelity in the worst
 #: twentieth of cases.
 STEPS, DECREMENT = 1, 0.5
 LAST_STEPS, LAST_DECREMENT = 8, 0.01
