@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from .data.session import is_session, read_session
 from .data.state_file import read_state
 from .inference.by_name import arguments_of
 from .inference.tomographer import Tomographer
+
+log = logging.getLogger(__name__)
 
 
 def open_session(
@@ -54,7 +57,9 @@ def open_session(
         arguments.setdefault("n_qubits", 2)
     if readout is not None or order is not None:
         n = check_qubits(arguments["n_qubits"])
-        arguments["readout"] = read_readout(readout, n, order)
+        given_readout = arguments["readout"] = read_readout(readout, n, order)
+        for text in () if given_readout is None else given_readout.notes:
+            log.warning("%s", text)
     return Tomographer(**arguments, session=path)
 
 

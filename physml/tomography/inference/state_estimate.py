@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 #: Directions with less than this share of the largest singular value are not measured.
 RANK = 1e-9
 
+#: Largest number of qubits of which samples of a particle filter were found to hold the truth as
+#: often as they say, or nearly.
+MOST_SAMPLED = 2
+
 #: Copies of the first part of a large measurement, and by what the parts then grow.
 FIRST_BLOCK, GROWTH = 100, 1.4
 
@@ -231,7 +235,23 @@ class StateEstimate:
         alone = complete and not self._carries
         radius = calibrated_radius(self._estimator, stop) if alone else None
         found = self.posterior.radius(level) if radius is None else (radius(level), None)
-        return Region.of(level, *found, complete, self._notes())
+        if stop and complete and not alone and self.frame is None:
+            found = self._as_at_a_stop(found[0], level), found[1]
+        notes = self._notes()
+        if radius is None and self.n_qubits > MOST_SAMPLED:
+            notes.append(
+                f"not calibrated: the region rests on {found[1] or 0:.0f} effective samples of a "
+                f"particle filter, which for {self.n_qubits} qubits hold the truth far more seldom "
+                "than the level says; do not quote it"
+            )
+        return Region.of(level, *found, complete, notes)
+
+    def _as_at_a_stop(self, infidelity: float, level: float) -> float:
+        """Radius with the errors of the readout, as much larger as the calibrated one of a stop."""
+        later, now = (calibrated_radius(self._estimator, stop) for stop in (True, False))
+        if later is None or now is None:
+            return infidelity
+        return min(1.0, infidelity * max(1.0, later(level) / max(now(level), 1e-300)))
 
     def functional(self, f: Any, level: float = 0.9, target: Any = None) -> Interval:
         """A number that follows from the state, with its credible interval.
