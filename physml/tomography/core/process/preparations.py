@@ -73,9 +73,9 @@ def input_names(label: str, n_qubits: int, place: str = "input") -> tuple[str, .
 
 def input_state(names: tuple[str, ...]) -> Complex:
     """Density matrix (d, d) of a cardinal state of each qubit."""
-    psi = np.ones(1, np.complex128)
+    psi: Complex = np.ones(1, np.complex128)
     for name in names:
-        psi = np.kron(psi, np.array(_KETS[name], np.complex128))
+        psi = np.asarray(np.kron(psi, np.array(_KETS[name], np.complex128)))
     return np.outer(psi, psi.conj())
 
 

@@ -64,7 +64,7 @@ class Target:
         ratio = self.seen / shots[seen]
         self.saturated = float((self.seen * np.log(ratio)).sum())
 
-    def __call__(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def __call__(self, x: Floats) -> tuple[Floats, ...]:
         """Log density (n,), gradient (n, size), packed Choi matrices, log-likelihood."""
         parts = self.latent.parts(x)
         packed = self.latent.pack(parts["choi"])
@@ -143,7 +143,15 @@ def _mass(target: Target, x: Floats) -> tuple[Floats, Floats]:
     return np.asarray(inverse.T @ inverse), root
 
 
-def _trajectory(target, x, state, inverse, root, step, rng):  # type: ignore[no-untyped-def]
+def _trajectory(
+    target: Target,
+    x: Floats,
+    state: tuple[Floats, ...],
+    inverse: Floats,
+    root: Floats,
+    step: float,
+    rng: Generator,
+) -> tuple[float, Floats, tuple[Floats, ...]]:
     """Mean acceptance, places and their densities after one trajectory of all chains."""
     momentum = rng.standard_normal(x.shape) @ root.T
     steps = int(np.clip(round(ANGLE * rng.uniform(0.6, 1.2) / step), 1, LONGEST))

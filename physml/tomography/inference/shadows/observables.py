@@ -161,8 +161,8 @@ def check_uniform(records: ShadowRecords) -> None:
 def _by_measurement(records: ShadowRecords, values: Array) -> tuple[Array, Array]:
     """Sums of values times counts, and counts, of each measurement."""
     _, place = np.unique(records.measurement, return_inverse=True)
-    sums = np.bincount(place, values * records.counts)
-    return sums, np.bincount(place, records.counts.astype(np.float64))
+    weights = records.counts.astype(np.float64)
+    return np.asarray(np.bincount(place, values * weights)), np.asarray(np.bincount(place, weights))
 
 
 def _median_of_means(
