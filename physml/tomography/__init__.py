@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .data.records import Records as Records
     from .data.records_file import load_records as load_records
     from .data.records_file import save_records as save_records
+    from .inference.fit.checked import Misfit as Misfit
     from .inference.process.tomographer import ProcessTomographer as ProcessTomographer
     from .inference.qiskit_fitter import qiskit_fitter as qiskit_fitter
     from .inference.steering import Stop as Stop
@@ -65,6 +66,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.qiskit": ["records_from_qiskit"],
         "data.records": ["Measurement", "Records"],
         "data.records_file": ["load_records", "save_records"],
+        "inference.fit.checked": ["Misfit"],
         "inference.process.tomographer": ["ProcessTomographer"],
         "inference.qiskit_fitter": ["qiskit_fitter"],
         "inference.steering": ["Stop", "steer"],

@@ -62,7 +62,7 @@ class Source:
 
 
 def effects(setting: dict, inverted: bool = False) -> np.ndarray:
-    """Effects (k, d, d) from the JSON of a setting; inverted, as if each unitary were its adjoint."""
+    """Effects (k, d, d) from the JSON of a setting; inverted: as if it held the adjoints."""
     if "effects" in setting:
         return numbers(setting["effects"])
     if "local" in setting:

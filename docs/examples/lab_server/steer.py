@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 
+from physml.exceptions import PhysmlError
 from physml.tomography import SocketLaboratory, Stop, Tomographer, steer
 
 
@@ -28,7 +29,11 @@ def main() -> None:
     laboratory = SocketLaboratory(given.host, given.port, given.timeout)
     stop = Stop(copies=given.copies, infidelity=given.infidelity)
     with Tomographer(2, given.design, given.estimator, session=given.session) as tomographer:
-        why = steer(tomographer, laboratory, stop)
+        try:
+            why = steer(tomographer, laboratory, stop)
+        except PhysmlError as error:  # no laboratory, or one whose data no state gives
+            print(error)
+            raise SystemExit(error.exit_code) from error
         print(f"{tomographer}: stopped at {why}")
         print(tomographer.estimate())
 

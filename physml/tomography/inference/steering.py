@@ -83,7 +83,7 @@ def steer(
         Called after each answer.
     check_fit : bool
         Test the fit in the loop (`Tomographer.check_fit`) and at its end
-        (`Tomographer.goodness_of_fit`). Without, nothing speaks of a laboratory that measures
+        (`Tomographer.final_fit`). Without, nothing speaks of a laboratory that measures
         something else than it is asked for.
 
     Returns
@@ -137,8 +137,8 @@ def _watch(tomographer: Tomographer, check_fit: bool) -> None:
 def expect_fit(tomographer: Tomographer) -> None:
     """Raise `Misfit` where the data of a tomographer fit no state."""
     if tomographer.copies:
-        found = tomographer.goodness_of_fit()
-        if not found.passed:
+        found = tomographer.final_fit()
+        if found is not None:
             raise _misfit(tomographer, found)
 
 

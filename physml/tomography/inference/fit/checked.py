@@ -21,6 +21,8 @@ LOOKS, FAULTS = 1 << 42, 1 << 43
 #: Copies at the first search for faults, and growth of the copies from one to the next: a search
 #: takes as long as dozens of looks.
 FIRST_SEARCH, SEARCH_GROWTH = 240, 2.0
+#: Outcomes of all settings from which a bootstrap with refits takes too long to be the first test.
+MANY_OUTCOMES = 2000
 #: Probability and gain at which a fault is named where no state fits.
 HINT, HINT_GAIN = 0.05, 3.0
 
@@ -60,10 +62,7 @@ class CheckedEstimate(StateEstimate):
         raises a false alarm in less than 1 % of loops. An alarm is confirmed by `goodness_of_fit`,
         whose result it returns; this takes a second.
         """
-        names = list(self._measured)
-        for name in names[self._looked_at :]:
-            self._looks.add(self._effects[name].numpy(), self._measured[name].counts)
-        self._looked_at = len(names)
+        names = self._see()
         alarm = False
         if self._looks.due:
             estimate = torch.from_numpy(self.density_matrix)
@@ -79,6 +78,29 @@ class CheckedEstimate(StateEstimate):
             return None
         found = self.goodness_of_fit()
         return None if found.passed else found
+
+    def final_fit(self) -> GoodnessOfFit | None:
+        """Test of the fit at the end of a loop; None where there is nothing to warn of.
+
+        That is `goodness_of_fit`, but where there are so many settings that its bootstrap would
+        take minutes: there the look of `check_fit` is taken first, at the level of an alarm.
+        """
+        names = self._see()
+        if self._looks.outcomes > MANY_OUTCOMES:
+            estimate = torch.from_numpy(self.density_matrix)
+            rng = stream(self.seed, "predict", LOOKS + len(names))
+            if not self._looks.suspicious(estimate, rng, ALARM):
+                return None
+        found = self.goodness_of_fit()
+        return None if found.passed else found
+
+    def _see(self) -> list[str]:
+        """Ids of all measurements, after those that are new were shown to the looks."""
+        names = list(self._measured)
+        for name in names[self._looked_at :]:
+            self._looks.add(self._effects[name].numpy(), self._measured[name].counts)
+        self._looked_at = len(names)
+        return names
 
     def goodness_of_fit(self) -> GoodnessOfFit:
         """Whether the data fit a state, the same from beginning to end, and without a known fault.

@@ -73,7 +73,12 @@ class SequentialFit:
         """Whether there are copies enough for another look."""
         return self.copies >= self._next
 
-    def suspicious(self, estimate: Tensor, rng: Generator) -> bool:
+    @property
+    def outcomes(self) -> int:
+        """Outcomes of all distinct settings: what a fit takes time for."""
+        return self._parts[1].outcomes
+
+    def suspicious(self, estimate: Tensor, rng: Generator, allowed: float | None = None) -> bool:
         """Look: whether there is so little probability for data of a state.
 
         Parameters
@@ -82,10 +87,13 @@ class SequentialFit:
             Of any estimator: where the data do not fit it, the most likely state is sought.
         rng : Generator
             Of simulated data.
+        allowed : float, optional
+            Probability of a false alarm of this look; by default its part of that of all.
         """
         self.looks += 1
         self._next = max(self._next, int(np.ceil(GROWTH * self.copies)))
-        allowed = FALSE_ALARMS / (self.looks * (self.looks + 1))
+        if allowed is None:
+            allowed = FALSE_ALARMS / (self.looks * (self.looks + 1))
         if self._p_value(estimate, rng, FEW) >= DOUBT:
             return False
         d = estimate.shape[-1]
@@ -117,6 +125,11 @@ class _Parts:
         self.counts.setdefault(k, []).append(counts.copy())
         return k, len(self.rows[k]) - 1
 
+    @property
+    def outcomes(self) -> int:
+        """Number of outcomes."""
+        return sum(k * len(part) for k, part in self.rows.items())
+
     def flat(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Rows (M, d * d) and counts (M,) of all outcomes."""
         rows = [row for part in self.rows.values() for row in part]
@@ -126,8 +139,7 @@ class _Parts:
     def p_value(self, state: NDArray[np.float64], rng: Generator, replicates: int) -> float:
         """Probability of counts as far from those of a state, which is given by coordinates."""
         found = 0.0
-        total = sum(k * len(part) for k, part in self.rows.items())
-        number = int(np.clip(CELLS // total, 30, replicates))
+        number = int(np.clip(CELLS // self.outcomes, 30, replicates))
         drawn = np.zeros(number)
         for k, part in self.rows.items():
             p = np.maximum(np.stack(part) @ state, SMALLEST)

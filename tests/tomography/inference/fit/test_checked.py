@@ -8,12 +8,15 @@ import torch
 
 from physml.tomography import SimulatedLaboratory, Stop, Tomographer, steer
 from physml.tomography.core.born import probabilities, sample_counts
-from physml.tomography.core.operators import from_coordinates, to_coordinates
+from physml.tomography.core.measurements import global_setting
+from physml.tomography.core.operators import from_coordinates, random_unitary, to_coordinates
 from physml.tomography.core.states import draw, named_state, with_white_noise
 from physml.tomography.inference.fit.checked import Misfit
 from physml.tomography.inference.fit.faults import _exchanged, _inverted
+from physml.tomography.inference.goodness import GoodnessOfFit
 
 BELL = with_white_noise(named_state("phi+", 2), 0.02)
+FAILED = GoodnessOfFit(1, 1, 0, None, None, {}, 0, ["no state gives such data"])
 WORDS = {
     "inverted": "each rotation was applied as U",
     "swapped": "the axes X and Y of qubit 0 are exchanged",
@@ -64,6 +67,21 @@ def test_the_maximally_mixed_state_is_blind_to_faults():
     made = Tomographer(2, "product", "maximum_likelihood", seed=2)
     steer(made, Faulty(white, "inverted", 2), Stop(copies=1000))
     assert made.goodness_of_fit().passed
+
+
+def test_many_settings_are_looked_at_before_they_are_simulated(monkeypatch):
+    """600 settings of 2 shots: no bootstrap of 2400 outcomes unless a look is suspicious."""
+    for fault in ("none", "inverted"):
+        made = Tomographer(2, "global", "linear", seed=4)
+        rng, lab = np.random.default_rng(4), Faulty(BELL, fault, 4)
+        for k in range(600):
+            basis = torch.as_tensor(random_unitary(1, 4, rng))[0]
+            setting = global_setting(basis, 2, f"r{k}")
+            made.update(setting, lab.measure(setting))
+        asked = []
+        monkeypatch.setattr(made, "goodness_of_fit", lambda asked=asked: asked.append(1) or FAILED)
+        assert (made.final_fit() is None) == (fault == "none")
+        assert len(asked) == (fault == "inverted")
 
 
 def test_a_killed_loop_with_a_misfit_does_not_go_on(tmp_path):
