@@ -53,13 +53,13 @@ Levels = Annotated[
 class MixtureSettings(Settings):
     """Shares of the ensembles that states are drawn from (states.py); they need not sum to 1."""
 
-    any_rank: Share = Field(0.2, description="Any rank, spectra spread over up to four decades")
-    noisy: Share = Field(0.18, description="Pure states after a noise channel on each qubit")
-    rank_adaptive: Share = Field(0.12, description="From Hilbert-Schmidt to nearly pure states")
-    hs: Share = Field(0.22, description="Hilbert-Schmidt measure")
+    any_rank: Share = Field(0.19, description="Any rank, spectra spread over up to four decades")
+    noisy: Share = Field(0.16, description="Pure states after a noise channel on each qubit")
+    rank_adaptive: Share = Field(0.1, description="From Hilbert-Schmidt to nearly pure states")
+    hs: Share = Field(0.3, description="Hilbert-Schmidt measure")
     bures: Share = Field(0.05, description="Bures measure")
-    pure: Share = Field(0.08, description="Haar-random pure states")
-    pure_white: Share = Field(0.15, description="Pure states with white noise, log-uniform")
+    pure: Share = Field(0.07, description="Haar-random pure states")
+    pure_white: Share = Field(0.13, description="Pure states with white noise, log-uniform")
     thermal: Share = Field(0.0, description="Gibbs states of random Hamiltonians")
     w: Share = Field(0.0, description="W states, local unitaries, white noise")
     ghz: Share = Field(0.0, description="GHZ states, local unitaries, white noise")
@@ -106,7 +106,7 @@ class DesignSettings(Settings):
 class SimulateSettings(SimulateBase):
     """Whole experiments: random states, designs of measurements, readout errors, all counts."""
 
-    n_samples: int = Field(96_000, description="Number of experiments", gt=0)
+    n_samples: int = Field(110_400, description="Number of experiments", gt=0)
     shard_size: int = Field(
         4_800, description="Experiments in a file, whole batches; changes no experiment", gt=0
     )
@@ -161,7 +161,7 @@ class PreprocessSettings(PreprocessBase):
     """Replay of the experiments: what an estimator sees on the way, split by experiment."""
 
     valid: Fraction = Field(0.03, description="Share of experiments kept for validation")
-    calibrate: Fraction = Field(0.25, description="Share of experiments kept for the calibration")
+    calibrate: Fraction = Field(0.3, description="Share of experiments kept for the calibration")
     test: Fraction = Field(0.02, description="Share of experiments kept for testing")
     thin: int = Field(
         6,
@@ -178,7 +178,7 @@ class PreprocessSettings(PreprocessBase):
     batch: int = Field(
         2_400, description="Experiments a task works on; changes no result but for rounding", gt=0
     )
-    resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=1500, runtime_min=60, gpu=0)
+    resources: ResourceSettings = ResourceSettings(threads=2, mem_mb=2500, runtime_min=60, gpu=0)
 
     @model_validator(mode="after")
     def _some_left(self) -> PreprocessSettings:

@@ -29,8 +29,8 @@ Draw = Callable[[int, int, Generator], Tensor]
 #: noise may be missing.
 MIXTURE: Mapping[str, float] = MappingProxyType(
     {
-        **{"any_rank": 0.2, "noisy": 0.18, "rank_adaptive": 0.12, "hs": 0.22, "bures": 0.05},
-        **{"pure": 0.08, "pure_white": 0.15},
+        **{"any_rank": 0.19, "noisy": 0.16, "rank_adaptive": 0.1, "hs": 0.3, "bures": 0.05},
+        **{"pure": 0.07, "pure_white": 0.13},
     }
 )
 

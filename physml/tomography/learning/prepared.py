@@ -50,7 +50,7 @@ PREPARED = {name: RAW[name] for name in KEPT} | {
 }
 
 #: One of so many experiments to calibrate with is kept at the ends of all its blocks.
-WHOLE = 4
+WHOLE = 2
 #: How far a state may be from Hermitian, positive and of trace one.
 TOLERANCE = 1e-9
 #: Largest prepared file, bytes.
