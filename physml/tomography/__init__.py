@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from .data.laboratory import Laboratory as Laboratory
     from .data.laboratory import SimulatedLaboratory as SimulatedLaboratory
     from .data.laboratory import SocketLaboratory as SocketLaboratory
+    from .data.process_file import load_process_records as load_process_records
     from .data.process_records import ProcessRecords as ProcessRecords
-    from .data.process_records import load_process_records as load_process_records
     from .data.qiskit import records_from_qiskit as records_from_qiskit
     from .data.records import Measurement as Measurement
     from .data.records import Records as Records
@@ -62,7 +62,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "SimulatedLaboratory",
             "SocketLaboratory",
         ],
-        "data.process_records": ["ProcessRecords", "load_process_records"],
+        "data.process_file": ["load_process_records"],
+        "data.process_records": ["ProcessRecords"],
         "data.qiskit": ["records_from_qiskit"],
         "data.records": ["Measurement", "Records"],
         "data.records_file": ["load_records", "save_records"],

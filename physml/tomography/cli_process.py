@@ -78,7 +78,7 @@ def process(
     limit_threads(threads)
     with provenance.run():
         from .cli_inputs import read_readout
-        from .data.process_records import load_process_records
+        from .data.process_file import load_process_records
         from .results.process.estimate import estimate_process
 
         data = load_process_records(records)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
-from physml.io.files import require_file
 
 from ..core.process.preparations import input_names, input_state
 from ..core.qobj import as_density_matrix
 from ..core.readout import Readout, estimate_confusion
-from .records import Measurement, as_measurement, check_calibration, read_strict_json
+from .records import Measurement, as_measurement, check_calibration
 
 #: Process tomography is of that many qubits at most: a process of three has 4032 parameters.
 MAX_QUBITS = 2
 MAX_MEASUREMENTS = 100_000
-MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,25 +213,3 @@ def check_repeats(
             ]
         seen[key] = each.name
     return remarks
-
-
-def load_process_records(path: str | PathLike[str]) -> ProcessRecords:
-    """Read a file of process tomography, JSON or CSV, told apart by its content.
-
-    Parameters
-    ----------
-    path : path
-
-    Raises
-    ------
-    InputError
-        For everything that is not as it has to be.
-    """
-    from .process_csv import read_process_csv
-
-    source = require_file(path, "a file of process tomography", MAX_BYTES)
-    with open(source, "rb") as file:
-        start = file.read(256)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return process_records_from(read_strict_json(source), str(source), {"records": source})
-    return read_process_csv(source)

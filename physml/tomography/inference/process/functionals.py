@@ -54,7 +54,7 @@ class Quantity:
 
 
 def quantities(n_qubits: int, target: Complex | None) -> list[Quantity]:
-    """What is reported: unitarity; with a target the fidelities and the diamond distance to it."""
+    """Numbers to report: unitarity; with a target fidelities and the diamond distance to it."""
     d = 1 << n_qubits
     out = [Quantity("unitarity", unitarity, (0.0, 1.0))]
     if target is None:

@@ -15,7 +15,8 @@ from physml.random import stream
 
 from ...core.checks import check_probability
 from ...core.process.channels import as_unitary
-from ...data.process_records import ProcessRecords, load_process_records
+from ...data.process_file import load_process_records
+from ...data.process_records import ProcessRecords
 from ...inference.process.data import tabulate
 from ...inference.process.fit import LARGEST_RHAT, fit_process
 from ...inference.process.functionals import calibrated, quantities
