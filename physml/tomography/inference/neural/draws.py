@@ -26,7 +26,7 @@ TINY = 1e-9
 #: Smallest root of the first eigenvalue, before the trace is set to one.
 SMALLEST = 1e-3
 #: Rounds in which distances of draws are brought to those of the radii, and the largest change.
-ROUNDS, LARGEST = 2, 20.0
+ROUNDS, LARGEST = 4, 20.0
 
 
 class Draws:
