@@ -79,6 +79,12 @@ def write_hdf5(records: Records, path: Path, overwrite: bool = False) -> None:
         if records.readout.joint is not None:
             tables["joint_readout"] = np.zeros(1 << n, [("confusion", "f8", (1 << n,))])
             tables["joint_readout"]["confusion"] = records.readout.joint
+        if records.readout.counts is not None:
+            tables["readout_counts"] = np.zeros(1 << n, [("counts", "i8", (1 << n,))])
+            tables["readout_counts"]["counts"] = records.readout.counts
+        if records.readout.error is not None and records.readout.joint is None:
+            tables["readout_error"] = np.zeros(n, [("error", "f8", (2, 2))])
+            tables["readout_error"]["error"] = records.readout.error
     if records.frame is not None:
         tables["frame"] = np.zeros(1 << n, [("row", "c16", (1 << n,))])
         tables["frame"]["row"] = records.frame
@@ -121,6 +127,8 @@ def read_hdf5(path: Path) -> Records:
                 np.dtype([("confusion", "f8", (2, 2)), ("known", "?")]), (n,), optional=True
             ),
             "calibration": Spec(np.dtype([("counts", "i8", (d,))]), (d,), optional=True),
+            "readout_counts": Spec(np.dtype([("counts", "i8", (d,))]), (d,), optional=True),
+            "readout_error": Spec(np.dtype([("error", "f8", (2, 2))]), (n,), optional=True),
             "joint_readout": Spec(np.dtype([("confusion", "f8", (d,))]), (d,), optional=True),
             "frame": Spec(np.dtype([("row", "c16", (d,))]), (d,), optional=True),
         },
@@ -135,7 +143,16 @@ def read_hdf5(path: Path) -> Records:
         confusion, known = table["confusion"].astype(np.float64), bool(table["known"].all())
         if "joint_readout" in shard:
             confusion = shard["joint_readout"]["confusion"].astype(np.float64)
-        readout = Readout(confusion, known)
+        # With its errors: a readout that was calibrated stays an uncertain one.
+        body = {"confusion": confusion, "known": known}
+        if "readout_counts" in shard:
+            body["counts"] = shard["readout_counts"]["counts"]
+        if "readout_error" in shard:
+            body["error"] = shard["readout_error"]["error"]
+        try:
+            readout = Readout.from_dict(body)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     calibration = None
     if "calibration" in shard:
         calibration = check_calibration(shard["calibration"]["counts"], str(path))

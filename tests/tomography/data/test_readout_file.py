@@ -11,8 +11,11 @@ import pytest
 from physml.exceptions import InputError
 from physml.random import stream
 from physml.tomography.core.calibration import product_of, reversed_bits
-from physml.tomography.core.readout import flips
+from physml.tomography.core.measurements import pauli_settings
+from physml.tomography.core.readout import Readout, estimate_confusion, flips
 from physml.tomography.data.readout_file import read_readout
+from physml.tomography.data.records import Measurement, Records
+from physml.tomography.data.records_file import load_records, save_records
 from physml.tomography.inference.by_name import make_readout
 
 EACH = flips([0.02, 0.1], [0.05, 0.2])
@@ -126,3 +129,25 @@ def test_mitigators_are_taken_as_they_are():
     assert np.allclose(make_readout(mitigator, 2).matrix, MATRIX)
     m3 = SimpleNamespace(single_qubit_cals=[None, EACH[0], EACH[1]])
     assert np.allclose(make_readout(m3, 2).matrix, MATRIX)
+
+
+@pytest.mark.parametrize("ending", [".json", ".h5"])
+@pytest.mark.parametrize("joint", [False, True])
+def test_records_keep_an_uncertain_readout(tmp_path, ending, joint):
+    counts = np.stack([stream(2, "test", t).multinomial(300, MATRIX[:, t]) for t in range(4)])
+    readout = estimate_confusion(counts, joint=joint)
+    data = [Measurement(s, np.array([5, 6, 7, 8])) for s in pauli_settings(2, 26)]
+    given = (
+        Records(2, data, readout),
+        Records(2, data, readout, calibration=counts),
+        Records(2, data, Readout(EACH, error=np.full((2, 2, 2), 0.01))),
+    )
+    for k, records in enumerate(given):
+        path = tmp_path / f"{k}{ending}"
+        save_records(records, path)
+        read = load_records(path).readout
+        assert read.uncertain
+        drawn = [r.draw(stream(3, "test", 0)).matrix for r in (read, records.readout)]
+        if k != 1 or not joint or ending == ".h5":  # JSON keeps counts, and chooses again
+            assert np.allclose(read.matrix, records.readout.matrix)
+            assert np.allclose(*drawn)
