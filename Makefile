@@ -93,6 +93,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_coverage.py --publish
 	$(BIN)/python benchmarks/tomography_cell.py --publish
 	$(BIN)/python benchmarks/tomography_intervals.py --publish
+	$(BIN)/python benchmarks/tomography_stop --publish
 	$(BIN)/python benchmarks/tomography_real_data.py --publish
 	$(BIN)/python benchmarks/tomography_detectors --publish
 	$(BIN)/python workflows/tables.py

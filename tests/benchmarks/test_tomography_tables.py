@@ -18,6 +18,7 @@ def test_sealed_families_say_how_bad_the_regions_are(script) -> None:
             "rank_2": {
                 "methods": methods,
                 "differences": {"two-stage, global": ours},
+                "sizes": {"particle filter, global": [1.2, 1.4]},
                 "coverage": {
                     "neural, global": [[0.9, 0.88, 0.92], [0.5, 0.45, 0.55]],
                     "neural, product": [[0.88, 0.84, 0.91], [0.95, 0.93, 0.97]],
@@ -27,7 +28,9 @@ def test_sealed_families_say_how_bad_the_regions_are(script) -> None:
         },
     }
     found = benchmark.tables(json.loads(json.dumps(numbers)))
-    assert "in 3 of 6 cells, and surely in fewer than promised in 2;" in found["coverage_sentence"]
+    assert "in 4 of 6 cells, and surely in fewer than promised in 2;" in found["coverage_sentence"]
+    assert "at most 1.3 in 1 of 2 cells" in found["sizes"]
+    assert "| rank_2 | particle filter, global | 1.20 | 1.40 |" in found["sizes"]
     assert "15% (10% to 20%) (rank_2, neural, pauli, 1,000 copies)" in found["coverage_sentence"]
     assert found["tally"] == (
         "- two-stage, global: ours is surely better in 1 and surely worse in 1 of 2 cells of "
@@ -66,19 +69,42 @@ def test_coverage_counts_all_three_kinds_of_measurements(script) -> None:
 
 def test_intervals(script) -> None:
     benchmark = script("tomography_intervals")
-    cells = [[(True, 0.1, True)] * 18 + [(False, 0.2, True)] * 2, [(True, 0.1, True)] * 20]
+    cells = [[(True, 0.1)] * 18 + [(False, 0.2)] * 2, [(True, 0.1)] * 20]
     counted = [benchmark.counted(rows) for rows in cells]
     assert counted[0]["share"] == 0.9
     # Wilson's interval of 18 of 20.
     assert (counted[0]["low"], counted[0]["high"]) == pytest.approx((0.699, 0.972), abs=1e-3)
-    numbers = {
-        "rows": [{"states": "pure", "design": "global", "of": "purity", "cells": counted}],
-        **{"copies": [100, 1000], "level": 0.9, "n": 20, "outside": 1, "in_all": 40},
-    }
+    rows = [
+        {"states": name, "design": "global", "of": "purity", "cells": counted}
+        for name in ("pure", "rank_2")
+    ]
+    numbers = {"rows": rows, "copies": [100, 1000], "level": 0.9, "n": 20}
     found = benchmark.tables(json.loads(json.dumps(numbers)))
-    assert "hold the truth in 90% to 100% for `pure` (20 states a cell)" in found["ranges"]
+    for name in ("ranges", "sealed_ranges"):
+        assert "truth in 90% to 100% of cases, in 1 of 2 cells in 87% to 97%" in found[name]
     assert "| pure | global | purity | **90% (70% to 97%)**; 0.1 | 100%" in found["intervals"]
-    assert found["outside"].startswith("1 of 40")
+    assert "| rank_2 | global | purity |" in found["sealed"]
+    assert "rank_2" not in found["intervals"]
+
+
+def test_the_stop(script) -> None:
+    benchmark = script("tomography_stop")
+    rule = {"stopped": 20, "kept": 0.9, "low": 0.7, "high": 0.97, "copies": 1200.0}
+    never = {"stopped": 0, "kept": None, "low": 0.0, "high": 1.0, "copies": float("inf")}
+    cell = {"states": "bell", "noise": 0.02, "design": "pauli", "infidelity": 0.01}
+    rows = [
+        {**cell, "stop": rule, "region": {**rule, "kept": 0.6, "copies": 1000.0}},
+        {**cell, "stop": never, "region": never},
+    ]
+    found = benchmark.tables({"rows": rows, "n": 20, "confidence": 0.9})
+    row = (
+        "| bell + 2% | pauli | 0.01 | **90% (70% to 97%)** | 60% (70% to 97%) | 1,200 | 1.20 | 20 |"
+    )
+    assert row in found["stop"]
+    assert (
+        "in 90% to 90% of cases (20 states a cell), in 1 of 1 cells in at least 88%"
+        in (found["promise"])
+    )
 
 
 def test_kept_records_say_that_they_are(script, root) -> None:

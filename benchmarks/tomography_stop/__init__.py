@@ -1,6 +1,6 @@
 """The stopping rule: how often it keeps its promise, and what it costs in copies.
 
-    python benchmarks/tomography_stop.py [--states 250] [--confidence 0.9]
+    python benchmarks/tomography_stop [--states 250] [--confidence 0.9]
 
 An experiment looks at its radius after each block of copies, a tenth of those before, and stops
 when it is as small as was asked for. The promise is that the infidelity is then below that, with
@@ -146,7 +146,3 @@ def main() -> None:
     rows = [cell(*x, a) for x in CELLS]
     numbers = {"rows": rows, "n": a.states, "confidence": a.confidence}
     write(a, numbers, tables=tables, sciences=SCIENCES)
-
-
-if __name__ == "__main__":
-    main()
