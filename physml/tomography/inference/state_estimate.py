@@ -214,6 +214,12 @@ class StateEstimate:
                 "the likelihood of the data rules the learned estimate out: estimate and region "
                 "are those of the likelihood, and were not calibrated"
             )
+        if self.frame is not None:
+            notes.append(
+                "the state is seen through losses that depend on it (projectors without "
+                "complements, or unequal efficiencies): the region is that of samples, and was not "
+                "calibrated"
+            )
         if self.readout is not None and not self.readout.known:
             notes.append("readout errors are a guess, whose error is not part of the region")
         return notes
