@@ -102,16 +102,16 @@ class Moments:
             made, root, inputs = corrections(network, arrays, slice(start, start + CHUNK))
             wrong = (1 - root_fidelity(made.root, root).square()).clamp(min=SMALLEST_INFIDELITY)
             found.append((inputs, log_expected(made), wrong.log()))
-        inputs, expected, infidelity = (torch.cat(x).numpy() for x in zip(*found, strict=True))
+        x, expected, infidelity = (torch.cat(part).numpy() for part in zip(*found, strict=True))
         return cls(
-            inputs,
+            x,
             expected,
             infidelity,
             arrays["copies"].astype(np.float64),
             arrays["experiment"],
             arrays["design"].astype(np.int64),
             arrays["spectrum"],
-            np.arange(len(inputs)),
+            np.arange(len(x)),
         )
 
 

@@ -53,8 +53,8 @@ def examples_of(
             parts.append(
                 (torch.cat([inputs, more], 1), found, group, chosen.mark, chosen.experiment)
             )
-    x, y = (torch.cat([p[i] for p in parts]) for i in (0, 1))
-    group, mark, experiment = (np.concatenate([p[i] for p in parts]) for i in (2, 3, 4))
+    x, y = torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    group, mark, experiment = (np.concatenate(list(z)) for z in list(zip(*parts, strict=True))[2:])
     return Examples.of(x.numpy(), y.numpy(), group, mark), experiment
 
 
