@@ -53,6 +53,7 @@ def numbers(benchmark):
         for place in ("2 qubits, hs", "2 qubits, pure", "2 qubits, pure_white_5", "1 qubit, r_0.9")
     }
     step = {"choose": 0.2, "update": 0.5, "estimate": 0.3, "updates": 85, "seconds": 0.1}
+    step |= {"region": 0.4}
     many = {"choose": 0.01, "update": 0.01, "estimate": 0.02, "updates": 85, "seconds": 0.003}
     latency = {
         "batch": 160,
@@ -91,6 +92,8 @@ def test_times_are_judged_with_the_estimate_alone_and_in_a_batch(benchmark, numb
     alone = rows["an update with its estimate, one experiment, 2 qubits"]
     assert alone[2].startswith("0.80 ms: update 0.50, estimate 0.30;")
     assert alone[3] is True
+    region = rows["an update with its estimate and region, one experiment, 2 qubits"]
+    assert region[1:] == ("<= 2 ms", "1.20 ms: region 0.40", True)
     batch = rows["an update with its estimate, each of a batch of 160"]
     assert batch[2].startswith("30 us: update 10, estimate 20;")
     assert batch[3] is False

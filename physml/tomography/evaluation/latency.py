@@ -21,6 +21,8 @@ from ..inference.neural.estimator import NeuralEstimator
 from .sets import LIST_SIZE, evaluation_list
 
 STEPS = ("choose", "update", "estimate")
+#: Level of the region whose time is taken where there is one.
+LEVEL = 0.9
 #: Place of the random streams of timed experiments.
 STREAM = 1 << 50
 #: Updates that are not counted: memory and kernels are made ready.
@@ -52,15 +54,18 @@ def time_steps(
     Returns
     -------
     dict
-        For ``choose``, ``update`` and ``estimate``: ``median`` and ``mean``, ms of CPU time;
-        ``updates``; ``seconds`` of one whole experiment.
+        For ``choose``, ``update`` and ``estimate``: ``median`` and ``mean``, ms of CPU time; the
+        same for ``region`` where weights are calibrated; ``updates``; ``seconds`` of one whole
+        experiment, without regions.
     """
     known = evaluation_list("hs", n_qubits, min(n_states, LIST_SIZE))
     rho = known.repeat(-(-n_states // len(known)), 1, 1)[:n_states]
     own, choice, noise = rng.spawn(3)
     estimator.start(n_states, 1 << n_qubits, own)
     spent = np.zeros((len(blocks), len(STEPS)))
-    for row, size in zip(spent, blocks, strict=True):
+    regions = np.zeros(len(blocks))
+    learned = isinstance(estimator, NeuralEstimator) and estimator.d in estimator.calibrated
+    for k, (row, size) in enumerate(zip(spent, blocks, strict=True)):
         began = time.thread_time()
         effects = estimator.next_basis(kind, choice, size).effects
         chosen = time.thread_time()
@@ -70,12 +75,19 @@ def time_steps(
         updated = time.thread_time()
         estimator.estimate()
         row[:] = chosen - began, updated - measured, time.thread_time() - updated
+        if learned:
+            began = time.thread_time()
+            estimator.radius(LEVEL)  # type: ignore[attr-defined]
+            regions[k] = time.thread_time() - began
     spent /= n_states
     counted = 1e3 * spent[FIRST if len(blocks) > 2 * FIRST else 0 :]
     out: dict[str, Any] = {
         name: {"median": float(np.median(column)), "mean": float(column.mean())}
         for name, column in zip(STEPS, counted.T, strict=True)
     }
+    if learned:
+        own = 1e3 * regions[FIRST if len(blocks) > 2 * FIRST else 0 :] / n_states
+        out["region"] = {"median": float(np.median(own)), "mean": float(own.mean())}
     return out | {"updates": len(blocks), "seconds": float(spent.sum())}
 
 
