@@ -163,7 +163,7 @@ def records_from(
     measured : Measured, optional
         Which bits of an outcome belong to the qubits, where there are more.
     """
-    data = {"measurements": data} if isinstance(data, list) else data
+    data = {"measurements": data} if data and isinstance(data, list) else data
     if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
         found = f"keys {list(data)!r:.60}" if isinstance(data, dict) else type(data).__name__
         raise InputError.expected(
