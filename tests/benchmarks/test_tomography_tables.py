@@ -41,7 +41,7 @@ def test_sealed_families_say_how_bad_the_regions_are(script) -> None:
         in (found["coverage"])
     )
     assert "**-0.1 (-0.2 to -0.05)**" in found["differences"]
-    assert found["ledger"].startswith("- `rank_2`: sealed: looked at")
+    assert found["ledger"].startswith("- `rank_2`: not sealed, decided from it: to train and")
 
 
 def test_coverage_counts_all_three_kinds_of_measurements(script) -> None:
