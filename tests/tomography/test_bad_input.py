@@ -160,7 +160,7 @@ def test_levels_that_are_no_probability(tomographer, value):
 
 def test_functionals_and_targets_that_cannot_be(tomographer):
     for given, target, message in [
-        ("entropy", None, "purity, concurrence"),
+        ("negativity", None, "purity, entropy, concurrence"),
         ("fidelity", None, "a target"),
         ("fidelity", np.eye(2) / 2, "2 qubits"),
         ("fidelity", np.eye(4), "trace 1"),
