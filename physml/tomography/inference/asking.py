@@ -104,7 +104,7 @@ class Asking(CheckedEstimate):
         Notes
         -----
         In a first round five unbiased bases of two qubits are the best that can be done. Nineteen
-        settings for 10,000 copies are best spent as 5 with a tenth of the copies, then 14 with the
+        settings for 10,000 copies are well spent as 5 with 500 copies, 4 with 1,000, 10 with the
         rest.
         """
         copies = check_shots(copies, "copies=")

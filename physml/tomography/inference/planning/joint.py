@@ -29,7 +29,7 @@ STEPS = 40
 EXCHANGES, FEW = 2, 0.2
 #: Copies' worth of white noise in the state that is designed for: an eigenvalue that is estimated
 #: as zero is no reason not to look.
-WHITE = 2.0
+WHITE = 8.0
 #: Variance of the coordinates before any data: that of Hilbert-Schmidt states of two qubits.
 PRIOR_VARIANCE = 0.0147
 
