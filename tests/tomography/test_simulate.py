@@ -272,7 +272,7 @@ def test_preprocessing_splits_by_experiment(raw, whole, tmp_path, threads):
             ends = np.cumsum(schedule(200))
             assert set(moments["copies"]) <= set(ends[ends >= 10])
             number, many = np.unique(moments["experiment"], return_counts=True)
-            whole_ones = np.array([is_whole(i, 3, SETTINGS.preprocess) for i in number])
+            whole_ones = np.array([is_whole(int(i), 3, SETTINGS) for i in number])
             assert whole_ones.any() == (split == "calibrate")
             assert (many[whole_ones] == (ends >= 10).sum()).all()
             assert np.ptp(many[~whole_ones]) <= 1

@@ -161,7 +161,5 @@ def _effects(kind: str, value: Any, where: str) -> NDArray[np.complex128]:
             basis = array
         effects: NDArray[np.complex128] = np.einsum("ik,jk->kij", basis, basis.conj())
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        raise InputError.expected(
-            where, "a setting as it was sent", f"no ({error})"
-        ) from error
+        raise InputError.expected(where, "a setting as it was sent", f"no ({error})") from error
     return effects

@@ -91,7 +91,8 @@ def functional(
     Parameters
     ----------
     given : str, callable, or a state
-        "purity", "entropy" (in bits), "concurrence", "fidelity" (needs `target`); a function of density matrices
+        "purity", "entropy" (in bits), "concurrence", "fidelity" (needs `target`); a function of
+        density matrices
         (M, d, d), complex128 tensors, that gives (M,) numbers, with its `bounds` as an attribute
         where it has any; or a state, for the fidelity to it.
     n_qubits : int

@@ -231,9 +231,7 @@ def is_calibrated(estimator: Estimator) -> bool:
     return not estimator.refuted
 
 
-def calibrated_radius(
-    estimator: Estimator, stop: bool = False
-) -> Callable[[float], float] | None:
+def calibrated_radius(estimator: Estimator, stop: bool = False) -> Callable[[float], float] | None:
     """Infidelity of the region of a level as the weights of a neural estimator were calibrated.
 
     It takes no samples. None for other estimators, and where no calibration holds.

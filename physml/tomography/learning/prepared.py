@@ -49,7 +49,7 @@ PREPARED = {name: RAW[name] for name in KEPT} | {
     "purity": Spec(np.float64, (None,)),
 }
 
-#: One of so many experiments to calibrate with is kept at the ends of all its blocks.
+#: One of so many experiments to calibrate with keeps all its moments in any case.
 WHOLE = 2
 #: How far a state may be from Hermitian, positive and of trace one.
 TOLERANCE = 1e-9
@@ -92,10 +92,23 @@ def split_of(index: int, seed: int, s: PreprocessSettings) -> str:
     return _place(index, seed, s)[0]
 
 
-def is_whole(index: int, seed: int, s: PreprocessSettings) -> bool:
-    """Whether all moments of an experiment are kept, as of some that are calibrated with."""
-    split, draw = _place(index, seed, s)
-    return split == "calibrate" and draw < s.whole * s.calibrate
+def is_whole(index: int, seed: int, s: TomographySettings) -> bool:
+    """Whether all moments of an experiment are kept: of some that are calibrated with.
+
+    These are each second one of a number of qubits, and a share of the others: how often a radius
+    was looked at matters where one stops by it.
+
+    Parameters
+    ----------
+    index : int
+        Number of the experiment.
+    seed : int
+    s : TomographySettings
+    """
+    turn = index // len(s.simulate.n_qubits)
+    split, draw = _place(index, seed, s.preprocess)
+    share = s.preprocess.whole * s.preprocess.calibrate
+    return split == "calibrate" and (turn % WHOLE == 0 or draw < share)
 
 
 def _place(index: int, seed: int, s: PreprocessSettings) -> tuple[str, float]:
@@ -209,7 +222,7 @@ def prepare(
         rows = rows[split[rows] != "test"]
         if not len(rows):
             continue
-        moments, at = _moments(raw, kept, rows, split[rows], n, design, settings)
+        moments, at = _moments(raw, kept, rows, n, design, settings)
         where = split[at]
         for name in LEARNED:
             found[moments_name(name, n)].append({k: v[where == name] for k, v in moments.items()})
@@ -231,7 +244,6 @@ def _moments(
     raw: Arrays,
     kept: Arrays,
     rows: NDArray[np.int64],
-    split: NDArray[Any],
     n: int,
     design: int,
     settings: TomographySettings,
@@ -243,8 +255,6 @@ def _moments(
     raw, kept : dict of ndarray
     rows : ndarray (m,)
         Of the experiments.
-    split : ndarray (m,)
-        Name of the split of each.
     n, design : int
     settings : TomographySettings
     """
@@ -254,11 +264,8 @@ def _moments(
     turns = len(settings.simulate.n_qubits)
     block = np.arange(len(blocks))
     # Each experiment has a phase of its own, so that all numbers of copies are learned alike.
-    turn = index // turns
-    keep = (block + turn[:, None]) % s.thin == 0
-    # Some are kept whole: how often a radius was looked at matters where one stops by it.
-    keep |= ((turn % WHOLE == 0) & (split == "calibrate"))[:, None]
-    keep |= np.array([is_whole(i, settings.seed, s) for i in index])[:, None]
+    keep = (block + (index // turns)[:, None]) % s.thin == 0
+    keep |= np.array([is_whole(int(i), settings.seed, settings) for i in index])[:, None]
     keep &= np.cumsum(blocks) >= s.first
     state = np.ascontiguousarray(kept["state"][rows][:, :d, :d])
     found, row = replay(

@@ -22,7 +22,7 @@ from .calibrated import Calibrated
 from .corrector import Correction, Corrector, CovarianceSummary, correct, features
 from .information_filter import InformationFilter
 from .moments import inputs_of, log_expected
-from .refuted import is_refuted
+from .refuted import is_refuted, most_likely
 
 #: Newton decrement at which a single experiment counts as converged: its estimate is then a
 #: function of the data, whatever their order and grouping.
@@ -144,8 +144,8 @@ class NeuralEstimator(Estimator):
     def refuted(self) -> bool:
         """Whether the likelihood of the data rules the learned estimate out.
 
-        The estimate is then the hedged maximum of the likelihood, and no calibration holds. Asked
-        of single experiments only: False for batches.
+        The estimate is then the maximum of the likelihood, and no calibration holds. Asked of
+        single experiments only: False for batches.
         """
         if self._refuted is None:
             one = self.n_states == 1 and self.filter.now is not None
@@ -154,7 +154,7 @@ class NeuralEstimator(Estimator):
 
     def estimate(self) -> Tensor:
         """Density matrices (S, d, d). See `Estimator.estimate`."""
-        return self.filter.matrix() if self.refuted else self._learned()
+        return most_likely(self.filter) if self.refuted else self._learned()
 
     def _learned(self) -> Tensor:
         made = self.correction()[1]

@@ -3,7 +3,9 @@
 What a network has learned holds for data like those that it learned from. Whatever it says, the
 data have their own likelihood: by Wilks' theorem twice the logarithm of the ratio of its maximum to
 its value at the true state has at most the chi-squared law of d^2 - 1 degrees of freedom (at the
-boundary of the states less). An estimate that is less likely than that allows is refuted.
+boundary of the states less). An estimate that is less likely than that allows is refuted. Those of
+the families of the training are far from it: their deviance has a median below 1 and its 99.9 %
+quantile is below 17 in all designs with bases (two qubits).
 """
 
 from __future__ import annotations
@@ -12,11 +14,15 @@ import torch
 from scipy.special import chdtri
 from torch import Tensor
 
-from ...core.eigenframe import vec
+from ...core.eigenframe import unvec, vec
+from ...core.operators import to_coordinates
+from ..classical.likelihood import maximum_likelihood
 from .information_filter import InformationFilter
 
-#: Probability with which the true state would be as unlikely.
-ALARM = 1e-4
+#: Probability with which the true state would be as unlikely; 22.3 for two qubits.
+ALARM = 0.1
+#: White part of the state at which the search for the maximum begins.
+WHITE = 1e-3
 
 
 def is_refuted(posterior: InformationFilter, estimate: Tensor) -> bool:
@@ -28,3 +34,13 @@ def is_refuted(posterior: InformationFilter, estimate: Tensor) -> bool:
     log = posterior.log_likelihood(vec(states))[0]
     d = posterior.d
     return bool(2 * (log[0] - log[1]) > chdtri(d * d - 1, ALARM))
+
+
+def most_likely(posterior: InformationFilter) -> Tensor:
+    """Maximum (1, d, d) of the likelihood of a single experiment, not hedged."""
+    rows, counts = posterior.record()
+    coordinates = to_coordinates(unvec(rows))
+    d = posterior.d
+    white = torch.eye(d, dtype=torch.complex128) / d
+    start = (1 - WHITE) * posterior.matrix() + WHITE * white
+    return maximum_likelihood(coordinates, counts, start)[0]
