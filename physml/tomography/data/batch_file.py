@@ -69,7 +69,7 @@ def check_batch(path: Path) -> None:
 
 
 def describe(setting: Setting) -> dict[str, Any]:
-    """What a controller needs for one setting, as JSON holds it."""
+    """Description of one setting for a controller, as JSON holds it."""
     out: dict[str, Any] = setting.to_dict()
     if setting.local is not None:
         angles = [euler_angles(local.conj().T) for local in setting.local]

@@ -137,7 +137,7 @@ def choi(n: int, d: int, rng: Generator) -> Tensor:
 
 
 def leaky_bell(n: int, d: int, rng: Generator) -> Tensor:
-    """Vectors cos a |00> + e^ib sin a |11> that leak into |01>, under random local unitaries."""
+    """Bell-like vectors of any angle and phase that leak into 01, under random local unitaries."""
     angle, phase = _uniform(n, (0.3, 1.3), rng), _uniform(n, (0.0, 2 * np.pi), rng)
     ket = torch.zeros(n, 4, dtype=torch.complex128)
     ket[:, 0] = angle.cos().to(ket)

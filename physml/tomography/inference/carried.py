@@ -1,4 +1,4 @@
-"""What a posterior has to carry besides shot noise: uncertain readout, and states behind losses.
+"""Errors of a posterior besides shot noise: uncertain readout, and states behind losses.
 
 Calibrations of the readout are finite. The estimate is fitted again under draws of the confusion
 from its posterior, and the samples are moved by the differences: the sum of both errors, which in

@@ -26,7 +26,7 @@ TOLERANCE, ITERATIONS = 0.05, 1000
 def order_of_readout(
     measurements: Sequence[Measurement], readout: Readout, fit: GoodnessOfFit | None = None
 ) -> str | None:
-    """What to say where counts fit the readout errors in the reverse order of the qubits.
+    """Sentence for the user where counts fit the readout errors in the reverse order of the qubits.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What experiments showed on the way, which the corrector learns from, and its loss."""
+"""Moments of experiments, which the corrector learns from, and its loss."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def pinball(quantiles: Tensor, found: Tensor, levels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Examples:
-    """What quantiles are learned from, a row each.
+    """Examples that quantiles are learned from, a row each.
 
     Attributes
     ----------

@@ -167,7 +167,7 @@ def _dtype(name: str) -> torch.dtype:
 
 
 def moment(filter_: ReplayFilter, root: Tensor, rows: Tensor) -> dict[str, Tensor]:
-    """What the filter knows of some of the experiments, and the truth in its frame.
+    """Knowledge of the filter about some of the experiments, and the truth in its frame.
 
     These are followed to the maximum of the likelihood.
 

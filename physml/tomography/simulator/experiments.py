@@ -1,4 +1,4 @@
-"""What experiments are simulated: state, design of the measurements, readout errors of each.
+"""Experiments that are simulated: state, design of the measurements, readout errors of each.
 
 Each follows from settings, seed and its own number alone. Arrays are as large as the largest number
 of qubits needs; the rest is zero. Complex numbers are pairs on a last axis of two.

@@ -1,4 +1,4 @@
-"""What is not ideal in a laboratory: readout, drift, an inverted rotation, stale settings.
+"""Imperfections of a laboratory: readout, drift, an inverted rotation, stale settings.
 
 One description for all that simulate laboratories: the experiments that networks learn from and
 are calibrated on have readout errors, which the estimator knows of; whoever tests an alarm adds

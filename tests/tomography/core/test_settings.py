@@ -135,7 +135,7 @@ def test_batched_effects_are_those_of_each():
 @pytest.mark.parametrize(
     ("confusion", "message"),
     [
-        (np.eye(2), "shape"),
+        (np.eye(3), "shape"),
         ([[[0.9, 0.2], [0.2, 0.8]]], "columns sum to 1"),
         ([[[1.1, 0.0], [-0.1, 1.0]]], "columns sum to 1"),
         ([[[np.nan, 0.0], [1.0, 1.0]]], "finite"),

@@ -21,7 +21,7 @@ from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.classical.two_stage import TwoStage
-from physml.tomography.simulator.experiment import _level, experiment
+from physml.tomography.simulator.experiment import level, experiment
 
 ALL: list[Callable[[], Estimator]] = [
     LinearInversion,
@@ -140,11 +140,11 @@ def test_copies_are_spread_evenly() -> None:
     spent = np.zeros(9, dtype=np.int64)
     for size in rng.integers(1, 50, 40):
         before = spent.copy()
-        spent = _level(spent, int(size))
+        spent = level(spent, int(size))
         assert spent.sum() == before.sum() + size
         assert (spent >= before).all()
         assert spent.max() - spent.min() <= 1
-    uneven = _level(np.array([10, 0, 4]), 5)
+    uneven = level(np.array([10, 0, 4]), 5)
     assert uneven.tolist() == [10, 5, 4]
 
 

@@ -84,10 +84,10 @@ def two_kinds(n: int, k: int) -> tuple[Examples, np.ndarray]:
 
 
 def test_balance_gives_kinds_of_states_the_same_coverage() -> None:
-    train, _ = two_kinds(40_000, 20)
+    train, _ = two_kinds(20_000, 20)
     test, group = two_kinds(20_000, 21)
     alone = Examples.of(
-        train.inputs.numpy(), train.found.numpy(), np.zeros(40_000, np.int64), train.mark
+        train.inputs.numpy(), train.found.numpy(), np.zeros(20_000, np.int64), train.mark
     )
     off = []
     for examples in (alone, train):
@@ -108,7 +108,7 @@ def test_intervals_are_pushed_outwards_only() -> None:
         y = (2 * group - 1) + 0.3 * r.standard_normal(n)
         return Examples.of(r.normal(size=(n, 1)), y, group, np.zeros(n, np.int64)), group
 
-    train, _ = opposite(40_000)
+    train, _ = opposite(20_000)
     test, group = opposite(20_000)
     tails = (0.05, 0.25, 0.5, 0.75, 0.95)
     made = Intervals(1, tails, 8)
@@ -116,8 +116,8 @@ def test_intervals_are_pushed_outwards_only() -> None:
     low, high = (made.at(p, test.inputs) for p in (0.05, 0.95))
     y = test.found.numpy()
     for g in (0, 1):
-        assert (y[group == g] < low[group == g]).mean() < 0.065
-        assert (y[group == g] > high[group == g]).mean() < 0.065
+        assert (y[group == g] < low[group == g]).mean() < 0.075
+        assert (y[group == g] > high[group == g]).mean() < 0.075
 
 
 def test_conformal_correction_takes_off_what_is_wrong(learned: Regions) -> None:

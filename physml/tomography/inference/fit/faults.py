@@ -1,4 +1,4 @@
-"""What may be wrong with a laboratory: faults as other measurements than were asked for.
+"""Faults of laboratories, as other measurements than were asked for.
 
 Data that fit a state under a fault and none without are explained by it: it is a place to look
 first, no proof.

@@ -89,5 +89,5 @@ def extra_inputs(
 
 
 def error_of(truth: Tensor, value: Tensor, unit: Tensor) -> Tensor:
-    """What the quantiles are of, (S,)."""
+    """Errors (S,) in their unit, on the scale of the quantiles."""
     return torch.asinh((truth - value) / unit).to(torch.get_default_dtype())
