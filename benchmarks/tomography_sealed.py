@@ -35,7 +35,7 @@ OWN = tuple(OURS.values())
 #: Measurements whose coverage is counted as well.
 MORE = tuple(f"neural, {design}" for design in ("random_global", "mub", "sic"))
 RIVALS = ("maximum likelihood, pauli", "two-stage, global")
-FILTERS = ("particle filter, global", "particle filter (our prior), global")
+FILTERS = ("particle filter, global", "particle filter (mixed prior), global")
 COVERAGE = (0.87, 0.97)
 #: Largest mean radius in units of that of the exact posterior.
 LARGEST = 1.3

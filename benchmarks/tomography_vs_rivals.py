@@ -10,8 +10,8 @@ the difference of the mean infidelities on the states that both measured, with t
 paired difference.
 
 Rivals are slower than the learned estimator, and measure the first states of each list; particle
-filters fewer still, of the lists of two qubits. One of them has its own prior (rank-adaptive), the
-other the very distribution of states that the network was trained on. How many regions hold the
+filters fewer still, of the lists of two qubits. One of them has the rank-adaptive prior, the
+other a mixture of ensembles from Hilbert-Schmidt to exactly pure ones. How many regions hold the
 truth is counted by `tomography_coverage.py`.
 
 What is done is kept, state by state, in the file that ``--cache`` names, so that a run can be

@@ -268,7 +268,7 @@ RIVALS = (
     "particle filter, product",
 )
 #: Particle filters whose prior is a mixture of ensembles, as that of the training is.
-INFORMED = ("particle filter (our prior), global", "particle filter (our prior), product")
+INFORMED = ("particle filter (mixed prior), global", "particle filter (mixed prior), product")
 COMPARED = ("neural, global", "neural, product", "neural, pauli", *RIVALS)
 
 

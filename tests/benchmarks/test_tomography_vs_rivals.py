@@ -41,7 +41,7 @@ def numbers(benchmark):
         "neural, product": row(0.06, -1.0),
         "maximum likelihood, pauli": row(0.2, -0.8),
         "particle filter, global": row(0.04, -0.9, 32),
-        "particle filter (our prior), global": row(0.05, -1.0, 32),
+        "particle filter (mixed prior), global": row(0.05, -1.0, 32),
     }
     away = {
         "states": 32,

@@ -41,7 +41,7 @@ class Baseline:
     fresh: bool = False
 
 
-#: All rows by name. Particle filters have 300 particles; with the prior of the training, 200 for
+#: All rows by name. Particle filters have 300 particles; with the mixed prior, 200 for
 #: each of its parts.
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
@@ -54,8 +54,8 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         ),
         "particle filter, global": Baseline(lambda total: ParticleFilter(), "global"),
         "particle filter, product": Baseline(lambda total: ParticleFilter(), "product"),
-        "particle filter (our prior), global": Baseline(lambda total: InformedFilter(), "global"),
-        "particle filter (our prior), product": Baseline(lambda total: InformedFilter(), "product"),
+        "particle filter (mixed prior), global": Baseline(lambda total: InformedFilter(), "global"),
+        "particle filter (mixed prior), product": Baseline(lambda total: InformedFilter(), "product"),
     }
 )
 
