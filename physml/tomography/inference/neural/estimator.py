@@ -149,7 +149,7 @@ class NeuralEstimator(Estimator):
         """
         if self._refuted is None:
             one = self.n_states == 1 and self.filter.now is not None
-            self._refuted = one and is_refuted(self.filter, self._learned())
+            self._refuted = one and is_refuted(self.filter, self._learned()[0].numpy())
         return self._refuted
 
     def estimate(self) -> Tensor:

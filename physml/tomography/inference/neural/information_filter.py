@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...core.eigenframe import rotation, scales, unvec, vec
@@ -199,6 +200,26 @@ class InformationFilter:
         logarithm = torch.log((x @ rows.mT).clamp(min=1e-300))
         out = (logarithm @ counts[..., None])[..., 0] + (x @ self._folded_score[..., None])[..., 0]
         return out - 0.5 * ((x @ self._folded) * x).sum(-1)
+
+    @property
+    def single(self) -> tuple[single_filter.Record, single_filter.State]:
+        """Data and state of a single experiment.
+
+        Raises
+        ------
+        ValueError
+            There are several, or no data yet.
+        """
+        if self._record is None or self.now is None:
+            raise ValueError("no single experiment with data")
+        return self._record, self.now
+
+    def folded(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-likelihood of what has left the record of a single experiment, at x (d * d, P)."""
+        if not self._has_folded:
+            return np.zeros(x.shape[1])
+        score, information = self._folded_score[0].numpy(), self._folded[0].numpy()
+        return np.asarray(score @ x - 0.5 * (x * (information @ x)).sum(0))
 
     def matrix(self) -> Tensor:
         """Hedged maximum-likelihood estimates (S, d, d)."""

@@ -43,7 +43,17 @@ class Regions(Quantiles):
         return np.clip(np.exp(log), SMALLEST, 1.0)
 
 
+#: Part of what is beyond a level that a stop is on the safe side by. On fresh states of the
+#: training's families each class of spectra, design and infidelity asked for (60 classes) then
+#: keeps a promise of 90 % in at least 88 %; without, in 80 % in the worst.
+SAFE = 0.4
+
+
 class Stops(Regions):
     """Radii at the moments at which they are smaller than ever before; see `Regions`."""
 
     part = "stops."
+
+    def radius(self, level: float, inputs: Tensor, log_expected: Tensor) -> NDArray[np.float64]:
+        """Infidelity (S,) that truth exceeds more seldom than the level says; see `SAFE`."""
+        return super().radius(level + SAFE * (1 - level), inputs, log_expected)
