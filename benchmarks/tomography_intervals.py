@@ -36,6 +36,7 @@ from physml.tomography.evaluation.sealed_sets import SEALED, sealed_list
 from physml.tomography.evaluation.sets import validation_list
 from physml.tomography.inference.neural.draws import Draws
 from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.intervals import may_be_separable
 from physml.tomography.inference.posterior import PARTICLES
 from physml.tomography.simulator.experiment import experiment
 
@@ -109,6 +110,8 @@ def cells(
             for key, (kind, f, bounds) in functions(truth).items():
                 value, true = f(estimate)[:, 0], f(truth[:, None])[:, 0].numpy()
                 low, high = network.ends(kind, a.level, inputs, f(near), value, bounds)
+                if kind == "concurrence":
+                    low = np.where(may_be_separable(value.numpy(), radius.numpy()), 0.0, low)
                 inside = (low - 1e-9 <= true) & (true <= high + 1e-9)
                 rows = zip(inside.tolist(), (high - low).tolist(), strict=True)
                 out.setdefault((key, copies), []).extend(rows)

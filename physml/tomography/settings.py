@@ -171,8 +171,8 @@ class PreprocessSettings(PreprocessBase):
     )
     whole: Fraction = Field(
         0.15,
-        description="Share of the experiments of the calibration whose moments are all kept, besides "
-        "each second one: what a stop means is learned from runs",
+        description="Share of the experiments of the calibration whose moments are all kept, "
+        "besides each second one: what a stop means is learned from runs",
     )
     first: int = Field(10, description="Copies before which nothing is learned", ge=0)
     batch: int = Field(

@@ -55,7 +55,9 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "particle filter, global": Baseline(lambda total: ParticleFilter(), "global"),
         "particle filter, product": Baseline(lambda total: ParticleFilter(), "product"),
         "particle filter (mixed prior), global": Baseline(lambda total: InformedFilter(), "global"),
-        "particle filter (mixed prior), product": Baseline(lambda total: InformedFilter(), "product"),
+        "particle filter (mixed prior), product": Baseline(
+            lambda total: InformedFilter(), "product"
+        ),
     }
 )
 

@@ -22,7 +22,7 @@ from .answers import ANY, Functional
 from .classical.particle_filter import ParticleFilter
 from .neural.draws import Draws
 from .neural.estimator import NeuralEstimator
-from .neural.intervals import Intervals
+from .neural.intervals import Intervals, may_be_separable
 from .neural.quantiles import numbers
 
 #: Samples: a 90 % quantile is then known to about one percent in probability.
@@ -129,7 +129,12 @@ class Posterior:
             Least and largest value of the function.
         """
         if self.learned is not None:
-            return self.learned.interval(function, self.estimate, level, bounds)
+            low, high = self.learned.interval(function, self.estimate, level, bounds)
+            if getattr(function, "kind", "") == "concurrence":
+                own = np.array([float(function(self.estimate[None])[0])])
+                if may_be_separable(own, np.array([self.radius(level)[0]]))[0]:
+                    low = 0.0
+            return low, high
         low, high = shortest(function(self.particles), self.weights, level, bounds)
         own = float(function(self.estimate[None])[0])
         margin = MARGIN * (max(high, own) - min(low, own))

@@ -21,7 +21,7 @@ from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.classical.linear import LinearInversion
 from physml.tomography.inference.classical.particle_filter import ParticleFilter
 from physml.tomography.inference.classical.two_stage import TwoStage
-from physml.tomography.simulator.experiment import level, experiment
+from physml.tomography.simulator.experiment import experiment, level
 
 ALL: list[Callable[[], Estimator]] = [
     LinearInversion,

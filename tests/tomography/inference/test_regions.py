@@ -14,15 +14,27 @@ from physml.random import stream
 from physml.tomography.core import states
 from physml.tomography.core.born import probabilities, sample_counts
 from physml.tomography.core.measurements import pauli_effects
-from physml.tomography.core.operators import entropy, fidelity, infidelity, purity
+from physml.tomography.core.operators import (
+    concurrence,
+    entropy,
+    fidelity,
+    infidelity,
+    purity,
+)
 from physml.tomography.core.schedule import schedule
+from physml.tomography.evaluation.sealed_sets import separable_rank_2
 from physml.tomography.inference.answers import expectation, functional
 from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.neural.calibrated import Calibrated
 from physml.tomography.inference.neural.corrector import Corrector, n_outputs
 from physml.tomography.inference.neural.draws import Draws
 from physml.tomography.inference.neural.estimator import NeuralEstimator, load
-from physml.tomography.inference.neural.intervals import KINDS, Intervals, extra_inputs
+from physml.tomography.inference.neural.intervals import (
+    KINDS,
+    Intervals,
+    extra_inputs,
+    may_be_separable,
+)
 from physml.tomography.inference.neural.quantiles import Quantiles
 from physml.tomography.inference.neural.radii import Regions, Stops
 from physml.tomography.inference.posterior import Posterior, is_calibrated, posterior
@@ -258,6 +270,32 @@ def test_samples_of_the_learned_posterior_agree_with_its_radius() -> None:
         low, high = found.interval(f, 0.9, bounds)
         wide = found.interval(f, 0.99, bounds)
         assert bounds[0] <= wide[0] <= low <= float(f(found.estimate[None])[0]) <= high <= wide[1]
+
+
+def test_no_entanglement_is_claimed_that_the_region_does_not_show() -> None:
+    """The bound holds for random states and random separable ones, and is reached by pure ones."""
+    r = rng(95)
+    rho = torch.cat([states.draw(n, 60, 4, r) for n in ("any_rank", "noisy", "pure", "bell")])
+    sigma = torch.cat(
+        [0.97 * rho + 0.03 * states.with_white_noise(rho, 1.0), separable_rank_2(240, 4, r)]
+    )
+    sigma = sigma[concurrence(sigma) < 1e-9]
+    far = infidelity(rho[:, None], sigma[None]).flatten().numpy()
+    own = concurrence(rho)[:, None].expand(len(rho), len(sigma)).flatten().numpy()
+    assert may_be_separable(own - 1e-6, far).all()
+    angle = 0.2
+    ket = torch.tensor([np.cos(angle), 0, 0, np.sin(angle)], dtype=torch.complex128)
+    pure = torch.outer(ket, ket.conj())[None]
+    product = states.named_state("0", 2)[None]
+    e = infidelity(pure, product).numpy()
+    assert concurrence(pure).item() == pytest.approx(2 * np.sqrt(e * (1 - e)).item())
+    assert not may_be_separable(concurrence(pure).numpy(), 0.99 * e).any()
+    # And what is said of a separable state.
+    made = measured(separable_rank_2(3, 4, rng(98))[2], 3_000, 96, NeuralEstimator())
+    none = torch.zeros(1, 4, 4, dtype=torch.complex128)
+    found = posterior(none, torch.ones(1), made.estimate()[0], rng(97), made)
+    _, f, bounds = functional("concurrence", 2)
+    assert found.interval(f, 0.9, bounds)[0] == 0.0
 
 
 def test_entropy_and_expectation_values() -> None:

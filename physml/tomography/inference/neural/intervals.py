@@ -64,6 +64,27 @@ class Intervals(Quantiles):
         )
 
 
+def may_be_separable(
+    concurrence: NDArray[np.float64], infidelity: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Whether a state without entanglement may lie within an infidelity e of states, (S,).
+
+    If one does, the concurrence is at most 2 sqrt(e (1 - e)): a pure state has at most that much
+    with an overlap of 1 - e with a product, and by Uhlmann's theorem decompositions can be paired
+    so that mean overlaps are those of the fidelity. Intervals of states that may be separable begin
+    at zero, so that none claims an entanglement that its region does not.
+
+    Parameters
+    ----------
+    concurrence : ndarray (S,)
+        Of the centres.
+    infidelity : ndarray (S,)
+        Radii.
+    """
+    e = np.minimum(infidelity, 0.5)
+    return np.asarray(concurrence <= 2 * np.sqrt(e * (1 - e)))
+
+
 def extra_inputs(
     kind: str, drawn: Tensor, value: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor]:
