@@ -86,8 +86,8 @@ def time_steps(
         for name, column in zip(STEPS, counted.T, strict=True)
     }
     if learned:
-        own = 1e3 * regions[FIRST if len(blocks) > 2 * FIRST else 0 :] / n_states
-        out["region"] = {"median": float(np.median(own)), "mean": float(own.mean())}
+        each = 1e3 * regions[FIRST if len(blocks) > 2 * FIRST else 0 :] / n_states
+        out["region"] = {"median": float(np.median(each)), "mean": float(each.mean())}
     return out | {"updates": len(blocks), "seconds": float(spent.sum())}
 
 

@@ -201,7 +201,8 @@ def _locally(rho: Tensor, rng: Generator) -> Tensor:
 
 
 def _log_uniform(n: int, ends: tuple[float, float], rng: Generator) -> Tensor:
-    return torch.as_tensor(np.exp(rng.uniform(*np.log(ends), n)))
+    low, high = np.log(ends)
+    return torch.as_tensor(np.exp(rng.uniform(low, high, n)))
 
 
 def _uniform(n: int, ends: tuple[float, float], rng: Generator) -> Tensor:

@@ -131,8 +131,8 @@ class Posterior:
         if self.learned is not None:
             low, high = self.learned.interval(function, self.estimate, level, bounds)
             if getattr(function, "kind", "") == "concurrence":
-                own = np.array([float(function(self.estimate[None])[0])])
-                if may_be_separable(own, np.array([self.radius(level)[0]]))[0]:
+                centre = np.array([float(function(self.estimate[None])[0])])
+                if may_be_separable(centre, np.array([self.radius(level)[0]]))[0]:
                     low = 0.0
             return low, high
         low, high = shortest(function(self.particles), self.weights, level, bounds)
