@@ -98,13 +98,18 @@ def test_networks_that_were_moved_estimate_as_before():
             estimator = TomographyPredictor.load().estimator("neural")
             assert isinstance(estimator, NeuralEstimator)
             if there is not None:
-                for networks in (estimator.networks, estimator.regions):
-                    networks[2].to(there)
+                own = estimator.calibrated[2]
+                for network in (estimator.networks[2], own.regions, own.stops, own.intervals):
+                    network.to(there)
             tomographer = Tomographer(1, estimator=estimator)
             for setting, counts in data:
                 tomographer.update(setting, counts)
             one = tomographer.density_matrix, tomographer.credible_region(0.9).infidelity
+            purity = tomographer.functional("purity")
             rng = np.random.default_rng(2)
-            found.append((*one, experiment(estimator, rho, "pauli", [50, 50], rng).infidelity))
+            ends = purity.low, purity.high
+            found.append(
+                (*one, ends, experiment(estimator, rho, "pauli", [50, 50], rng).infidelity)
+            )
     for value, expected in zip(*found, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-3, atol=1e-6)
