@@ -129,8 +129,8 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
         "the 95 % interval of Wilson (bold: at least "
         f"{GOAL:.0%}); median copies, and these in units of those of the rule that stops by "
         f"regions.\n\n{table([*head, 'copies', 'ratio', 'stopped'], rows)}",
-        "promise": f"The rule keeps its promise of {numbers['confidence']:.0%} in {min(kept):.0%} "
-        f"to {max(kept):.0%} of cases ({numbers['n']} states a cell), in {good} of {len(kept)} "
+        "promise": f"The stopping rule keeps its promise of {numbers['confidence']:.0%} in "
+        f"{min(kept):.0%} to {max(kept):.0%} of cases ({numbers['n']} states a cell), in {good} of {len(kept)} "
         f"cells in at least {GOAL:.0%}.",
     }
 

@@ -173,7 +173,7 @@ def test_a_plan_is_printed_from_the_rows_that_come_along(root, scaling):
     code, out, err = scaling("--rows", shipped, "--cores", 64, *plans)
     assert code == 0, err
     assert "cavities: 100,000 images, 64 cores" in out
-    assert "tomography: 2,000 states, 64 cores" in out
+    assert "tomography: 2,000 experiments, 64 cores" in out
     assert "extrapolated" in out
 
 
