@@ -130,8 +130,8 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
         f"{GOAL:.0%}); median copies, and these in units of those of the rule that stops by "
         f"regions.\n\n{table([*head, 'copies', 'ratio', 'stopped'], rows)}",
         "promise": f"The stopping rule keeps its promise of {numbers['confidence']:.0%} in "
-        f"{min(kept):.0%} to {max(kept):.0%} of cases ({numbers['n']} states a cell), in {good} of {len(kept)} "
-        f"cells in at least {GOAL:.0%}.",
+        f"{min(kept):.0%} to {max(kept):.0%} of cases ({numbers['n']} states a cell), "
+        f"in {good} of {len(kept)} cells in at least {GOAL:.0%}.",
     }
 
 
