@@ -204,8 +204,12 @@ class NeuralEstimator(Estimator):
         InputError
             The weights were not calibrated.
         """
-        own = self.quantiles.stops if stop else self.quantiles.regions
-        return torch.from_numpy(own.radius(level, *self.inputs()))
+        inputs = self.inputs()
+        radius = self.quantiles.regions.radius(level, *inputs)
+        if stop:
+            # Nobody stops at a radius that the region itself does not have.
+            radius = np.maximum(radius, self.quantiles.stops.radius(level, *inputs))
+        return torch.from_numpy(radius)
 
     def next_basis(self, kind: BasisKind, rng: np.random.Generator, shots: float = 1.0) -> Basis:
         """Basis to measure next. See `Estimator.next_basis`."""

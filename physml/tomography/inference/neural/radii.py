@@ -45,7 +45,8 @@ class Regions(Quantiles):
 
 #: Part of what is beyond a level that a stop is on the safe side by. On fresh states of the
 #: training's families each class of spectra, design and infidelity asked for (60 classes) then
-#: keeps a promise of 90 % in at least 88 %; without, in 80 % in the worst.
+#: keeps a promise of 90 % in at least 88 %; without, in 80 % in the worst. The larger of this
+#: radius and the region's is what an experiment stops by (`NeuralEstimator.radius`).
 SAFE = 0.4
 
 
