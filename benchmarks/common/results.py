@@ -21,7 +21,17 @@ from physml.pipeline import get_pipeline
 RESULTS = Path(__file__).parents[1] / "results"
 
 #: Options that say where files lie, which changes no number.
-NOT_SHOWN = {"--publish", "--json", "--markdown", "--figures", "--out", "--cache", "--folder"}
+NOT_SHOWN = {
+    "--publish",
+    "--json",
+    "--markdown",
+    "--figures",
+    "--out",
+    "--cache",
+    "--folder",
+    "--rows",
+    "--figure",
+}
 
 
 def plain(numbers: Any) -> Any:
