@@ -163,6 +163,7 @@ def _trajectory(
         now = target(place)
         moved = moved + 0.5 * step * now[1]
     after = now[0] - 0.5 * np.einsum("ni,ni->n", moved @ inverse, moved)
+    # A path that overflowed ends in no number: it is refused, and the chain stays where it was.
     chance = np.exp(np.minimum(np.nan_to_num(after - before, nan=-np.inf), 0))
     take = rng.uniform(size=len(x)) < chance
     mixed = tuple(np.where(take.reshape(-1, *[1] * (new.ndim - 1)), new, old)
