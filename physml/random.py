@@ -25,6 +25,7 @@ STAGES: Mapping[str, int] = MappingProxyType(
         "augment": 8,
         "bootstrap": 9,
         "test": 10,  # data made by tests and benchmarks
+        "structure": 11,  # large-scale structure of gas, errors of maps
     }
 )
 

@@ -90,6 +90,30 @@ class NuisancePrior(Settings):
     )
 
 
+class StructurePrior(Settings):
+    """Large-scale structure of the gas that is no cavity (structure.py)."""
+
+    share: Fraction = Field(0.0, description="Share of clusters with such structure")
+    harmonic: Range = Field(
+        (0.02, 0.4), description="Largest amplitude of harmonics m = 1, 2, 3 of ln S"
+    )
+    spiral: Range = Field((0.02, 0.25), description="Amplitude of a wide spiral of ln S")
+    edge: Range = Field((0.03, 0.5), description="Jump of ln S at a cold front or merger edge")
+    turbulence: Range = Field((0.01, 0.1), description="Scatter of a random field of ln S")
+
+
+class MapsPrior(Settings):
+    """Exposure and background maps as an observer has them (maps.py)."""
+
+    round: Fraction = Field(0.0, description="Share of images with a round field of view")
+    missing: Fraction = Field(
+        0.0, description="Share of images whose map only says where anything was observed"
+    )
+    wrong: Fraction = Field(0.0, description="Share of images whose maps are somewhat wrong")
+    exposure_error: float = Field(0.03, description="Scatter of ln(exposure) of these", ge=0)
+    background_error: float = Field(0.15, description="Scatter of ln(background) of these", ge=0)
+
+
 class InstrumentPrior(Settings):
     """Telescope and exposure (instrument.py)."""
 
@@ -119,6 +143,8 @@ class SimulateSettings(SimulateBase):
     halo: HaloPrior = HaloPrior()
     cavities: CavityPrior = CavityPrior()
     nuisance: NuisancePrior = NuisancePrior()
+    structure: StructurePrior = StructurePrior()
+    maps: MapsPrior = MapsPrior()
     instrument: InstrumentPrior = InstrumentPrior()
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=3000, runtime_min=60, gpu=0)
 

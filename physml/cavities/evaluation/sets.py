@@ -31,7 +31,13 @@ EMPTY = ("none", "none_nuisance")
 #: All sets in the order in which they are evaluated.
 NAMES = (*PARTNER, *EMPTY)
 
+#: Without large-scale structure, with perfect maps.
+_IDEAL: dict[str, Any] = {
+    "structure": {"share": 0.0},
+    "maps": {"round": 0.0, "missing": 0.0, "wrong": 0.0},
+}
 _QUIET: dict[str, Any] = {
+    **_IDEAL,
     "nuisance": dict.fromkeys(("sloshing", "front", "clump", "agn", "jet", "sources"), 0.0),
     "instrument": {
         "psf_fwhm": (0.5, 1.0),
@@ -44,6 +50,7 @@ _QUIET: dict[str, Any] = {
     "cavities": {"none": 0.0, "number": {2: 1.0}, "full": 1.0},
 }
 _NUISANCE: dict[str, Any] = {
+    **_IDEAL,
     "nuisance": {"sloshing": 0.6, "front": 0.25, "clump": 0.1, "agn": 0.5, "sources": 0.7},
     "instrument": {"exposure": 0.7, "counts": (5e3, 1e6), "offset": 0.0},
     "cavities": _QUIET["cavities"],

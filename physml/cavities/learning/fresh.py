@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ..settings import SimulateSettings
 from ..simulator import render
-from ..simulator.batch import NO_EXPOSURE, POINT_SOURCE, labels
-from ..simulator.instrument import exposure_map
+from ..simulator.batch import NO_EXPOSURE, POINT_SOURCE, labels, true_exposure
+from ..simulator.maps import observer_maps
 from ..simulator.prior import draw
 from .image_sets import CavityImages, augmentation, columns, thinned
 from .prepared import prepare
@@ -96,18 +96,18 @@ class FreshImages:
         -------
         dict
             params (m, number of drawn scalars), table (m, k, `render.FILLER`), number (m,), sources
-            (m, s, 4), exposure (m, H, W), noise (m,), and those of `image_sets.augmentation`.
+            (m, s, 4), exposure, known and structure (m, H, W): true exposure, the observer's, and
+            factor on the light; background (m,), noise (m,), and those of
+            `image_sets.augmentation`.
         """
         n = len(indices)
         numbers = FIRST + rng.integers(NUMBERS, size=n)
         noise = rng.integers(2**62, size=n)
         how = augmentation(n, rng, self.rethin, self.flatten, augment)
         draws = [draw(self.settings, self.seed, int(i)) for i in numbers[mine]]
-        size = self.settings.image_size
-        exposure = np.ones((len(draws), size, size), np.float32)
-        for row, one in enumerate(draws):
-            if one.params["structured"]:
-                exposure[row] = exposure_map(one.params, one.rng, size)
+        exposure = np.stack([true_exposure(self.settings, one) for one in draws])
+        maps = self.settings.maps
+        seen = [observer_maps(maps, one.maps, e) for one, e in zip(draws, exposure, strict=True)]
         stars = max(len(one.sources) for one in draws)
         sources = np.zeros((len(draws), stars, 4), np.float32)
         for row, one in enumerate(draws):
@@ -119,6 +119,9 @@ class FreshImages:
             "number": number,
             "sources": sources,
             "exposure": exposure,
+            "known": np.stack([known for known, _ in seen]),
+            "structure": np.stack([one.structure for one in draws]),
+            "background": np.array([factor for _, factor in seen], np.float32),
             "noise": noise[mine],
             **{name: value[mine] for name, value in how.items()},
             "id": numbers[mine],
@@ -142,8 +145,8 @@ class FreshImages:
         mask, cavities = labels(self.settings.cavities.floor, scene, made, exposure)
         observed = prepare(
             counts.cpu().numpy().astype(np.uint32),
-            exposure.cpu().numpy().astype(np.float16),
-            made.background.cpu().numpy().astype(np.float16),
+            raw["known"].cpu().numpy().astype(np.float16),
+            (raw["background"][:, None, None] * made.background).cpu().numpy().astype(np.float16),
             invalid.cpu().numpy(),
             raw["id"].numpy(),
             self.seed,
@@ -175,7 +178,8 @@ class FreshImages:
         rows = torch.arange(n, device=exposure.device).repeat_interleave(stars)
         x, y, flux = sources[..., :3].reshape(-1, 3).unbind(1)
         render.add_points(points, x, y, flux, rows)
-        return scene, render.render(scene, points, exposure, self.settings.nodes)
+        structure = raw["structure"]
+        return scene, render.render(scene, points, exposure, self.settings.nodes, structure)
 
 
 def found_sources(sources: Tensor, fwhm: Tensor, expected: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from physml.stages.simulate import require_finite
 from ..settings import SimulateSettings
 from . import render
 from .instrument import exposure_map
+from .maps import observer_maps, round_field
 from .prior import MAX_CAVITIES, Draw, draw
 
 #: Bits of `Batch.invalid`.
@@ -42,9 +43,9 @@ class Batch:
     ----------
     counts : ndarray of uint32, shape (n, H, W)
     exposure : ndarray of float16, shape (n, H, W)
-        Relative, largest value 1.
+        Relative, largest value 1, as the observer knows it.
     background : ndarray of float16, shape (n, H, W)
-        Expected background counts.
+        Expected background counts, as the observer knows them.
     mask : ndarray of uint8, shape (n, H, W)
         Number of the cavity whose decrement is largest and above the floor; 0 outside.
     decrement : ndarray of float16, shape (n, H, W)
@@ -98,18 +99,34 @@ def observe(
     ----------
     settings : SimulateSettings
     draw : Draw
-        The exposure map is the next that its random stream gives.
+        The exposure map is the next that its random streams give.
     """
     size = settings.image_size
     scene = render.build_scene([draw], cuspy=settings.halo.family == "vikhlinin")
-    exposure = np.ones((1, size, size), np.float32)
-    if draw.params["structured"]:
-        exposure[0] = exposure_map(draw.params, draw.rng, size)
+    exposure = true_exposure(settings, draw)[None]
     points = torch.zeros((1, size, size))
     stars = torch.as_tensor(draw.sources).float()
     rows = torch.zeros(len(stars), dtype=torch.long)
     render.add_points(points, stars[:, 0], stars[:, 1], stars[:, 2], rows)
-    return scene, exposure, render.render(scene, points, torch.as_tensor(exposure), settings.nodes)
+    made = render.render(
+        scene,
+        points,
+        torch.as_tensor(exposure),
+        settings.nodes,
+        torch.as_tensor(draw.structure)[None],
+    )
+    return scene, exposure, made
+
+
+def true_exposure(settings: SimulateSettings, draw: Draw) -> NDArray[np.float32]:
+    """Relative exposure of a drawn observation, shape (H, W), from its random streams."""
+    size = settings.image_size
+    exposure = np.ones((size, size), np.float32)
+    if draw.params["structured"]:
+        exposure = exposure_map(draw.params, draw.rng, size)
+    seen = exposure * round_field(settings.maps, draw.maps, size)
+    # A field that would miss everything that was exposed is none.
+    return seen if seen.max() > 0.5 else exposure
 
 
 def _simulate(settings: SimulateSettings, draw: Draw) -> Batch:
@@ -120,11 +137,12 @@ def _simulate(settings: SimulateSettings, draw: Draw) -> Batch:
     invalid = NO_EXPOSURE * (exposure <= 0).astype(np.uint8)
     invalid |= POINT_SOURCE * source_mask(draw, expected[0])
     mask, cavities = labels(settings.cavities.floor, scene, made, torch.as_tensor(exposure))
+    known, factor = observer_maps(settings.maps, draw.maps, exposure[0])
     names = list(draw.params)
     return Batch(
         counts=counts.astype(np.uint32),
-        exposure=exposure.astype(np.float16),
-        background=made.background.numpy().astype(np.float16),
+        exposure=known[None].astype(np.float16),
+        background=(factor * made.background.numpy()).astype(np.float16),
         mask=mask,
         decrement=made.decrement.numpy().astype(np.float16),
         invalid=invalid,

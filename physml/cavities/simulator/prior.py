@@ -1,8 +1,9 @@
 """Numbers of a simulated observation, drawn sample by sample.
 
-Each image has two random streams of its own, one for the cluster (halo, cavities, sloshing) and
-one for the observation (depth, field, sources, noise), so that the data depend on neither the
-shard size nor the number of workers, and several observations can show one cluster.
+Each image has random streams of its own, those of the cluster (halo, cavities, sloshing;
+large-scale structure) and those of the observation (depth, field, sources, noise; errors of the
+maps), so that the data depend on neither the shard size nor the number of workers, and several
+observations can show one cluster.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from ..settings import CavityPrior, HaloPrior, InstrumentPrior, NuisancePrior, SimulateSettings
+from .structure import light_factor
 
 #: Largest number of cavities in an image.
 MAX_CAVITIES = 6
@@ -37,6 +39,10 @@ class Draw:
         x, y [pixel], flux [counts], masked by the observer (0 or 1).
     rng : Generator
         The rest of the observation's stream: exposure map and Poisson noise.
+    structure : ndarray of float32, shape (H, W)
+        Factor on the light of the gas (structure.py).
+    maps : Generator
+        Stream of the field of view and of the errors of the observer's maps.
     """
 
     index: int
@@ -44,6 +50,8 @@ class Draw:
     params: dict[str, float]
     cavities: list[dict[str, float]]
     rng: Generator
+    structure: NDArray[np.float32]
+    maps: Generator
     sources: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
 
 
@@ -61,7 +69,13 @@ def draw(settings: SimulateSettings, seed: int, index: int) -> Draw:
     offset = np.array([params.pop("offset_x"), params.pop("offset_y")])
     params["x"], params["y"] = half + offset
     sources = draw_point_sources(settings.nuisance, rng, params, settings.image_size)
-    return Draw(index, cluster, params, cavities, rng, sources)
+    # Streams of their own: an image without structure is the one that it was before there was any.
+    shape = stream(seed, "structure", 2 * cluster)
+    structure = light_factor(
+        settings.structure, shape, settings.image_size, (params["x"], params["y"])
+    )
+    maps = stream(seed, "structure", 2 * index + 1)
+    return Draw(index, cluster, params, cavities, rng, structure, maps, sources)
 
 
 def log_uniform(rng: Generator, low: float, high: float) -> float:

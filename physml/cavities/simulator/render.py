@@ -330,6 +330,10 @@ class Excavation:
     rims: Tensor
     each: Tensor
 
+    def times(self, factor: Tensor) -> Excavation:
+        """All emission multiplied by a factor of shape (n, H, W)."""
+        return Excavation(self.removed * factor, self.rims * factor, self.each * factor[:, None])
+
 
 def excavate(scene: Scene, size: int, order: int = 16) -> Excavation:
     """Emission removed by the cavities and added by their rims.
@@ -503,7 +507,13 @@ class Rendered:
     removed_counts: Tensor
 
 
-def render(scene: Scene, sources: Tensor, exposure: Tensor, order: int = 16) -> Rendered:
+def render(
+    scene: Scene,
+    sources: Tensor,
+    exposure: Tensor,
+    order: int = 16,
+    structure: Tensor | None = None,
+) -> Rendered:
     """Put the scene on the detector.
 
     Parameters
@@ -515,12 +525,16 @@ def render(scene: Scene, sources: Tensor, exposure: Tensor, order: int = 16) -> 
         Relative exposure.
     order : int
         Nodes on a chord.
+    structure : Tensor, shape (n, H, W), optional
+        Factor on the light of the gas; 1 by default.
     """
     size = exposure.shape[-1]
     p = {k: v[:, None, None] for k, v in scene.params.items()}
     smooth = project_halo(scene.halo, size)
-    flux = smooth.sum((1, 2), keepdim=True)
     dug = excavate(scene, size, order)
+    if structure is not None:
+        smooth, dug = smooth * structure, dug.times(structure)
+    flux = smooth.sum((1, 2), keepdim=True)
     clump = _clump(scene, size)
     clump = clump * (p["clump_flux"] * flux / clump.sum((1, 2), keepdim=True))
     decrement = dug.removed / smooth
