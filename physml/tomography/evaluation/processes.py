@@ -15,11 +15,13 @@ from ..core.process.preparations import cardinal_inputs, input_state
 from ..inference.process.data import Table, table_of
 from ..inference.process.design import Candidate, candidates, choose
 from ..inference.process.fit import ProcessEstimate, fit_process
-from ..inference.process.functionals import Quantity, calibrated, quantities
+from ..inference.process.functionals import Quantity, calibrated, corrected, quantities
 from ..inference.process.goodness import process_fit
 from ..inference.process.rivals import linear_inversion, project_to_processes
-from ..inference.process.unbiased import least_squares
+from ..inference.process.unbiased import LeastSquares, least_squares
 from ..simulator.processes import FAMILIES, compose, draw, process_counts, small_unitary
+
+Row = dict[str, Any]
 
 #: Angle between a drawn process and the gate that it is compared with [rad].
 MEANT = 0.02
@@ -78,6 +80,13 @@ def fixed_design(n_qubits: int, copies: int, rng: Generator) -> list[tuple[Candi
     return [(c, int(n)) for c, n in zip(given, shots, strict=True)]
 
 
+def fixed(choi: Complex, n: int, copies: int, rng: Generator) -> Table:
+    """Counts of the fixed design."""
+    chosen = fixed_design(n, copies, rng)
+    counts = measure(choi, chosen, rng)
+    return table_from(list(zip([c for c, _ in chosen], counts, strict=True)))
+
+
 def adaptive(choi: Complex, n: int, copies: int, seed: int, rng: Generator) -> Table:
     """Counts of the adaptive design: a fixed stage, then `STAGES` chosen ones."""
     first = int(FIRST * copies)
@@ -93,9 +102,46 @@ def adaptive(choi: Complex, n: int, copies: int, seed: int, rng: Generator) -> T
     return table_from(measured)
 
 
-def judge(
-    family: str, n: int, copies: int, seed: int, with_adaptive: bool = False
-) -> dict[str, Any]:
+def compared(table: Table, truth: Complex, meant: Complex, seed: int, rng: Generator) -> Row:
+    """Errors of all estimators on the same counts, and what is reported beside the estimate.
+
+    Parameters
+    ----------
+    table : Table
+        Counts of the process.
+    truth : ndarray (d^2, d^2)
+        Choi matrix of the process.
+    meant : ndarray (d, d)
+        Unitary that it is compared with.
+    seed : int
+        Of the samples.
+    rng : Generator
+        Of the test of the fit.
+
+    Returns
+    -------
+    dict
+        As JSON holds it: `choi_errors` of ``bayes``, ``maximum_likelihood`` and ``linear``
+        (projected), ``r_hat``, ``p_value``, and ``intervals`` at 90 % by quantity.
+    """
+    found = fit_process(table, "maximum_likelihood", seed)
+    linear = linear_inversion(found.latent, table.design, table.counts, table.shots)
+    fit = process_fit(found.latent, table, found.mean, found.samples.choi, rng)
+    squares = least_squares(found.latent, table)
+    return {
+        "r_hat": found.samples.agreement,
+        "p_value": fit.p_value,
+        "bayes": choi_errors(found.mean, truth),
+        "maximum_likelihood": choi_errors(found.choi, truth),
+        "linear": choi_errors(project_to_processes(linear), truth),
+        "intervals": {
+            q.name: _held(q, found, squares, truth)
+            for q in quantities(side(truth).bit_length() - 1, meant)
+        },
+    }
+
+
+def judge(family: str, n: int, copies: int, seed: int, with_adaptive: bool = False) -> Row:
     """One simulated process of a family: errors of all estimators on identical counts, intervals.
 
     Parameters
@@ -113,54 +159,29 @@ def judge(
     Returns
     -------
     dict
-        As JSON holds it.
+        As `compared` gives it; with the adaptive design under ``adaptive`` as well.
     """
     rng = np.random.default_rng([seed, list(FAMILIES).index(family), n, copies])
     d = 1 << n
     truth = draw(family, d, rng)
     u, _, w = np.linalg.svd(kraus_of_choi(truth)[0])
     meant = compose(small_unitary(d, MEANT, rng), (u @ w)[None])[0]
-    chosen = fixed_design(n, copies, rng)
-    counts = measure(truth, chosen, rng)
-    table = table_from(list(zip([c for c, _ in chosen], counts, strict=True)))
-    found = fit_process(table, "maximum_likelihood", seed)
-    linear = linear_inversion(found.latent, table.design, table.counts, table.shots)
-    fit = process_fit(found.latent, table, found.mean, found.samples.choi, rng)
-    row: dict[str, Any] = {
-        "family": family,
-        "qubits": n,
-        "copies": copies,
-        "seed": seed,
-        "r_hat": found.samples.agreement,
-        "p_value": fit.p_value,
-        "bayes": choi_errors(found.mean, truth),
-        "maximum_likelihood": choi_errors(found.choi, truth),
-        "linear": choi_errors(project_to_processes(linear), truth),
-        "intervals": {q.name: _held(q, found, table, truth) for q in quantities(n, meant)},
-    }
+    row: Row = {"family": family, "qubits": n, "copies": copies, "seed": seed}
+    row |= compared(fixed(truth, n, copies, rng), truth, meant, seed, rng)
     if with_adaptive:
-        other = adaptive(truth, n, copies, seed, rng)
-        better = fit_process(other, "maximum_likelihood", seed)
-        row["adaptive_bayes"] = choi_errors(better.mean, truth)
-        row["adaptive_maximum_likelihood"] = choi_errors(better.choi, truth)
-        row["adaptive_intervals"] = {
-            q.name: _held(q, better, other, truth) for q in quantities(n, meant)
-        }
+        row["adaptive"] = compared(adaptive(truth, n, copies, seed, rng), truth, meant, seed, rng)
     return row
 
 
 def _held(
-    quantity: Quantity, found: ProcessEstimate, table: Table, truth: Complex
+    quantity: Quantity, found: ProcessEstimate, squares: LeastSquares | None, truth: Complex
 ) -> dict[str, float]:
     """Truth, interval at 90 % as it is reported, and quantiles of the samples."""
-    samples = found.samples.choi
-    squares = least_squares(found.latent, table)
-    each = calibrated(quantity, found.mean, samples, 0.9, squares)
-    values = quantity.function(samples)
-    low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+    drawn = corrected(quantity, found.mean, found.samples.choi)
+    each = calibrated(quantity, found.mean, drawn, 0.9, squares)
+    low, middle, high = np.quantile(drawn.values, [0.05, 0.5, 0.95])
     return {
         "truth": float(quantity.function(truth[None])[0]),
-        "mean": float(quantity.function(found.mean[None])[0]),
         "likely": float(quantity.function(found.choi[None])[0]),
         "value": each.value,
         "low": each.low,

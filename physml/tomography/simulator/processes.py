@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.linalg import expm
 
 from ..core.operators import random_unitary
 from ..core.process.channels import GATES, Complex, choi_of_kraus, transform
 
+#: Angle of a drift [rad], and probability scale of all jumps together; log-uniform.
+DRIFT, JUMPS = (1e-3, 0.5), (1e-4, 3.0)
 _PAULI = np.stack([GATES[name] for name in "ixyz"])
 
 
@@ -111,6 +114,32 @@ FAMILIES: dict[str, Callable[[int, Generator], Complex]] = {
         compose(depolarising(d, _rate(rng)), _gate(d, rng)),
     ),
 }
+
+
+def drifting(d: int, rng: Generator) -> tuple[Complex, Complex]:
+    """Choi matrix of a random unitary under a random Lindblad equation, and the unitary (d, d).
+
+    One continuous family from unitaries to strong noise of any rank: 1 to d^2 - 1 random jump
+    operators with Dirichlet weights, a Hamiltonian and jumps of log-uniform strengths, for a time
+    of one (G. Lindblad, Commun. Math. Phys. 48, 119, 1976).
+    """
+    u = haar(d, rng)[0]
+    angle, scale = _rate(rng, *DRIFT), _rate(rng, *JUMPS)
+    number = int(rng.integers(1, d * d))
+    g = rng.standard_normal((number + 1, d, d, 2)) @ np.array([1, 1j])
+    h = g[0] + g[0].conj().T
+    h *= angle * d**0.5 / np.linalg.norm(h)
+    weights = rng.dirichlet(np.full(number, 0.5)) * scale * d
+    jumps = g[1:] * (weights / np.square(np.abs(g[1:])).sum((-2, -1)))[:, None, None] ** 0.5
+    rate = np.einsum("kji,kjl->il", jumps.conj(), jumps)
+    left = -1j * h - 0.5 * rate
+    eye = np.eye(d)
+    # Rows of rho one after another: A rho B has the matrix A (x) B^T.
+    total = np.kron(left, eye) + np.kron(eye, left.conj())
+    total += sum(np.kron(a, a.conj()) for a in jumps)
+    step = expm(total) @ np.kron(u, u.conj())
+    # The column |i><j| becomes E(|i><j|): indices (a b, i j) to (i a, j b).
+    return np.asarray(step.reshape([d] * 4).transpose(2, 0, 3, 1).reshape(d * d, d * d)), u
 
 
 def draw(family: str, d: int, rng: Generator) -> Complex:

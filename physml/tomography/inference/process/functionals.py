@@ -21,14 +21,15 @@ from ...core.process.diamond import diamond_bounds
 from ..answers import Interval
 from .unbiased import LeastSquares, fidelity_weights
 
+DIAMOND = "diamond distance"
 #: Steps of the diamond distance of samples, and of the estimate.
 STEPS = (12, 60)
 
 #: Factors of intervals, by number of qubits and name: so that 90 % of the intervals of 36 processes
 #: of one and 27 of two qubits held (`simulator.processes`; 1,000 to 100,000 copies).
 STRETCH: dict[int, dict[str, float]] = {
-    1: {"diamond distance": 1.1},
-    2: {"diamond distance": 1.7},
+    1: {DIAMOND: 1.1},
+    2: {DIAMOND: 1.7},
 }
 
 
@@ -68,7 +69,7 @@ def quantities(n_qubits: int, target: Complex | None) -> list[Quantity]:
         ),
         Quantity("process fidelity", partial(process_fidelity, unitary=target), (0.0, 1.0), target),
         *out,
-        Quantity("diamond distance", partial(_diamond, target=choi_of_unitary(target)), (0.0, 1.0)),
+        Quantity(DIAMOND, partial(_diamond, target=choi_of_unitary(target)), (0.0, 1.0)),
     ]
 
 
@@ -77,10 +78,22 @@ def _diamond(choi: Complex, target: Complex) -> Floats:
     return 0.5 * (low + high)
 
 
-def interval(
-    quantity: Quantity, estimate: Complex, samples: Complex, level: float, stretch: float = 1.0
-) -> Interval:
-    """Value at the estimate, and the interval between equal tails of the samples.
+@dataclass(frozen=True)
+class Drawn:
+    """A quantity of an estimate and of the posterior's samples.
+
+    Attributes
+    ----------
+    value : float
+    values : ndarray (S,)
+    """
+
+    value: float
+    values: Floats
+
+
+def corrected(quantity: Quantity, estimate: Complex, samples: Complex) -> Drawn:
+    """Quantity of an estimate and of samples, without what scatter adds to a distance.
 
     Parameters
     ----------
@@ -88,6 +101,30 @@ def interval(
     estimate : ndarray (d^2, d^2)
         Of the process.
     samples : ndarray (S, d^2, d^2)
+
+    Returns
+    -------
+    Drawn
+        The scatter of the samples about their mean adds to a distance, as the error of the mean
+        adds to that of the mean. So the difference of the median to the distance of the mean is
+        taken off the value once, and off the samples twice.
+    """
+    values = quantity.function(samples)
+    value = float(quantity.function(estimate[None])[0])
+    if quantity.name == DIAMOND:
+        own = float(quantity.function(samples.mean(0)[None])[0])
+        excess = max(float(np.median(values)) - own, 0.0)
+        values, value = values - 2 * excess, value - excess
+    return Drawn(value, values)
+
+
+def interval(quantity: Quantity, drawn: Drawn, level: float, stretch: float = 1.0) -> Interval:
+    """Value at the estimate, and the interval between equal tails of the samples.
+
+    Parameters
+    ----------
+    quantity : Quantity
+    drawn : Drawn
     level : float
         Probability that the true value lies between the ends.
     stretch : float
@@ -97,18 +134,10 @@ def interval(
     -------
     Interval
         An end that is nearer to a bound than half the interval is long moves to the bound: no
-        sample ever is an exact unitary. A distance is corrected first: the scatter of the samples
-        about their mean adds to it, as the error of the mean adds to that of the mean. So the
-        difference of the median to the distance of the mean is taken off the value once, and off
-        the samples twice.
+        sample ever is an exact unitary.
     """
-    values = quantity.function(samples)
-    value = float(quantity.function(estimate[None])[0])
-    if quantity.name == "diamond distance":
-        own = float(quantity.function(samples.mean(0)[None])[0])
-        excess = max(float(np.median(values)) - own, 0.0)
-        values, value = values - 2 * excess, value - excess
-    low, middle, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    value = drawn.value
+    low, middle, high = np.quantile(drawn.values, [(1 - level) / 2, 0.5, (1 + level) / 2])
     low, high = middle - stretch * (middle - low), middle + stretch * (high - middle)
     half = 0.5 * (high - low)
     if low - quantity.bounds[0] < half:
@@ -122,7 +151,7 @@ def interval(
 def calibrated(
     quantity: Quantity,
     estimate: Complex,
-    samples: Complex,
+    drawn: Drawn,
     level: float,
     squares: LeastSquares | None,
     widened: float = 1.0,
@@ -138,7 +167,7 @@ def calibrated(
     ----------
     quantity : Quantity
     estimate : ndarray (d^2, d^2)
-    samples : ndarray (S, d^2, d^2)
+    drawn : Drawn
     level : float
     squares : LeastSquares, optional
         None where the measurements do not determine the process.
@@ -147,8 +176,8 @@ def calibrated(
     """
     n = round(np.log2(len(estimate))) // 2
     stretch = STRETCH[n].get(quantity.name, 1.0) * widened
-    plain = interval(quantity, estimate, samples, level, stretch)
-    if squares is None or quantity.name == "diamond distance":
+    plain = interval(quantity, drawn, level, stretch)
+    if squares is None or quantity.name == DIAMOND:
         return plain
     if quantity.target is None:
         found = squares.unitarity(pauli_transfer(estimate), level)

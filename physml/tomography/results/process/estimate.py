@@ -19,7 +19,7 @@ from ...data.process_file import load_process_records
 from ...data.process_records import ProcessRecords
 from ...inference.process.data import tabulate
 from ...inference.process.fit import LARGEST_RHAT, fit_process
-from ...inference.process.functionals import calibrated, quantities
+from ...inference.process.functionals import calibrated, corrected, quantities
 from ...inference.process.goodness import process_fit
 from ...inference.process.rivals import completeness
 from ...inference.process.unbiased import least_squares
@@ -111,7 +111,9 @@ def estimate_process(
         samples=samples.choi,
         level=level,
         intervals=[
-            calibrated(q, found.choi, samples.choi, level, squares, widened)
+            calibrated(
+                q, found.choi, corrected(q, found.choi, samples.choi), level, squares, widened
+            )
             for q in quantities(data.n_qubits, wanted)
         ],
         radius=widened * float(np.quantile(far, level)),

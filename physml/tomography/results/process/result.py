@@ -12,7 +12,7 @@ from physml.stages.predict import Result
 from ...core.process.channels import Complex, Floats, pauli_transfer
 from ...data.process_records import ProcessRecords
 from ...inference.answers import Interval
-from ...inference.process.functionals import Quantity, interval
+from ...inference.process.functionals import Quantity, corrected, interval
 from ...inference.process.goodness import ProcessFit
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class ProcessResult(Result):
 
     def functional(self, quantity: Quantity, level: float | None = None) -> Interval:
         """Value of any other quantity, with its interval between equal tails of the posterior."""
-        return interval(quantity, self.choi, self.samples, level or self.level)
+        drawn = corrected(quantity, self.choi, self.samples)
+        return interval(quantity, drawn, level or self.level)
 
     def _words(self) -> str:
         words = ", ".join(str(each) for each in self.intervals)
