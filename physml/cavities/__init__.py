@@ -11,8 +11,8 @@ from physml.pipeline import Pipeline
 if TYPE_CHECKING:
     from .core.energetics import GasProfile as GasProfile
     from .data.gas_profile import read_profile as read_profile
+    from .data.loading import load_observation as load_observation
     from .data.observation import Observation as Observation
-    from .data.observation import load_observation as load_observation
     from .inference.merge import Candidate as Candidate
     from .predict import CavityPredictor as CavityPredictor
     from .results.result import CavityResult as CavityResult
@@ -39,7 +39,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "core.energetics": ["GasProfile"],
         "data.gas_profile": ["read_profile"],
-        "data.observation": ["Observation", "load_observation"],
+        "data.loading": ["load_observation"],
+        "data.observation": ["Observation"],
         "inference.merge": ["Candidate"],
         "predict": ["CavityPredictor"],
         "results.result": ["CavityResult", "Recovery"],

@@ -19,7 +19,8 @@ from .core.energetics import GasProfile, kpc_per_arcsec
 from .core.halo import find_centre
 from .data.gas_profile import read_profile
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
-from .data.observation import Observation, load_observation, log_remarks
+from .data.loading import load_observation
+from .data.observation import Observation, log_remarks
 from .inference.fields import choose_scales
 from .inference.merge import Merging
 from .inference.search import Detector, search

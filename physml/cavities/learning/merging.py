@@ -25,7 +25,8 @@ from physml.random import stream
 from ..core.ellipse import Ellipse, overlap
 from ..core.halo import find_centre
 from ..core.matching import COMPANION, STRICT
-from ..data.observation import Observation, load_observation
+from ..data.loading import load_observation
+from ..data.observation import Observation
 from ..inference.detector import CavityDetector
 from ..inference.fields import FIELD, Field, choose_scales
 from ..inference.merge import Candidate, Merging, from_table, group, joint

@@ -9,8 +9,9 @@ from astropy.io import fits
 from astropy.nddata import CCDData
 from fakes.cavities import beta_image, tan_wcs, write_fits
 
+from physml.cavities.data.loading import load_observation
 from physml.cavities.data.masks import read_mask
-from physml.cavities.data.observation import load_observation, parse_position
+from physml.cavities.data.observation import parse_position
 from physml.exceptions import InputError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes.cavities import beta_image
 
-from physml.cavities.data.observation import load_observation
+from physml.cavities.data.loading import load_observation
 from physml.cavities.inference.fields import choose_scales, cut_field
 from physml.cavities.inference.merge import Candidate, Merging, merge, overlap, resolution_weight
 from physml.exceptions import InputError

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from physml.cavities.core.ellipse import overlap
-from physml.cavities.data.observation import load_observation
+from physml.cavities.data.loading import load_observation
 from physml.cavities.data.sky import Sky
 from physml.cavities.inference.fields import choose_scales, cut_field, field_window
 from physml.cavities.inference.merge import Candidate

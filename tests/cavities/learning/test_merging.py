@@ -9,7 +9,7 @@ import pytest
 from fakes.cavities import MERGING, Cavity, TruthDetector, beta_image
 
 from physml.cavities.core.ellipse import Ellipse
-from physml.cavities.data.observation import load_observation
+from physml.cavities.data.loading import load_observation
 from physml.cavities.inference.fields import cut_field
 from physml.cavities.inference.merge import Candidate, Merging
 from physml.cavities.learning.merging import (

@@ -9,7 +9,7 @@ from fakes.cavities import COLUMNS, Detection, beta_image, tan_wcs, write_fits
 from scipy.special import betainc
 
 from physml.cavities.core.ellipse import overlap
-from physml.cavities.data.observation import load_observation
+from physml.cavities.data.loading import load_observation
 from physml.cavities.inference.merge import Candidate
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.results.recovery import GaussianHalo, _plant, measure_recovery, smooth_model
