@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from physml import provenance as prov
 from physml.exceptions import InputError
 from physml.io.atomic import atomic_path
+from physml.io.celestial import read_celestial
 from physml.io.files import require_file
 
 if TYPE_CHECKING:
@@ -292,7 +293,8 @@ def open_image(
         if image.mask is not None:
             data[np.broadcast_to(np.asarray(image.mask, dtype=bool), data.shape)] = np.nan
         header = fits.Header(image.header) if image.header else fits.Header()
-        celestial = _celestial("image", image.wcs) if image.wcs is not None else None
+        shape = (data.shape[0], data.shape[1])
+        celestial = None if image.wcs is None else read_celestial("image", image.wcs, shape)
         return ImageData(data, header, celestial)
     if isinstance(image, np.ma.MaskedArray):
         image = np.ma.filled(image.astype(np.float64), np.nan)
@@ -351,7 +353,8 @@ def _from_hdu(name: Path | str, hdu: Any, max_pixels: int) -> ImageData:
     if pixels.shape != shape:  # damaged tiles
         raise InputError.expected(name, f"pixels of shape {shape}", f"of shape {pixels.shape}")
     values = _as_float(name, pixels.reshape(shape[-2:]), max_pixels)
-    return ImageData(values, hdu.header.copy(), _celestial(name, hdu.header))
+    sky = read_celestial(name, hdu.header, (values.shape[0], values.shape[1]))
+    return ImageData(values, hdu.header.copy(), sky)
 
 
 def _check_pixels(name: Path | str, shape: tuple[int, ...], max_pixels: int) -> None:
@@ -381,43 +384,6 @@ def _as_float(name: Path | str, data: Any, max_pixels: int) -> NDArray[np.float6
         raise InputError.expected(name, "a 2-D image", f"{array.ndim} axes, shape {array.shape}")
     _check_pixels(name, array.shape, max_pixels)
     return array.astype(np.float64)  # a copy, in the byte order of the machine
-
-
-def _celestial(name: Path | str, source: Any) -> WCS | None:
-    """Celestial part of the world coordinates; None where there is none.
-
-    Raises
-    ------
-    InputError
-        There is one, but it cannot be inverted: positions would be wrong.
-    """
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    if not isinstance(source, WCS):
-        matrix = [source[card] for card in source if re.fullmatch(r"CD\d_\d", card)]
-        if matrix and not any(matrix):
-            # wcslib would take it for one degree a pixel.
-            raise InputError.expected(name, "usable celestial coordinates", "a CD matrix of zeros")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            wcs = source if isinstance(source, WCS) else WCS(source)
-            if not wcs.has_celestial:
-                return None
-            celestial = wcs.celestial
-            # Fails for a singular matrix or an unknown projection.
-            sky = celestial.wcs_pix2world([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], 0)
-            back = celestial.wcs_world2pix(sky, 0)
-    except Exception as error:  # wcslib has a family of errors of its own
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise InputError.expected(
-            name, "usable celestial coordinates", f"a WCS that fails ({detail})"
-        ) from error
-    if not np.allclose(back, [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], atol=1e-3):
-        raise InputError.expected(
-            name, "celestial coordinates that can be inverted", "a WCS that cannot"
-        )
-    return celestial
 
 
 #: Cards that describe the bytes of the source's array, not the sky.
