@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+#: Instructions of processors, of x86 and of ARM, that compute in bfloat16.
+BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16")
+
 
 def available() -> torch.device:
     """Device for networks whose work is worth one: a GPU where there is one, else the CPU."""
@@ -25,3 +28,19 @@ def device_of(network: Any) -> torch.device:
     """
     parameters = getattr(network, "parameters", tuple)
     return next((p.device for p in parameters()), torch.device("cpu"))
+
+
+def half_precision(device: torch.device) -> torch.dtype | None:
+    """Type of half width in which a device computes faster than in float32; None for float32.
+
+    A processor that has no instructions for bfloat16 imitates them, at several times the cost of
+    float32 (4 to 7 times for a U-Net on AVX2).
+
+    Parameters
+    ----------
+    device : torch.device
+    """
+    if device.type != "cpu":
+        return torch.bfloat16
+    has = torch.cpu.get_capabilities()
+    return torch.bfloat16 if any(has.get(name) for name in BFLOAT16) else None

@@ -15,7 +15,7 @@ from skimage.feature import peak_local_max
 from torch import Tensor
 
 from physml.models import read_weights
-from physml.nn.device import available, device_of
+from physml.nn.device import available, device_of, half_precision
 from physml.nn.folding import folded
 
 from ..core.ellipse import draw_labels, row_mask
@@ -111,7 +111,7 @@ class CavityDetector:
         self.network = network.eval().to(there, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.decoder = decoder.eval().to(there, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.card = card
-        self.precision: torch.dtype | None = torch.bfloat16
+        self.precision: torch.dtype | None = half_precision(there)
         self.symmetries: tuple[int, ...] = tuple(range(8))
 
     @classmethod
