@@ -42,5 +42,5 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     """
     if device.type != "cpu":
         return torch.bfloat16
-    has = torch.cpu.get_capabilities()
+    has = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
     return torch.bfloat16 if any(has.get(name) for name in BFLOAT16) else None
