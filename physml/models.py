@@ -82,9 +82,18 @@ class Model:
     load = staticmethod(load)
 
 
-def shipped_weights(pipeline: str) -> Path:
-    """Place of the weights that come with physml; there may be none."""
-    return Path(str(files("physml") / "weights" / f"{pipeline}.safetensors"))
+def shipped_weights(pipeline: str, preset: str | None = None) -> Path:
+    """Place of the weights that come with physml; there may be none.
+
+    Parameters
+    ----------
+    pipeline : str
+    preset : str, optional
+        Name of a recipe of the pipeline's besides its own, whose weights are in a file of their own
+        (`pipelines/<pipeline>/<preset>.yaml`).
+    """
+    name = pipeline if preset is None else f"{pipeline}_{preset}"
+    return Path(str(files("physml") / "weights" / f"{name}.safetensors"))
 
 
 @dataclass(frozen=True)

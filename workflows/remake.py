@@ -3,13 +3,17 @@
     python workflows/remake.py cavities -o remade            the whole recipe: hours to days
     python workflows/remake.py cavities -o remade --smoke    the same steps, small: minutes
     python workflows/remake.py cavities --compare            the recipe beside the shipped card
+    python workflows/remake.py tomography --preset three_qubits -o remade    weights of a preset
 
 The recipe is `pipelines/<science>/rounds.yaml`: for each round the settings that differ from
-`config.yaml`. A round after the first starts from the weights of the one before (`init: previous`),
-or has them choose what is measured (`designer: previous`).
+`config.yaml`. Some presets have weights of their own: with `--preset` the settings differ from
+`<preset>.yaml` over `config.yaml`, and the rounds are in `<preset>_rounds.yaml`.
+A round after the first starts from the weights of the one before (`init: previous`), or has them
+choose what is measured (`designer: previous`).
 Each runs as the chain does, through Snakemake, in a folder of its own, so that a call that was
-stopped continues. The last weights go to `<folder>/<science>.safetensors` with their card, and
-`recipe.md` beside them lists each setting that differs from the shipped card's, with the reason.
+stopped continues. The last weights go to `<folder>/<science>.safetensors`, those of a preset to
+`<folder>/<science>_<preset>.safetensors`, with their card, and `recipe.md` beside them lists each
+setting that differs from the shipped card's, with the reason.
 The shipped weights are never written.
 """
 
@@ -48,15 +52,27 @@ ABSENT = "-"
 Recipe = list[dict[str, Any]]
 
 
-def rounds_of(science: str) -> tuple[Recipe, dict[str, str]]:
+def rounds_of(science: str, preset: str | None = None) -> tuple[Recipe, dict[str, str]]:
     """Settings of each round over `config.yaml`, and why some differ from the shipped card's.
+
+    Parameters
+    ----------
+    science : str
+    preset : str, optional
+        Of a preset that has weights of its own: the settings are over those of the preset.
 
     Raises
     ------
     SettingsError
-        The file has other keys, or no round.
+        The file has other keys, or no round; or there is none of this preset.
     """
-    path = ROOT / "pipelines" / science / "rounds.yaml"
+    folder = ROOT / "pipelines" / science
+    path = folder / ("rounds.yaml" if preset is None else f"{preset}_rounds.yaml")
+    if not path.is_file():
+        own = sorted(x.name.removesuffix("_rounds.yaml") for x in folder.glob("*_rounds.yaml"))
+        raise SettingsError(
+            f"{preset!r} of {science} has no weights of its own: expected a preset among {own}"
+        )
     given = read_config(path)
     rounds, explained = given.pop("rounds", None), given.pop("explained", {})
     if given or not isinstance(rounds, list) or not rounds:
@@ -64,7 +80,9 @@ def rounds_of(science: str) -> tuple[Recipe, dict[str, str]]:
     return [dict(r or {}) for r in rounds], {str(k): str(v) for k, v in explained.items()}
 
 
-def settings_of_round(science: str, number: int, smoke: bool, init: Path | None) -> Any:
+def settings_of_round(
+    science: str, number: int, smoke: bool, init: Path | None, preset: str | None = None
+) -> Any:
     """Checked settings of one round.
 
     Parameters
@@ -76,11 +94,14 @@ def settings_of_round(science: str, number: int, smoke: bool, init: Path | None)
         With the small sizes of `smoke.yaml`.
     init : Path, optional
         Weights of the round before.
+    preset : str, optional
+        See `rounds_of`.
     """
     folder = ROOT / "pipelines" / science
-    rounds, _ = rounds_of(science)
+    rounds, _ = rounds_of(science, preset)
     own = _with_previous(rounds[number], init)
-    sources: list[Any] = [folder / "config.yaml", own]
+    presets = [] if preset is None else [folder / f"{preset}.yaml"]
+    sources: list[Any] = [folder / "config.yaml", *presets, own]
     if smoke:
         sources.append(folder / "smoke.yaml")
     return load_settings(get_pipeline(science).settings_model(), *sources)
@@ -123,12 +144,13 @@ def recipe_of_card(card: Mapping[str, Any]) -> Recipe:
     return found
 
 
-def recipe(science: str, smoke: bool = False) -> Recipe:
+def recipe(science: str, smoke: bool = False, preset: str | None = None) -> Recipe:
     """Settings of each round as the files say, flat."""
-    rounds, _ = rounds_of(science)
+    rounds, _ = rounds_of(science, preset)
     found = []
     for number in range(len(rounds)):
-        settings = settings_of_round(science, number, smoke, Path("previous.safetensors"))
+        before = Path("previous.safetensors")
+        settings = settings_of_round(science, number, smoke, before, preset)
         found.append(dict(flat(jsonable(upstream(settings, "train")))))
     return found
 
@@ -158,10 +180,12 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def page(science: str, made: Recipe, smoke: bool) -> tuple[str, list[str]]:
+def page(
+    science: str, made: Recipe, smoke: bool, preset: str | None = None
+) -> tuple[str, list[str]]:
     """The comparison with the shipped card as Markdown, and what has no explanation."""
-    shipped = recipe_of_card(read_metadata(shipped_weights(science)))
-    _, explained = rounds_of(science)
+    shipped = recipe_of_card(read_metadata(shipped_weights(science, preset)))
+    _, explained = rounds_of(science, preset)
     small = dict(flat(read_config(ROOT / "pipelines" / science / "smoke.yaml"))) if smoke else {}
     rows, unexplained = [], []
     for number, key, theirs, ours in differences(shipped, made):
@@ -170,7 +194,7 @@ def page(science: str, made: Recipe, smoke: bool) -> tuple[str, list[str]]:
             unexplained.append(f"round {number}: {key}: {theirs} -> {ours}")
         rows.append(f"| {number} | `{key}` | {theirs} | {ours} | {why or '**none**'} |")
     lines = [
-        f"# Recipe of {science}, {len(made)} rounds, beside that of the shipped weights",
+        f"# Recipe of {named(science, preset)}, {len(made)} rounds, beside the shipped one",
         "",
         "| round | setting | shipped | here | reason |",
         "|---|---|---|---|---|",
@@ -184,17 +208,24 @@ def _covered(key: str, small: Mapping[str, Any]) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in small)
 
 
-def remake(science: str, out: Path, smoke: bool, cores: int) -> list[str]:
+def named(science: str, preset: str | None) -> str:
+    """Name of weights, as of their file."""
+    return shipped_weights(science, preset).stem
+
+
+def remake(
+    science: str, out: Path, smoke: bool, cores: int, preset: str | None = None
+) -> list[str]:
     """Run all rounds and compare the card with the shipped one; what has no explanation."""
     out = out.resolve()
     if out == shipped_weights(science).resolve().parent:
         raise SettingsError(f"{out} holds the shipped weights: choose another folder")
-    rounds, _ = rounds_of(science)
+    rounds, _ = rounds_of(science, preset)
     weights: Path | None = None
     for number in range(len(rounds)):
         folder = out / f"round_{number + 1}"
         folder.mkdir(parents=True, exist_ok=True)
-        settings = settings_of_round(science, number, smoke, weights)
+        settings = settings_of_round(science, number, smoke, weights, preset)
         text = yaml.safe_dump(jsonable(settings.model_dump(mode="json")), sort_keys=False)
         write_text(folder / "settings.yaml", text, overwrite=True)
         made = f"results/{science}/model.safetensors"
@@ -203,13 +234,13 @@ def remake(science: str, out: Path, smoke: bool, cores: int) -> list[str]:
             *("-s", ROOT / "pipelines" / science / "Snakefile"),
             *("--configfile", folder / "settings.yaml", "--rerun-incomplete", "--", made),
         ]
-        print(f"{science}: round {number + 1} of {len(rounds)}", flush=True)
+        print(f"{named(science, preset)}: round {number + 1} of {len(rounds)}", flush=True)
         subprocess.run([str(c) for c in command], check=True, cwd=folder)
         weights = folder / made
     assert weights is not None
     for ending in (".safetensors", ".md"):
-        shutil.copyfile(weights.with_suffix(ending), out / f"{science}{ending}")
-    text, unexplained = page(science, recipe_of_card(read_metadata(weights)), smoke)
+        shutil.copyfile(weights.with_suffix(ending), out / f"{named(science, preset)}{ending}")
+    text, unexplained = page(science, recipe_of_card(read_metadata(weights)), smoke, preset)
     write_text(out / "recipe.md", text, overwrite=True)
     return unexplained
 
@@ -221,18 +252,20 @@ def main() -> int:
     )
     parser.add_argument("science", help="cavities, background or tomography")
     parser.add_argument("-o", "--output", type=Path, help="folder of the new weights")
+    parser.add_argument("--preset", help="with weights of its own, such as three_qubits")
     parser.add_argument("--smoke", action="store_true", help="small: minutes, learns little")
     parser.add_argument("--compare", action="store_true", help="only compare the recipe")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     a = parser.parse_args()
     try:
         if a.compare:
-            text, unexplained = page(a.science, recipe(a.science, a.smoke), a.smoke)
+            made = recipe(a.science, a.smoke, a.preset)
+            text, unexplained = page(a.science, made, a.smoke, a.preset)
             print(text)
         elif a.output is None:
             parser.error("-o: expected a folder, or --compare")
         else:
-            unexplained = remake(a.science, a.output, a.smoke, a.cores)
+            unexplained = remake(a.science, a.output, a.smoke, a.cores, a.preset)
     except PhysmlError as error:
         print(error, file=sys.stderr)
         return 2

@@ -45,13 +45,16 @@ def state(sciences: Iterable[str], weights: Path | None = None) -> dict[str, dic
     Parameters
     ----------
     sciences : iterable of str
+        A science; or a science and a preset that has weights of its own, such as
+        "tomography three_qubits".
     weights : Path, optional
         Other weights than the shipped ones, of the first science.
     """
     found = {}
-    for science in sciences:
-        path = weights or shipped_weights(science)
-        found[science] = {
+    for name in sciences:
+        science, _, preset = name.partition(" ")
+        path = weights or shipped_weights(science, preset or None)
+        found[name] = {
             "weights": provenance.sha256(path),
             "simulator": get_pipeline(science).version("simulate"),
         }

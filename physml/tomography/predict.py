@@ -30,7 +30,8 @@ from .inference.answers import Interval
 from .inference.by_name import make_estimator
 from .inference.cell.estimator import CellEstimator
 from .inference.goodness import GoodnessOfFit
-from .inference.neural.estimator import NeuralEstimator, load
+from .inference.neural.estimator import NeuralEstimator
+from .inference.neural.loading import load
 from .inference.readout_order import order_of_readout
 from .inference.tomographer import Tomographer
 from .results.result import Step, TomographyResult
@@ -60,7 +61,7 @@ class TomographyPredictor(Predictor):
 
     def __init__(self, weights: str | PathLike[str] | None = None) -> None:
         self.weights = None if weights is None else Path(weights)
-        self._networks, self._card, self._calibrated = load(self.weights)
+        self._learned = load(self.weights)
 
     @classmethod
     def load(cls, path: str | PathLike[str] | None = None) -> TomographyPredictor:
@@ -69,8 +70,11 @@ class TomographyPredictor(Predictor):
 
     @property
     def card(self) -> dict[str, Any]:
-        """Metadata of the weights, with their SHA-256."""
-        return self._card
+        """Metadata of the weights, with their SHA-256; of the shipped ones the first file's.
+
+        A result has the card of the file that its estimate was made with.
+        """
+        return self._learned.card
 
     def estimator(self, name: str | Estimator) -> str | Estimator:
         """Estimator of a name; those that have learned with the weights of this predictor.
@@ -81,7 +85,7 @@ class TomographyPredictor(Predictor):
             See `by_name.ESTIMATORS`; an estimator is passed through.
         """
         if name == "neural":
-            return NeuralEstimator(self._networks, card=self._card, calibrated=self._calibrated)
+            return NeuralEstimator(**self._learned._asdict())
         if name == "particle_cell" and self.weights is not None:
             return CellEstimator.load(self.weights)
         return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ from physml.models import read_weights, shipped_weights
 from .core.estimator import Estimator
 from .inference.neural.corrector import Corrector
 from .inference.neural.estimator import NeuralEstimator
-from .inference.weights import prefix
+from .inference.weights import prefix, shipped_files
 from .settings import FILTER, SimulateSettings, TomographySettings
 from .simulator.histories import simulate_batch
 
@@ -33,22 +33,26 @@ def run(*, settings: TomographySettings, shard: int, out: Path) -> None:
     numbers = s.indices(shard)
     weights = designing(s)
     make = designer(weights, s.n_qubits)
+    names = ["designer", *(f"designer {k}" for k in range(2, len(weights) + 1))]
     record = provenance.record(
-        "simulate", upstream(settings, "simulate"), {"designer": weights} if weights else {}
+        "simulate", upstream(settings, "simulate"), dict(zip(names, weights, strict=False))
     )
     with ShardWriter(out, provenance=record) as writer:
         for batch in range(numbers.start // s.batch, (numbers.stop - 1) // s.batch + 1):
             writer.append(simulate_batch(s, settings.seed, batch, make))
 
 
-def designing(s: SimulateSettings) -> Path | None:
-    """Weights that choose adaptive bases; None: the filter alone does."""
+def designing(s: SimulateSettings) -> list[Path]:
+    """Files of weights that choose adaptive bases; none: the filter alone does."""
     if s.designer == FILTER:
-        return None
-    return shipped_weights("tomography") if s.designer is None else Path(s.designer)
+        return []
+    if s.designer is None:
+        # Where nothing is shipped for these, the reader says so.
+        return shipped_files(s.n_qubits) or [shipped_weights("tomography")]
+    return [Path(s.designer)]
 
 
-def designer(weights: Path | None, n_qubits: tuple[int, ...]) -> Callable[[int], Estimator]:
+def designer(weights: Sequence[Path], n_qubits: tuple[int, ...]) -> Callable[[int], Estimator]:
     """Estimator for each dimension that designs the adaptive measurements.
 
     For a number of qubits that the weights have no network for, the filter designs without one: a
@@ -59,13 +63,15 @@ def designer(weights: Path | None, n_qubits: tuple[int, ...]) -> Callable[[int],
     InputError
         Not weights of this pipeline.
     """
-    networks = {} if weights is None else correctors(weights)
+    networks: dict[int, Corrector] = {}
+    for path in weights:
+        networks |= correctors(path)
     for d in (1 << n for n in n_qubits):
         if d not in networks:
-            if weights is not None:
+            if weights:
                 log.info(
-                    "%s has no network of %d qubits: the filter alone designs their measurements",
-                    *(weights.name, d.bit_length() - 1),
+                    "%s: no network of %d qubits: the filter alone designs their measurements",
+                    *(", ".join(path.name for path in weights), d.bit_length() - 1),
                 )
             networks[d] = Corrector(d, 8, 1).eval().requires_grad_(False)
     return lambda d: NeuralEstimator({d: networks[d]})

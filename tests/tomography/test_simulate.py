@@ -53,7 +53,7 @@ SETTINGS = TomographySettings.model_validate(
         | {"whole": 0.3},
     }
 )
-FILTER = designer(None, (1, 2, 3))
+FILTER = designer([], (1, 2, 3))
 
 
 def batches(s: SimulateSettings, seed: int) -> dict[str, np.ndarray]:

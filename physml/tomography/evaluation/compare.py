@@ -22,7 +22,7 @@ from physml.parallel.tasks import client
 from physml.random import stream
 
 from ..core.schedule import marks_of
-from ..inference.neural.estimator import load
+from ..inference.neural.loading import load
 from ..learning.prepared import read_states
 from ..settings import NEURAL, EvaluateSettings
 from . import latency

@@ -25,7 +25,7 @@ from .answers import Interval, Region, functional
 from .by_name import make_estimator, make_readout
 from .carried import carried_back, in_frame, readout_shifts, widened
 from .goodness import GoodnessOfFit, goodness_of_fit
-from .posterior import Posterior, calibrated_radius, posterior
+from .posterior import Posterior, calibrated_radius, is_calibrated, posterior
 
 if TYPE_CHECKING:
     import qutip
@@ -244,7 +244,7 @@ class StateEstimate:
         if stop and complete and not alone and self.frame is None:
             found = self._as_at_a_stop(found[0], level), found[1]
         notes = self._notes()
-        if radius is None and self.n_qubits > MOST_SAMPLED:
+        if radius is None and self.n_qubits > MOST_SAMPLED and not is_calibrated(self._estimator):
             notes.append(
                 f"not calibrated: the region rests on {found[1] or 0:.0f} effective samples of a "
                 f"particle filter, which for {self.n_qubits} qubits hold the truth far more seldom "

@@ -28,7 +28,8 @@ from physml.tomography.inference.classical.likelihood import MaximumLikelihood
 from physml.tomography.inference.neural.calibrated import Calibrated
 from physml.tomography.inference.neural.corrector import Corrector, n_outputs
 from physml.tomography.inference.neural.draws import Draws
-from physml.tomography.inference.neural.estimator import NeuralEstimator, load
+from physml.tomography.inference.neural.estimator import NeuralEstimator
+from physml.tomography.inference.neural.loading import load
 from physml.tomography.inference.neural.intervals import (
     KINDS,
     Intervals,
@@ -335,5 +336,5 @@ def test_the_estimate_lies_well_inside_the_interval_of_samples() -> None:
 
 
 def test_shipped_weights_are_calibrated_for_all_their_dimensions() -> None:
-    networks, _, found = load()
+    networks, _, found, _ = load()
     assert set(found) == set(networks)

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physml.exceptions import InputError
-from physml.models import read_weights
 
 from ...core.basis import Basis, BasisKind
 from ...core.estimator import Estimator
-from ..weights import prefix
 from . import eigenframe_choice, single_corrector
 from .calibrated import Calibrated
 from .corrector import Correction, Corrector, CovarianceSummary, correct, features
 from .information_filter import InformationFilter
+from .loading import load
 from .moments import inputs_of, log_expected
 from .refuted import is_refuted, most_likely
 
@@ -42,6 +41,8 @@ class NeuralEstimator(Estimator):
         all of its measurements are kept.
     card : mapping, optional
         Metadata of the weights.
+    cards : mapping, optional
+        Metadata of the weights of dimensions whose networks are of another file.
     calibrated : mapping, optional
         Calibrated quantiles of each dimension.
     """
@@ -53,14 +54,16 @@ class NeuralEstimator(Estimator):
         networks: Mapping[int, Corrector] | None = None,
         *,
         card: Mapping[str, Any] | None = None,
+        cards: Mapping[int, Mapping[str, Any]] | None = None,
         calibrated: Mapping[int, Calibrated] | None = None,
         window: int = 96,
         tolerance: float = 0.5,
         steps: int = 1,
     ) -> None:
         if networks is None:
-            networks, card, calibrated = load()
+            networks, card, calibrated, cards = load()
         self.networks, self.card = dict(networks), dict(card or {})
+        self._cards, self._first_card = dict(cards or {}), self.card
         self.calibrated = dict(calibrated or {})
         self.window, self.tolerance, self.steps = window, tolerance, steps
 
@@ -73,8 +76,8 @@ class NeuralEstimator(Estimator):
         InputError
             Not weights of this pipeline.
         """
-        networks, card, calibrated = load(path)
-        return cls(networks, card=card, calibrated=calibrated, **arguments)
+        networks, card, calibrated, cards = load(path)
+        return cls(networks, card=card, cards=cards, calibrated=calibrated, **arguments)
 
     def start(self, n_states: int, d: int, rng: np.random.Generator) -> None:
         """Forget everything. See `Estimator.start`.
@@ -93,6 +96,7 @@ class NeuralEstimator(Estimator):
                 "Train others with `physml tomography train`, or choose another estimator.",
             )
         self.n_states, self.d = n_states, d
+        self.card = dict(self._cards.get(d, self._first_card))
         self._network = self.networks[d]
         single = n_states == 1
         self._small = single_corrector.Network(self._network)
@@ -215,36 +219,3 @@ class NeuralEstimator(Estimator):
         """Basis to measure next. See `Estimator.next_basis`."""
         covariance, made = self.correction()
         return eigenframe_choice.choose(kind, self.filter, covariance, made, rng, shots)
-
-
-def load(
-    path: str | PathLike[str] | None = None,
-) -> tuple[dict[int, Corrector], dict[str, Any], dict[int, Calibrated]]:
-    """Correctors by dimension, the card, and the calibrated quantiles, of a weights file.
-
-    Parameters
-    ----------
-    path : path, optional
-        The shipped weights by default.
-
-    Raises
-    ------
-    InputError
-        Not weights of this pipeline.
-    """
-    found = read_weights("tomography", path, key="networks")
-    networks, calibrated = {}, {}
-    for qubits, sizes in found.card["networks"].items():
-        d = 1 << int(qubits)
-        network = Corrector(d, **sizes)
-        found.fill(network, prefix(d, Corrector))
-        networks[d] = network.eval().requires_grad_(False)
-        try:
-            own = Calibrated.find(found.part, d)
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise InputError.expected(
-                found.path, f"a calibration of {qubits} qubits", str(error)
-            ) from None
-        if own is not None:
-            calibrated[d] = own
-    return networks, found.card, calibrated
