@@ -28,8 +28,9 @@ HOUSE = (
 #: Layers of each science.
 ROOM = (
     ("cli",),
-    ("cli_process",),
+    ("cli_process", "cli_survey"),
     ("simulate", "preprocess", "train", "evaluate", "report"),
+    ("survey",),
     ("predict", "cli_inputs"),
     ("evaluation",),
     ("learning",),

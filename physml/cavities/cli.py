@@ -11,6 +11,8 @@ import typer
 from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads, need, need_place
 
+from .cli_survey import SURVEY_EPILOG, survey
+
 if TYPE_CHECKING:
     from .results.result import CavityResult
 
@@ -248,3 +250,6 @@ def recalibrate(
     with provenance.run():
         recalibrate_weights(weights, output, images=images, overwrite=overwrite)
     typer.echo(f"Written to {output}")
+
+
+app.command(epilog=SURVEY_EPILOG)(survey)
