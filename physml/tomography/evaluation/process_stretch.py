@@ -1,9 +1,9 @@
 """Factors by which intervals of the diamond distance are stretched, from drawn processes.
 
-The processes are of one continuous family (`simulator.processes.drifting`), measured with all inputs
-and Pauli settings and a random number of copies. Each tells the least factor at which its interval
-holds the truth; the factor that is used is their conformal quantile (V. Vovk, A. Gammerman,
-G. Shafer, Algorithmic Learning in a Random World, 2005).
+The processes are of one continuous family (`simulator.processes.drifting`), measured with all
+inputs and Pauli settings and a random number of copies. Each tells the least factor at which its
+interval holds the truth; the factor that is used is their conformal quantile (V. Vovk,
+A. Gammerman, G. Shafer, Algorithmic Learning in a Random World, 2005).
 """
 
 from __future__ import annotations

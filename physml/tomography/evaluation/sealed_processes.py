@@ -56,7 +56,7 @@ def crosstalk(d: int, rng: Generator) -> Complex:
     """Turns about X too far, a coupling ZZ (Z of one qubit), and flips of all phases together."""
     n = d.bit_length() - 1
     turns = [_turn(GATES["x"], _log_uniform(rng, *TOO_FAR) * rng.choice((-1, 1))) for _ in range(n)]
-    zz = GATES["z"] if n == 1 else np.kron(GATES["z"], GATES["z"])
+    zz: Complex = GATES["z"] if n == 1 else np.asarray(np.kron(GATES["z"], GATES["z"]))
     p = _log_uniform(rng, *FLIPS)
     flips = np.stack([(1 - p) ** 0.5 * np.eye(d), p**0.5 * zz])
     return compose(flips, compose(_turn(zz, _log_uniform(rng, *COUPLING)), on_each(turns)))

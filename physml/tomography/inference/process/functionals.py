@@ -136,8 +136,15 @@ def interval(quantity: Quantity, drawn: Drawn, level: float, stretch: float = 1.
         An end that is nearer to a bound than half the interval is long moves to the bound: no
         sample ever is an exact unitary.
     """
-    value = drawn.value
-    low, middle, high = np.quantile(drawn.values, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    tails = np.quantile(drawn.values, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    return stretched(quantity, drawn.value, tails, level, stretch)
+
+
+def stretched(
+    quantity: Quantity, value: float, tails: Floats, level: float, stretch: float
+) -> Interval:
+    """See `interval`; of the lower tail, the median and the upper tail (3,)."""
+    low, middle, high = tails
     low, high = middle - stretch * (middle - low), middle + stretch * (high - middle)
     half = 0.5 * (high - low)
     if low - quantity.bounds[0] < half:
