@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,5 +43,6 @@ def half_precision(device: torch.device) -> torch.dtype | None:
     """
     if device.type != "cpu":
         return torch.bfloat16
-    has = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.10 does not tell
+    # Versions of torch before 2.10 do not tell.
+    has: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if any(has.get(name) for name in BFLOAT16) else None
