@@ -13,10 +13,10 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,9 @@ _FOREIGN = (
     (b"\x89HDF", "an HDF5 file"),
     (b"\x89PNG", "a PNG picture"),
 )
+
+#: Choice of an extension, see `open_image`.
+Which: TypeAlias = "int | str | Callable[[HDUList], int | None] | None"
 
 
 class ImageData(NamedTuple):
@@ -251,9 +254,7 @@ def open_hdus(path: str | PathLike[str], *, max_bytes: int = MAX_BYTES) -> Itera
             hdus.close()
 
 
-def open_image(
-    image: Any, *, hdu: int | str | None = None, max_pixels: int = MAX_PIXELS
-) -> ImageData:
+def open_image(image: Any, *, hdu: Which = None, max_pixels: int = MAX_PIXELS) -> ImageData:
     """Read one 2-D image from whatever holds it.
 
     Parameters
@@ -261,9 +262,10 @@ def open_image(
     image : path, array, NDData, HDU or HDUList
         Path of a FITS file (also gzipped), HDUList, image HDU, CCDData, or array (also with
         units). Masked pixels become NaN.
-    hdu : int or str, optional
-        Number or name of the extension; by default the first one that holds an image. Axes of
-        length 1 before the last two are dropped.
+    hdu : int, str or callable, optional
+        Number or name of the extension, or what chooses its number among all of them; by default
+        (and where that gives None) the first one that holds an image. Axes of length 1 before the
+        last two are dropped.
     max_pixels : int
         Largest number of pixels.
 
@@ -309,9 +311,11 @@ def open_image(
     return ImageData(_as_float("image", array, max_pixels), fits.Header(), None)
 
 
-def _from_hdus(name: Path | str, hdus: Any, hdu: int | str | None, max_pixels: int) -> ImageData:
+def _from_hdus(name: Path | str, hdus: Any, hdu: Which, max_pixels: int) -> ImageData:
     from astropy.io import fits
 
+    if callable(hdu):
+        hdu = hdu(hdus)
     if hdu is not None:
         try:
             return _from_hdu(name, hdus[hdu], max_pixels)
