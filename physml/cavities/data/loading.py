@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.wcs import WCS
@@ -23,6 +23,7 @@ from ..core.halo import fill_sources
 from .inputs import check_arguments
 from .masks import read_mask
 from .observation import Observation
+from .reprojection import lay_on_image
 from .sky import Sky
 
 log = logging.getLogger(__name__)
@@ -153,27 +154,26 @@ def _check(
         )
 
 
-def _read_map(given: Any, observation: Observation, role: str) -> NDArray[Any] | None:
+def _read_map(
+    given: Any, observation: Observation, role: Literal["exposure", "background"]
+) -> NDArray[Any] | None:
     """Exposure or background map on the pixels of the image, checked; None where not given."""
     if given is None:
         return None
-    data, _, _, path, _ = _open(given)
+    opened = open_image(given)
+    path = Path(given) if isinstance(given, str | PathLike) else None
     label = str(path) if path else f"{role} map"
-    if data.shape != observation.counts.shape:
-        raise InputError.expected(
-            label,
-            f"{'an' if role[0] == 'e' else 'a'} {role} map of the image's shape, "
-            f"{_size(observation.counts)} pixels",
-            _size(data),
-            hint="Reproject it onto the image's pixels.",
-        )
-    bad = ~np.isfinite(data) | (data < 0)
+    bad = ~np.isfinite(opened.data) | (opened.data < 0)
     if bad.any():
         observation.remark(
             f"with undefined or negative pixels in their {role} maps, set to 0",
             f"{role} map: {bad.sum()} undefined or negative pixels are set to 0",
         )
-        data[bad] = 0.0
+        opened.data[bad] = 0.0
+    laid = lay_on_image(opened, label, role, observation.counts, observation.sky.wcs)
+    if laid.remark:
+        observation.remark(f"whose {role} maps were reprojected", laid.remark)
+    data = np.nan_to_num(laid.data)
     if data.max() <= 0:
         raise InputError.expected(label, f"a positive {role} somewhere", "zeros only")
     if path:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.nddata import CCDData
 from astropy.wcs import WCS
 from fakes.cavities import beta_image, tan_wcs
 
+from physml.cavities.data.loading import load_observation
 from physml.cavities.data.reprojection import lay_on_image
 from physml.exceptions import InputError
 from physml.io.fits import ImageData, open_image
@@ -152,3 +154,20 @@ def test_the_case_of_a_mirrored_map(shared_data):
     off = np.abs(found - right.data)[covered] / 2e4
     assert off.max() < 0.04  # beside the gap the planes of the two projections differ
     assert (off > 1e-6).mean() < 0.02
+
+
+def test_an_observation_takes_maps_on_other_pixels():
+    wcs, shape = grid("coarse")
+    area = abs(np.linalg.det(wcs.wcs.cd)) / abs(np.linalg.det(IMAGE.wcs.cd))
+    exposure, background = surface(wcs, shape), 0.1 * area * surface(wcs, shape)
+    image = CCDData(COUNTS, unit="count", wcs=IMAGE)
+    maps = {
+        "exposure": CCDData(exposure, unit="s", wcs=wcs),
+        "background": CCDData(background, unit="count", wcs=wcs),
+    }
+    observation = load_observation(image, **maps)
+    expected = surface(IMAGE, SHAPE)
+    ratio = observation.relative_exposure / (expected / expected.max())
+    assert ratio.std() < 4e-3
+    np.testing.assert_allclose(observation.background, 0.1 * expected, rtol=8e-3)
+    assert sum("reprojected" in text for text in observation.remarks) == 2
