@@ -18,10 +18,10 @@ from .core.checks import check_counts, check_id, check_qubits
 from .core.measurements import Setting
 from .core.states import NAMED, named_state, with_white_noise
 from .data.batch_file import check_batch, write_batch
+from .data.json_file import read_strict_json
 from .data.lab_answer import Counts, check_complete
 from .data.laboratory import FolderLaboratory, Laboratory, SimulatedLaboratory, SocketLaboratory
 from .data.readout_file import read_readout as read_readout
-from .data.records import read_strict_json
 from .data.session import is_session, read_session
 from .data.state_file import read_state
 from .inference.by_name import arguments_of

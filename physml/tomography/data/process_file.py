@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
-from physml.io.files import require_file
-
+from .json_file import read_json_or_csv
 from .process_csv import read_process_csv
 from .process_records import ProcessRecords, process_records_from
-from .records import read_strict_json
 
 MAX_BYTES = 256 << 20
 
@@ -25,9 +23,6 @@ def load_process_records(path: str | PathLike[str]) -> ProcessRecords:
     InputError
         For everything that is not as it has to be.
     """
-    source = require_file(path, "a file of process tomography", MAX_BYTES)
-    with open(source, "rb") as file:
-        start = file.read(256)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return process_records_from(read_strict_json(source), str(source), {"records": source})
-    return read_process_csv(source)
+    return read_json_or_csv(
+        path, "a file of process tomography", MAX_BYTES, process_records_from, read_process_csv
+    )

@@ -21,6 +21,7 @@ from physml.exceptions import InputError
 from ..core.process.preparations import input_names, input_state
 from ..core.qobj import as_density_matrix
 from ..core.readout import Readout, estimate_confusion
+from .json_file import measurement_list
 from .records import Measurement, as_measurement, check_calibration
 
 #: Process tomography is of that many qubits at most: a process of three has 4032 parameters.
@@ -167,11 +168,7 @@ def process_records_from(
     data: Any, place: str, files: Mapping[str, Path] | None = None
 ) -> ProcessRecords:
     """Records from what JSON holds; InputError otherwise."""
-    if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
-        raise InputError.expected(
-            place, "an object with a list of measurements", type(data).__name__
-        )
-    given = data["measurements"]
+    given = measurement_list(data, place)
     if not 0 < len(given) <= MAX_MEASUREMENTS:
         raise InputError.expected(place, f"1 to {MAX_MEASUREMENTS} measurements", str(len(given)))
     n = data.get("n_qubits")

@@ -20,38 +20,10 @@ from ..core.checks import check_qubits
 from ..core.measurements import Setting, pauli_setting
 from .counts.marginals import marginal
 from .counts.outcomes import Measured
-from .counts.qiskit_keys import counts_of
+from .counts.qiskit_keys import qiskit_counts
 from .counts.qiskit_objects import Labelled, label_text, labelled
 from .counts.whole import compare_shots
 from .records import Measurement, Records
-
-
-def qiskit_counts(
-    counts: Mapping[Any, Any], n: int, place: str = "qiskit counts"
-) -> NDArray[np.int64]:
-    """Counts of qiskit as an array.
-
-    Parameters
-    ----------
-    counts : mapping
-        Bit string ("01", "0 1" of two registers), hexadecimal ("0x1") or number -> count, a whole
-        number, be it written 411.0. The last bit is qubit 0.
-    n : int
-        Number of qubits.
-    place : str
-        Name of the counts in errors.
-
-    Returns
-    -------
-    ndarray (2^n,), int64
-        Qubit 0 is the first binary digit of the place.
-
-    Raises
-    ------
-    InputError
-        Bits of another number, or counts that are not whole numbers >= 0.
-    """
-    return counts_of(counts, n, place)
 
 
 def from_qiskit(
@@ -115,7 +87,7 @@ def from_qiskit(
         own = choice
         if choice.places is None and circuit.bits is not None:
             own = _of_circuit(circuit.bits, len(name), place)
-        values = counts_of(circuit.counts, len(name), place, own, every, remarks)
+        values = qiskit_counts(circuit.counts, len(name), place, own, every, remarks)
         if not values.sum():
             raise InputError.expected(place, "at least one", "none")
         seen[name] += 1

@@ -28,7 +28,7 @@ from physml.io.files import require_file
 
 from ..core.readout import Readout, check_joint, estimate_confusion, flips
 from .calibration_table import FIRST, QISKIT, bit_order, by_prepared, calibration_counts
-from .records import read_strict_json
+from .json_file import read_strict_json
 
 
 def read_readout(given: str | None, n_qubits: int, order: str | None = None) -> Readout | None:

@@ -6,7 +6,6 @@ says which line or measurement is at fault.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,25 +234,6 @@ def _frame(data: Any, place: str) -> NDArray[np.complex128]:
 def check_calibration(data: Any, place: str) -> NDArray[np.int64] | None:
     """Calibration counts (d, d) as integers, or None; InputError otherwise."""
     return None if data is None else calibration_counts(data, f"{place}, calibration")[0]
-
-
-def read_strict_json(path: Path) -> Any:
-    """JSON without NaN, infinity and keys that are there twice; InputError otherwise."""
-
-    def constant(name: str) -> Any:
-        raise InputError.expected(path, "finite numbers", name)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        out = dict(pairs)
-        if len(out) < len(pairs):
-            raise InputError.expected(path, "each key once in an object", f"{pairs[0][0]!r} ...")
-        return out
-
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text, parse_constant=constant, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise InputError.expected(path, "JSON", f"something else ({error})"[:200]) from error
 
 
 def records_to_dict(records: Records) -> dict[str, Any]:

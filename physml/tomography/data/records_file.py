@@ -21,11 +21,11 @@ from ..core.readout import Readout
 from .counts.marginals import marginal
 from .counts.outcomes import Measured
 from .counts.whole import compare_shots
+from .json_file import looks_like_json, read_strict_json
 from .records import (
     Measurement,
     Records,
     planned,
-    read_strict_json,
     records_from,
     records_to_dict,
 )
@@ -110,7 +110,7 @@ def _read(
     if kind not in KINDS:
         raise InputError.expected("kind=", f"one of {', '.join(KINDS)}", repr(kind))
     whose = kind_of(source) if kind == "auto" else kind
-    json = start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"["))
+    json = looks_like_json(start)
     if whose == "qiskit" and not json:
         return read_csv(source, measured, last=True)
     if whose == "qiskit":

@@ -20,9 +20,10 @@ from ..core.measurements import Setting
 from ..core.readout import Readout
 from .counts.outcomes import Measured
 from .counts.pygsti import is_pygsti, read_pygsti
+from .json_file import read_strict_json
 from .photonic import read_coincidences
 from .qiskit import records_from_qiskit
-from .records import Measurement, Records, read_strict_json
+from .records import Measurement, Records
 
 KINDS = ("auto", "records", "qiskit", "photonic", "pygsti")
 #: The first key is a label, or the text of a tuple of letters, and what stands behind it an

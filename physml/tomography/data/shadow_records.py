@@ -24,10 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
-from physml.io.files import require_file
 
 from ..core.measurements import MAX_COUNT, check_unitary
-from .records import read_strict_json
+from .json_file import measurement_list, read_json_or_csv
 
 MAX_BYTES = 1 << 30
 #: More qubits than anybody has; what is computed grows with the observables only.
@@ -93,12 +92,7 @@ def load_shadow_records(path: str | PathLike[str]) -> ShadowRecords:
     InputError
         For everything that is not as it has to be.
     """
-    source = require_file(path, "a file of shots", MAX_BYTES)
-    with open(source, "rb") as file:
-        start = file.read(256)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
-        return shadow_records_from(read_strict_json(source), str(source), {"records": source})
-    return _read_csv(source)
+    return read_json_or_csv(path, "a file of shots", MAX_BYTES, shadow_records_from, _read_csv)
 
 
 class _Rows:
@@ -175,12 +169,8 @@ def shadow_records_from(
     data: Any, place: str, files: Mapping[str, Path] | None = None
 ) -> ShadowRecords:
     """Records from what JSON holds; InputError otherwise."""
-    if not isinstance(data, dict) or not isinstance(data.get("measurements"), list):
-        raise InputError.expected(
-            place, "an object with a list of measurements", type(data).__name__
-        )
     rows = _Rows(place)
-    for k, m in enumerate(data["measurements"]):
+    for k, m in enumerate(measurement_list(data, place)):
         where = f"{place}, measurement {k}"
         if not isinstance(m, dict):
             raise InputError.expected(where, "an object", type(m).__name__)

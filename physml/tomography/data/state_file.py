@@ -25,7 +25,7 @@ from physml.io.shards import Spec, read_shard
 
 from ..core.qobj import as_density_matrix
 from .counts.tables import cells_of, number_of, read_text, rows_of
-from .records import read_strict_json
+from .json_file import looks_like_json, read_strict_json
 
 #: How far a state that was rounded when it was written may be from one.
 ROUNDED = 5e-3
@@ -58,7 +58,7 @@ def read_state(path: Path, n_qubits: int, remarks: list[str] | None = None) -> T
         array = _hdf5(source, 1 << n_qubits)
     elif start.startswith(b"\x93NUMPY"):
         array = _numpy(source)
-    elif start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+    elif looks_like_json(start):
         array = _json(source, n_qubits)
     else:
         array = _table(source)

@@ -16,9 +16,10 @@ from physml.io.shards import write_shard
 from physml.tomography.cli_inputs import read_target
 from physml.tomography.core.states import hilbert_schmidt
 from physml.tomography.data.state_file import read_state
-from physml.tomography.results.products import matrix_text
+from physml.tomography.results.matrix_csv import bits, complex_csv
 
 RHO = hilbert_schmidt(1, 4, np.random.default_rng(5))[0].numpy()
+TABLE = complex_csv(RHO, bits(4))
 PSI = np.array([0.5, 0.5j, -0.5, 0.1 + 0.7j**2]) / np.linalg.norm([0.5, 0.5j, -0.5, 0.1 + 0.7j**2])
 PAIRS = np.stack([RHO.real, RHO.imag], -1).tolist()
 
@@ -40,9 +41,9 @@ def lines(separator):
 
 
 FORMS = {
-    "t.csv": matrix_text(RHO),
+    "t.csv": TABLE,
     "shuffled.csv": "\n".join(
-        [matrix_text(RHO).splitlines()[0], *sorted(matrix_text(RHO).splitlines()[1:], reverse=True)]
+        [TABLE.splitlines()[0], *sorted(TABLE.splitlines()[1:], reverse=True)]
     ),
     "matrix.csv": lines(","),
     "matrix.txt": lines(" "),
@@ -104,9 +105,9 @@ def test_rounded_states_are_made_states_again(tmp_path):
         ("a.json", [[True, False]], "numbers"),
         ("a.json", {"real": [1, 0], "imag": [[0, 0]]}, "parts of one shape"),
         ("a.csv", "axes,00,01,10,11\nXX,1,2,3,4\n", "give the state, not the counts"),
-        ("a.csv", matrix_text(RHO).rsplit("\n", 2)[0], "each element"),
-        ("a.csv", matrix_text(RHO) + "11,11,0.1,0.0\n", r"line 17 and again in line 18"),
-        ("a.csv", matrix_text(RHO).replace("00,", "02,"), "as 2 bits"),
+        ("a.csv", TABLE.rsplit("\n", 2)[0], "each element"),
+        ("a.csv", TABLE + "11,11,0.1,0.0\n", r"line 17 and again in line 18"),
+        ("a.csv", TABLE.replace("00,", "02,"), "as 2 bits"),
         ("a.csv", "1,0\n0\n", "one length"),
         ("a.h5", {"density_matrix": np.eye(8) + 0j}, "a complex dataset"),
         ("none.csv", None, "no such file"),

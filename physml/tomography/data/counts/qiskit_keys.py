@@ -24,10 +24,10 @@ _MITIGATION = (
 )
 
 
-def counts_of(
+def qiskit_counts(
     counts: Any,
     n: int,
-    place: str,
+    place: str = "qiskit counts",
     measured: Measured | None = None,
     every: Iterable[Any] = (),
     remarks: list[str] | None = None,
@@ -37,8 +37,8 @@ def counts_of(
     Parameters
     ----------
     counts : mapping
-        Key -> count. Keys are bits ("01", "0 1"), hexadecimal or binary numbers ("0x1", "0b1"),
-        decimal numbers or integers.
+        Key -> count, a whole number, be it written 411.0. Keys are bits ("01", "0 1" of two
+        registers), hexadecimal or binary numbers ("0x1", "0b1"), decimal numbers or integers.
     n : int
         Number of qubits.
     place : str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Mapping
 from itertools import product
@@ -19,6 +17,7 @@ from physml.evaluation.figures import interval_rows, overview_figure, save_figur
 from physml.io.atomic import write_json, write_text
 
 from ...core.process.channels import Floats, choi_of_unitary, pauli_transfer
+from ..matrix_csv import bits, complex_csv, matrix_csv
 from .result import ProcessResult
 
 
@@ -48,26 +47,16 @@ def pauli_labels(n_qubits: int) -> list[str]:
 def choi_text(result: ProcessResult) -> str:
     """Choi matrix as CSV; rows and columns are input and output bits."""
     n = result.records.n_qubits
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "column", "real", "imaginary"])
-    for (i, j), value in np.ndenumerate(result.choi):
-        bits = [format(k, f"0{2 * n}b") for k in (i, j)]
-        names = [f"{b[:n]}>{b[n:]}" for b in bits]
-        writer.writerow([*names, repr(float(value.real)), repr(float(value.imag))])
-    return text.getvalue()
+    return complex_csv(result.choi, [f"{b[:n]}>{b[n:]}" for b in bits(len(result.choi))])
 
 
 def transfer_text(result: ProcessResult) -> str:
     """Pauli transfer matrix as CSV, with standard deviations."""
-    labels = pauli_labels(result.records.n_qubits)
-    errors = result.pauli_transfer_errors
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["output", "input", "value", "standard_deviation"])
-    for (i, j), value in np.ndenumerate(result.pauli_transfer):
-        writer.writerow([labels[i], labels[j], repr(float(value)), repr(float(errors[i, j]))])
-    return text.getvalue()
+    return matrix_csv(
+        ("output", "input"),
+        pauli_labels(result.records.n_qubits),
+        {"value": result.pauli_transfer, "standard_deviation": result.pauli_transfer_errors},
+    )
 
 
 def plot_process(result: ProcessResult) -> Figure:

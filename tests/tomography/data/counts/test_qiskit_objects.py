@@ -16,7 +16,8 @@ from fakes.tomography import noisy, pauli_data
 from physml.cli.main import main
 from physml.exceptions import InputError
 from physml.tomography import load_records
-from physml.tomography.data.qiskit import from_qiskit, qiskit_counts, records_from_qiskit
+from physml.tomography.data.counts.qiskit_keys import qiskit_counts
+from physml.tomography.data.qiskit import from_qiskit, records_from_qiskit
 
 DATA = pauli_data(noisy("phi+", 0.1), 300)
 WANTED = {s.id: c.tolist() for s, c in DATA}
