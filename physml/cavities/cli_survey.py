@@ -177,7 +177,8 @@ def show(made: Survey) -> None:
         console.print(
             f"Known cavities found: {recall['found']} of {recall['placed']} "
             f"({recall['share']:.0%}, 95 % interval {low:.0%} - {high:.0%}); "
-            f"as candidates {recall['candidates']}; by chance {recall['by_chance']:.1f}; ours that are not known: {recall['new']}",
+            f"as candidates {recall['candidates']}; by chance {recall['by_chance']:.1f}; "
+            f"ours that are not known: {recall['new']}",
             highlight=False,
         )
     console.print(f"Written to {made.folder}: see index.html", highlight=False, soft_wrap=True)

@@ -26,8 +26,9 @@ from ..result import CavityResult
 SIZE_RATIO = 3.0
 #: Radius over distance of a cavity whose size the literature leaves out: the middle of the prior.
 USUAL_SIZE = 0.6
-#: Angles by which ours are turned about the centre to see how many pairs chance makes [deg].
-TURNS = np.arange(15.0, 360.0, 15.0)
+#: Angles by which ours are turned about the centre to see how many pairs chance makes [deg]; less
+#: leaves large cavities where they are.
+TURNS = np.arange(60.0, 301.0, 15.0)
 #: Column, its unit or None, and its meaning, of the table of known cavities.
 COLUMNS: dict[str, tuple[u.UnitBase | None, str]] = {
     "target": (None, "name in the list of targets"),
