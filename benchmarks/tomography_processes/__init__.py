@@ -1,7 +1,7 @@
 """Processes of sealed families: errors beside rivals on the same counts, and coverage.
 
-    python benchmarks/tomography_processes [--channels 8] [--adaptive 8] [--adaptive-two 8]
-                                           [--drawn 80 40] [--cache FILE] [--stop SECONDS]
+    python benchmarks/tomography_processes [--channels 8 8] [--adaptive 8 8] [--drawn 80 40]
+                                           [--cache FILE] [--stop SECONDS]
 
 The families (`physml.tomography.evaluation.sealed_processes`) and all numbers in them were fixed
 before any score was computed; ``pipelines/tomography/SEALED.md`` says who looked since. Every
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,36 +52,33 @@ def measured(family: str, n: int, k: int, copies: int, design: str) -> Row:
 
 
 def wanted(a: argparse.Namespace) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Key, function and arguments of every row, the most needed ones first."""
+    """Key, function and arguments of every row."""
     for n, number in zip((1, 2), a.drawn, strict=True):
         for k in range(number):
             yield f"stretch | {n} | {k}", process_stretch.one, (n, k)
-    chosen = {1: a.adaptive, 2: a.adaptive_two}
-    for design in ("pauli", "adaptive"):
-        for k in range(a.channels):
-            for n in (1, 2):
-                if design == "adaptive" and k >= chosen[n]:
-                    continue
-                for copies in COPIES:
-                    for family in SEALED_PROCESSES:
-                        key = f"{family} | {n} | {k} | {copies} | {design}"
-                        yield key, measured, (family, n, k, copies, design)
+    for design, numbers in (("pauli", a.channels), ("adaptive", a.adaptive)):
+        for k in range(max(numbers)):
+            for n, copies in product((1, 2), COPIES):
+                for family in SEALED_PROCESSES if k < numbers[n - 1] else ():
+                    key = f"{family} | {n} | {k} | {copies} | {design}"
+                    yield key, measured, (family, n, k, copies, design)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run and write."""
     parser = command(__doc__, "json", "markdown", bootstrap=2000)
-    parser.add_argument("--channels", type=int, default=8, help="of each list")
-    for option, what in (("--adaptive", "one qubit"), ("--adaptive-two", "two qubits")):
-        parser.add_argument(
-            option, type=int, default=8, help=f"channels of each list of {what}, chosen settings"
-        )
-    parser.add_argument(
-        "--drawn", type=int, nargs=2, default=(80, 40), help="processes of one and of two qubits"
-    )
+    for option, default, what in (
+        ("--channels", (8, 8), "processes of each list"),
+        ("--adaptive", (8, 8), "processes of each list that are measured with chosen settings too"),
+        ("--drawn", (80, 40), "processes of the continuous family"),
+    ):
+        what += ", of one and of two qubits"
+        parser.add_argument(option, type=int, nargs=2, default=default, help=what)
     parser.add_argument("--cache", type=Path, help="file for what is done")
     parser.add_argument("--stop", type=float, help="end after so many seconds; run again")
     a = parse(parser, argv, quiet=True)
+    if any(chosen > all_ for chosen, all_ in zip(a.adaptive, a.channels, strict=True)):
+        parser.error("--adaptive: at most as many as --channels")
     rows, began = Rows(a.cache), time.monotonic()
     done = {}
     for key, make, arguments in wanted(a):
