@@ -189,14 +189,16 @@ def _regions() -> st.SearchStrategy[bytes]:
 
 
 def _regions_readers() -> tuple[Read, ...]:
+    import numpy as np
     from astropy.io import fits
 
     from physml.cavities.data.masks import read_mask
 
     header = fits.Header({"LTM1_1": 0.5, "LTM2_2": 0.5, "LTV1": 1.0, "LTV2": 1.0})
+    counts = np.ones((12, 14))
     return (
-        lambda path: read_mask(path, (12, 14), seeds.wcs(), header),
-        lambda path: read_mask(path, (12, 14), None),
+        lambda path: read_mask(path, counts, seeds.wcs(), header),
+        lambda path: read_mask(path, counts, None),
     )
 
 

@@ -218,7 +218,9 @@ def _fill(observation: Observation, mask: Any, header: Any, seed: int) -> None:
     shape = observation.counts.shape
     if isinstance(mask, str | PathLike):
         observation.files["mask"] = Path(mask)
-        pixels = read_mask(mask, shape, observation.sky.wcs, header)
+        pixels, remarks = read_mask(mask, observation.counts, observation.sky.wcs, header)
+        for text in remarks:
+            observation.remark(f"of which is said: {text}", text)
     else:
         pixels = np.asarray(mask)
         if pixels.shape != shape or pixels.dtype.kind not in "bui":

@@ -1,4 +1,4 @@
-"""Reading and checking observations; masks of sources."""
+"""Reading and checking observations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from astropy.nddata import CCDData
 from fakes.cavities import beta_image, tan_wcs, write_fits
 
 from physml.cavities.data.loading import load_observation
-from physml.cavities.data.masks import read_mask
 from physml.cavities.data.observation import parse_position
 from physml.exceptions import InputError
 
@@ -146,111 +145,6 @@ def test_a_centre_outside_the_image_or_without_wcs_is_refused(image):
     observation = load_observation(CCDData(image, unit="count", wcs=tan_wcs(image.shape)))
     with pytest.raises(InputError, match="inside the image of 150 x 140"):
         observation.position(10, 20)
-
-
-SHAPE = (60, 80)
-
-
-def disc(x, y, radius):
-    Y, X = np.indices(SHAPE)
-    return (X - x) ** 2 + (Y - y) ** 2 < radius**2
-
-
-def masked(tmp_path, text, wcs=None, header=None):
-    path = tmp_path / "mask.reg"
-    path.write_text(text)
-    return read_mask(path, SHAPE, wcs, header)
-
-
-def test_plain_text_counts_pixels_from_one(tmp_path):
-    found = masked(tmp_path, "# x y radius\n31 21 5.5\n60, 40, 3.2\n")
-    np.testing.assert_array_equal(found, disc(30, 20, 5.5) | disc(59, 39, 3.2))
-
-
-def test_image_regions_count_pixels_from_one(tmp_path):
-    text = (
-        "# Region file format: DS9 version 4.1\nglobal color=green\nimage\ncircle(31,21,5.5) # a\n"
-    )
-    np.testing.assert_array_equal(masked(tmp_path, text), disc(30, 20, 5.5))
-
-
-def test_physical_regions_follow_ltm_and_ltv(tmp_path):
-    header = {"LTM1_1": 0.5, "LTM2_2": 0.5, "LTV1": -1000.0, "LTV2": -1900.0}
-    # image = 0.5 physical - 1000: physical 2062 is image 31, 1-based.
-    physical = "circle(2062,3842,11)"
-    for text in (f"physical\n{physical}\n", f"# CIAO version 1.0\n{physical}\n"):
-        found = masked(tmp_path, text, header=header)
-        np.testing.assert_array_equal(found, disc(30, 20, 5.5))
-
-
-def test_sky_regions_need_and_use_the_wcs(tmp_path):
-    wcs = tan_wcs(SHAPE, pixel=2.0)
-    place = wcs.pixel_to_world(30, 20)
-    for frame, c in (("icrs", place.icrs), ("fk5", place.fk5), ("galactic", place.galactic)):
-        lon, lat = c.spherical.lon.deg, c.spherical.lat.deg
-        text = f'{frame}; circle({lon:.8f},{lat:.8f},11.5") # color=red\n'
-        found = masked(tmp_path, text, wcs)
-        np.testing.assert_array_equal(found, disc(30, 20, 5.75), err_msg=frame)
-    with pytest.raises(InputError, match=r"line 1.*no celestial WCS"):
-        masked(tmp_path, 'fk5; circle(10,20,3")\n')
-
-
-def test_all_shapes_with_an_area_are_understood(tmp_path):
-    text = (
-        "image\nellipse(20,20,6,3,30)\nbox(50,20,11,5,0)\nrotbox(50,40,11,5,90)\n"
-        "polygon(4.5,39.5,14.5,39.5,14.5,49.5,4.5,49.5)\nannulus(30,40,3,6)\n"
-    )
-    found = masked(tmp_path, text)
-    parts = [masked(tmp_path, f"image\n{line}\n") for line in text.splitlines()[1:]]
-    np.testing.assert_array_equal(found, np.any(parts, axis=0))
-    areas = [np.pi * 18, 55, 55, 100, np.pi * 27]
-    for part, area in zip(parts, areas, strict=True):
-        assert part.sum() == pytest.approx(area, rel=0.15)
-
-
-def test_excluded_regions_of_ciao_are_sources_too(tmp_path):
-    np.testing.assert_array_equal(
-        masked(tmp_path, "image\n-circle(31,21,5.5)\n"), disc(30, 20, 5.5)
-    )
-    with pytest.raises(InputError, match="both included and excluded"):
-        masked(tmp_path, "image\ncircle(31,21,25)\n-circle(31,21,5.5)\n")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("image\ncircle(1,2,3)\nbanana(1,2,3)\n", "line 3.*banana"),
-        ("image\npoint(3,4)\n", "line 2.*point"),
-        ("image\npanda(1,2,0,90,1,0,5,1)\n", "line 2.*panda"),
-        ("image\ncircle(1,two,3)\n", "line 2"),
-        ("wcsa\ncircle(1,2,3)\n", "line 1.*wcsa"),
-        ("hello world\n", "line 1.*hello"),
-        ("10 20 -3\n", "radius > 0"),
-        ("10 20 3 4\n", "line 1"),
-        ("# nothing\n", "at least one region"),
-        ("", "at least one region"),
-    ],
-)
-def test_what_is_not_understood_is_refused_with_its_line(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        masked(tmp_path, text)
-
-
-def test_a_binary_region_file_is_refused(tmp_path):
-    (tmp_path / "mask.reg").write_bytes(b"\xff\xfe\x00\x80" * 100)
-    with pytest.raises(InputError, match="text form"):
-        read_mask(tmp_path / "mask.reg", SHAPE, None)
-
-
-def test_the_xmm_source_list_lies_on_its_sources(shared_data):
-    counts = fits.getdata(shared_data / "xmm/P0098010101M2U009IMAGE_3000.FTZ").astype(float)
-    mask = read_mask(shared_data / "xmm/M2ptsrc.txt", counts.shape, None)
-    assert 26 < mask.sum() / 80 < 40  # 26 circles of radius 2.5 to 9.7
-    exposure = fits.getdata(shared_data / "xmm/P0098010101M2U009EXPMAP3000.FTZ")
-    inside = counts[mask & (exposure > 0)].mean()
-    # The same circles, moved by 20 pixels, hold the background only.
-    shifted = np.roll(mask, (20, -20), (0, 1)) & ~mask & (exposure > 0)
-    assert inside > 1.8 * np.median([counts[shifted].mean()])
 
 
 def test_quantities_are_accepted_as_position():
