@@ -11,6 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from physml.exceptions import InputError
 from physml.progress import show_progress
 from physml.stages.predict import Predictor
@@ -72,6 +74,7 @@ class CavityPredictor(Predictor):
         background: Any = None,
         mask: Any = None,
         units: str = "auto",
+        hdu: int | str | None = None,
         centre: tuple[float, float] | None = None,
         ra: Any = None,
         dec: Any = None,
@@ -93,8 +96,11 @@ class CavityPredictor(Predictor):
             Maps on the image's pixels; for a list of images a list, or one map for all.
         mask : path or ndarray of bool, optional
             Point sources to fill with draws from their surroundings.
-        units : {"auto", "counts", "flux"}
-            Meaning of the pixels.
+        units : {"auto", "counts", "flux"} or a unit
+            Meaning of the pixels: by their unit and sum; counts; a flux, to be multiplied by the
+            exposure map; or a unit such as ``count/s/deg2``.
+        hdu : int or str, optional
+            Extension of the image; by default the first that says nothing else.
         centre : tuple of float, optional
             Cluster centre (x, y) in 0-based pixels; the brightest place by default.
         ra, dec : float, str or Quantity, optional
@@ -155,6 +161,7 @@ class CavityPredictor(Predictor):
                         images[i],
                         **{role: of_images[i] for role, of_images in maps.items()},
                         units=units,
+                        hdu=hdu,
                         seed=seed,
                         name=f"image {i + 1}" if several else None,
                     )
@@ -199,7 +206,7 @@ class CavityPredictor(Predictor):
             observations, centres, searches, profiles, strict=True
         ):
             cavities = found.selected(self.detector, threshold)
-            sure = [found.confident(self.detector, c) for c in cavities]
+            sure = [not observation.doubts and found.confident(self.detector, c) for c in cavities]
             catalogue = build_catalogue(
                 observation, found, cavities, middle, sure, redshift, profile
             )
@@ -257,9 +264,11 @@ def _centre(
     if centre is not None:
         x, y = centre
         return observation.inside(float(x), float(y), "a centre")
-    x, y = find_centre(
-        observation.counts[None], observation.relative_exposure[None], (~observation.exposed)[None]
-    )[0]
+    # Where others were exposed longer than the cluster, their counts are those of its exposure.
+    exposure = observation.relative_exposure
+    depth = np.minimum(exposure, 1.0)
+    counts = observation.counts * depth / np.where(exposure > 0, exposure, 1.0)
+    x, y = find_centre(counts[None], depth[None], (~observation.exposed)[None])[0]
     return float(x), float(y)
 
 

@@ -135,11 +135,9 @@ def test_negative_sum(detector, capsys, tmp_path, data):
     refused(capsys, tmp_path, path, mentions=[path, "positive sum"])
 
 
-def test_many_nans(detector, capsys, tmp_path, data):
-    broken = data.copy()
-    broken[:50] = np.nan
-    path = write_fits(tmp_path / "nan.fits", broken)
-    refused(capsys, tmp_path, path, mentions=[path, "20%", "31.2%"])
+def test_nothing_but_nans(detector, capsys, tmp_path, data):
+    path = write_fits(tmp_path / "nan.fits", np.full_like(data, np.nan))
+    refused(capsys, tmp_path, path, mentions=[path, "an image with counts", "undefined"])
 
 
 def test_smaller_than_the_field(detector, capsys, tmp_path, data):
@@ -161,6 +159,14 @@ def works(capsys, caplog, tmp_path, path, *more, mentions=()):
 def at_centre(monkeypatch):
     """The halo's centre at the place that the fake detector expects."""
     monkeypatch.setattr("physml.cavities.predict._centre", lambda *_: CENTRE)
+
+
+def test_many_nans_are_not_observed(detector, at_centre, capsys, caplog, tmp_path, data):
+    broken = data.copy()
+    broken[:50] = np.nan
+    path = write_fits(tmp_path / "nan.fits", broken, tan_wcs(SHAPE))
+    said = "31.2 % of the image was not observed: undefined pixels outside a field"
+    assert len(works(capsys, caplog, tmp_path, path, mentions=[said])) == 1
 
 
 def test_few_nans_are_masked_with_a_warning(detector, at_centre, capsys, caplog, tmp_path, data):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,12 @@ def check_arguments(
     ------
     InputError
     """
-    if units not in ("auto", "counts", "flux"):
-        raise InputError(f"units=: expected auto, counts or flux, found {units!r}")
+    # A unit such as count/s is read where astropy may be imported.
+    if units not in ("auto", "counts", "flux") and not re.search(r"/|-\d|\^-|\*\*", units):
+        raise InputError(
+            "units=: expected auto, counts or flux, or a unit of a rate such as count/s, "
+            f"found {units!r}"
+        )
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"threshold=: expected a probability from 0 to 1, found {threshold}")
     if (ra is None) != (dec is None):

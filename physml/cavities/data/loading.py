@@ -1,7 +1,7 @@
 """From whatever a user has to one checked `Observation`.
 
-A FITS path, an open file, a `CCDData` or a bare array; counts or flux; with maps or without. What
-is wrong with the data is told here, before any time is spent on them.
+A FITS path, an open file, a `CCDData`, a `Quantity` or a bare array; counts or a flux; with maps or
+without. What is wrong with the data is told here, before any time is spent on them.
 """
 
 from __future__ import annotations
@@ -9,29 +9,35 @@ from __future__ import annotations
 import logging
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
-from physml.io.fits import open_image
 from physml.random import stream
 
 from ..core.halo import fill_sources
+from .field_of_view import describe_unobserved
 from .inputs import check_arguments
+from .maps import Map, read_map, use_background, use_exposure
 from .masks import read_mask
+from .noise import scatter
 from .observation import Observation
-from .reprojection import lay_on_image
+from .reading import Source, read_source
 from .sky import Sky
+from .undefined import undefined_pixels
+from .units import PixelUnit, parse_unit, to_counts
+from .unobserved import find_unobserved
 
 log = logging.getLogger(__name__)
 
-#: Largest share of undefined pixels that is masked rather than refused.
-MAX_NAN = 0.20
 #: Smallest side of an image: the network's field [pixel].
 FIELD_SIDE = 128
+#: Sum below which pixels without a unit are no counts.
+FEWEST_COUNTS = 50
+#: Scatter of pixels over that of counts within which the measured false alarms hold.
+SCATTER = (0.75, 1.25)
 
 
 def load_observation(
@@ -41,6 +47,7 @@ def load_observation(
     background: Any = None,
     mask: Any = None,
     units: str = "auto",
+    hdu: int | str | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> Observation:
@@ -48,17 +55,20 @@ def load_observation(
 
     Parameters
     ----------
-    image : path, HDUList, CCDData or ndarray of shape (H, W)
-        Counts per pixel, or a flux together with `exposure`.
+    image : path, HDUList, CCDData, Quantity or ndarray of shape (H, W)
+        Counts per pixel, or a rate or flux. A path may name an extension: ``file.fits[2]``.
     exposure : same kinds, optional
-        Exposure map on the same pixels, in any unit (s, cm^2 s).
+        Exposure map (s, cm^2 s), on the same pixels or with celestial coordinates.
     background : same kinds, optional
         Expected background counts per pixel.
     mask : path or ndarray of bool, optional
         Sources to fill: a DS9 region file, a text table of ``x y radius`` (1-based pixels, as
         FITS counts them), or an array that is True at the pixels to fill.
-    units : {"auto", "counts", "flux"}
-        What the pixels hold; flux is multiplied by the exposure map.
+    units : {"auto", "counts", "flux"} or a unit
+        What the pixels hold: by their unit and their sum; counts; a flux, multiplied by the
+        exposure map; or a unit such as ``count/s/deg2``.
+    hdu : int or str, optional
+        Extension of the image; by default the first that says nothing else.
     seed : int
         Seed of the Poisson draws that fill masked sources.
     name : str, optional
@@ -67,149 +77,150 @@ def load_observation(
     Raises
     ------
     InputError
-        For everything that is not a 2-D image of positive sum with maps of its own shape.
+        For everything that is not a 2-D image of positive sum with maps that can be laid on it.
     """
-    data, wcs, header, path, flagged = _open(image)
-    undefined = ~np.isfinite(data)
-    counts = np.where(undefined, 0.0, data)
-    _check(data, counts, undefined & ~flagged, str(path) if path else (name or "image"))
+    check_arguments(units=units)
+    source = read_source(image, "image", hdu)
+    label = str(source.path) if source.path else (name or "image")
+    undefined, words = undefined_pixels(source.data, source.header.get("BLANK"))
+    undefined |= source.flagged
+    counts = np.where(undefined, 0.0, source.data)
+    _check(counts, undefined, label)
     observation = Observation(
         counts=counts,
         relative_exposure=np.ones_like(counts),
         background=None,
         filled=np.zeros(counts.shape, dtype=bool),
-        sky=Sky(wcs, header),
-        name=path.name if path else (name or "image"),
-        path=path,
-        files={"image": path} if path else {},
+        sky=Sky(source.wcs, source.header),
+        name=source.path.name if source.path else (name or "image"),
+        path=source.path,
+        files={"image": source.path} if source.path else {},
     )
-    if undefined.any():
-        observation.remark(
-            "with undefined pixels, which are masked",
-            f"{undefined.sum()} undefined pixels ({undefined.mean():.1%}) are masked",
-        )
-    if wcs is None:
+    if source.wcs is None:
         observation.remark(
             "without celestial WCS: catalogues in pixels",
             "no celestial WCS: the catalogue is in pixels",
         )
-    exposure_map = _read_map(exposure, observation, "exposure")
-    _to_counts(observation, exposure_map, units)
+    exposure_map = read_map(exposure, observation, "exposure")
+    unit = _to_counts(observation, source, exposure_map, units)
     if exposure_map is not None:
-        observation.relative_exposure = exposure_map / exposure_map.max()
-    observation.relative_exposure = np.where(undefined, 0.0, observation.relative_exposure)
+        use_exposure(observation, exposure_map.data)
+    observation.relative_exposure[undefined] = 0.0
     # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
     observation.counts = np.where(observation.exposed, observation.counts, 0.0)
-    observation.background = _read_map(background, observation, "background")
-    if observation.background is not None:
-        _check_background(observation, float(observation.background[observation.exposed].sum()))
+    _cut_unobserved(observation, undefined, words)
+    if background is not None:
+        map_ = read_map(background, observation, "background")
+        assert map_ is not None
+        use_background(observation, map_, exposure_map, unit)
     if mask is not None:
-        _fill(observation, mask, header, seed)
-    if np.any(observation.counts < 0):
-        observation.remark(
-            "with negative pixels: taken as images with the background subtracted",
-            f"{int((observation.counts < 0).sum())} negative pixels: taken as an image with the "
-            "background subtracted, whose noise is larger than its counts say",
-        )
+        _fill(observation, mask, source.header, seed)
+    _check_noise(observation)
     return observation
 
 
-def _open(image: Any) -> tuple[NDArray[Any], WCS | None, Any, Path | None, NDArray[Any]]:
-    """Take data, celestial WCS, header, file and flagged pixels of whatever was given."""
-    opened = open_image(image)
-    path = Path(image) if isinstance(image, str | PathLike) else None
-    flagged = np.zeros(opened.data.shape, dtype=bool)
-    # Whoever masked pixels by hand meant it; only undefined ones count as damage.
-    if not isinstance(image, np.ndarray | str | PathLike) or np.ma.isMaskedArray(image):
-        given = getattr(image, "mask", None)
-        if given is not None and np.shape(given) == opened.data.shape:
-            flagged = np.asarray(given, dtype=bool)
-    return opened.data, opened.wcs, opened.header, path, flagged
-
-
-def _check(
-    data: NDArray[Any], counts: NDArray[Any], undefined: NDArray[np.bool_], label: str
-) -> None:
+def _check(counts: NDArray[Any], undefined: NDArray[np.bool_], label: str) -> None:
     """Refuse an image that cannot be searched."""
-    if min(data.shape) < FIELD_SIDE:
+    if min(counts.shape) < FIELD_SIDE:
         raise InputError.expected(
             label,
             f"an image of at least {FIELD_SIDE} x {FIELD_SIDE} pixels, the network's field",
-            _size(data),
+            " x ".join(map(str, counts.shape[::-1])),
             hint="Cut out a larger part, or bin the events into smaller pixels.",
         )
-    if undefined.mean() > MAX_NAN:
-        raise InputError.expected(
-            label,
-            f"undefined pixels (NaN or infinite) in at most {MAX_NAN:.0%} of the image",
-            f"{undefined.mean():.1%}",
-            hint="Crop the image to its observed part, or set unobserved pixels to 0 and give "
-            "an exposure map.",
-        )
+    if undefined.all():
+        raise InputError.expected(label, "an image with counts", "undefined pixels only")
     if not counts.any():
         raise InputError.expected(label, "an image with counts", "zeros only")
     if counts.sum() <= 0:
-        raise InputError.expected(
-            label, "an image of positive sum", f"a sum of {counts.sum():.4g} (minimum {data.min()})"
-        )
+        found = f"a sum of {counts.sum():.4g} (minimum {counts.min()})"
+        raise InputError.expected(label, "an image of positive sum", found)
 
 
-def _read_map(
-    given: Any, observation: Observation, role: Literal["exposure", "background"]
-) -> NDArray[Any] | None:
-    """Exposure or background map on the pixels of the image, checked; None where not given."""
-    if given is None:
+def _to_counts(
+    observation: Observation, source: Source, exposure: Map | None, units: str
+) -> PixelUnit | None:
+    """Turn a rate or a flux back into counts: the noise, and with it the search, lives in counts.
+
+    Returns the unit by which that was done, None for counts.
+    """
+    unit = source.unit
+    if units not in ("auto", "counts", "flux"):
+        unit = parse_unit(units)
+        if unit is None:
+            raise InputError(f"units=: expected auto, counts, flux or a unit, found {units!r}")
+    elif units == "counts":
         return None
-    opened = open_image(given)
-    path = Path(given) if isinstance(given, str | PathLike) else None
-    label = str(path) if path else f"{role} map"
-    bad = ~np.isfinite(opened.data) | (opened.data < 0)
-    if bad.any():
-        observation.remark(
-            f"with undefined or negative pixels in their {role} maps, set to 0",
-            f"{role} map: {bad.sum()} undefined or negative pixels are set to 0",
+    if unit is not None and units != "flux" and not (unit.is_counts or unit.is_rate):
+        raise InputError.expected(
+            observation.files.get("image", observation.name),
+            "counts, or a rate or flux of counts",
+            f"pixels in {unit.text}",
+            hint="Make the image of the counts themselves; units='counts' (--units counts) takes "
+            "the pixels for counts.",
         )
-        opened.data[bad] = 0.0
-    laid = lay_on_image(opened, label, role, observation.counts, observation.sky.wcs)
-    if laid.remark:
-        observation.remark(f"whose {role} maps were reprojected", laid.remark)
-    data = np.nan_to_num(laid.data)
-    if data.max() <= 0:
-        raise InputError.expected(label, f"a positive {role} somewhere", "zeros only")
-    if path:
-        observation.files[role] = path
-    return data
-
-
-def _size(data: NDArray[Any]) -> str:
-    return " x ".join(map(str, data.shape[::-1]))
-
-
-def _to_counts(observation: Observation, exposure: NDArray[Any] | None, units: str) -> None:
-    """Turn a flux image back into counts: the noise, and with it the search, lives in counts."""
-    check_arguments(units=units)
-    if not (units == "flux" or (units == "auto" and observation.total < 50)):
-        return
+    if unit is not None and unit.is_rate and units != "flux":
+        area = observation.solid_angle if unit.angle else None
+        deep = (exposure.data, exposure.unit) if exposure else (None, None)
+        label = str(observation.files.get("image", observation.name))
+        made, by = to_counts(observation.counts, unit, *deep, source.header, area, label)
+        observation.counts = made
+        observation.remark(
+            f"taken as {unit.text} and multiplied by the exposure",
+            f"taken as {unit.text} and multiplied by {by}: {observation.total:.0f} counts",
+        )
+        return unit
+    if units != "flux" and observation.total >= FEWEST_COUNTS:
+        return None
     if exposure is None:
         raise InputError.expected(
-            observation.name,
+            observation.files.get("image", observation.name),
             "counts, or a flux image together with its exposure map",
             f"pixels that sum to {observation.total:.4g} and no exposure map",
             hint="Give exposure=; units='counts' forces them to be taken as counts.",
         )
-    observation.counts = observation.counts * exposure
+    observation.counts = observation.counts * exposure.data
     observation.remark(
         "taken as fluxes and multiplied by their exposure maps",
         f"taken as a flux and multiplied by the exposure map: {observation.total:.0f} counts",
     )
+    return None
 
 
-def _check_background(observation: Observation, background: float) -> None:
-    if background > 2 * observation.total:
-        raise InputError.expected(
-            observation.files.get("background", "background map"),
-            "expected background counts per pixel",
-            f"a sum of {background:.4g} where the image has {observation.total:.4g} counts",
+def _cut_unobserved(observation: Observation, undefined: NDArray[np.bool_], words: str) -> None:
+    """Give exposure 0 to zeros that are no counts, and tell what was not observed."""
+    zeros = find_unobserved(observation.counts, observation.relative_exposure)
+    observation.relative_exposure[zeros] = 0.0
+    if undefined.any() or zeros.any():
+        observation.remark(
+            "of which a part was not observed",
+            describe_unobserved(undefined, zeros, words or "undefined"),
+        )
+
+
+def _check_noise(observation: Observation) -> None:
+    """Tell where pixels scatter more or less than counts: the false alarms are other ones."""
+    counts = observation.counts
+    negative = int((counts < 0).sum())
+    if negative:
+        observation.remark(
+            "with negative pixels: taken as images with the background subtracted",
+            f"{negative} negative pixels: taken as an image with the background subtracted, whose "
+            "noise is larger than its counts say",
+        )
+    used = observation.exposed & ~observation.filled
+    ratio = scatter(counts, used)
+    if ratio.above(SCATTER[1]):
+        observation.doubt(
+            "whose pixels scatter more than counts",
+            f"neighbouring pixels scatter with {ratio.ratio:.3g} times the variance of counts: "
+            "scaled, or with a background subtracted",
+        )
+    elif ratio.below(SCATTER[0]):
+        observation.doubt(
+            "whose pixels scatter less than counts",
+            f"neighbouring pixels scatter with {ratio.ratio:.3g} times the variance of counts: "
+            "smoothed, or resampled by interpolation",
         )
 
 

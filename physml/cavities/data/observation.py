@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class Observation:
     counts : ndarray, shape (H, W)
         Counts; fractional or negative where the image was corrected. Undefined pixels are 0.
     relative_exposure : ndarray, shape (H, W)
-        Exposure over its largest value; 0 where nothing was observed.
+        Exposure over its largest value, or over that at the cluster where other parts were exposed
+        far longer; 0 where nothing was observed.
     background : ndarray, shape (H, W), or None
         Expected background counts.
     filled : ndarray of bool, shape (H, W)
@@ -46,6 +48,9 @@ class Observation:
         All input files by role, for the provenance.
     notes : dict
         What was done to the data and the user should know, see `remark`.
+    doubts : list of str
+        Those of the notes for which no detection is sure: the false alarms of the weights were
+        measured on other images.
     """
 
     counts: NDArray[Any]
@@ -57,6 +62,7 @@ class Observation:
     path: Path | None = None
     files: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
+    doubts: list[str] = field(default_factory=list)
 
     @property
     def exposed(self) -> NDArray[Any]:
@@ -83,6 +89,21 @@ class Observation:
         text : str
         """
         self.notes[of_many] = text
+
+    def doubt(self, of_many: str, text: str) -> None:
+        """Note a reason for which no detection in this image is sure, see `remark`."""
+        self.remark(of_many, f"{text}; no cavity is sure")
+        if of_many not in self.doubts:
+            self.doubts.append(of_many)
+
+    @property
+    def solid_angle(self) -> float | None:
+        """Solid angle of a pixel in the middle of the image [rad^2]; None without a WCS."""
+        if self.sky.wcs is None:
+            return None
+        height, width = self.counts.shape
+        area = self.sky.pixel_area((width - 1) / 2, (height - 1) / 2)
+        return float(area * np.radians(1 / 3600) ** 2)
 
     def position(self, ra: Any, dec: Any) -> tuple[float, float]:
         """Input pixel (x, y) of a sky position.
