@@ -1,0 +1,260 @@
+"""Event lists on disk: found, checked, and read in blocks that fit in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import tempfile
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from physml.exceptions import InputError
+from physml.io.files import require_file
+from physml.io.fits import headers
+
+Rows = NDArray[Any]
+
+#: Rows of a block.
+BLOCK = 1 << 20
+#: Largest event list, unpacked.
+MAX_BYTES = 32 << 30
+#: Bytes of a packed file in which its first table has to begin.
+_PEEK = 4 << 20
+_GZIP = b"\x1f\x8b"
+_NAMES = re.compile(r"(STD)?EV(EN)?TS?\d*$")
+CHIPS = ("CCD_ID", "CCDNR", "TM_NR", "CCDID", "DETID", "CHIP_ID")
+
+
+def is_event_list(given: Any, hdu: int | str | None = None) -> bool:
+    """Whether a file, or an open one, holds events and no image before them.
+
+    Parameters
+    ----------
+    given : object
+        Path or HDUList; nothing else is an event list.
+    hdu : int or str, optional
+        Extension that was asked for.
+    """
+    if isinstance(given, fits.HDUList):
+        kinds = [(h.header, isinstance(h, fits.BinTableHDU)) for h in given]
+    elif isinstance(given, str | PathLike) and Path(given).is_file():
+        try:
+            kinds = [(h, h.get("XTENSION", "") == "BINTABLE") for h in _first_headers(Path(given))]
+        except InputError:  # another reader says what is wrong with it
+            return False
+    else:
+        return False
+    for number, (header, table) in enumerate(kinds):
+        if hdu is not None and not _is_named(header, number, hdu):
+            continue
+        if table and _has_events(header):
+            return True
+        if hdu is not None or (not table and _has_pixels(header)):
+            return False
+    return False
+
+
+def _is_named(header: Any, number: int, hdu: int | str) -> bool:
+    if isinstance(hdu, int) or str(hdu).isdigit():
+        return number == int(hdu)
+    return str(header.get("EXTNAME", "")).strip().upper() == str(hdu).strip().upper()
+
+
+def _has_events(header: Any) -> bool:
+    """Whether a table has positions of events on the sky."""
+    columns = {str(header[card]).strip().upper() for card in header if card.startswith("TTYPE")}
+    named = bool(_NAMES.match(str(header.get("EXTNAME", "")).strip().upper()))
+    named |= str(header.get("HDUCLAS1", "")).strip().upper() == "EVENTS"
+    return {"X", "Y"} <= columns and (named or bool(columns & {"TIME", "PI", "ENERGY"}))
+
+
+def _has_pixels(header: Any) -> bool:
+    return int(header.get("NAXIS", 0)) > 1 and "ZIMAGE" not in header
+
+
+def _first_headers(path: Path) -> list[Any]:
+    """Headers of a file; of a packed one those that begin early."""
+    with path.open("rb") as file:
+        if file.read(2) != _GZIP:
+            file.seek(0)
+            return [header for header, _, _ in headers(path, file)]
+        file.seek(0)
+        worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            start = worker.decompress(file.read(_PEEK), _PEEK)
+        except zlib.error as error:
+            raise InputError.expected(path, "a gzip file", "a damaged one") from error
+    found = []
+    position = 0
+    while position < len(start):
+        try:
+            header = fits.Header.fromfile(io.BytesIO(start[position:]), endcard=True)
+        except Exception:  # astropy's parser fails in many ways on what is cut
+            break
+        found.append(header)
+        size = -(-len(header.tostring()) // 2880) * 2880
+        axes = [int(header.get(f"NAXIS{k + 1}", 0)) for k in range(int(header.get("NAXIS", 0)))]
+        data = (
+            abs(int(header.get("BITPIX", 8))) // 8 * int(np.prod(axes, dtype=float)) if axes else 0
+        )
+        position += size + -(-(data + int(header.get("PCOUNT", 0))) // 2880) * 2880
+    return found
+
+
+@dataclass
+class EventFile:
+    """An event list that is open.
+
+    Attributes
+    ----------
+    path : Path or str
+        For messages.
+    table : BinTableHDU
+        Its events.
+    times : list of BinTableHDU
+        Its good time intervals.
+    others : list of str
+        Names of further tables of events, which are not read.
+    """
+
+    path: Path | str
+    table: Any
+    times: list[Any]
+    others: list[str]
+
+    def __post_init__(self) -> None:
+        """Look up the columns."""
+        self.columns = {str(name).upper(): str(name) for name in self.table.columns.names}
+
+    @property
+    def header(self) -> Any:
+        """Header of the events."""
+        return self.table.header
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return int(self.header["NAXIS2"])
+
+    @property
+    def chip_column(self) -> str | None:
+        """Name of the column that tells the chip."""
+        return next((name for name in CHIPS if name in self.columns), None)
+
+    def unit(self, column: str) -> str:
+        """Unit of a column; nothing where it has none."""
+        return str(self.table.columns[self.columns[column]].unit or "").strip()
+
+    def blocks(self) -> Iterator[Callable[[str], Rows | None]]:
+        """Yield a function for each block of rows, which gives its columns by name."""
+        for start in range(0, len(self), BLOCK):
+            try:
+                rows = self.table.data[start : start + BLOCK]
+            except Exception as error:  # astropy's tables fail in many ways on damaged bytes
+                raise InputError.expected(
+                    self.path, "readable events", f"damaged ones ({error})"
+                ) from error
+            yield self._reader(rows)
+
+    def _reader(self, rows: Any) -> Callable[[str], Rows | None]:
+        def read(name: str) -> Rows | None:
+            if name not in self.columns:
+                return None
+            try:
+                values = np.asarray(rows[self.columns[name]])
+            except Exception as error:  # as above
+                raise InputError.expected(
+                    self.path, f"a readable column {name}", f"a damaged one ({error})"
+                ) from error
+            if values.dtype.kind not in "buif" or (values.ndim != 1 and name != "STATUS"):
+                raise InputError.expected(
+                    self.path,
+                    f"a number for each event in {name}",
+                    f"{values.dtype}, {values.ndim} axes",
+                )
+            return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+        return read
+
+
+@contextlib.contextmanager
+def open_events(given: Any, hdu: int | str | None = None) -> Iterator[EventFile]:
+    """Open an event list; a packed one is unpacked beside into a temporary file.
+
+    Raises
+    ------
+    InputError
+        It has no events, is truncated or too large.
+    """
+    if isinstance(given, fits.HDUList):
+        yield _events("event list", given, hdu)
+        return
+    path = require_file(given, "an event list (FITS)", MAX_BYTES)
+    with contextlib.ExitStack() as stack:
+        plain = path
+        with path.open("rb") as file:
+            if file.read(2) == _GZIP:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="physml-"))
+                plain = Path(folder) / "events.fits"
+                _unpack(path, plain)
+        with plain.open("rb") as file:
+            for _ in headers(path, file):  # all of them, compared with the bytes there are
+                pass
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old telescopes' headers break the standard
+            try:
+                hdus = stack.enter_context(fits.open(plain, memmap=True, lazy_load_hdus=False))
+            except Exception as error:  # astropy's parser fails in many ways on hostile cards
+                raise InputError.expected(
+                    path, "a FITS file", f"a damaged one ({error})"
+                ) from error
+            yield _events(path, hdus, hdu)
+
+
+def _unpack(source: Path, target: Path) -> None:
+    left = MAX_BYTES
+    worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    with source.open("rb") as packed, target.open("wb") as out:
+        try:
+            while data := packed.read(1 << 20):
+                while data:
+                    if worker.eof:  # gzip files may be concatenated
+                        worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                    part = worker.decompress(data, 1 << 24)
+                    left -= out.write(part)
+                    if left < 0:
+                        raise InputError.expected(
+                            source, f"at most {MAX_BYTES} bytes when unpacked", "more"
+                        )
+                    data = worker.unconsumed_tail or worker.unused_data
+        except zlib.error as error:
+            raise InputError.expected(source, "a gzip file", f"a damaged one ({error})") from error
+        if not worker.eof:
+            raise InputError.expected(source, "a complete gzip file", "a truncated one")
+
+
+def _events(path: Path | str, hdus: Any, hdu: int | str | None) -> EventFile:
+    """Tables of an event list."""
+    tables = [(number, h) for number, h in enumerate(hdus) if isinstance(h, fits.BinTableHDU)]
+    events = [
+        h for number, h in tables
+        if _has_events(h.header) and (hdu is None or _is_named(h.header, number, hdu))
+    ]  # fmt: skip
+    if not events:
+        names = ", ".join(h.name or "an unnamed table" for _, h in tables) or "no table"
+        raise InputError.expected(path, "a table of events with X and Y on the sky", names)
+    times = [
+        h for _, h in tables
+        if re.match(r"(STD)?GTI", h.name)
+        or str(h.header.get("HDUCLAS1", "")).strip().upper() == "GTI"
+    ]  # fmt: skip
+    return EventFile(path, events[0], times, [h.name for h in events[1:]])
