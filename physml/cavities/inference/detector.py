@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -86,6 +86,8 @@ class Detection:
         Smooth expected counts.
     threshold : float
         Probability at which the promised share of cavity-less images is alarmed.
+    halo : structured ndarray, shape (), optional
+        Parameters of the smooth model (`halo.PARAMETERS`), where it was fitted with the search.
     """
 
     probability: NDArray[np.float32]
@@ -93,6 +95,7 @@ class Detection:
     table: Table
     model: NDArray[np.float32]
     threshold: float
+    halo: NDArray[Any] | None = None
 
 
 class CavityDetector:
@@ -185,7 +188,8 @@ class CavityDetector:
                 bad,
                 None if centre is None else centre[part],
             )
-            found += self.decode_images((counts[part], fit.model, depth, bad), fit.centre)
+            made = self.decode_images((counts[part], fit.model, depth, bad), fit.centre)
+            found += [replace(d, halo=p) for d, p in zip(made, fit.parameters, strict=True)]
         return found
 
     def decode_images(self, images: Searchable, centre: NDArray[Any]) -> list[Detection]:

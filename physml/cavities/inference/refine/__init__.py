@@ -1,0 +1,1 @@
+"""Likelihood of the listed cavities beside the network: sizes, errors and evidence."""
