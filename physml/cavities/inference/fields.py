@@ -143,30 +143,62 @@ class Field:
         y, x = (np.arange(span.start, span.stop) // self.scale for span in here)
         return there, part[np.ix_(y, x)]
 
+    def window(self, shape: tuple[int, int], rows: slice = slice(None)) -> tuple[slice, slice]:
+        """Rows and columns of the input image that the field covers.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the input image.
+        rows : slice, optional
+            Rows that are wanted; all by default.
+        """
+        size = tuple(self.scale * side for side in self.counts.shape)
+        high, wide = _overlap(self.x0, self.y0, size, shape)[0]
+        first, last, _ = rows.indices(shape[0])
+        first = max(first, high.start)
+        return slice(first, max(first, min(last, high.stop))), wide
+
     def interpolate(
-        self, field: NDArray[Any], shape: tuple[int, int], rows: slice = slice(None)
-    ) -> NDArray[np.float64]:
+        self,
+        field: NDArray[Any],
+        shape: tuple[int, int],
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+    ) -> NDArray[Any]:
         """Put a smooth field image on the input pixels, bilinear; edge values outside the field.
 
         Parameters
         ----------
-        field : ndarray, shape (S, S)
+        field : ndarray of float, shape (S, S)
             Image on field pixels.
         shape : tuple of int
             Shape of the input image.
-        rows : slice, optional
-            Rows of the input image that are wanted; all by default.
+        rows, columns : slice, optional
+            Part of the input image that is wanted; all by default.
+
+        Returns
+        -------
+        ndarray
+            Of the field image's type.
         """
-        X, Y = self.from_image(np.arange(shape[1]), np.arange(shape[0])[rows])
-        field = np.asarray(field, dtype=float)
-        for axis, positions in enumerate((Y, X)):
-            place = np.clip(positions, 0, field.shape[axis] - 1)
-            low = np.minimum(place.astype(int), max(field.shape[axis] - 2, 0))
-            high = np.minimum(low + 1, field.shape[axis] - 1)
-            part = (place - low)[:, None] if axis == 0 else (place - low)[None]
-            below = np.take(field, low, axis)
-            field = below + part * (np.take(field, high, axis) - below)
-        return field
+        X, Y = self.from_image(np.arange(shape[1])[columns], np.arange(shape[0])[rows])
+        rows_done = _between(np.asarray(field), Y, 0)
+        return _between(rows_done, X, 1)
+
+
+def _between(image: NDArray[Any], positions: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Linear interpolation along an axis; edge values outside."""
+    size = image.shape[axis]
+    place = np.clip(positions, 0, size - 1)
+    low = np.minimum(place.astype(int), max(size - 2, 0))
+    part = (place - low).astype(image.dtype)
+    if size == 1:
+        return np.take(image, low, axis)
+    out = np.take(np.diff(image, axis=axis), low, axis)
+    out *= part[:, None] if axis == 0 else part
+    out += np.take(image, low, axis)
+    return out
 
 
 def ladder() -> Iterator[int]:
@@ -278,7 +310,11 @@ def covers(first: int, scale: int, field: int, span: tuple[int, int]) -> bool:
 
 
 def cut_field(
-    observation: Observation, scale: int, centre: tuple[float, float], field: int = FIELD
+    observation: Observation,
+    scale: int,
+    centre: tuple[float, float],
+    field: int = FIELD,
+    box: tuple[tuple[int, int], tuple[int, int]] | None = None,
 ) -> Field:
     """Cut a field around the cluster centre and join scale x scale pixels.
 
@@ -296,12 +332,12 @@ def cut_field(
         Cluster centre (x, y) [input pixel].
     field : int
         Side of the field [joined pixels].
+    box : pair of pairs of int, optional
+        `exposed_box` of the observation, where it is known.
     """
     size = field * scale
-    x0, y0 = (
-        _first_pixel(c, scale, field, span)
-        for c, span in zip(centre, exposed_box(observation), strict=True)
-    )
+    box = exposed_box(observation) if box is None else box
+    x0, y0 = (_first_pixel(c, scale, field, span) for c, span in zip(centre, box, strict=True))
     shape = observation.counts.shape
     there, here = _overlap(x0, y0, (size, size), shape)
     first, last = (

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from ..core.matching import COMPANION
 from ..data.observation import Observation
-from .fields import Field, cut_field
+from .fields import Field, cut_field, exposed_box
 from .merge import Candidate, Merging, from_table, merge
+from .mosaic import join_labels, join_models, join_probabilities
 
 #: Probability from which a candidate is listed, flagged where it is not a confident detection:
 #: clearly more likely a cavity than not. A definition, for any weights, since probabilities are
@@ -21,8 +21,6 @@ from .merge import Candidate, Merging, from_table, merge
 LISTED = 0.6
 #: Fields searched together: enough to keep the processor busy, 10 MB each in the network.
 BATCH = 16
-#: Pixels of a map that are made together.
-BAND_PIXELS = 1 << 20
 
 
 class Detector(Protocol):
@@ -78,11 +76,20 @@ class Search:
         return next(f for f in self.fields if f.scale == scale)
 
     def confident(self, detector: Detector, candidate: Candidate) -> bool:
-        """Whether a candidate passes the detector's threshold, which limits false alarms.
+        """Whether a candidate passes the detector's threshold, which limits false alarms."""
+        return candidate.probability >= self.limit(detector, candidate)
 
-        The threshold depends on the counts of the field in which the cavity was found.
+    def limit(self, detector: Detector, candidate: Candidate) -> float:
+        """Probability from which a candidate is a sure detection.
+
+        The detector's threshold depends on the counts of the field in which the cavity was found,
+        and is one on the support. Where several binnings saw the cavity, it is moved by their
+        calibration, as the support is: what is printed is what is compared.
         """
-        return candidate.support >= detector.threshold(self.field(candidate.scale).total)
+        threshold = detector.threshold(self.field(candidate.scale).total)
+        if len(candidate.seen_at) < 2:
+            return threshold
+        return Merging.of(detector.card).probability(float(np.clip(threshold, 1e-9, 1 - 1e-9)))
 
     def selected(self, detector: Detector, threshold: float | None = None) -> list[Candidate]:
         """Candidates that enter the catalogue.
@@ -109,88 +116,23 @@ class Search:
             return self.selected(detector, threshold)
         return [c for c in self.candidates if self.confident(detector, c)]
 
-    def probability(self) -> NDArray[Any]:
-        """Probability that a pixel lies in a cavity, on input pixels, shape (H, W), float32.
+    def probability(self) -> NDArray[np.float32]:
+        """Probability that a pixel lies in a cavity, on input pixels, shape (H, W)."""
+        maps = [d.probability for d in self.detections]
+        return join_probabilities(self.shape, self.fields, maps, self.candidates)
 
-        The mean over the binnings that cover a pixel. Near a candidate, the binning that resolves
-        it counts most, with a soft edge at 1.5 of its ellipse.
-        """
-        out = np.zeros(self.shape, dtype=np.float32)
-        for rows in _bands(self.shape):
-            total = np.zeros_like(out[rows])
-            for field, detection in zip(self.fields, self.detections, strict=True):
-                weight = self._weight(field, rows)
-                out[rows] += weight * field.interpolate(detection.probability, self.shape, rows)
-                total += weight
-            np.divide(out[rows], total, out=out[rows], where=total > 0)
-        return out.clip(0, 1, out=out)
-
-    def _weight(self, field: Field, rows: slice) -> NDArray[np.float32]:
-        """Weight of a field in the map of probabilities, on some rows of the input."""
-        y, x = np.arange(self.shape[0])[rows], np.arange(self.shape[1])
-        inside = field.contains(x, field.y0)[None] & field.contains(field.x0, y)[:, None]
-        # Going out softly towards its border, so that no edge of a field shows in the map.
-        taper = (inside * (0.02 + _taper(field, self.shape, rows))).astype(np.float32)
-        weight = 0.05 * taper
-        for candidate in self.candidates:
-            if candidate.scale != field.scale:
-                continue
-            high, wide = candidate.window(self.shape, 2.0)
-            first, last = max(high.start, rows.start), min(high.stop, rows.stop)
-            if first >= last:
-                continue
-            Y, X = np.mgrid[first:last, wide]
-            rho = np.sqrt(candidate.squared_radius(X, Y))
-            soft = np.clip((1.8 - rho) / 0.6, 0, 1).astype(np.float32)
-            here = slice(first - rows.start, last - rows.start), wide
-            weight[here] += soft * candidate.probability * taper[here]
-        return weight
-
-    def labels(self, candidates: Sequence[Candidate]) -> NDArray[Any]:
-        """Labels on input pixels, shape (H, W), int32: k for the k-th candidate, 0 outside.
+    def labels(self, candidates: Sequence[Candidate]) -> NDArray[np.int32]:
+        """Labels on input pixels, shape (H, W): k for the k-th candidate, 0 outside.
 
         Where two overlap, the pixel goes to the more probable one.
         """
-        out = np.zeros(self.shape, dtype=np.int32)
-        order = sorted(enumerate(candidates, start=1), key=lambda pair: pair[1].probability)
-        for number, candidate in order:
-            field = self.field(candidate.scale)
-            detection = self.detections[self.fields.index(field)]
-            own = np.asarray(detection.labels) == candidate.row + 1
-            window, mask = field.spread_mask(own, self.shape)
-            out[window][mask] = number
-        for number, candidate in order:
-            if not np.any(out == number):
-                # Hidden wholly under another, or smaller than a pixel: it still is in the list.
-                rows, columns = candidate.window(self.shape)
-                y, x = np.mgrid[rows, columns]
-                out[rows, columns][candidate.inside(x, y)] = number
-        return out
+        labels = [d.labels for d in self.detections]
+        return join_labels(self.shape, self.fields, labels, candidates)
 
-    def model(self, observation: Observation) -> NDArray[Any]:
-        """Smooth model of the image without cavities, on input pixels [expected counts].
-
-        Each binning fits its own field. From the finest one outwards each goes over softly into
-        the next, so that no seam shows.
-        """
-        rate = np.empty(self.shape)
-        ordered = sorted(self.fields, key=lambda f: f.scale)
-        smooth = []
-        for field in ordered:
-            detection = self.detections[self.fields.index(field)]
-            exposure = np.where(field.exposure > 0.05, field.exposure, np.nan)
-            here = fill_undefined(np.asarray(detection.model, dtype=float) / exposure)
-            smooth.append(here / field.scale**2)
-        for rows in _bands(self.shape):
-            band = np.zeros_like(rate[rows])
-            left = np.ones_like(band)
-            for field, model in zip(ordered, smooth, strict=True):
-                last = field is ordered[-1]
-                weight = left * (1.0 if last else _taper(field, self.shape, rows))
-                band += weight * field.interpolate(model, self.shape, rows)
-                left -= weight
-            rate[rows] = band
-        return rate * observation.relative_exposure
+    def model(self, observation: Observation) -> NDArray[np.float64]:
+        """Smooth model of the image without cavities, on input pixels [expected counts]."""
+        models = [d.model for d in self.detections]
+        return join_models(self.shape, self.fields, models, observation.relative_exposure)
 
 
 def search(
@@ -211,10 +153,10 @@ def search(
     advance : callable, optional
         Called with the number of fields done since the last call.
     """
-    fields = [
-        [cut_field(observation, k, centre) for k in chosen]
-        for observation, centre, chosen in zip(observations, centres, scales, strict=True)
-    ]
+    fields = []
+    for observation, centre, chosen in zip(observations, centres, scales, strict=True):
+        box = exposed_box(observation)
+        fields.append([cut_field(observation, k, centre, box=box) for k in chosen])
     jobs = [(i, j) for i, of_image in enumerate(fields) for j in range(len(of_image))]
     found: dict[tuple[int, int], Any] = {}
     # With and without a background map are two problems for the halo's fit.
@@ -241,33 +183,3 @@ def search(
         candidates = merge(of_image, found_in, merging)
         out.append(Search(observations[i].counts.shape, of_image, detections, candidates))
     return out
-
-
-def _bands(shape: tuple[int, int]) -> Iterator[slice]:
-    """Rows of an image, a million pixels at a time: bounds the memory for large images."""
-    step = max(1, BAND_PIXELS // shape[1])
-    for first in range(0, shape[0], step):
-        yield slice(first, min(first + step, shape[0]))
-
-
-def _taper(field: Field, shape: tuple[int, int], rows: slice) -> NDArray[Any]:
-    """1 in the inner half of a field, falling to 0 at its border; on some rows of the input."""
-    X, Y = field.from_image(np.arange(shape[1]), np.arange(shape[0])[rows])
-
-    def along(positions: NDArray[Any], size: int) -> NDArray[Any]:
-        reach = np.abs(positions - (size - 1) / 2) / (size / 2)
-        return np.clip((1 - reach) / 0.4, 0, 1)
-
-    ramp = along(Y, field.counts.shape[0])[:, None] * along(X, field.counts.shape[1])
-    return ramp * ramp * (3 - 2 * ramp)
-
-
-def fill_undefined(image: NDArray[Any]) -> NDArray[Any]:
-    """Image whose undefined pixels have the value of the nearest defined one."""
-    bad = ~np.isfinite(image)
-    if not bad.any():
-        return image
-    if bad.all():
-        return np.zeros_like(image)
-    nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
-    return image[tuple(nearest)]

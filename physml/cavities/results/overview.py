@@ -35,6 +35,8 @@ STYLE: dict[Any, Any] = {
 NICE = (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1800, 3600)
 #: The view is shown twice when it is this many times wider than the smallest cavity's axis.
 WORTH_A_ZOOM = 12.0
+#: Pixels that a panel shows along a side at least; of larger views it shows means of several.
+LARGE = 1024
 #: Rows of the catalogue that are written below the panels.
 LISTED_ROWS = 8
 #: Columns of them.
@@ -58,18 +60,56 @@ class View:
     y: float
     half: float
 
-    def slices(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
-        """Rows and columns of the image in view."""
-        low_y, high_y = max(0, int(self.y - self.half)), int(self.y + self.half) + 2
-        low_x, high_x = max(0, int(self.x - self.half)), int(self.x + self.half) + 2
-        return slice(low_y, min(shape[0], high_y)), slice(low_x, min(shape[1], high_x))
+    @property
+    def step(self) -> int:
+        """Pixels of the image along a side of one that is shown."""
+        return max(1, int(2 * self.half) // LARGE)
 
-    def show(self, ax: Axes, image: NDArray[Any], **look: Any) -> AxesImage:
-        """Draw what is in view of an image, with arguments of `Axes.imshow`."""
-        rows, columns = self.slices(image.shape)
-        extent = (columns.start - 0.5, columns.stop - 0.5, rows.start - 0.5, rows.stop - 0.5)
+    def slices(self, shape: tuple[int, ...], margin: float = 0.0) -> tuple[slice, slice]:
+        """Rows and columns of the image in view, whole steps of them, and around it."""
+        reach = self.half + self.step * np.ceil(margin / self.step)
+        spans = []
+        for middle, side in zip((self.y, self.x), shape, strict=True):
+            low, high = max(0, int(middle - reach)), min(side, int(middle + reach) + 2)
+            low -= low % self.step
+            spans.append(slice(low, max(high, low + 1)))
+        return spans[0], spans[1]
+
+    def part(self, image: NDArray[Any], margin: float = 0.0) -> NDArray[Any]:
+        """What is in view of an image, and around it: means over `step` pixels a side."""
+        part = image[self.slices(image.shape, margin)]
+        if self.step == 1:
+            return part
+        rows, columns = (np.arange(0, side, self.step) for side in part.shape)
+        sums = np.add.reduceat(np.add.reduceat(part, rows, axis=0), columns, axis=1)
+        high, wide = (
+            np.diff(np.append(first, side))
+            for first, side in zip((rows, columns), part.shape, strict=True)
+        )
+        return np.asarray(sums / (high[:, None] * wide))
+
+    def smooth(self, image: NDArray[Any], sigma: float) -> NDArray[np.float64]:
+        """What is in view of an image after a Gaussian of `sigma` pixels, means as in `part`."""
+        # The filter ends at 4 sigma.
+        margin = 4 * sigma + 1
+        wide, shown = self.slices(image.shape, margin), self.slices(image.shape)
+        filtered = gaussian_filter(np.asarray(self.part(image, margin), float), sigma / self.step)
+        rows, columns = (
+            slice((s.start - w.start) // self.step, -(-(s.stop - w.start) // self.step))
+            for s, w in zip(shown, wide, strict=True)
+        )
+        return filtered[rows, columns]
+
+    def show(self, ax: Axes, part: NDArray[Any], shape: tuple[int, ...], **look: Any) -> AxesImage:
+        """Draw a `part` of an image of some shape, with arguments of `Axes.imshow`."""
+        rows, columns = self.slices(shape)
+        right, top = (
+            first.start + self.step * side
+            for first, side in zip((columns, rows), part.shape[::-1], strict=True)
+        )
+        extent = (columns.start - 0.5, right - 0.5, rows.start - 0.5, top - 0.5)
         look = {"origin": "lower", "interpolation": "nearest", **look}
-        return ax.imshow(image[rows, columns], extent=extent, **look)
+        return ax.imshow(part, extent=extent, **look)
 
     def finish(self, ax: Axes) -> None:
         """Set the limits of an axes to the view, without ticks."""
@@ -133,17 +173,15 @@ def choose_views(result: CavityResult) -> list[View]:
 
 def plot_counts(result: CavityResult, view: View, ax: Axes) -> Axes:
     """Smoothed counts, stretched logarithmically, with the cavities, scale bar and compass."""
-    observation = result.observation
-    sigma = smoothing(result, view)
-    rate = _smooth_rate(observation.counts, observation.relative_exposure, sigma)
-    shown = rate[view.slices(rate.shape)]
-    good = shown[np.isfinite(shown) & (shown > 0)]
+    rate = _smooth_rate(result, view)
+    good = rate[np.isfinite(rate) & (rate > 0)]
     low, high = (np.percentile(good, 20), good.max()) if good.size else (0.1, 1.0)
     low = max(low, high / 3000)
     # asinh is the logarithm that also knows what to do at and below zero.
     stretched = np.arcsinh(rate / low) if low > 0 else rate
     scale = Normalize(np.arcsinh(0.3), np.arcsinh(high / low))
-    image = view.show(ax, stretched, cmap=_with_grey("inferno"), norm=scale)
+    shape = result.observation.counts.shape
+    image = view.show(ax, stretched, shape, cmap=_with_grey("inferno"), norm=scale)
     bar = colour_bar(ax, image, "counts per pixel")
     ticks = [v for v in 10.0 ** np.arange(-4, 6) if low * 0.3 <= v <= high]
     bar.set_ticks([float(np.arcsinh(v / low)) for v in ticks], labels=[f"{v:g}" for v in ticks])
@@ -157,17 +195,15 @@ def plot_residual(result: CavityResult, view: View, ax: Axes) -> Axes:
     """Smoothed counts minus the smooth model, over its noise, with probability contours."""
     observation = result.observation
     sigma = 2 * smoothing(result, view)
-    difference = gaussian_filter(observation.counts - result.model, sigma)
+    difference = view.smooth(observation.counts, sigma) - view.smooth(result.model, sigma)
     # Variance of a Gaussian-weighted sum: the squared kernel is a narrower Gaussian.
-    variance = gaussian_filter(np.maximum(result.model, 0), sigma / np.sqrt(2)) / (
-        4 * np.pi * sigma**2
-    )
+    variance = view.smooth(result.model, sigma / np.sqrt(2)) / (4 * np.pi * sigma**2)
     significance = difference / np.sqrt(np.maximum(variance, 1e-12))
-    significance[~observation.exposed] = np.nan
-    shown = significance[view.slices(significance.shape)]
-    finite = np.abs(shown[np.isfinite(shown)])
+    significance[view.part(observation.exposed) == 0] = np.nan
+    finite = np.abs(significance[np.isfinite(significance)])
     limit = float(np.clip(np.percentile(finite, 99) if finite.size else 5, 4, 25))
-    image = view.show(ax, significance, cmap=_with_grey("RdBu_r"), vmin=-limit, vmax=limit)
+    look = {"cmap": _with_grey("RdBu_r"), "vmin": -limit, "vmax": limit}
+    image = view.show(ax, significance, observation.counts.shape, **look)
     colour_bar(ax, image, "(data - smooth model) / noise")
     _contours(result, view, ax)
     _finish(result, view, ax, "black")
@@ -176,7 +212,8 @@ def plot_residual(result: CavityResult, view: View, ax: Axes) -> Axes:
 
 def plot_probability(result: CavityResult, view: View, ax: Axes) -> Axes:
     """Probability that a pixel lies in a cavity, with the labelled ellipses."""
-    image = view.show(ax, result.probability, cmap="cividis", vmin=0, vmax=1)
+    part = view.part(result.probability)
+    image = view.show(ax, part, result.probability.shape, cmap="cividis", vmin=0, vmax=1)
     colour_bar(ax, image, "probability of a cavity")
     _finish(result, view, ax, "white")
     return ax
@@ -184,17 +221,18 @@ def plot_probability(result: CavityResult, view: View, ax: Axes) -> Axes:
 
 def smoothing(result: CavityResult, view: View) -> float:
     """Gaussian sigma [pixel] that gathers about 15 counts, between a pixel and 1/45 of the view."""
-    counts = result.observation.counts[view.slices(result.observation.counts.shape)]
-    positive = float(np.clip(np.median(gaussian_filter(counts, 3.0)), 1e-3, None))
+    part = np.asarray(view.part(result.observation.counts), float)
+    positive = float(np.clip(np.median(gaussian_filter(part, 3.0 / view.step)), 1e-3, None))
     wanted = np.sqrt(15 / (4 * np.pi * positive))
     return float(np.clip(wanted, 0.6, max(0.6, 2 * view.half / 45)))
 
 
-def _smooth_rate(counts: NDArray[Any], exposure: NDArray[Any], sigma: float) -> NDArray[np.float64]:
+def _smooth_rate(result: CavityResult, view: View) -> NDArray[np.float64]:
     """Smoothed counts over smoothed exposure: gaps are bridged, unobserved places undefined."""
-    seen = gaussian_filter(exposure, sigma)
+    sigma = smoothing(result, view)
+    seen = view.smooth(result.observation.relative_exposure, sigma)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = gaussian_filter(counts, sigma) / seen
+        rate = view.smooth(result.observation.counts, sigma) / seen
     rate[seen < 0.15] = np.nan
     return rate
 
@@ -279,10 +317,13 @@ def _label_place(result: CavityResult, number: int, view: View) -> tuple[float, 
 
 def _contours(result: CavityResult, view: View, ax: Axes) -> None:
     rows, columns = view.slices(result.probability.shape)
-    shown = result.probability[rows, columns]
+    shown = view.part(result.probability)
     if shown.max() < 0.5 or min(shown.shape) < 2:
         return
-    x, y = np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)
+    y, x = (
+        first.start + (view.step - 1) / 2 + view.step * np.arange(side)
+        for first, side in zip((rows, columns), shown.shape, strict=True)
+    )
     ax.contour(x, y, shown, levels=[0.5], colors="black", linewidths=1.0, linestyles=":")
 
 

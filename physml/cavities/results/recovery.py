@@ -32,7 +32,8 @@ from ..core.halo import fit_halo
 from ..data.observation import Observation
 from ..inference.fields import cut_field
 from ..inference.merge import Candidate
-from ..inference.search import Detector, fill_undefined, search
+from ..inference.mosaic import fill_undefined
+from ..inference.search import Detector, search
 from .result import CavityResult, Recovery, share
 
 #: Draws searched together.
