@@ -27,7 +27,7 @@ from physml.tomography.evaluation import process_stretch
 from physml.tomography.evaluation.processes import adaptive, compared, fixed
 from physml.tomography.evaluation.sealed_processes import SEALED_PROCESSES, sealed_processes
 
-from .summary import summary
+from .summary import record_numbers
 from .tables import tables
 
 __all__ = ["main", "tables"]
@@ -85,4 +85,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         if a.stop is not None and time.monotonic() - began > a.stop:
             return
         done[key] = rows.get(key, make, *arguments)
-    write(a, summary(done, a.bootstrap), tables=tables)
+    write(a, record_numbers(done, a.bootstrap), tables=tables)

@@ -28,7 +28,7 @@ TINY = 1e-12
 ALL = "all"
 
 
-def summary(rows: Mapping[str, Row], replicas: int) -> dict[str, Any]:
+def record_numbers(rows: Mapping[str, Row], replicas: int) -> dict[str, Any]:
     """Record of all rows.
 
     Parameters

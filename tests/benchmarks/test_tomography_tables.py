@@ -137,3 +137,49 @@ def test_the_cell_beside_the_filter(script) -> None:
     assert found["likelihood_worse"] == "3"
     assert "a factor of 4.0 to 4.0 for pure states." in found["turning"]
     assert "Not run again" not in found["accuracy_hs"]
+
+
+def test_processes(script) -> None:
+    benchmark = script("tomography_processes")
+    errors = {"frobenius2": 0.01, "infidelity": 0.02, "diamond": 0.1}
+
+    def row(factor, inside):
+        x = {"truth": 0.9, "value": 0.9, "low": 0.8 if inside else 0.91, "high": 1.0,
+             "q05": 0.85, "q50": 0.9, "q95": 0.95}  # fmt: skip
+        return {
+            "bayes": {k: factor * v for k, v in errors.items()},
+            "maximum_likelihood": errors,
+            "linear": {k: 2 * v for k, v in errors.items()},
+            "intervals": dict.fromkeys(benchmark.summary.QUANTITIES, x),
+            "p_value": 0.5,
+            "r_hat": 1.05,
+            "seconds": [1.0, 2.0],
+        }
+
+    rows = {
+        f"{family} | 1 | {k} | 10000 | pauli": row(factor, k > 0)
+        for family, factor in (("relaxed", 0.5), ("reset", 2.0))
+        for k in range(4)
+    }
+    rows |= {f"relaxed | 1 | {k} | 10000 | adaptive": row(0.25, True) for k in range(2)}
+    rows |= {f"stretch | 1 | {k}": {"needed": k / 10} for k in range(19)}
+    numbers = json.loads(json.dumps(benchmark.summary.record_numbers(rows, 200)))
+    cells = {(c["family"], c["design"]): c for c in numbers["cells"]}
+    ratio = cells["relaxed", "pauli"]["ratio"]
+    assert ratio["maximum_likelihood"]["frobenius2"] == pytest.approx([0.5] * 3)
+    assert ratio["linear"]["infidelity"] == pytest.approx([0.25] * 3)
+    # Half the processes at a half and half at double: the geometric mean is one.
+    value, low, high = cells["all", "pauli"]["ratio"]["maximum_likelihood"]["frobenius2"]
+    assert value == pytest.approx(1)
+    assert 0.5 <= low < 1 < high <= 2
+    assert cells["all", "pauli"]["held"]["unitarity"][0] == 0.75
+    # That of the diamond distance is made of the quantiles, whatever the ends in the row.
+    assert cells["all", "pauli"]["held"]["diamond distance"][0] == 1
+    assert cells["relaxed", "adaptive"]["gain"]["frobenius2"] == pytest.approx([0.5] * 3)
+    # k = ceil(0.9 * 20) = 18 of 19.
+    assert numbers["stretch"]["1"]["factor"][0] == 1.7
+    found = benchmark.tables(numbers)
+    assert "**0.5 (0.5 to 0.5)**" in found["ratios"]
+    assert "| 1 | chosen | 10,000 | relaxed | 2 |" in found["coverage"]
+    assert "unitarity 75% (" in found["sentence"]
+    assert "1.0 s for choosing settings of one qubit" in found["times"]
