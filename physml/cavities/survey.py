@@ -48,7 +48,7 @@ MARK, LOCK = "survey.json", ".lock"
 #: Raised when what stands in the folders of targets is another.
 VERSION = 1
 #: Arguments of a search that are the survey's, not a target's.
-NOT_OF_A_TARGET = ("self", "image", "seed", "recovery", "progress")
+NOT_OF_A_TARGET = ("self", "image", "seed", "recovery", "progress", "on_skip")
 
 
 @dataclass(frozen=True)
@@ -299,8 +299,17 @@ def search_target(predictor: CavityPredictor, job: Job) -> tuple[str | None, boo
                 write_thumbnail(result, temporary / THUMBNAIL)
                 write_json(temporary / OUTCOME, provenance.jsonable(kept))
     except PhysmlError as error:
-        return str(error), error.exit_code == 2
+        return _without_folders(str(error), job.target), error.exit_code == 2
     except Exception as error:  # whatever one image runs into, the others are wanted
         log.debug("%s", job.target.name, exc_info=True)
-        return f"{type(error).__name__}: {' '.join(str(error).split())}", False
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return _without_folders(text, job.target), False
     return None, True
+
+
+def _without_folders(text: str, target: Target) -> str:
+    """Message whose files are named without their folders: it is kept, and shown to others."""
+    for value in (target.image, *target.options.values()):
+        if isinstance(value, Path):
+            text = text.replace(str(value), value.name)
+    return text

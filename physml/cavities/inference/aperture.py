@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from ..core.halo import fit_halo
 from ..data.observation import Observation
@@ -23,6 +24,8 @@ from .search import Search
 SECTOR = 60.0
 #: Least share of the model's counts within the outline that its control region has to hold.
 LEAST = 0.5
+#: Bins of brightness in which the ratio of two bands is followed.
+COLOUR_BINS = 30
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,61 @@ def undisturbed_model(
     ]
     models = [_Model(fit.model[0]) for fit in fits]
     return Search(observation.counts.shape, fields, models, []).model(observation)
+
+
+def coloured_model(
+    observation: Observation,
+    other: Observation,
+    model: NDArray[Any],
+    without: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Smooth model of an image in one band, made of that in another, shape (H, W).
+
+    The other band's model without background, times a function of its own brightness, which holds
+    gradients of temperature. So both bands' models are off by the same where the gas is not as
+    smooth as they are, and what they say of a ratio of bands does not suffer from it.
+
+    Parameters
+    ----------
+    observation : Observation
+        The image that is to be modelled.
+    other : Observation
+        Image in the other band, on the same pixels.
+    model : ndarray, shape (H, W)
+        Smooth model of the other [expected counts].
+    without : ndarray of bool, shape (H, W)
+        Pixels that are left out, such as those of cavities.
+    """
+    known = 0.0 if other.background is None else other.background
+    exposure = np.maximum(other.relative_exposure, 1e-9)
+    rate = np.maximum(model - known, 0.0) / exposure
+    shape = np.log(np.maximum(rate, 1e-6 * rate.max()))
+    background = np.zeros(model.shape) if observation.background is None else observation.background
+    light = np.exp(shape) * observation.relative_exposure
+    live = observation.exposed & other.exposed & ~observation.filled & ~other.filled & ~without
+    edges = np.quantile(shape[live], np.linspace(0, 1, COLOUR_BINS + 1)[1:-1])
+    where = np.digitize(shape[live], edges)
+
+    def total(image: NDArray[Any]) -> NDArray[np.float64]:
+        return np.bincount(where, image[live], minlength=COLOUR_BINS)
+
+    counts, expected, flat = (total(i) for i in (observation.counts, light, background))
+    middle = total(shape * light) / np.maximum(expected, 1e-12)
+    centre, width = middle.mean(), max(float(np.ptp(middle)), 1e-6)
+    powers = np.vander((middle - centre) / width, 3, increasing=True)
+    start = np.log(max(float((counts - flat).sum()), 1.0) / expected.sum())
+
+    def cost(p: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        gas = expected * np.exp(np.clip(powers @ p, -50, 50))
+        mu = np.maximum(gas + flat, 1e-9)
+        # A weak prior keeps the curve of a faint image straight.
+        value = float((mu - counts * np.log(mu)).sum() + 0.5 * p[2] ** 2)
+        slope = powers.T @ ((1 - counts / mu) * gas) + np.array([0.0, 0.0, p[2]])
+        return value, slope
+
+    found = minimize(cost, np.array([start, 0.0, 0.0]), jac=True, method="BFGS").x
+    colour = np.vander(((shape - centre) / width).ravel(), 3, increasing=True) @ found
+    return np.asarray(light * np.exp(np.clip(colour, -50, 50)).reshape(model.shape) + background)
 
 
 @dataclass

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from astropy.table import QTable
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from physml.evaluation.calibration import wilson
@@ -21,7 +23,7 @@ CAPTIONS = {
     "dotted line is R = d: what lies above it would hold the centre.",
     "signal": "Signal to noise and probability of all listed cavities; open: candidates.",
     "recall": "Share of the known cavities that were found, by the signal to noise that they have "
-    "in our images (deficit against the smooth model within the literature's outline), with 95 % "
+    "in our images (deficit within the literature's outline, against the gas beside it), with 95 % "
     "intervals (Wilson) and numbers of cavities.",
     "radii": "Our radius against the literature's of the cavities that were found.",
 }
@@ -70,6 +72,7 @@ def plot_sizes(cavities: QTable, ax: Axes) -> Axes:
         ax.plot(ends, ends, ":", color=GREY, lw=1)
     unit = "kpc" if in_kpc else str(cavities["radius"].unit)
     ax.set(xscale="log", yscale="log", xlabel=f"distance d [{unit}]", ylabel=f"radius R [{unit}]")
+    _plain_ticks(ax.xaxis, ax.yaxis)
     return ax
 
 
@@ -78,7 +81,16 @@ def plot_signal(cavities: QTable, ax: Axes) -> Axes:
     snr = np.maximum(np.asarray(cavities["snr"], float), 0.1)
     _points(ax, snr, np.asarray(cavities["probability"], float), _doubtful(cavities))
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="signal to noise", ylabel="probability")
+    _plain_ticks(ax.xaxis)
     return ax
+
+
+def _plain_ticks(*axes: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of logarithmic axes, and none between."""
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _points(ax: Axes, x: NDArray[Any], y: NDArray[Any], doubtful: NDArray[np.bool_]) -> None:
@@ -138,7 +150,8 @@ def plot_recall(known: QTable, ax: Axes) -> Axes:
     ax.set_xticks(place, labels)
     ax.set(ylim=(0, 1.1), xlabel="signal to noise in our image", ylabel="share found")
     ax.grid(False, axis="x")
-    ax.legend(loc="lower right", frameon=True, framealpha=0.8)
+    if (both > found).any():
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2)
     return ax
 
 
@@ -158,4 +171,5 @@ def plot_radii(known: QTable, ax: Axes) -> Axes:
         xlabel="radius in the literature [arcsec]",
         ylabel="our radius [arcsec]",
     )
+    _plain_ticks(ax.xaxis, ax.yaxis)
     return ax

@@ -20,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ...core.energetics import kpc_per_arcsec
 from ...data.literature import KnownCavity
+from ...inference.aperture import measure_aperture
 from ..result import CavityResult
 
 #: Largest ratio of the radii of one cavity.
@@ -47,7 +48,11 @@ COLUMNS: dict[str, tuple[u.UnitBase | None, str]] = {
     "distance": (u.arcsec, "of that from the centre of the cluster as we use it"),
     "radius": (u.arcsec, "sqrt(semi_major semi_minor) in the literature"),
     "snr_literature": (None, "signal to noise that the literature gives"),
-    "snr": (None, "deficit against our smooth model within the literature's outline, over noise"),
+    "snr": (
+        None,
+        "deficit within the literature's outline, over its noise: against our smooth model, scaled "
+        "to the gas at the same distance to both sides",
+    ),
     "why": (None, "why a cavity could not be placed"),
 }
 
@@ -70,6 +75,7 @@ def compare(result: CavityResult, known: Sequence[KnownCavity]) -> dict[str, Any
         centre, the mean over `TURNS`).
     """
     rows = [_placed(result, one) for one in known]
+    _measure(result, rows)
     on_image = [row for row in rows if row["status"] == "missed"]
     theirs = np.array([[*_plane(row), row["radius"]] for row in on_image]).reshape(-1, 3)
     ours = _ours(result)
@@ -85,7 +91,7 @@ def compare(result: CavityResult, known: Sequence[KnownCavity]) -> dict[str, Any
     for row in rows:
         if not row.pop("has_radius"):
             row["radius"] = float("nan")
-        row.pop("azimuth")
+        del row["azimuth"], row["outline"]
     return {"rows": rows, "placed": len(on_image), "by_chance": float(np.mean(chance))}
 
 
@@ -142,6 +148,7 @@ def _placed(result: CavityResult, known: KnownCavity) -> dict[str, Any]:
         "id": 0,
         "why": "",
         "azimuth": float("nan"),
+        "outline": None,
         "has_radius": known.semi_major is not None,
     }
     del row["target"]
@@ -184,12 +191,29 @@ def _placed(result: CavityResult, known: KnownCavity) -> dict[str, Any]:
     if observed.size == 0 or observed.mean() < 0.5:
         row["status"] = "outside"
         return row
-    row["status"] = "missed"
-    rows, columns = (index[observed] for index in inside)
-    expected = float(result.model[rows, columns].sum())
-    deficit = expected - float(result.observation.counts[rows, columns].sum())
-    row["snr"] = deficit / np.sqrt(max(expected, 1e-9))
+    row["status"], row["outline"] = "missed", inside
     return row
+
+
+def _measure(result: CavityResult, rows: list[dict[str, Any]]) -> None:
+    """Add the signal to noise of the deficit within the outline of each known cavity."""
+    shape = result.observation.counts.shape
+    structure = np.zeros(shape, bool)
+    for cavity in result.cavities:
+        window = cavity.window(shape)
+        Y, X = np.mgrid[window]
+        structure[window] |= cavity.inside(X, Y)
+    outlines = [row["outline"] for row in rows if row["outline"] is not None]
+    for outline in outlines:
+        structure[outline] = True
+    for row in rows:
+        if row["outline"] is not None:
+            inside = np.zeros(shape, bool)
+            inside[row["outline"]] = True
+            observation, model = result.observation, result.model
+            measured = measure_aperture(observation, model, result.centre, inside, structure)
+            if measured is not None:
+                row["snr"] = measured.snr
 
 
 def _outline(
