@@ -18,6 +18,8 @@ from physml.exceptions import InputError
 from physml.random import stream
 
 from ..core.halo import fill_sources
+from .events.as_image import as_image
+from .events.selection import select_events
 from .field_of_view import describe_unobserved
 from .inputs import check_arguments
 from .maps import Map, read_map, use_background, use_exposure
@@ -48,6 +50,9 @@ def load_observation(
     mask: Any = None,
     units: str = "auto",
     hdu: int | str | None = None,
+    band: Any = None,
+    bin: Any = None,
+    chips: Any = None,
     seed: int = 0,
     name: str | None = None,
 ) -> Observation:
@@ -56,7 +61,8 @@ def load_observation(
     Parameters
     ----------
     image : path, HDUList, CCDData, Quantity or ndarray of shape (H, W)
-        Counts per pixel, or a rate or flux. A path may name an extension: ``file.fits[2]``.
+        Counts per pixel, or a rate or flux. A path may name an extension: ``file.fits[2]``. A path
+        or HDUList may also be an event list, which is binned.
     exposure : same kinds, optional
         Exposure map (s, cm^2 s), on the same pixels or with celestial coordinates.
     background : same kinds, optional
@@ -69,6 +75,9 @@ def load_observation(
         exposure map; or a unit such as ``count/s/deg2``.
     hdu : int or str, optional
         Extension of the image; by default the first that says nothing else.
+    band, bin, chips : optional
+        Of an event list: energies (``500:7000``, in eV), size of a pixel, numbers of the chips; see
+        `events.selection.select_events`.
     seed : int
         Seed of the Poisson draws that fill masked sources.
     name : str, optional
@@ -80,7 +89,12 @@ def load_observation(
         For everything that is not a 2-D image of positive sum with maps that can be laid on it.
     """
     check_arguments(units=units)
+    label = str(image) if isinstance(image, str | PathLike) else (name or "image")
+    selection = select_events(band, bin, chips)
+    image, hdu, exposure, binned = as_image(image, hdu, exposure, selection, label)
     source = read_source(image, "image", hdu)
+    if binned is not None:
+        source.path = binned.path
     label = str(source.path) if source.path else (name or "image")
     undefined, words = undefined_pixels(source.data, source.header.get("BLANK"))
     undefined |= source.flagged
@@ -96,6 +110,8 @@ def load_observation(
         path=source.path,
         files={"image": source.path} if source.path else {},
     )
+    for of_many, text in (binned.remarks if binned else {}).items():
+        observation.remark(of_many, text)
     if source.wcs is None:
         observation.remark(
             "without celestial WCS: catalogues in pixels",

@@ -39,8 +39,9 @@ class BinnedEvents:
     Attributes
     ----------
     image : ImageHDU
-        Counts, float64, with the coordinates of the sky and the physical pixels of the list; NaN
-        outside of the field of view.
+        Counts, float64, with the coordinates of the sky and the physical pixels of the list.
+    every : ndarray of int, shape (H, W)
+        Counts of all energies.
     name : str
     path : Path or None
     header : Header
@@ -50,10 +51,28 @@ class BinnedEvents:
     """
 
     image: fits.ImageHDU
+    every: NDArray[np.int64]
     name: str
     path: Path | None
     header: fits.Header
     remarks: dict[str, str] = field(default_factory=dict)
+
+    def cut_field(self) -> None:
+        """Find the field of view; pixels outside of it become NaN."""
+        found = find_field(self.every)
+        if found is None:
+            self.remarks["with too few events to find the field of view"] = (
+                "too few events to find the field of view: all of the rectangle is taken as "
+                "observed, evenly"
+            )
+            return
+        observed, side = found
+        self.image.data[~observed] = np.nan
+        self.remarks["whose exposure is taken as flat inside the field of view"] = (
+            "no exposure map: the exposure is taken as flat inside the field of view, found from "
+            f"events of all energies in blocks of {side} x {side} pixels ({observed.mean():.0%} "
+            "of the image); vignetting and differences between chips are not corrected"
+        )
 
 
 @dataclass
@@ -122,7 +141,6 @@ def bin_events(
     selection: Selection,
     *,
     hdu: int | str | None = None,
-    fill_field: bool = True,
     progress: bool = True,
 ) -> BinnedEvents:
     """Bin an event list.
@@ -133,9 +151,6 @@ def bin_events(
     selection : Selection
     hdu : int or str, optional
         Extension of the events.
-    fill_field : bool
-        Find the field of view from the events, and set what lies outside to NaN; not needed beside
-        an exposure map.
     progress : bool
         Show a bar for long lists.
 
@@ -164,11 +179,13 @@ def bin_events(
         counts, every = _histograms(events, cuts, grid, progress)
         header = image_header(events, grid)
         binned = BinnedEvents(
-            fits.ImageHDU(counts.astype(np.float64), header), name, path, events.header.copy()
+            fits.ImageHDU(counts.astype(np.float64), header),
+            every,
+            name,
+            path,
+            events.header.copy(),
         )
         _remark(binned, events, cuts, tally, grid)
-    if fill_field:
-        _cut_field(binned, every)
     return binned
 
 
@@ -264,21 +281,3 @@ def _remark(
         )
     if cuts.energies is not None and cuts.energies.assumed:
         binned.remarks["of whose energies something was assumed"] = cuts.energies.assumed
-
-
-def _cut_field(binned: BinnedEvents, every: NDArray[np.int64]) -> None:
-    """Set what was not observed to NaN."""
-    found = find_field(every)
-    if found is None:
-        binned.remarks["with too few events to find the field of view"] = (
-            "too few events to find the field of view: all of the rectangle is taken as observed, "
-            "evenly"
-        )
-        return
-    observed, side = found
-    binned.image.data[~observed] = np.nan
-    binned.remarks["whose exposure is taken as flat inside the field of view"] = (
-        f"no exposure map: the exposure is taken as flat inside the field of view, found from "
-        f"events of all energies in blocks of {side} x {side} pixels ({observed.mean():.0%} of the "
-        "image); vignetting and differences between chips are not corrected"
-    )

@@ -49,7 +49,7 @@ def is_event_list(given: Any, hdu: int | str | None = None) -> bool:
         kinds = [(h.header, isinstance(h, fits.BinTableHDU)) for h in given]
     elif isinstance(given, str | PathLike) and Path(given).is_file():
         try:
-            kinds = [(h, h.get("XTENSION", "") == "BINTABLE") for h in _first_headers(Path(given))]
+            kinds = [(h, h.get("XTENSION", "") == "BINTABLE") for h in first_headers(Path(given))]
         except InputError:  # another reader says what is wrong with it
             return False
     else:
@@ -82,7 +82,7 @@ def _has_pixels(header: Any) -> bool:
     return int(header.get("NAXIS", 0)) > 1 and "ZIMAGE" not in header
 
 
-def _first_headers(path: Path) -> list[Any]:
+def first_headers(path: Path) -> list[Any]:
     """Headers of a file; of a packed one those that begin early."""
     with path.open("rb") as file:
         if file.read(2) != _GZIP:
