@@ -10,6 +10,7 @@ import typer
 
 from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads, need, need_place
+from physml.exceptions import InputError
 
 from .cli_survey import SURVEY_EPILOG, survey
 
@@ -19,12 +20,20 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 EPILOG = """
-Examples: an image; with maps and point sources; energies; the completeness of
-this very image; a folder of images:
+Examples: an image; an extension of a file; with maps and point sources; a rate,
+by the time in its header or by an exposure map; a surface brightness whose
+header lacks the unit; energies; the completeness of this very image; a folder
+of images, or of a telescope's products (image, exposure and background maps):
 
   physml cavities predict ngc5813.fits -o out
 
+  physml cavities predict "a.fits\\[SCI]" -o out      (or a.fits --hdu SCI)
+
   physml cavities predict a.fits --exposure exp.fits --mask src.reg -o out
+
+  physml cavities predict rate.fits --exposure exp.fits -o out
+
+  physml cavities predict sb.fits --units count/s/arcmin2 --exposure exp.fits -o out
 
   physml cavities predict a.fits --redshift 0.0065 --pressure p.ecsv -o out
 
@@ -43,13 +52,18 @@ def _commands() -> None:
 def predict(
     ctx: typer.Context,
     image: Annotated[
-        Path, typer.Argument(help="FITS image of counts (or of a flux), or a folder of images.")
+        Path,
+        typer.Argument(
+            help="FITS image of counts, a rate or a flux (file.fits, or file.fits\\[EXTENSION]), or "
+            "a folder of images and their maps."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the result, written as a whole.")
     ],
     exposure: Annotated[
-        Path | None, typer.Option(help="Exposure map on the image's pixels, in any unit.")
+        Path | None,
+        typer.Option(help="Exposure map, on the image's pixels or with coordinates; in any unit."),
     ] = None,
     background: Annotated[
         Path | None, typer.Option(help="Map of the expected background counts per pixel.")
@@ -61,8 +75,16 @@ def predict(
         ),
     ] = None,
     units: Annotated[
-        str, typer.Option(help="Meaning of the pixels: auto, counts or flux (needs --exposure).")
+        str,
+        typer.Option(
+            help="Meaning of the pixels: auto (by BUNIT and sum), counts, flux (times --exposure), "
+            "or a unit such as count/s/deg2."
+        ),
     ] = "auto",
+    hdu: Annotated[
+        str | None,
+        typer.Option(help="Number or name of the image's extension; by default the first image."),
+    ] = None,
     ra: Annotated[
         str | None,
         typer.Option(help="Right ascension of the cluster: degrees, or 14:01:02.1 (hours)."),
@@ -116,7 +138,7 @@ def predict(
 
     Writes probability.fits, cavities.reg (DS9), cavities.ecsv, cavities.fits and overview.png.
     """
-    from .data.inputs import check_arguments, is_several, list_images
+    from .data.inputs import check_arguments, is_several, list_images, split_extension
 
     adjust_logging(ctx, verbose, quiet)
     arguments: dict[str, Any] = {
@@ -124,6 +146,7 @@ def predict(
         "background": background,
         "mask": mask,
         "units": units,
+        "hdu": hdu,
         "ra": ra,
         "dec": dec,
         "redshift": redshift,
@@ -136,7 +159,7 @@ def predict(
     # All that can be refused without torch and astropy, which take seconds to import.
     need_place(output, overwrite)
     check_arguments(**arguments)
-    need(image, None, "a FITS image, or a folder of images")
+    need(split_extension(image)[0], None, "a FITS image, or a folder of images")
     for path, what in (
         (exposure, "an exposure map (FITS)"),
         (background, "a background map (FITS)"),
@@ -145,8 +168,8 @@ def predict(
         (weights, "weights in safetensors format"),
     ):
         if path is not None:
-            need(path, False, what)
-    names = output_names(list_images(image)) if is_several(image) else []
+            need(split_extension(path)[0], False, what)
+    several = is_several(image) and bool(list_images(image))  # refuses a folder without files
     if threads is not None:
         limit_threads(threads)
 
@@ -157,17 +180,27 @@ def predict(
 
     with provenance.run():
         predictor = CavityPredictor.load(weights)
+        skipped: list[str] = []
+        if several:
+            arguments["on_skip"] = lambda _, why: skipped.append(why)
         found = predictor.predict(image, **arguments)
+        arguments.pop("on_skip", None)
         settings = {**arguments, "image": image, "weights": weights}
-        if names:
+        names = output_names([r.observation.path for r in found]) if several else []
+        if several:
             with atomic_directory(output, overwrite=overwrite) as temporary:
                 for name, result in zip(names, found, strict=True):
                     (temporary / name).mkdir()
                     result.write_into(temporary / name, settings)
         else:
             found.write(output, overwrite=overwrite, settings=settings)
-    for name, result in zip(names, found, strict=True) if names else [("", found)]:
+    for name, result in zip(names, found, strict=True) if several else [("", found)]:
         show(result, output / name)
+    if skipped:
+        raise InputError(
+            f"{len(found)} images were searched, {len(skipped)} files were skipped: "
+            + "; ".join(skipped)
+        )
 
 
 def output_names(files: list[Path]) -> list[str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,7 @@ from physml.stages.predict import Predictor
 
 from .core.energetics import GasProfile, kpc_per_arcsec
 from .core.halo import find_centre
+from .data.folders import sort_files
 from .data.gas_profile import read_profile
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.loading import load_observation
@@ -29,6 +31,8 @@ from .inference.search import Detector, search
 from .results.catalogue import build_catalogue
 from .results.recovery import measure_recovery
 from .results.result import CavityResult
+
+log = logging.getLogger(__name__)
 
 #: Images held and searched at a time: bounds the memory for long lists.
 TOGETHER = 8
@@ -85,13 +89,16 @@ class CavityPredictor(Predictor):
         seed: int = 0,
         recovery: int = 0,
         progress: bool | None = None,
+        on_skip: Callable[[Any, str], None] | None = None,
     ) -> Any:
         """Find the cavities of one image, or of many.
 
         Parameters
         ----------
         image : path, HDUList, CCDData, ndarray of shape (H, W), or a list of these, or a folder
-            Counts per pixel (or a flux, with `exposure`).
+            Counts per pixel (or a rate or flux, with `exposure`). A path may name an extension:
+            ``file.fits[2]``. In a folder the maps that belong to an image are found by headers and
+            names, see `data.folders`; files that are no images are skipped.
         exposure, background : same kinds, optional
             Maps on the image's pixels; for a list of images a list, or one map for all.
         mask : path or ndarray of bool, optional
@@ -123,11 +130,14 @@ class CavityPredictor(Predictor):
             `warnings`.
         progress : bool, optional
             Show a progress bar; by default for several images on a terminal.
+        on_skip : callable, optional
+            Called with each file or image that was skipped, and why. Without it what is skipped
+            in a folder is logged, and an image of a list that cannot be used is an error.
 
         Returns
         -------
         CavityResult or list of CavityResult
-            One for one image, a list for a list or a folder.
+            One for one image; a list for a list or a folder, without what was skipped.
 
         Raises
         ------
@@ -140,9 +150,14 @@ class CavityPredictor(Predictor):
         if redshift is not None:
             kpc_per_arcsec(redshift)  # refuses nonsense before any work
         several, images = is_several(image), list_images(image)
+        skipped: list[tuple[Any, str]] = []
         given = {"exposure": exposure, "background": background, "mask": mask}
+        if several and isinstance(image, str | PathLike):
+            images, found = _in_folder(images, skipped)
+            given |= {role: found[role] for role in found if given[role] is None}
         number = len(images) if several else None
         maps = {role: one_for_each(role, one, number) for role, one in given.items()}
+        lenient = on_skip is not None or (isinstance(image, str | PathLike) and several)
         options: dict[str, Any] = {
             "centre": centre,
             "position": None if ra is None else (ra, dec),
@@ -156,19 +171,36 @@ class CavityPredictor(Predictor):
             "images", len(images), several if progress is None else progress
         ) as advance:
             for start in range(0, len(images), TOGETHER):
-                observations = [
-                    load_observation(
-                        images[i],
-                        **{role: of_images[i] for role, of_images in maps.items()},
-                        units=units,
-                        hdu=hdu,
-                        seed=seed,
-                        name=f"image {i + 1}" if several else None,
-                    )
-                    for i in range(start, min(start + TOGETHER, len(images)))
-                ]
+                observations = []
+                for i in range(start, min(start + TOGETHER, len(images))):
+                    try:
+                        observation = load_observation(
+                            images[i],
+                            **{role: of_images[i] for role, of_images in maps.items()},
+                            units=units,
+                            hdu=hdu,
+                            seed=seed,
+                            name=f"image {i + 1}" if several else None,
+                        )
+                        # What the search would refuse, before those beside it are searched.
+                        centre_ = _centre(observation, centre, options["position"])
+                        choose_scales(observation, scales, centre_)
+                        _profile(observation, redshift, pressure)
+                    except InputError as error:
+                        if not lenient:
+                            raise
+                        skipped.append((images[i], str(error)))
+                        continue
+                    observations.append(observation)
                 results += self.predict_observations(observations, advance=advance, **options)
+        if several and not results:
+            raise InputError("; ".join(dict.fromkeys(why for _, why in skipped)))
         log_remarks([r.observation for r in results])
+        for what, why in skipped:
+            if on_skip is None:
+                log.warning("skipped %s: %s", what, why)
+            else:
+                on_skip(what, why)
         if recovery:
             self._measure_recovery(results, recovery, seed, progress)
         return results if several else results[0]
@@ -254,6 +286,24 @@ class CavityPredictor(Predictor):
                 result.catalogue.meta["remarks"] = result.warnings
                 failed.append(result.observation)
         log_remarks(failed, only=UNMEASURED)
+
+
+def _in_folder(
+    files: Sequence[Path], skipped: list[tuple[Any, str]]
+) -> tuple[list[Path], dict[str, list[Path | None]]]:
+    """Images of a folder and the maps that belong to them; the rest is skipped, with a reason."""
+    found = sort_files(files)
+    for file, what in found.known:
+        log.info("%s: %s, not needed", file, what)
+    skipped += [(file, f"{file}: {why}") for file, why in found.skipped]
+    for one in found.sets:
+        maps = [f.name for f in (one.exposure, one.background) if f is not None]
+        if maps:
+            log.info("%s: with %s", one.image.name, " and ".join(maps))
+    return [one.image for one in found.sets], {
+        "exposure": [one.exposure for one in found.sets],
+        "background": [one.background for one in found.sets],
+    }
 
 
 def _centre(

@@ -24,6 +24,7 @@ from fakes.commands import Command
 
 from physml.cavities.predict import CavityPredictor
 from physml.cli.main import main
+from physml.io import origin
 
 SHAPE, CENTRE = (160, 170), (85.0, 80.0)
 CAVITIES = [Cavity(110.0, 88.0, 10.0, 8.0, 0.4, 0.95)]
@@ -276,12 +277,60 @@ def test_energetics_need_a_wcs(detector, capsys, tmp_path, data):
     refused(capsys, tmp_path, path, "--redshift", 0.1, mentions=["plain.fits", "kpc"])
 
 
-def test_one_bad_image_in_a_folder_stops_the_whole(detector, capsys, tmp_path, data):
+def test_a_folder_is_searched_without_what_is_no_image(
+    detector, at_centre, capsys, caplog, tmp_path, data
+):
+    """The images are searched; what was skipped is said at the end, and by the exit code."""
     folder = tmp_path / "images"
     folder.mkdir()
-    write_fits(folder / "a.fits", data)
+    write_fits(folder / "a.fits", data, tan_wcs(SHAPE))
+    write_fits(folder / "a_exp.fits", np.full(SHAPE, 100.0), tan_wcs(SHAPE))
     write_fits(folder / "b.fits", np.zeros(SHAPE))
-    refused(capsys, tmp_path, folder, mentions=["b.fits", "zeros"])
+    write_fits(folder / "z.fits", data, tan_wcs(SHAPE))
+    (folder / "c.fits").write_text("no FITS file")
+    table = fits.BinTableHDU(QTable({"x": [1.0]}).as_array(), name="SPECTRUM")
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(folder / "d.fits")
+    out = tmp_path / "result"
+    command = ["cavities", "predict", str(folder), "-o", str(out), "--scales", "1,2"]
+    code = main(command)
+    message = capsys.readouterr().err
+    assert code == 2
+    assert sorted(p.name for p in out.iterdir() if p.is_dir()) == ["a", "z"]
+    for name in ("a", "z"):
+        assert len(QTable.read(out / name / "cavities.ecsv")) == 1
+    assert "2 images were searched, 3 files were skipped" in message
+    for text in ("b.fits: expected an image with counts", "c.fits: expected", "d.fits: expected"):
+        assert text in message
+    # Without them all is well, and the map was taken with its image.
+    for name in ("b.fits", "c.fits", "d.fits"):
+        (folder / name).unlink()
+    assert main([*command, "--overwrite"]) == 0
+    record = origin.read(out / "a" / "cavities.ecsv")
+    assert set(record["inputs"]) >= {"image", "exposure"}
+
+
+def test_a_folder_of_nothing_but_damage(detector, capsys, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_fits(folder / "b.fits", np.zeros(SHAPE))
+    (folder / "c.fits").write_text("no FITS file")
+    refused(capsys, tmp_path, folder, mentions=["b.fits", "zeros", "c.fits"])
+
+
+def test_an_extension_by_its_name(detector, at_centre, capsys, caplog, tmp_path, data):
+    path = tmp_path / "several.fits"
+    parts = [fits.PrimaryHDU(), fits.ImageHDU(data, name="SCI"), fits.ImageHDU(data, name="PSF")]
+    fits.HDUList(parts).writeto(path)
+    assert len(works(capsys, caplog, tmp_path, f"{path}[SCI]")) == 1
+    for arguments, text in (
+        ([f"{path}[PSF]"], "point spread"),
+        ([path, "--hdu", "NONE"], "an extension 'NONE'"),
+        ([tmp_path / "no.fits[SCI]"], "no such file"),
+    ):
+        found = tmp_path / "other"
+        code = main(["cavities", "predict", *map(str, arguments), "-o", str(found)])
+        assert code == 2
+        assert text in capsys.readouterr().err
 
 
 def test_an_empty_folder(detector, capsys, tmp_path):

@@ -12,7 +12,12 @@ import numpy as np
 from physml.exceptions import InputError
 
 #: Endings of image files looked for in a folder.
-SUFFIXES = (".fits", ".fit", ".fts", ".ftz", ".fits.gz", ".fit.gz", ".img", ".img.gz")
+SUFFIXES = tuple(
+    ending + packed
+    for ending in (".fits", ".fit", ".fts", ".ftz", ".img", ".expmap")
+    for packed in ("", ".gz")
+)
+_EXTENSION = re.compile(r"(?P<file>.+?)\[(?P<hdu>[^\[\]]*)\]$")
 
 
 def check_arguments(
@@ -100,3 +105,28 @@ def one_for_each(role: str, given: Any, number: int | None) -> list[Any]:
     if len(given) != number:
         raise InputError(f"{role}=: expected one for each of {number} images, found {len(given)}")
     return list(given)
+
+
+def split_extension(given: str | PathLike[str]) -> tuple[Path, int | str | None]:
+    """File and extension of a path such as ``file.fits[2]``; a file of that very name goes first.
+
+    Raises
+    ------
+    InputError
+        What stands in brackets is a filter on rows or columns, not an extension.
+    """
+    path = Path(given)
+    match = _EXTENSION.match(str(given))
+    if not match or path.exists():
+        return path, None
+    inside = match["hdu"].strip()
+    if not inside or any(mark in inside for mark in "=<>:@"):
+        raise InputError.expected(
+            match["file"], "the number or name of an extension in brackets", f"[{inside}]"
+        )
+    return Path(match["file"]), numbered(inside)
+
+
+def numbered(hdu: int | str) -> int | str:
+    """Number of an extension where it is one."""
+    return int(hdu) if str(hdu).strip().isdigit() else str(hdu).strip()

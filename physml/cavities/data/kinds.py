@@ -27,7 +27,7 @@ _SAYS = (
     ("exposure", r"(NON)?VIG(NETTED|NETTING)?[ _-]?(EXP(OSURE)?)?[ _-]?MAP|EFFECTIVE EXPOSURE"),
     ("background", r"BKGD?([ _-]?(MAP|IMAGE|IM|IMSKY))?|BACK(GROUND)?([ _-]?(MAP|IMAGE|MODEL))?"),
     ("background", r"BGD?([ _-]?MAP)?|EPIC (MERGED )?BACKGROUND MAP|EPIC SPLINED? BACKGROUND MAP"),
-    ("image", r"(EPIC )?(COUNTS?[ _-]?)?(IMAGE|MAP)|COUNTS?|SCI|TOTAL"),
+    ("image", r"(EPIC )?(COUNTS?[ _-]?)?(IMAGE|MAP)|SCI"),
 )
 _SAID = tuple((kind, re.compile(pattern)) for kind, pattern in _SAYS)
 #: Kinds in words, and the argument that takes them.
@@ -74,12 +74,14 @@ def kind_of(header: Mapping[str, Any]) -> Kind:
             continue
         text = value.strip().upper()
         for name, pattern in _SAID:
-            # `HDUCLAS1 = 'IMAGE'` says the layout; the classes below it say the content.
-            if pattern.fullmatch(text) and (key, name) != ("HDUCLAS1", "image"):
+            # `HDUCLAS1 = 'IMAGE'` and an extension of that name say the layout, not the content.
+            if pattern.fullmatch(text) and not (name == "image" and key != "CONTENT"):
                 return Kind(name, f"{key} = {value.strip()!r}")
     unit = parse_unit(header.get("BUNIT"))
     if unit is not None and unit.is_exposure:
         return Kind("exposure", f"BUNIT = {unit.text!r}")
+    if unit is not None and unit.is_counts and unit.counted:
+        return Kind("image", f"BUNIT = {unit.text!r}")
     return Kind()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 from physml.io.fits import ImageData, Which, open_image
 
+from .inputs import numbered, split_extension
 from .kinds import Kind, kind_of, require_kind
 from .units import PixelUnit, parse_unit
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
 Role = Literal["image", "exposure", "background"]
-
-_EXTENSION = re.compile(r"(?P<file>.+?)\[(?P<hdu>[^\[\]]*)\]$")
 
 
 @dataclass
@@ -82,7 +80,7 @@ def read_source(given: Any, role: Role, hdu: int | str | None = None) -> Source:
         if hdu is not None and of_path is not None and str(hdu) != str(of_path):
             raise InputError(f"hdu=: expected {of_path!r} as in {given}, found {hdu!r}")
         hdu = of_path if hdu is None else hdu
-    which: Which = _first_of(role) if hdu is None else _numbered(hdu)
+    which: Which = _first_of(role) if hdu is None else numbered(hdu)
     opened = open_image(given if path is None else path, hdu=which)
     own = getattr(given, "unit", None)
     unit = parse_unit(opened.header.get("BUNIT")) if own is None else parse_unit(own)
@@ -94,31 +92,6 @@ def read_source(given: Any, role: Role, hdu: int | str | None = None) -> Source:
     if mask is not None and np.shape(mask) == opened.data.shape:
         flagged = np.asarray(mask, dtype=bool)
     return Source(opened.data, opened.header, opened.wcs, unit, kind, path, flagged)
-
-
-def split_extension(given: str | PathLike[str]) -> tuple[Path, int | str | None]:
-    """File and extension of a path such as ``file.fits[2]``; a file of that very name goes first.
-
-    Raises
-    ------
-    InputError
-        What stands in brackets is a filter on rows or columns, not an extension.
-    """
-    path = Path(given)
-    match = _EXTENSION.match(str(given))
-    if not match or path.exists():
-        return path, None
-    inside = match["hdu"].strip()
-    if not inside or any(mark in inside for mark in "=<>:@"):
-        raise InputError.expected(
-            match["file"], "the number or name of an extension in brackets", f"[{inside}]"
-        )
-    return Path(match["file"]), _numbered(inside)
-
-
-def _numbered(hdu: int | str) -> int | str:
-    """Number of an extension where it is one."""
-    return int(hdu) if str(hdu).strip().isdigit() else str(hdu).strip()
 
 
 def _first_of(role: Role) -> Any:
