@@ -25,6 +25,7 @@ from .data.gas_profile import read_profile
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.loading import load_observation
 from .data.observation import Observation, log_remarks
+from .data.trained_range import scales_outside
 from .inference.fields import choose_scales
 from .inference.merge import Merging
 from .inference.search import Detector, search
@@ -238,7 +239,14 @@ class CavityPredictor(Predictor):
             observations, centres, searches, profiles, strict=True
         ):
             cavities = found.selected(self.detector, threshold)
-            sure = [not observation.doubts and found.confident(self.detector, c) for c in cavities]
+            totals = {f.scale: f.total for f in found.fields}
+            outside = scales_outside(observation, totals, [c.scale for c in cavities], self.card)
+            sure = [
+                not observation.doubts
+                and c.scale not in outside
+                and found.confident(self.detector, c)
+                for c in cavities
+            ]
             catalogue = build_catalogue(
                 observation, found, cavities, middle, sure, redshift, profile
             )
