@@ -45,6 +45,9 @@ LENGTHS = ("distance", "radius", "semi_major", "semi_minor")
 ANGLES = ("ra", "dec", "azimuth", "position_angle")
 #: Texts of units in names of columns.
 UNITS = {"arcsec": u.arcsec, "as": u.arcsec, "arcmin": u.arcmin, "kpc": u.kpc, "deg": u.deg}
+_NAMED_UNIT = re.compile(
+    rf"\s*(?:[\[({{]\s*([^\])}}]*?)\s*[\])}}]|[/_ ]({'|'.join(UNITS)}))\s*$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,7 @@ def _find_columns(source: Path, table: QTable, named: dict[str, str]) -> dict[st
     plain: dict[str, str] = {}
     for name in table.colnames:
         if name not in named.values():
-            without_unit = re.sub(r"[\[({/].*$", "", name)
-            for unit in UNITS:
-                without_unit = re.sub(rf"_{unit}$", "", without_unit, flags=re.IGNORECASE)
-            plain.setdefault(re.sub(r"[^a-z0-9]", "", without_unit.lower()), name)
+            plain.setdefault(re.sub(r"[^a-z0-9]", "", _NAMED_UNIT.sub("", name).lower()), name)
     found = dict(named)
     for kind, names in KINDS.items():
         match = next((plain[name] for name in names if name in plain), None)
@@ -177,8 +177,8 @@ def _unit(source: Path, table: QTable, kind: str, name: str) -> u.UnitBase | Non
     """Unit of a column: the file's, or that in its name; degrees for an angle without one."""
     unit = getattr(table[name], "unit", None)
     if unit is None:
-        text = re.search(r"[\[({/_ ]\s*([A-Za-z]+)\s*[\])}]?\s*$", name)
-        unit = UNITS.get(text[1].lower()) if text else None
+        text = _NAMED_UNIT.search(name)
+        unit = UNITS.get((text[1] or text[2]).lower()) if text else None
     if kind in ANGLES:
         return unit or u.deg
     if kind not in LENGTHS:

@@ -74,7 +74,8 @@ def _read_text(source: Path, what: str) -> QTable:
         if len(lines) > 2 and all(map(_DASHES.fullmatch, lines[2].split(delimiter))):
             units = [unit.strip() for unit in lines[1].split(delimiter)]
             lines = [lines[0], *lines[3:]]
-        table = QTable.read(lines, format="ascii.csv", delimiter=delimiter, guess=False)
+        form = "ascii.csv" if delimiter == "," else "ascii.tab"
+        table = QTable.read(lines, format=form, guess=False)
     except Exception as error:  # the reader raises errors of many kinds on foreign text
         detail = " ".join(str(error).split())[:200]
         raise InputError.expected(source, f"{what} as text in columns", detail) from error

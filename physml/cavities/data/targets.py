@@ -183,8 +183,8 @@ def _target(
         if given.get("y") is None:
             raise InputError.expected(place, "x and y of the centre", "x alone")
         options["centre"] = (_number(place, "x", given["x"]), _number(place, "y", given["y"]))
-    elif isinstance(options.get("centre"), str):
-        parts = options["centre"].replace(",", " ").split()
+    elif "centre" in options:
+        parts = re.split(r"[,\s]+", str(options["centre"]).strip("()[] "))
         if len(parts) != 2:
             raise InputError.expected(place, "a centre 'x y' [pixel]", repr(options["centre"]))
         options["centre"] = tuple(_number(place, "centre", part) for part in parts)

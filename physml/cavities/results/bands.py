@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from physml.exceptions import InputError
 
 from ..core.plasma import LINES, Band
+from ..data.loading import load_observation
 from ..data.observation import Observation
 from ..inference.aperture import coloured_model, measure_aperture, undisturbed_model
 from ..inference.two_bands import HYPOTHESES, UNKNOWN, Verdict, decide
@@ -74,9 +75,9 @@ def parse_bands(
     if not 0.1 <= float(temperature) <= 30:
         raise InputError(f"temperature=: expected a kT from 0.1 to 30 keV, found {temperature}")
     text = "two bands such as 0.5-2,2-7 (keV), the soft one first"
-    limits = np.ravel(DEFAULT_BANDS) if bands is None else _numbers(bands, "bands", 4, text)
+    limits = np.ravel(DEFAULT_BANDS) if bands is None else _numbers(bands, "hard_bands", 4, text)
     if not (0 < limits[0] < limits[1] and limits[2] < limits[3] and limits[0] < limits[2]):
-        raise InputError(f"bands=: expected {text}, found {bands!r}")
+        raise InputError(f"hard_bands=: expected {text}, found {bands!r}")
     soft, hard = limits[:2], limits[2:]
     own = {"temperature": float(temperature), "redshift": float(redshift or 0.0)}
     return (
@@ -219,3 +220,46 @@ def _tell(soft: Observation, hard: Observation, bands: tuple[Band, Band]) -> Non
             f"two bands: no background map of the {' and '.join(without)} image; any background up "
             "to the faintest place is allowed for",
         )
+
+
+def add_second_band(
+    results: Sequence[CavityResult],
+    images: Sequence[Any],
+    bands: tuple[Band, Band],
+    *,
+    exposure: Sequence[Any],
+    background: Sequence[Any],
+    mask: Sequence[Any],
+    seed: int = 0,
+) -> None:
+    """Compare results with hard images of the same places.
+
+    Parameters
+    ----------
+    results : sequence of CavityResult
+        Of the soft images.
+    images, exposure, background, mask : sequences of as many
+        Hard images and their maps, as `load_observation` takes them.
+    bands : tuple of Band
+        From `parse_bands`.
+    seed : int
+        Of the draws that fill masked sources.
+
+    Raises
+    ------
+    InputError
+        An image that cannot be used, or whose pixels are not those of the soft one.
+    """
+    for number, result in enumerate(results):
+        hard = load_observation(
+            images[number],
+            exposure=exposure[number],
+            background=background[number],
+            mask=mask[number],
+            seed=seed,
+            name=f"hard image of {result.name}",
+        )
+        result.observation.notes.update(
+            {f"{of_many} (hard)": f"hard image: {text}" for of_many, text in hard.notes.items()}
+        )
+        compare_bands(result, hard, bands)

@@ -129,7 +129,13 @@ def cavity_table(catalogues: Mapping[str, QTable]) -> QTable:
             else:
                 values += list(here if unit is None else here.to_value(unit))
         description = sample.info.description or ""
-        if kind in "iu" and None not in values:
+        shape = np.shape(sample)[1:]
+        if shape:  # such as a covariance
+            empty = np.full(shape, np.nan)
+            made = np.array([empty if v is None else v for v in values], float)
+            out[column] = made if unit is None else made * unit
+            out[column].info.description = description
+        elif kind in "iu" and None not in values:
             out[column] = np.asarray(values, int)
             out[column].info.description = description
         else:
