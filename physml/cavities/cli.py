@@ -22,8 +22,9 @@ app = typer.Typer(no_args_is_help=True)
 EPILOG = """
 Examples: an image; an extension of a file; with maps and point sources; a rate,
 by the time in its header or by an exposure map; a surface brightness whose
-header lacks the unit; energies; the completeness of this very image; a folder
-of images, or of a telescope's products (image, exposure and background maps):
+header lacks the unit; an event list, binned; energies; the completeness of this
+very image; a folder of images, or of a telescope's products (image, exposure and
+background maps):
 
   physml cavities predict ngc5813.fits -o out
 
@@ -34,6 +35,8 @@ of images, or of a telescope's products (image, exposure and background maps):
   physml cavities predict rate.fits --exposure exp.fits -o out
 
   physml cavities predict sb.fits --units count/s/arcmin2 --exposure exp.fits -o out
+
+  physml cavities predict evt2.fits --band 500:7000 --bin 2 --mask src.reg -o out
 
   physml cavities predict a.fits --redshift 0.0065 --pressure p.ecsv -o out
 
@@ -54,8 +57,8 @@ def predict(
     image: Annotated[
         Path,
         typer.Argument(
-            help="FITS image of counts, a rate or a flux (file.fits, or file.fits\\[EXTENSION]), or "
-            "a folder of images and their maps."
+            help="FITS image of counts, a rate or a flux (file.fits, or file.fits\\[EXTENSION]), "
+            "an event list, or a folder of images and their maps."
         ),
     ],
     output: Annotated[
@@ -71,7 +74,8 @@ def predict(
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Point sources to fill: DS9 or CIAO regions, or text with 'x y radius' (1-based)."
+            help="Point sources to fill: regions of DS9 or CIAO, FITS regions, a FITS mask of 0 "
+            "and 1, or text with 'x y radius' (1-based)."
         ),
     ] = None,
     units: Annotated[
@@ -84,6 +88,19 @@ def predict(
     hdu: Annotated[
         str | None,
         typer.Option(help="Number or name of the image's extension; by default the first image."),
+    ] = None,
+    band: Annotated[
+        str | None,
+        typer.Option(help="Energies of an event list: 500:7000 (eV, the default) or 0.5:7keV."),
+    ] = None,
+    bin: Annotated[
+        str | None,
+        typer.Option(
+            help="Side of a pixel in those of the event list; by default what suits the telescope."
+        ),
+    ] = None,
+    chips: Annotated[
+        str | None, typer.Option(help="Chips of an event list, such as 7 or 0:3; all by default.")
     ] = None,
     ra: Annotated[
         str | None,
@@ -138,6 +155,7 @@ def predict(
 
     Writes probability.fits, cavities.reg (DS9), cavities.ecsv, cavities.fits and overview.png.
     """
+    from .data.events.selection import select_events
     from .data.inputs import check_arguments, is_several, list_images, split_extension
 
     adjust_logging(ctx, verbose, quiet)
@@ -147,6 +165,9 @@ def predict(
         "mask": mask,
         "units": units,
         "hdu": hdu,
+        "band": band,
+        "bin": bin,
+        "chips": chips,
         "ra": ra,
         "dec": dec,
         "redshift": redshift,
@@ -159,6 +180,7 @@ def predict(
     # All that can be refused without torch and astropy, which take seconds to import.
     need_place(output, overwrite)
     check_arguments(**arguments)
+    select_events(band, bin, chips)
     need(split_extension(image)[0], None, "a FITS image, or a folder of images")
     for path, what in (
         (exposure, "an exposure map (FITS)"),

@@ -80,6 +80,9 @@ class CavityPredictor(Predictor):
         mask: Any = None,
         units: str = "auto",
         hdu: int | str | None = None,
+        band: Any = None,
+        bin: Any = None,
+        chips: Any = None,
         centre: tuple[float, float] | None = None,
         ra: Any = None,
         dec: Any = None,
@@ -99,16 +102,25 @@ class CavityPredictor(Predictor):
         image : path, HDUList, CCDData, ndarray of shape (H, W), or a list of these, or a folder
             Counts per pixel (or a rate or flux, with `exposure`). A path may name an extension:
             ``file.fits[2]``. In a folder the maps that belong to an image are found by headers and
-            names, see `data.folders`; files that are no images are skipped.
+            names, see `data.folders`; files that are no images are skipped. An event list is
+            binned.
         exposure, background : same kinds, optional
-            Maps on the image's pixels; for a list of images a list, or one map for all.
+            Maps on the image's pixels, or with celestial coordinates by which they are laid on
+            them; for a list of images a list, or one map for all.
         mask : path or ndarray of bool, optional
-            Point sources to fill with draws from their surroundings.
+            Point sources to fill with draws from their surroundings: regions of DS9 or CIAO, FITS
+            regions, or a mask of 0 and 1.
         units : {"auto", "counts", "flux"} or a unit
             Meaning of the pixels: by their unit and sum; counts; a flux, to be multiplied by the
             exposure map; or a unit such as ``count/s/deg2``.
         hdu : int or str, optional
             Extension of the image; by default the first that says nothing else.
+        band : str or pair of float, optional
+            Energies of an event list: ``500:7000`` in eV, or ``0.5:7keV``.
+        bin : float, optional
+            Side of a pixel in those of the event list; what suits the telescope by default.
+        chips : str, int or list of int, optional
+            Chips of an event list: ``7`` or ``0:3``; all by default.
         centre : tuple of float, optional
             Cluster centre (x, y) in 0-based pixels; the brightest place by default.
         ra, dec : float, str or Quantity, optional
@@ -180,6 +192,9 @@ class CavityPredictor(Predictor):
                             **{role: of_images[i] for role, of_images in maps.items()},
                             units=units,
                             hdu=hdu,
+                            band=band,
+                            bin=bin,
+                            chips=chips,
                             seed=seed,
                             name=f"image {i + 1}" if several else None,
                         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from physml.exceptions import InputError
 
-from ..reading import split_extension
+from ..inputs import split_extension
 from .beside import exposure_maps
 from .binning import BinnedEvents, bin_events
 from .reading import is_event_list
