@@ -273,7 +273,7 @@ def draw_scene(
             hidden += body.emptied * weight * half * free * halo.emissivity(px, py, z)
         share[k][shadow] = hidden
     share /= smooth
-    sky = smooth * (1 - share.sum(0))
+    sky = smooth * np.clip(1 - share.sum(0), 0, None)
     total, ground = np.exp(rng.uniform(np.log(5e3), np.log(1e6))), np.exp(rng.uniform(-6.2, -0.9))
     exposure = np.ones((SIDE, SIDE))
     if nuisance:

@@ -43,6 +43,10 @@ background maps):
   physml cavities predict a.fits --recovery -o out
 
   physml cavities predict images/ -o out
+
+Two bands, with the gas at 4 keV:
+
+  physml cavities predict soft.fits --hard hard.fits --temperature 4 -o out
 """
 
 
@@ -142,6 +146,33 @@ def predict(
     recovery_draws: Annotated[
         int, typer.Option(help="Number of such draws, with and without cavities each.", min=1)
     ] = 40,
+    refine: Annotated[
+        bool,
+        typer.Option(
+            help="Measure the listed cavities by their likelihood as well: radius, ellipse, "
+            "evidence against a lopsided halo."
+        ),
+    ] = True,
+    hard: Annotated[
+        Path | None,
+        typer.Option(
+            help="Image in a harder band on the same pixels: adds whether both agree with a "
+            "cavity, an isobaric structure or a shock. Needs --temperature or --band-response."
+        ),
+    ] = None,
+    hard_exposure: Annotated[Path | None, typer.Option(help="Exposure map of --hard.")] = None,
+    hard_background: Annotated[Path | None, typer.Option(help="Background map of --hard.")] = None,
+    hard_bands: Annotated[
+        str | None,
+        typer.Option(help="Limits of both bands in keV; by default 0.5-2,2-7."),
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="kT of the gas in keV, for the responses of both bands.")
+    ] = None,
+    band_response: Annotated[
+        str | None,
+        typer.Option(help="Responses d ln(emissivity) / d ln(kT) instead, such as 0.1,0.8."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
     ] = None,
@@ -176,7 +207,17 @@ def predict(
         "threshold": threshold,
         "seed": seed,
         "recovery": recovery_draws if recovery else 0,
+        "refine": refine,
     }
+    if hard is not None:
+        arguments |= {
+            "hard": hard,
+            "hard_exposure": hard_exposure,
+            "hard_background": hard_background,
+            "hard_bands": hard_bands,
+            "temperature": temperature,
+            "band_response": band_response,
+        }
     # All that can be refused without torch and astropy, which take seconds to import.
     need_place(output, overwrite)
     check_arguments(**arguments)
@@ -187,6 +228,7 @@ def predict(
         (background, "a background map (FITS)"),
         (mask, "a region file"),
         (pressure, "a table of the pressure profile"),
+        (hard, "a hard image (FITS)"),
         (weights, "weights in safetensors format"),
     ):
         if path is not None:
@@ -269,41 +311,64 @@ def show(result: CavityResult, folder: Path) -> None:
 
 @app.command(
     epilog="""
-Example: weights that were trained by hand, with their calibration made anew:
+Examples: weights that were trained by hand, with their calibration made anew; how
+radii of network and likelihood are joined, for weights that stay as they are:
 
   physml cavities recalibrate weights.safetensors -o recalibrated.safetensors
+
+  physml cavities recalibrate weights.safetensors --beside
 """
 )
 def recalibrate(
     ctx: typer.Context,
     weights: Annotated[Path, typer.Argument(help="Trained weights (safetensors).")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Weights to be written, with their card beside.")
-    ],
+        Path | None,
+        typer.Option("--output", "-o", help="Weights to be written, with their card beside."),
+    ] = None,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside",
+            help="Fit the refinement by likelihood alone and write it beside the weights, which "
+            "stay as they are (weights.refine.json).",
+        ),
+    ] = False,
     images: Annotated[
-        int, typer.Option(help="Number of simulated images wider than a field.", min=1)
+        int,
+        typer.Option(
+            help="Number of simulated images wider than a field; a quarter as many fit the "
+            "refinement.",
+            min=1,
+        ),
     ] = 1200,
     threads: Threads = None,
     overwrite: Overwrite = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Fit anew how several binnings are merged, for weights that are trained.
+    """Fit anew how several binnings are merged and radii are joined, for trained weights.
 
-    The last step of a training, on its own: the networks stay as they are.
+    The last steps of a training, on their own: the networks stay as they are.
     """
     adjust_logging(ctx, verbose, quiet)
-    need_place(output, overwrite)
     need(weights, False, "weights in safetensors format")
+    if beside == (output is not None):
+        raise InputError("--output, --beside: expected one of the two")
+    if output is not None:
+        need_place(output, overwrite)
     if threads is not None:
         limit_threads(threads)
 
     from physml import provenance
 
-    from .learning.recalibrate import recalibrate_weights
+    from .learning.recalibrate import recalibrate_weights, refine_beside
 
     with provenance.run():
-        recalibrate_weights(weights, output, images=images, overwrite=overwrite)
+        if output is None:
+            output = refine_beside(weights, max(1, images // 4), overwrite=overwrite)
+        else:
+            recalibrate_weights(weights, output, images=images, overwrite=overwrite)
     typer.echo(f"Written to {output}")
 
 

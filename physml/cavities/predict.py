@@ -28,7 +28,10 @@ from .data.observation import Observation, log_remarks
 from .data.trained_range import scales_outside
 from .inference.fields import choose_scales
 from .inference.merge import Merging
+from .inference.refine.constants import Constants
+from .inference.refine.listed import Refined, refine_listed
 from .inference.search import Detector, search
+from .results.bands import add_second_band, parse_bands
 from .results.catalogue import build_catalogue
 from .results.recovery import measure_recovery
 from .results.result import CavityResult
@@ -44,6 +47,12 @@ UNMERGED = (
     "whose probabilities are not calibrated over several binnings: these weights lack 'merging'",
     "the weights hold no calibration of several binnings ('merging'; `physml cavities recalibrate` "
     "adds it): probabilities are those of the single ones, and too high or too low together",
+)
+#: Remark on results of weights that lack the constants of the refinement.
+UNFITTED = (
+    "whose refined radii have standard weights and errors: these weights lack 'refine'",
+    "the weights hold no constants of the refinement ('refine'; `physml cavities recalibrate` adds "
+    "them): how radii of network and likelihood are joined, and their errors, are standard ones",
 )
 
 
@@ -92,6 +101,13 @@ class CavityPredictor(Predictor):
         threshold: float | None = None,
         seed: int = 0,
         recovery: int = 0,
+        refine: bool = True,
+        hard: Any = None,
+        hard_exposure: Any = None,
+        hard_background: Any = None,
+        hard_bands: str | Sequence[Sequence[float]] | None = None,
+        temperature: float | None = None,
+        band_response: str | Sequence[float] | None = None,
         progress: bool | None = None,
         on_skip: Callable[[Any, str], None] | None = None,
     ) -> Any:
@@ -141,6 +157,17 @@ class CavityPredictor(Predictor):
             Number of simulated images of this very cluster that measure its completeness and
             its rate of false alarms; 0 for none. Where that fails the result says so in its
             `warnings`.
+        refine : bool
+            Measure the listed cavities by their likelihood as well: radius, ellipse, evidence.
+        hard, hard_exposure, hard_background : same kinds, optional
+            Image in a harder band on the same pixels, and its maps: adds for each cavity whether
+            both bands agree with a cavity, an isobaric structure or a shock.
+        hard_bands : str or two pairs of float, optional
+            Limits of both bands [keV]; ``0.5-2,2-7`` by default.
+        temperature : float, optional
+            kT of the gas [keV], from which the responses of both bands follow.
+        band_response : str or two floats, optional
+            These responses, d ln(emissivity) / d ln(kT), instead.
         progress : bool, optional
             Show a progress bar; by default for several images on a terminal.
         on_skip : callable, optional
@@ -162,6 +189,8 @@ class CavityPredictor(Predictor):
         )
         if redshift is not None:
             kpc_per_arcsec(redshift)  # refuses nonsense before any work
+        if hard is not None:
+            bands = parse_bands(hard_bands, temperature, band_response, redshift)
         several, images = is_several(image), list_images(image)
         skipped: list[tuple[Any, str]] = []
         given = {"exposure": exposure, "background": background, "mask": mask}
@@ -178,6 +207,8 @@ class CavityPredictor(Predictor):
             "pressure": pressure,
             "scales": scales,
             "threshold": threshold,
+            "refine": refine,
+            "seed": seed,
         }
         results: list[CavityResult] = []
         with show_progress(
@@ -217,6 +248,12 @@ class CavityPredictor(Predictor):
                 log.warning("skipped %s: %s", what, why)
             else:
                 on_skip(what, why)
+        if hard is not None:
+            number = len(results) if several else None
+            second = {"exposure": hard_exposure, "background": hard_background, "mask": mask}
+            pairs = {f: one_for_each(f"hard_{f}", one, number) for f, one in second.items()}
+            hards = one_for_each("hard", hard, number)
+            add_second_band(results, hards, bands, **pairs, seed=seed)
         if recovery:
             self._measure_recovery(results, recovery, seed, progress)
         return results if several else results[0]
@@ -231,6 +268,8 @@ class CavityPredictor(Predictor):
         pressure: str | PathLike[str] | None = None,
         scales: str | int | Sequence[int] = "auto",
         threshold: float | None = None,
+        refine: bool = True,
+        seed: int = 0,
         advance: Callable[[float], None] = lambda n: None,
     ) -> list[CavityResult]:
         """Find the cavities of images that are loaded; see `predict`.
@@ -238,7 +277,7 @@ class CavityPredictor(Predictor):
         `position` is RA and Dec of the centre; `advance` is called with the number of images done.
         """
         centres = [_centre(o, centre, position) for o in observations]
-        merging = Merging.of(self.card)
+        merging, constants = Merging.of(self.card), Constants.of(self.card)
         chosen = [choose_scales(o, scales, c) for o, c in zip(observations, centres, strict=True)]
         if not merging.fitted:
             for observation, of_image in zip(observations, chosen, strict=True):
@@ -262,8 +301,13 @@ class CavityPredictor(Predictor):
                 and found.confident(self.detector, c)
                 for c in cavities
             ]
+            limits = [found.limit(self.detector, c) for c in cavities]
+            if refine:
+                cavities = refine_listed(found, cavities, constants, seed)
+                if not constants.fitted and any(isinstance(c, Refined) for c in cavities):
+                    observation.remark(*UNFITTED)
             catalogue = build_catalogue(
-                observation, found, cavities, middle, sure, redshift, profile
+                observation, found, cavities, middle, sure, redshift, profile, limits
             )
             catalogue.meta.update(
                 image=observation.name,

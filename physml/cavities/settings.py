@@ -221,7 +221,8 @@ class TrainSettings(TrainBase):
     )
     merging_images: int = Field(
         1200,
-        description="Images wider than a field simulated to fit how binnings are merged",
+        description="Images wider than a field simulated to fit how binnings are merged; a quarter "
+        "as many of one field fit how radii of network and likelihood are joined",
         gt=0,
     )
     resources: TrainResources = TrainResources(threads=1, mem_mb=16000, runtime_min=480, gpu=1)

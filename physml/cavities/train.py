@@ -24,6 +24,7 @@ from .learning.crop_sets import DecoderLoss, collect
 from .learning.fresh import FreshImages
 from .learning.image_sets import CavityImages, CavityLoss, for_decoder
 from .learning.merging import calibrate_merging
+from .learning.refining import REFINED, calibrate_refining
 from .settings import CavitiesSettings
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ def _train(settings: CavitiesSettings, data: Path, out: Path, threads: int, call
     detector.decoder.load_state_dict(second.weights)
     card |= calibrate(detector, known, settings)
     card["merging"] = calibrate_merging(detector, settings.simulate, seed, s.merging_images)
+    share = s.merging_images // REFINED
+    card["refine"] = calibrate_refining(detector, settings.simulate, seed, share)
     card |= {
         "training": {
             "images": int((~kept).sum()),

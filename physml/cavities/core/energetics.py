@@ -48,17 +48,20 @@ DRAG = 0.75
 
 
 def volume(semi_major: Numbers, semi_minor: Numbers) -> Numbers:
-    """Volume of an ellipsoid whose depth is unknown, 4/3 pi (a b)^(3/2).
+    """Volume of an ellipsoid whose depth is unknown, 4/3 pi a b (a + b) / 2.
 
-    The depth lies between b (prolate) and a (oblate); this is the geometric mean of the two
-    volumes.
+    Prior: the depth is anything between b (prolate) and a (oblate) with the same density; this is
+    the mean of the volumes.
     """
-    return 4 / 3 * np.pi * (semi_major * semi_minor) ** 1.5
+    return 4 / 3 * np.pi * semi_major * semi_minor * 0.5 * (semi_major + semi_minor)
 
 
 def depth_error(semi_major: Numbers, semi_minor: Numbers) -> Numbers:
-    """Relative error of `volume` from the unknown depth: half of ln(V_max / V_min) = ln(a/b)/2."""
-    return 0.5 * np.log(semi_major / semi_minor)
+    """Relative error of `volume` from the unknown depth: standard deviation of its prior.
+
+    That of a uniform number between b and a over their mean, (a - b) / (sqrt(3) (a + b)).
+    """
+    return (semi_major - semi_minor) / (np.sqrt(3) * (semi_major + semi_minor))
 
 
 def volume_error(

@@ -18,13 +18,14 @@ from physml.models import read_weights
 from physml.nn.device import available, device_of, half_precision
 from physml.nn.folding import folded
 
-from ..core.ellipse import draw_labels, row_mask
+from ..core.ellipse import Ellipse, draw_labels, row_mask
 from ..core.halo import fit_halo
 from ..settings import NetworkSettings
 from . import crops as cr
 from .channels import channels
 from .merge import Merging
 from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
+from .refine.constants import Constants, read_beside
 
 #: Probability below which candidates are dropped.
 LOWEST = 0.05
@@ -34,6 +35,10 @@ PEAK = 0.04
 BATCH = 8
 #: Intersection over union above which two candidates are one.
 OVERLAP = 0.35
+#: Smooth model over its median in a cavity from which a pixel belongs to the core.
+CORE = 2.0
+#: Columns of an ellipse.
+OUTLINE = ("x", "y", "semi_major", "semi_minor", "theta")
 # Counts, smooth expected counts, relative exposure and unseen pixels of images, each (n, H, W).
 Searchable = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]
 #: Columns of a detection's table.
@@ -131,7 +136,11 @@ class CavityDetector:
         network, decoder = CavityNet(settings), DecoderNet(settings)
         weights.fill(network, CavityNet.part)
         weights.fill(decoder, DecoderNet.part)
+        if "refine" not in weights.card:
+            fitted = read_beside(weights.path, weights.card["sha256"])
+            weights.card.update({} if fitted is None else {"refine": fitted})
         Merging.of(weights.card)  # refuses unsound constants before any work
+        Constants.of(weights.card)
         return cls(folded(network), folded(decoder), weights.card)
 
     def threshold(self, total_counts: float) -> float:
@@ -201,7 +210,10 @@ class CavityDetector:
         h, w = counts.shape[1:]
         probability = self.calibrate_pixels(maps.cavity)[:, :h, :w].numpy()
         return [
-            self._collect(k, some, decoded, probability[k], counts[k], model[k], invalid[k])
+            self._collect(
+                *(k, some, decoded, probability[k], counts[k], model[k], invalid[k]),
+                (float(centre[k][0]), float(centre[k][1])),
+            )
             for k in range(len(counts))
         ]
 
@@ -320,6 +332,7 @@ class CavityDetector:
         counts: NDArray[Any],
         model: NDArray[Any],
         invalid: NDArray[np.bool_],
+        centre: tuple[float, float],
     ) -> Detection:
         chosen = np.flatnonzero((some.row == image).numpy() & (decoded["probability"] >= LOWEST))
         chosen = chosen[np.argsort(-decoded["probability"][chosen], kind="stable")]
@@ -333,10 +346,32 @@ class CavityDetector:
             [model[(labels == k) & live].sum() for k in range(1, len(table) + 1)], float
         )
         table["snr"] = table["decrement"] * np.sqrt(np.maximum(undisturbed, 0))
+        for row in table:
+            inside = row_mask(row, counts.shape) & live
+            if Ellipse(*(row[name] for name in OUTLINE)).inside(*centre) and inside.any():
+                row["decrement"], row["snr"] = without_core(counts[inside], model[inside])
         table = table[COLUMNS]
         total = float(np.where(live, counts, 0).sum())
         threshold = self.threshold(total) if "thresholds" in self.card else 0.5
         return Detection(probability.astype(np.float32), labels, table, model, threshold)
+
+
+def without_core(counts: NDArray[Any], model: NDArray[Any]) -> tuple[float, float]:
+    """Decrement and its signal to noise in a cavity that covers the halo's centre.
+
+    A peak of the model there would lend its counts to the significance of what lies about it.
+
+    Parameters
+    ----------
+    counts, model : ndarray, shape (m,)
+        Counts and smooth expected counts of its pixels; those over `CORE` times the median of the
+        model are the core.
+    """
+    around = model <= CORE * np.median(model)
+    expected = max(float(model[around].sum(dtype=np.float64)), 1e-9)
+    decrement = 1 - float(counts[around].sum(dtype=np.float64)) / expected
+    decrement = float(np.clip(decrement, 0, 1))
+    return decrement, decrement * float(np.sqrt(expected))
 
 
 def relative(exposure: NDArray[Any]) -> NDArray[np.float32]:

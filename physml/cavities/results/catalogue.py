@@ -17,9 +17,11 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from ..core.energetics import GasProfile, energetics, kpc_per_arcsec, volume, volume_error
+from ..core.halo import find_centre
 from ..data.observation import Observation
+from ..inference.fields import Field, exposed_box
 from ..inference.merge import Candidate
-from ..inference.search import Search
+from ..inference.search import LISTED, Search
 
 #: Columns of numbers that need no redshift: power of the unit of length (or the unit), meaning.
 MEASURED: dict[str, tuple[int | u.UnitBase, str]] = {
@@ -40,13 +42,20 @@ MEASURED: dict[str, tuple[int | u.UnitBase, str]] = {
     "theta": (u.deg, "direction of the semi-major axis on pixels, from +x towards +y"),
     "radius": (1, "sqrt(semi_major semi_minor)"),
     "radius_err": (1, "its error"),
+    "radius_network": (1, "radius of the network alone"),
+    "radius_network_err": (1, "its error"),
     "area": (2, "area of the label"),
-    "volume": (3, "4/3 pi (a b)^(3/2): depth between b and a"),
+    "volume": (3, "4/3 pi a b (a + b) / 2: depth anything between b and a"),
     "volume_err": (3, "its error: unknown depth and radius"),
     "decrement": (0, "share of the surface brightness that is missing"),
     "decrement_err": (0, "its error"),
     "snr": (0, "decrement over its noise in the undisturbed model"),
     "probability": (0, "calibrated probability that this is a cavity"),
+    "threshold": (0, "probability from which it is a sure detection here"),
+    "delta_lnl": (0, "ln likelihood gained by it, over a smooth halo with dipole and quadrupole"),
+    "delta_lnl_rigid": (0, "the same over a halo of elliptical symmetry"),
+    "depth_factor": (0, "removed over what an empty ellipsoid of depth sqrt(a b) would remove"),
+    "depth_factor_err": (0, "its error"),
 }
 #: Meaning of the other columns.
 DESCRIPTIONS = {
@@ -55,6 +64,8 @@ DESCRIPTIONS = {
     "scales_found": "binnings at which it was found",
     "scales_searched": "binnings that could have seen it",
     "flags": "warnings, see meta['flags']",
+    "covariance": "of x, y, semi_major, semi_minor [input pixel] and theta [deg]; NaN where the "
+    "fit was not used",
     "distance_kpc": "projected distance",
     "radius_kpc": "radius",
     "volume_kpc": "volume",
@@ -69,6 +80,12 @@ DESCRIPTIONS = {
     "power_refill": "4 p V / t_refill",
 }
 
+#: Columns of the likelihood, see `inference.refine`.
+LIKELIHOOD = ("delta_lnl", "delta_lnl_rigid", "depth_factor", "depth_factor_err")
+#: Diameter over the side of the observed image, and radius [kpc], from which a cavity is larger
+#: than those that are known.
+WIDE, LARGE = 0.5, 300.0
+
 #: Flags and what they mean.
 FLAGS = {
     "candidate": "below the threshold that keeps the rate of false alarms: not a sure detection",
@@ -80,6 +97,10 @@ FLAGS = {
     "unresolved": "radius under 3 pixels of the binning that found it",
     "one_scale": "not confirmed by another binning that resolves it",
     "faint": "signal to noise under 3",
+    "peak": "holds the brightest place of the image",
+    "large": "wider than half the observed image, or a radius over 300 kpc",
+    "smooth_asymmetry": "a smooth halo that is lopsided or twisted explains most of it",
+    "unrefined": "radius and ellipse are the network's alone: it and the likelihood disagree",
     "pressure_extrapolated": "lies outside the pressure profile",
 }
 
@@ -92,6 +113,7 @@ def build_catalogue(
     confident: Sequence[bool],
     redshift: float | None = None,
     profile: GasProfile | None = None,
+    limits: Sequence[float] | None = None,
 ) -> QTable:
     """Catalogue of the selected cavities.
 
@@ -111,6 +133,8 @@ def build_catalogue(
         Adds sizes in kpc.
     profile : GasProfile, optional
         Adds energies, ages and powers; needs `redshift`.
+    limits : sequence of float, optional
+        For each of them, the probability from which it is sure.
 
     Returns
     -------
@@ -120,6 +144,8 @@ def build_catalogue(
     """
     sky = observation.sky
     rows = [_row(observation, search, c, centre) for c in cavities]
+    for row, limit in zip(rows, limits or [np.nan] * len(rows), strict=True):
+        row["threshold"] = limit
     table = QTable()
     table["id"] = np.arange(1, len(rows) + 1)
     for name, (power, _) in MEASURED.items():
@@ -128,11 +154,13 @@ def build_catalogue(
         values = np.array([row[name] for row in rows], dtype=float)
         own = sky.unit**power if isinstance(power, int) else power
         table[name] = values if power == 0 else values * own
+    table["covariance"] = np.array([_covariance(c) for c in cavities], float).reshape(-1, 5, 5)
     table["scale"] = np.array([c.scale for c in cavities], dtype=int)
     table["scales_found"] = _texts([" ".join(map(str, c.found_at)) for c in cavities])
     table["scales_searched"] = _texts([" ".join(map(str, c.seen_at)) for c in cavities])
     flags = [
-        ["candidate"] * (not sure) + row["flags"] for row, sure in zip(rows, confident, strict=True)
+        ["candidate"] * (not sure or c.probability < LISTED) + row["flags"]
+        for c, row, sure in zip(cavities, rows, confident, strict=True)
     ]
     if redshift is not None and sky.wcs is not None:
         _add_physical(table, redshift, profile, flags)
@@ -163,9 +191,16 @@ def _row(
     distance, azimuth = sky.offset(*centre, c.x, c.y)
     radius, radius_err = pixel * c.radius, pixel * c.radius_err
     position_err = np.sqrt(2) * c.radius_err if c.position_err is None else c.position_err
-    # Of a + b sin the amplitude of the second harmonic is (a - b) / 2.
-    elongation = max(major - minor, 1e-9)
-    angle_err = min(np.degrees(np.sqrt(2) * radius_err / elongation), 180 / np.sqrt(12))
+    covariance = getattr(c, "covariance", None)
+    if covariance is None:
+        # Of a + b sin the amplitude of the second harmonic is (a - b) / 2.
+        axis_err = np.sqrt(3) * radius_err
+        angle_err = np.degrees(np.sqrt(2) * radius_err / max(major - minor, 1e-9))
+    else:
+        axis_err = pixel * np.sqrt(0.5 * (covariance[2, 2] + covariance[3, 3]))
+        angle_err = np.degrees(np.sqrt(covariance[4, 4]))
+    angle_err = min(angle_err, 180 / np.sqrt(12))
+    network = getattr(c, "network", None) or c
     row = {
         "x": c.x,
         "y": c.y,
@@ -175,13 +210,15 @@ def _row(
         "azimuth": azimuth,
         "semi_major": major,
         "semi_minor": minor,
-        "semi_axis_err": np.sqrt(3) * radius_err,
+        "semi_axis_err": axis_err,
         "ellipticity": 1 - minor / major,
         "position_angle": angle,
         "position_angle_err": angle_err,
         "theta": np.degrees(c.theta) % 180.0,
         "radius": radius,
         "radius_err": radius_err,
+        "radius_network": pixel * network.radius,
+        "radius_network_err": pixel * network.radius_err,
         "area": area * c.area,
         "volume": volume(major, minor),
         "volume_err": volume_error(major, minor, radius, radius_err),
@@ -189,12 +226,29 @@ def _row(
         "decrement_err": _decrement_error(c) if c.decrement_err is None else c.decrement_err,
         "snr": c.snr,
         "probability": c.probability,
+        **{name: getattr(c, name, np.nan) for name in LIKELIHOOD},
         "flags": _flags(observation, search, c, centre),
     }
     if sky.wcs is not None:
         coordinates = sky.coordinates(c.x, c.y)
         row["ra"], row["dec"] = float(coordinates.ra.deg), float(coordinates.dec.deg)
     return row
+
+
+def _covariance(c: Candidate) -> NDArray[np.float64]:
+    """Covariance of the refined ellipse, its angle in degrees; NaN where there is none."""
+    covariance = getattr(c, "covariance", None)
+    if covariance is None:
+        return np.full((5, 5), np.nan)
+    unit = np.array([1, 1, 1, 1, np.degrees(1)])
+    return np.asarray(covariance * np.outer(unit, unit))
+
+
+def _peak(field: Field) -> tuple[float, float]:
+    """Brightest place of a field, in input pixels."""
+    x, y = find_centre(field.counts[None], field.exposure[None], field.invalid[None])[0]
+    px, py = field.to_image(x, y)
+    return float(px), float(py)
 
 
 def _decrement_error(c: Candidate) -> float:
@@ -215,6 +269,8 @@ def _flags(
     inside = c.inside(*np.mgrid[window][::-1])
     exposure = observation.relative_exposure[window][inside]
     filled = observation.filled[window][inside]
+    spans = exposed_box(observation)
+    side = min(high - low + 1 for low, high in spans)
     others = [k for k in c.seen_at if k != c.scale and 4 <= c.radius / k <= 32]
     conditions = {
         "edge": not (whole and search.field(c.scale).contains(x, y).all()),
@@ -225,6 +281,10 @@ def _flags(
         "unresolved": c.radius / c.scale < 3,
         "one_scale": bool(others) and len(c.found_at) == 1,
         "faint": c.snr < 3,
+        "peak": bool(c.inside(*_peak(search.field(c.scale)))),
+        "large": 2 * c.radius > WIDE * side,
+        "smooth_asymmetry": bool(getattr(c, "asymmetric", False)),
+        "unrefined": getattr(c, "network", None) is not None and not getattr(c, "refined", True),
     }
     return [name for name, is_set in conditions.items() if is_set]
 
@@ -238,6 +298,9 @@ def _add_physical(
     table["radius_kpc"] = table["radius"] * scale
     table["volume_kpc"] = table["volume"] * scale**3
     table["volume_kpc_err"] = table["volume_err"] * scale**3
+    for row, radius in zip(flags, table["radius_kpc"].to_value(u.kpc), strict=True):
+        if radius > LARGE and "large" not in row:
+            row.append("large")
     cosmology = {"redshift": float(redshift), "kpc_per_arcsec": float(scale.value)}
     table.meta.update(**cosmology, cosmology="Planck18")
     if profile is None:

@@ -68,7 +68,17 @@ class CavityResult(Result):
     @cached_property
     def labels(self) -> NDArray[np.int32]:
         """0 outside, k for row k of the catalogue (counted from 1), shape (H, W)."""
-        return self.search.labels(self.cavities)
+        labels = self.search.labels(self.cavities)
+        order = sorted(enumerate(self.cavities, start=1), key=lambda pair: pair[1].probability)
+        for number, cavity in order:
+            if getattr(cavity, "refined", False):  # its ellipse is not the network's label
+                labels[labels == number] = 0
+        for number, cavity in order:
+            if getattr(cavity, "refined", False):
+                rows, columns = cavity.window(labels.shape)
+                Y, X = np.mgrid[rows, columns]
+                labels[rows, columns][cavity.inside(X, Y)] = number
+        return labels
 
     @cached_property
     def model(self) -> NDArray[np.float64]:

@@ -53,10 +53,14 @@ class Widths:
     depth: float = 0.8
     depth_spread: float = 0.5
     offset: float = 0.5
-    rim: float = 0.2
+    rim: float = 0.12
 
 
-def build(image: FieldImage, ellipses: Sequence[Ellipse], widths: Widths = Widths()) -> Model:
+#: The priors of a search.
+STANDARD = Widths()
+
+
+def build(image: FieldImage, ellipses: Sequence[Ellipse], widths: Widths = STANDARD) -> Model:
     """Model of a field with candidates.
 
     Parameters

@@ -71,7 +71,7 @@ class Cavity:
         """W and its derivative by t, shape (m,)."""
         values, slopes = [], []
         for weight, square in ((self.weight, self.square), self.middle):
-            value = slope = 0.0
+            value = slope = np.zeros(())
             for k, power in enumerate(self.power):
                 part = weight[k] * (1 + t * square[k]) ** -power
                 value, slope = value + part, slope - part * power * square[k] / (1 + t * square[k])

@@ -84,11 +84,20 @@ class Cells:
 
     def take(self, rows: NDArray[Any]) -> Cells:
         """Some of the cells."""
-        fields = (self.counts, self.gas, self.rest, self.pixels, self.x, self.y)
-        return Cells(*(a[rows] for a in fields), self.shares.take(rows))
+        return Cells(
+            self.counts[rows],
+            self.gas[rows],
+            self.rest[rows],
+            self.pixels[rows],
+            self.x[rows],
+            self.y[rows],
+            self.shares.take(rows),
+        )
 
 
-def cell_side(shape: tuple[int, int], centre: tuple[float, float], ellipses: Sequence[Ellipse]):
+def cell_side(
+    shape: tuple[int, int], centre: tuple[float, float], ellipses: Sequence[Ellipse]
+) -> NDArray[np.int64]:
     """Side of the cell in which each block of 4 x 4 pixels is cut: 1, 2 or 4.
 
     Parameters
@@ -148,7 +157,10 @@ def gather(image: FieldImage, ellipses: Sequence[Ellipse]) -> Cells:
     lowest = float(seen.min()) if seen.size else 0.0
     if lowest < 0:
         seen, rest = seen - lowest, rest - lowest
-    add = lambda a: np.bincount(number, a)  # noqa: E731
+
+    def add(values: NDArray[Any]) -> Array:
+        return np.bincount(number, values).astype(float)
+
     pixels = add(np.ones(len(seen)))
     mean_x, mean_y = add(x[live].astype(float)) / pixels, add(y[live].astype(float)) / pixels
     return Cells(

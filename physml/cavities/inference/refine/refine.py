@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from physml.random import stream
 
 from ...core.ellipse import Ellipse
-from .build import BOUNDS, Widths, build, without_outliers
+from .build import BOUNDS, STANDARD, Widths, build, without_outliers
 from .cells import FieldImage
 from .evidence import evidence
 from .fit import fit
@@ -53,7 +53,7 @@ class Refinement:
 
 
 def refine(
-    image: FieldImage, ellipses: Sequence[Ellipse], widths: Widths = Widths(), seed: int = 0
+    image: FieldImage, ellipses: Sequence[Ellipse], widths: Widths = STANDARD, seed: int = 0
 ) -> list[Refinement]:
     """Refine candidates of one field together.
 

@@ -1,10 +1,10 @@
 """Random walks over the shapes of the cavities of a field, all walkers of all cavities at once.
 
 At few counts the likelihood has several optima, and its mean is nearer to the truth than any of
-them. The walkers of a cavity move by stretches along the lines between them (Goodman and Weare 2010,
-CAMCoS 5, 65), which needs no width to be chosen. Other cavities stay at their optimum; the halo's
-correction follows each proposal by a linear step of its own: with g the change of its gradient and H
-its information, that adds g^T H^-1 g / 2 to ln L.
+them. The walkers of a cavity move by stretches along the lines between them (Goodman and Weare
+2010, CAMCoS 5, 65), which needs no width to be chosen. Other cavities stay at their optimum; the
+halo's correction follows each proposal by a linear step of its own: with g the change of its
+gradient and H its information, that adds g^T H^-1 g / 2 to ln L.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Posterior:
         self.drift = self._likelihood(best)[1]
         self.start = (((best - self.mean) / self.width) ** 2).sum(-1)
 
-    def _expected(self, theta: Array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _expected(self, theta: Array) -> tuple[NDArray[Any], NDArray[Any]]:
         """Expected counts and emission of the cells, (k, w, m), of parameters (k, w, 8)."""
         t = theta.astype(np.float32)[..., None]
         scale = np.exp(t[..., 2, :])
@@ -120,7 +120,7 @@ class _Posterior:
         gas = self.gas * np.maximum(outer, LEFT)
         return gas + self.rest, gas
 
-    def _hidden(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _hidden(self, z: NDArray[Any]) -> NDArray[Any]:
         """Share within half chords [first radii]."""
         s = z / (z + self.length)
         out = self.hidden[-1] * s

@@ -70,14 +70,14 @@ def test_chords_are_those_of_the_ellipsoid(turn):
     back = start.ellipse(theta)
     for name in ("x", "y", "semi_major", "semi_minor", "theta"):
         assert getattr(back, name) == pytest.approx(getattr(ellipse, name), abs=1e-9)
-    x, y = np.random.default_rng(2).uniform(20, 70, (2, 500))
+    y, x = np.mgrid[20:80:0.25, 10:70:0.25].reshape(2, -1)
     q2 = ellipse.squared_radius(x, y)
     half = start.half_chord(theta, x, y)
-    soft = start.soft
-    within = q2 < 1 - 6 * soft
-    assert within.sum() > 20
-    assert half[within] == pytest.approx(12.0 * np.sqrt(1 - q2[within]), rel=5e-3)
-    assert half[q2 > 1 + 6 * soft].max() < 0.06 * 12.0
+    within = q2 < 1 - 1.1 * start.soft
+    assert half[within] == pytest.approx(12.0 * np.sqrt(1 - q2[within]), rel=0.08)
+    assert half[q2 > 1 + start.soft].max() == 0
+    # The softened edge keeps the volume.
+    assert 2 * half.sum() * 0.25**2 == pytest.approx(4 / 3 * np.pi * 12.0**3, rel=0.01)
 
 
 def test_gradient_is_that_of_finite_differences():
