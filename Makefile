@@ -94,6 +94,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_cell.py --publish
 	$(BIN)/python benchmarks/tomography_intervals.py --publish
 	$(BIN)/python benchmarks/tomography_stop --publish
+	$(BIN)/python benchmarks/tomography_three_qubits --publish
 	$(BIN)/python benchmarks/tomography_real_data.py --publish
 	$(BIN)/python benchmarks/tomography_detectors --publish
 	$(BIN)/python workflows/tables.py
@@ -101,8 +102,8 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 tables: $(VENV)/.stamp-dev ## the measured numbers of benchmarks/results into the texts
 	$(BIN)/python workflows/tables.py
 
-remake-%: $(VENV)/.stamp-workflow ## the weights of a science from nothing, into remade/ (days)
-	$(BIN)/python workflows/remake.py $* -o remade/$* --cores $(CORES)
+remake-%: $(VENV)/.stamp-workflow ## the weights of a science from nothing, into remade/ (days); PRESET=three_qubits: tomography's of three qubits
+	$(BIN)/python workflows/remake.py $* -o remade/$* --cores $(CORES) $(if $(PRESET),--preset $(PRESET))
 
 bench-feed: $(VENV)/.stamp-dev ## images a second that reach a network, and memory: 15 min, 4 GB of disk
 	$(BIN)/python benchmarks/feed.py
