@@ -22,22 +22,20 @@ from .events.as_image import as_image
 from .events.selection import select_events
 from .field_of_view import describe_unobserved
 from .inputs import check_arguments
-from .maps import Map, read_map, use_background, use_exposure
+from .maps import read_map, use_background, use_exposure
 from .masks import read_mask
 from .noise import scatter
 from .observation import Observation
-from .reading import Source, read_source
+from .pixel_values import turn_into_counts
+from .reading import read_source
 from .sky import Sky
 from .undefined import undefined_pixels
-from .units import PixelUnit, parse_unit, to_counts
 from .unobserved import find_unobserved
 
 log = logging.getLogger(__name__)
 
 #: Smallest side of an image: the network's field [pixel].
 FIELD_SIDE = 128
-#: Sum below which pixels without a unit are no counts.
-FEWEST_COUNTS = 50
 #: Scatter of pixels over that of counts within which the measured false alarms hold.
 SCATTER = (0.75, 1.25)
 
@@ -118,7 +116,7 @@ def load_observation(
             "no celestial WCS: the catalogue is in pixels",
         )
     exposure_map = read_map(exposure, observation, "exposure")
-    unit = _to_counts(observation, source, exposure_map, units)
+    unit = turn_into_counts(observation, source, exposure_map, units)
     if exposure_map is not None:
         use_exposure(observation, exposure_map.data)
     observation.relative_exposure[undefined] = 0.0
@@ -151,56 +149,6 @@ def _check(counts: NDArray[Any], undefined: NDArray[np.bool_], label: str) -> No
     if counts.sum() <= 0:
         found = f"a sum of {counts.sum():.4g} (minimum {counts.min()})"
         raise InputError.expected(label, "an image of positive sum", found)
-
-
-def _to_counts(
-    observation: Observation, source: Source, exposure: Map | None, units: str
-) -> PixelUnit | None:
-    """Turn a rate or a flux back into counts: the noise, and with it the search, lives in counts.
-
-    Returns the unit by which that was done, None for counts.
-    """
-    unit = source.unit
-    if units not in ("auto", "counts", "flux"):
-        unit = parse_unit(units)
-        if unit is None:
-            raise InputError(f"units=: expected auto, counts, flux or a unit, found {units!r}")
-    elif units == "counts":
-        return None
-    if unit is not None and units != "flux" and not (unit.is_counts or unit.is_rate):
-        raise InputError.expected(
-            observation.files.get("image", observation.name),
-            "counts, or a rate or flux of counts",
-            f"pixels in {unit.text}",
-            hint="Make the image of the counts themselves; units='counts' (--units counts) takes "
-            "the pixels for counts.",
-        )
-    if unit is not None and unit.is_rate and units != "flux":
-        area = observation.solid_angle if unit.angle else None
-        deep = (exposure.data, exposure.unit) if exposure else (None, None)
-        label = str(observation.files.get("image", observation.name))
-        made, by = to_counts(observation.counts, unit, *deep, source.header, area, label)
-        observation.counts = made
-        observation.remark(
-            f"taken as {unit.text} and multiplied by the exposure",
-            f"taken as {unit.text} and multiplied by {by}: {observation.total:.0f} counts",
-        )
-        return unit
-    if units != "flux" and observation.total >= FEWEST_COUNTS:
-        return None
-    if exposure is None:
-        raise InputError.expected(
-            observation.files.get("image", observation.name),
-            "counts, or a flux image together with its exposure map",
-            f"pixels that sum to {observation.total:.4g} and no exposure map",
-            hint="Give exposure=; units='counts' forces them to be taken as counts.",
-        )
-    observation.counts = observation.counts * exposure.data
-    observation.remark(
-        "taken as fluxes and multiplied by their exposure maps",
-        f"taken as a flux and multiplied by the exposure map: {observation.total:.0f} counts",
-    )
-    return None
 
 
 def _cut_unobserved(observation: Observation, undefined: NDArray[np.bool_], words: str) -> None:

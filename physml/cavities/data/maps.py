@@ -65,6 +65,8 @@ def read_map(
     if source.path:
         observation.files[role] = source.path
     if role == "exposure":
+        if np.array_equal(data, observation.counts):
+            raise InputError.expected(label, "an exposure map", "the image itself")
         data, hot = without_hot_pixels(data)
         if hot:
             observation.remark(
@@ -102,10 +104,15 @@ def use_background(
         rate = image_unit if image_unit.is_rate else None
     name = str(observation.files.get("background", "background map"))
     if rate is not None:
-        area = observation.solid_angle
-        deep = (exposure.data, exposure.unit) if exposure else (None, None)
-        header = background.header if background.header else observation.sky.header
-        values, by = to_counts(values, rate, *deep, header, area, name)
+        values, by = to_counts(
+            values,
+            rate,
+            exposure.data if exposure else None,
+            exposure.unit if exposure else None,
+            background.header or observation.sky.header,
+            observation.solid_angle if rate.angle else None,
+            name,
+        )
         observation.remark(
             "whose background maps are rates, multiplied by the exposure",
             f"background map taken as {rate.text} and multiplied by {by}",

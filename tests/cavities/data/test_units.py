@@ -152,3 +152,23 @@ def test_the_first_time_of_a_header_that_is_one():
     assert exposure_time({"EXPOSURE": "n/a", "LIVETIME": 0, "ONTIME": 12.5}) == ("ONTIME", 12.5)
     assert exposure_time({"ONTIME": 3, "EXPOSURE": 2}) == ("EXPOSURE", 2)
     assert exposure_time({}) == ("", None)
+
+
+def test_without_a_unit_the_noise_tells_a_rate(image):
+    """A bright source: the rates sum to more than a faint image has counts."""
+    bright = beta_image(SHAPE, total=8e6).astype(int)
+    exposure = np.full(SHAPE, TIME) * np.linspace(0.7, 1, SHAPE[1])
+    seen = np.random.default_rng(0).binomial(bright, exposure / TIME).astype(float)
+    assert (seen / exposure).sum() > 1000
+    observation = load_observation(seen / exposure, exposure=exposure)
+    np.testing.assert_allclose(observation.counts, seen)
+    assert not observation.doubts
+    header = fits.Header({"EXPOSURE": TIME})
+    by_header = load_observation(CCDData(image / TIME, unit=u.dimensionless_unscaled, meta=header))
+    np.testing.assert_allclose(by_header.counts, image)
+    # Counts stay counts, whatever the exposure is, also where they were corrected a little.
+    for counts in (image, image * np.linspace(1, 1.4, SHAPE[1])):
+        kept = load_observation(counts, exposure=exposure)
+        np.testing.assert_allclose(kept.counts, counts)
+    with pytest.raises(InputError, match="an exposure map, found the image itself"):
+        load_observation(image, exposure=image)
