@@ -149,13 +149,9 @@ def goodness_of_fit(
 
 def _fit(coordinates: Tensor, counts: NDArray[np.int64], start: Tensor) -> Tensor:
     """Most likely states (S, d, d) for counts (S, M)."""
-    s = len(counts)
     values = torch.from_numpy(counts.astype(np.float64))
-    wide = coordinates.expand(s, *coordinates.shape)
-    d = start.shape[-1]
-    states, _ = maximum_likelihood(
-        wide, values, start.expand(s, d, d), LIKELIHOOD_TOLERANCE, ITERATIONS
-    )
+    starts = start.expand(len(counts), *start.shape[1:])
+    states, _ = maximum_likelihood(coordinates, values, starts, LIKELIHOOD_TOLERANCE, ITERATIONS)
     return states
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from physml.exceptions import PhysmlError
 from physml.random import stream
 
 from ...core.estimator import Estimator
+from ...core.measurements import Setting
 from ..goodness import ALARM, GoodnessOfFit
 from ..state_estimate import StateEstimate
-from .directed import WORTHWHILE, FaultFound, find_fault
+from .directed import FaultSearch, find_fault
 from .sequential import FALSE_ALARMS, SequentialFit
 
 #: Places of the random streams of looks and of faults.
@@ -24,7 +28,7 @@ FIRST_SEARCH, SEARCH_GROWTH = 240, 2.0
 #: Outcomes of all settings from which a bootstrap with refits takes too long to be the first test.
 MANY_OUTCOMES = 2000
 #: Probability and gain at which a fault is named where no state fits.
-HINT, HINT_GAIN = 0.05, 3.0
+HINT, HINT_GAIN = 0.05, 2.0
 
 
 class Misfit(PhysmlError):
@@ -52,6 +56,7 @@ class CheckedEstimate(StateEstimate):
         self._looked_at = 0
         self._searches = 0
         self._next_search: float = FIRST_SEARCH
+        self._faults = FaultSearch()
 
     def check_fit(self) -> GoodnessOfFit | None:
         """Test of the fit for loops; None while nothing speaks against one state for all data.
@@ -73,7 +78,7 @@ class CheckedEstimate(StateEstimate):
             self._searches += 1
             self._next_search = max(SEARCH_GROWTH * self._looks.copies, FIRST_SEARCH)
             allowed = FALSE_ALARMS / (self._searches * (self._searches + 1))
-            alarm = self._fault(allowed) is not None
+            alarm = self._faults.look(*self._asked(), allowed) is not None
         if not alarm:
             return None
         found = self.goodness_of_fit()
@@ -116,7 +121,8 @@ class CheckedEstimate(StateEstimate):
         if not found.passed and not any("no state gives" in text for text in found.warnings):
             return found  # a drift is no fault of that kind
         # Where no state fits, what may be wrong is named at less than where all rests on it.
-        fault = self._fault(ALARM) if found.passed else self._fault(HINT, HINT_GAIN)
+        limits = (ALARM,) if found.passed else (HINT, HINT_GAIN)
+        fault = find_fault(*self._asked(), *limits)
         if fault is None:
             return found
         words = ", or if ".join(fault.faults)
@@ -127,13 +133,16 @@ class CheckedEstimate(StateEstimate):
         )
         return replace(found, warnings=[*found.warnings, hint])
 
-    def _fault(self, allowed: float, least: float = WORTHWHILE) -> FaultFound | None:
+    def _asked(
+        self,
+    ) -> tuple[
+        list[Setting], list[NDArray[np.int64]], Callable[[Setting], Setting], np.random.Generator
+    ]:
+        """Settings, counts, readout and random numbers of a test for faults."""
         measured = list(self._measured.values())
-        return find_fault(
+        return (
             [m.setting for m in measured],
             [m.counts for m in measured],
             self._really,
             stream(self.seed, "predict", FAULTS + len(measured)),
-            allowed,
-            least,
         )

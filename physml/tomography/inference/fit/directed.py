@@ -1,10 +1,11 @@
 """Test against the faults that laboratories have: far stronger than a test against anything.
 
-The statistic is the largest log-likelihood under any of the faults (`faults_of`) less the largest
-without one, a likelihood ratio of models that do not contain each other (Cox, J. R. Stat. Soc. B
-24, 406, 1962). Its law without a fault is simulated at the most likely state, with refits; where
-the state looks the same under a fault, as the maximally mixed one does, the statistic is about zero
-and nothing is said.
+The statistic of a fault is the largest log-likelihood under it less the largest without one, a
+likelihood ratio of models that do not contain each other (Cox, J. R. Stat. Soc. B 24, 406, 1962),
+both hedged. Its law without a fault is simulated at the most likely state, with refits: the test
+holds for every state. (A ratio of integrals over states, which finds more, would name a fault for
+each state that happens to be symmetric under it.) Where the state looks the same under a fault, as
+the maximally mixed one does, the statistic is about zero and nothing is said.
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.stats import t as student
-from torch import Tensor
 
-from ...core.likelihood import TINY
 from ...core.measurements import Setting
 from ...core.operators import to_coordinates
-from ..classical.likelihood import maximum_likelihood
-from .faults import faults_of
+from .faults import Fault, faults_of
 from .grouping import key_of
+from .hedged import hedged_maximum
 
-#: Log-likelihood that a fault has to gain before its law is simulated. Where the state looks nearly
-#: the same under a fault, gains g have tails as exp(-g), which forty data sets cannot show.
-WORTHWHILE = 8.0
-#: Simulated data sets.
-REPLICATES = 40
+#: Log-likelihood that a fault has to gain before its law is simulated.
+WORTHWHILE = 3.0
+#: Log-likelihood that a fault has to lose to be looked for no more, while the data grow.
+HOPELESS = 25.0
+#: Simulated data sets, and numbers of all their effects together from which there are fewer.
+REPLICATES, FEWEST, NUMBERS = 200, 40, 4_000_000
+#: Exponent of Chernoff's bound: at one, few replicates would determine it.
+CHERNOFF = 0.8
 #: Faults that are named: those within this log-likelihood of the best.
 AS_GOOD = 3.0
 #: Most outcomes in all, for the time that it takes, and largest dimension.
 LARGEST, DIMENSION = 4000, 4
-#: Log-likelihood that fits may miss: at first, where that rules out all faults; then.
-ROUGH, TOLERANCE = 2.0, 0.1
-ITERATIONS = 300
+
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,40 @@ class FaultFound:
     gain : float
         Log-likelihood that the best gains.
     p_value : float
-        Probability of as large a gain for data of a state without a fault.
+        Probability of as large a gain of any fault for data of a state without one.
     """
 
     faults: list[str]
     gain: float
     p_value: float
+
+
+class FaultSearch:
+    """Searches in growing data; what was once far less probable is not looked for again."""
+
+    def __init__(self) -> None:
+        self._hopeless: set[tuple[str, ...]] = set()
+
+    def look(
+        self,
+        settings: Sequence[Setting],
+        counts: Sequence[NDArray[np.int64]],
+        really: Callable[[Setting], Setting],
+        rng: Generator,
+        allowed: float,
+    ) -> FaultFound | None:
+        """Test as `find_fault`, for the faults that are left."""
+        if not _possible(settings, counts):
+            return None
+        asked, faults = _models(settings, really, self._hopeless)
+        if not faults:
+            return None
+        data = _Data(asked, faults, counts)
+        gains = data.gains()
+        self._hopeless |= {
+            f.words for f, gain in zip(faults, gains, strict=True) if gain < -HOPELESS
+        }
+        return data.judge(gains, rng, allowed, WORTHWHILE)
 
 
 def find_fault(
@@ -83,45 +112,102 @@ def find_fault(
     least : float
         Log-likelihood that a fault has to gain; less where it is known already that no state fits.
     """
+    if not _possible(settings, counts):
+        return None
+    asked, faults = _models(settings, really, set())
+    if not faults:
+        return None
+    data = _Data(asked, faults, counts)
+    return data.judge(data.gains(), rng, allowed, least)
+
+
+def _possible(settings: Sequence[Setting], counts: Sequence[NDArray[np.int64]]) -> bool:
     number = sum(len(c) for c in counts)
-    if not settings or number > LARGEST or settings[0].dimension > DIMENSION:
-        return None
-    asked = [to_coordinates(torch.from_numpy(really(s).effects)).numpy() for s in settings]
-    words, models = [""], [asked]
-    for text, rows in faults_of(settings, really):
-        words.append(text)
-        models.append(rows)
-    coordinates, place = _distinct(models)
-    total = _add_up(counts, place, coordinates.shape[1])[None]
-    rough, left, _ = _best(coordinates, total, ROUGH)
-    if len(words) == 1 or (rough + left)[0, 1:].max() - rough[0, 0] < least:
-        return None
-    found, _, state = _best(coordinates, total, TOLERANCE)
-    gains = found[0, 1:] - found[0, 0]
-    if gains.max() < least:
-        return None
-    gain = float(gains.max())
-    simulated, _, _ = _best(coordinates, _simulate(asked, counts, place, state, rng), TOLERANCE)
-    law = (simulated[:, 1:] - simulated[:, :1]).max(1)
-    spread = max(float(law.std(ddof=1)), 0.5) * (1 + 1 / len(law)) ** 0.5
-    p = max(float(student.sf((gain - law.mean()) / spread, len(law) - 1)), _blind(gain, law))
-    if p >= allowed:
-        return None
-    order = [k for k in np.argsort(-gains) if gain - gains[k] < AS_GOOD]
-    return FaultFound([words[k + 1] for k in order], gain, p)
+    return bool(settings) and number <= LARGEST and settings[0].dimension <= DIMENSION
 
 
-def _blind(gain: float, law: NDArray[np.float64]) -> float:
-    """Probability of a gain by an exponential law of those above zero, for nearly blind states."""
+def _models(
+    settings: Sequence[Setting],
+    really: Callable[[Setting], Setting],
+    without: set[tuple[str, ...]],
+) -> tuple[list[Array], list[Fault]]:
+    """Coordinates of what was asked for, and faults, but for some."""
+    effects = [really(s).effects for s in settings]
+    ends = np.cumsum([len(e) for e in effects])[:-1]
+    asked = np.split(to_coordinates(torch.from_numpy(np.concatenate(effects))).numpy(), ends)
+    return asked, [f for f in faults_of(settings, really, asked) if f.words not in without]
+
+
+class _Data:
+    """Counts of measurements that differ under any of the models; the first is that of no fault."""
+
+    def __init__(
+        self, asked: list[Array], faults: list[Fault], counts: Sequence[NDArray[np.int64]]
+    ) -> None:
+        self.faults = faults
+        self.asked, self.counts = asked, counts
+        self.rows, self.place = _distinct([asked, *(f.rows for f in faults)])
+        self.total = np.zeros(self.rows.shape[1], np.int64)
+        for c, at in zip(counts, self.place, strict=True):
+            self.total[at] += c
+
+    def gains(self) -> Array:
+        """Log-likelihood (faults,) that each gains."""
+        values = np.broadcast_to(self.total.astype(np.float64), self.rows.shape[:2])
+        value, states = hedged_maximum(self.rows, values)
+        self.state = states[0]
+        gains: Array = value[1:] - value[0]
+        return gains
+
+    def judge(
+        self, gains: Array, rng: Generator, allowed: float, least: float
+    ) -> FaultFound | None:
+        """Compare gains with their law without a fault."""
+        better = np.flatnonzero(gains >= least)
+        if not len(better):
+            return None
+        law = self._law(better, rng)
+        # Any of the faults may gain by chance, not only those that did.
+        least_p = min(_p_value(float(gains[k]), x) for k, x in zip(better, law, strict=True))
+        p = min(1.0, len(gains) * least_p)
+        if p >= allowed:
+            return None
+        best = float(gains.max())
+        order = [int(k) for k in np.argsort(-gains) if best - gains[k] < AS_GOOD]
+        return FaultFound([word for k in order for word in self.faults[k].words], best, p)
+
+    def _law(self, which: NDArray[np.intp], rng: Generator) -> Array:
+        """Gains (which, replicates) of data of the most likely state without a fault."""
+        size = self.rows.shape[1]
+        number = int(np.clip(NUMBERS // self.rows[0].size, FEWEST, REPLICATES))
+        drawn = np.zeros((number, size))
+        for row, c, at in zip(self.asked, self.counts, self.place, strict=True):
+            p = np.maximum(row @ self.state, 0)
+            drawn[:, at] += rng.multinomial(int(c.sum()), p / p.sum(), size=number)
+        values = [
+            hedged_maximum(np.broadcast_to(self.rows[k], (number, *self.rows[k].shape)), drawn)[0]
+            for k in (0, *(which + 1))
+        ]
+        return np.stack(values[1:]) - values[0]
+
+
+def _p_value(gain: float, law: Array) -> float:
+    """Probability of a gain as large, from simulated ones.
+
+    Where gains are mostly losses, their law is nearly normal. Where the state looks nearly the same
+    under a fault, those above zero have a tail that simulations do not reach: it is nearly
+    exponential, and no longer than Chernoff's bound. One replicate more is assumed at zero.
+    """
+    number = len(law)
+    spread = max(float(law.std(ddof=1)), 0.5) * (1 + 1 / number) ** 0.5
     above = law[law > 0]
-    if not len(above):
-        return 0.0
-    return float(len(above) / len(law) * np.exp(-gain / max(1.0, float(above.mean()))))
+    scale = max(1.0, float(above.mean()) if len(above) else 0.0)
+    tail = (len(above) + 1) / (number + 1) * float(np.exp(-gain / scale))
+    bound = (1 + float(np.exp(CHERNOFF * law).sum())) / (number + 1) * np.exp(-CHERNOFF * gain)
+    return max(float(student.sf((gain - law.mean()) / spread, number - 1)), min(tail, bound))
 
 
-def _distinct(
-    models: Sequence[Sequence[NDArray[np.float64]]],
-) -> tuple[NDArray[np.float64], list[slice]]:
+def _distinct(models: Sequence[Sequence[Array]]) -> tuple[Array, list[slice]]:
     """Rows (models, M, d * d) of measurements that differ under any model, and places in them."""
     place: list[slice] = []
     known: dict[bytes, slice] = {}
@@ -135,44 +221,3 @@ def _distinct(
             kept.append(k)
         place.append(known[key])
     return np.stack([np.concatenate([model[k] for k in kept]) for model in models]), place
-
-
-def _add_up(
-    counts: Sequence[NDArray[np.int64]], place: Sequence[slice], size: int
-) -> NDArray[np.int64]:
-    total = np.zeros(size, np.int64)
-    for c, at in zip(counts, place, strict=True):
-        total[at] += c
-    return total
-
-
-def _simulate(
-    rows: Sequence[NDArray[np.float64]],
-    counts: Sequence[NDArray[np.int64]],
-    place: Sequence[slice],
-    state: Tensor,
-    rng: Generator,
-) -> NDArray[np.int64]:
-    """Data (replicates, M) of a state without a fault."""
-    x = to_coordinates(state).numpy()
-    size = max(at.stop for at in place)
-    out = np.zeros((REPLICATES, size), np.int64)
-    for row, c, at in zip(rows, counts, place, strict=True):
-        p = np.maximum(row @ x, 0)
-        out[:, at] += rng.multinomial(int(c.sum()), p / p.sum(), size=REPLICATES)
-    return out
-
-
-def _best(
-    coordinates: NDArray[np.float64], counts: NDArray[np.int64], tolerance: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], Tensor]:
-    """Log-likelihood (S, models) of data (S, M), what it may miss, and the first state."""
-    sets, models = len(counts), len(coordinates)
-    d = round(coordinates.shape[-1] ** 0.5)
-    wide = torch.from_numpy(coordinates).repeat(sets, 1, 1)
-    values = torch.from_numpy(counts.astype(np.float64)).repeat_interleave(models, 0)
-    white = torch.eye(d, dtype=torch.complex128).expand(len(values), d, d) / d
-    states, gap = maximum_likelihood(wide, values, white, tolerance, ITERATIONS)
-    p = (wide @ to_coordinates(states)[..., None])[..., 0].clamp(min=TINY)
-    likelihood = (values * p.log()).sum(-1).reshape(sets, models)
-    return likelihood.numpy(), gap.reshape(sets, models).numpy(), states[0]

@@ -34,7 +34,7 @@ class Faulty:
     def measure(self, setting):
         effects = torch.from_numpy(setting.effects)
         if self.fault == "inverted":
-            effects = torch.from_numpy(_inverted(setting).effects)
+            effects = torch.from_numpy(_inverted(setting))
         elif self.fault == "swapped":
             rows = _exchanged(to_coordinates(effects).numpy(), 2, 0, 1, 2)
             effects = from_coordinates(torch.from_numpy(rows))
