@@ -1,0 +1,10 @@
+"""`python benchmarks/tomography_faults`; see the package."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tomography_faults import main
+
+main()
