@@ -28,6 +28,8 @@ from .selection import Selection
 from .telescopes import Telescope, telescope_of
 
 Reader = Callable[[str], NDArray[Any] | None]
+#: Fewest events that make an image.
+FEWEST = 20
 #: Events from which a bar shows how far the reading is.
 _MANY = 5_000_000
 
@@ -171,9 +173,11 @@ def bin_events(
             energies_of(events, telescope, selection.band),
         )
         tally, bounds = _survey(events, cuts, progress)
-        if bounds is None:
+        if bounds is None or tally.kept < FEWEST:
             raise InputError.expected(
-                events.path, "events that pass the selection", _none_left(tally)
+                events.path,
+                f"an event list of which at least {FEWEST} events pass the selection",
+                _few_left(tally),
             )
         grid = choose_grid(events, bounds, selection.bin, telescope.pixel)
         counts, every = _histograms(events, cuts, grid, progress)
@@ -234,11 +238,11 @@ def _histograms(
     return selected.reshape(grid.shape), every.reshape(grid.shape)
 
 
-def _none_left(tally: _Tally) -> str:
+def _few_left(tally: _Tally) -> str:
     if not tally.all:
         return "none: the list is empty"
     return (
-        f"none of {tally.all}: {tally.bad} of bad quality, {tally.chip} of other chips, "
+        f"{tally.kept} of {tally.all}: {tally.bad} of bad quality, {tally.chip} of other chips, "
         f"{tally.late} outside of the good times, {tally.nowhere} without a place on the sky, "
         f"{tally.energy} of other energies"
     )

@@ -125,12 +125,15 @@ class EventFile:
         Its good time intervals.
     others : list of str
         Names of further tables of events, which are not read.
+    file : Path or None
+        Unpacked file, read block by block; None for a list that is in memory.
     """
 
     path: Path | str
     table: Any
     times: list[Any]
     others: list[str]
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         """Look up the columns."""
@@ -156,32 +159,47 @@ class EventFile:
 
     def blocks(self) -> Iterator[Callable[[str], Rows | None]]:
         """Yield a function for each block of rows, which gives its columns by name."""
-        for start in range(0, len(self), BLOCK):
-            try:
-                rows = self.table.data[start : start + BLOCK]
-            except Exception as error:  # astropy's tables fail in many ways on damaged bytes
-                raise InputError.expected(
-                    self.path, "readable events", f"damaged ones ({error})"
-                ) from error
-            yield self._reader(rows)
+        if self.file is None:
+            for start in range(0, len(self), BLOCK):
+                yield self._reader(self._guarded(start), scaled=True)
+            return
+        # Ordinary reads: the pages of a map would count as memory of the process.
+        dtype = self.table.columns.dtype.newbyteorder(">")
+        if dtype.itemsize != int(self.header["NAXIS1"]):
+            raise InputError.expected(
+                self.path, f"rows of {dtype.itemsize} bytes", f"{self.header['NAXIS1']}"
+            )
+        with self.file.open("rb") as file:
+            file.seek(int(self.table.fileinfo()["datLoc"]))
+            for start in range(0, len(self), BLOCK):
+                rows = np.fromfile(file, dtype, min(BLOCK, len(self) - start))
+                yield self._reader(rows, scaled=False)
 
-    def _reader(self, rows: Any) -> Callable[[str], Rows | None]:
+    def _guarded(self, start: int) -> Any:
+        try:
+            return self.table.data[start : start + BLOCK]
+        except Exception as error:  # astropy's tables fail in many ways on damaged bytes
+            raise InputError.expected(
+                self.path, "readable events", f"damaged ones ({error})"
+            ) from error
+
+    def _reader(self, rows: Any, scaled: bool) -> Callable[[str], Rows | None]:
         def read(name: str) -> Rows | None:
             if name not in self.columns:
                 return None
-            try:
-                values = np.asarray(rows[self.columns[name]])
-            except Exception as error:  # as above
-                raise InputError.expected(
-                    self.path, f"a readable column {name}", f"a damaged one ({error})"
-                ) from error
+            values = np.asarray(rows[self.columns[name]])
             if values.dtype.kind not in "buif" or (values.ndim != 1 and name != "STATUS"):
                 raise InputError.expected(
                     self.path,
                     f"a number for each event in {name}",
                     f"{values.dtype}, {values.ndim} axes",
                 )
-            return values.astype(values.dtype.newbyteorder("="), copy=False)
+            values = values.astype(values.dtype.newbyteorder("="), copy=False)
+            column = self.table.columns[self.columns[name]]
+            factor, offset = column.bscale or 1, column.bzero or 0
+            if scaled or (factor, offset) == (1, 0):
+                return values
+            return values * float(factor) + float(offset)
 
         return read
 
@@ -217,7 +235,7 @@ def open_events(given: Any, hdu: int | str | None = None) -> Iterator[EventFile]
                 raise InputError.expected(
                     path, "a FITS file", f"a damaged one ({error})"
                 ) from error
-            yield _events(path, hdus, hdu)
+            yield _events(path, hdus, hdu, plain)
 
 
 def _unpack(source: Path, target: Path) -> None:
@@ -242,7 +260,9 @@ def _unpack(source: Path, target: Path) -> None:
             raise InputError.expected(source, "a complete gzip file", "a truncated one")
 
 
-def _events(path: Path | str, hdus: Any, hdu: int | str | None) -> EventFile:
+def _events(
+    path: Path | str, hdus: Any, hdu: int | str | None, file: Path | None = None
+) -> EventFile:
     """Tables of an event list."""
     tables = [(number, h) for number, h in enumerate(hdus) if isinstance(h, fits.BinTableHDU)]
     events = [
@@ -257,4 +277,4 @@ def _events(path: Path | str, hdus: Any, hdu: int | str | None) -> EventFile:
         if re.match(r"(STD)?GTI", h.name)
         or str(h.header.get("HDUCLAS1", "")).strip().upper() == "GTI"
     ]  # fmt: skip
-    return EventFile(path, events[0], times, [h.name for h in events[1:]])
+    return EventFile(path, events[0], times, [h.name for h in events[1:]], file)
