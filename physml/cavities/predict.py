@@ -30,7 +30,7 @@ from .inference.fields import choose_scales
 from .inference.merge import Merging
 from .inference.refine.constants import Constants
 from .inference.refine.listed import Refined, refine_listed
-from .inference.search import Detector, search
+from .inference.search import LISTED, Detector, search
 from .results.bands import add_second_band, parse_bands
 from .results.catalogue import build_catalogue
 from .results.recovery import measure_recovery
@@ -301,7 +301,9 @@ class CavityPredictor(Predictor):
                 and found.confident(self.detector, c)
                 for c in cavities
             ]
-            limits = [found.limit(self.detector, c) for c in cavities]
+            limits = [
+                max(self.detector.threshold(found.field(c.scale).total), LISTED) for c in cavities
+            ]
             if refine:
                 cavities = refine_listed(found, cavities, constants, seed)
                 if not constants.fitted and any(isinstance(c, Refined) for c in cavities):
