@@ -182,8 +182,11 @@ def test_networks_of_each_number_of_qubits_design(tmp_path: Path, monkeypatch) -
     card = {"pipeline": "tomography", "networks": {"3": {"width": 8, "blocks": 1}}}
     save_weights(path, named(8, network), card)
     found = simulate.designer([TWO, path], (2, 3))
-    assert torch.equal(found(8).networks[8].leave.weight, network.leave.weight)
-    assert set(found(4).networks) == {4}
+    three, two = found(8), found(4)
+    assert isinstance(three, NeuralEstimator)
+    assert isinstance(two, NeuralEstimator)
+    assert torch.equal(three.networks[8].leave.weight, network.leave.weight)
+    assert set(two.networks) == {4}
 
 
 def test_regions_hold_the_truth_of_a_noisy_ghz() -> None:
