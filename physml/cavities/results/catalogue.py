@@ -154,7 +154,9 @@ def build_catalogue(
         values = np.array([row[name] for row in rows], dtype=float)
         own = sky.unit**power if isinstance(power, int) else power
         table[name] = values if power == 0 else values * own
-    table["covariance"] = np.array([_covariance(c) for c in cavities], float).reshape(-1, 5, 5)
+    # ECSV has no columns of matrices in a table without rows.
+    shape = (-1, 5, 5) if cavities else (0,)
+    table["covariance"] = np.array([_covariance(c) for c in cavities], float).reshape(shape)
     table["scale"] = np.array([c.scale for c in cavities], dtype=int)
     table["scales_found"] = _texts([" ".join(map(str, c.found_at)) for c in cavities])
     table["scales_searched"] = _texts([" ".join(map(str, c.seen_at)) for c in cavities])
