@@ -291,7 +291,8 @@ def show(result: CavityResult, folder: Path) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     place = ("x", "y") if result.observation.sky.wcs is None else ("RA", "Dec")
     names = ["no.", *place, "distance", "azimuth", "radius", "S/N", "probability", "4pV [erg]"]
-    columns = short_table(result.catalogue, [*names, "completeness", "false alarms", "flags"])
+    names += ["completeness", "false alarms", "bands", "flags"]
+    columns = short_table(result.catalogue, names)
     title = escape(f"{result.name}: {result.summary()}")
     view = Table(title=title, title_justify="left", box=None)
     for name in columns:

@@ -341,6 +341,7 @@ SHORT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "P_buoy [erg/s]": ("power_buoy", lambda r: f"{r['power_buoy'].value:.2g}"),
     "completeness": ("completeness", lambda r: f"{r['completeness']:.2f}"),
     "false alarms": ("false_alarms", lambda r: f"{r['false_alarms']:.2f}"),
+    "bands": ("band_verdict", lambda r: str(r["band_verdict"])),
     "flags": ("flags", lambda r: str(r["flags"])),
 }
 

@@ -80,7 +80,7 @@ def test_responses_that_are_given_count():
 def test_a_known_background_is_taken_out():
     soft, hard = aperture(0.3, background=0.02), aperture(0.3, background=0.3)
     found = decide(soft, hard, BANDS)
-    assert found.verdict == "cavity"
+    assert found.probability["cavity"] > 0.6
     np.testing.assert_allclose(found.decrement, 0.3, atol=0.015)
 
 

@@ -21,7 +21,7 @@ from .recall import SIZE_RATIO
 #: Style of a verdict.
 KINDS = {CAVITIES: "cavities", CANDIDATES: "candidates", NONE: "none", FAILED: "failed"}
 #: Columns of the cavities of a target.
-SHOWN = ("no.", "probability", "S/N", "distance", "azimuth", "radius", "R [kpc]", "flags")
+SHOWN = ("no.", "probability", "S/N", "distance", "azimuth", "radius", "R [kpc]", "bands", "flags")
 #: Columns of the known cavities.
 KNOWN = ("target", "cavity", "status", "S/N", 'radius ["]', "probability", 'apart ["]', "ratio")
 
