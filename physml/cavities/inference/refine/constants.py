@@ -1,4 +1,4 @@
-r"""What is fitted on validation images for one set of weights: radius, errors, cuts of a flag.
+r"""Constants fitted on validation images for one set of weights: radius, errors, cuts of a flag.
 
 The radius of the catalogue joins those of network and fit, each with its own error in ln R:
 
@@ -23,7 +23,7 @@ import numpy as np
 
 from physml.exceptions import InputError
 
-#: Largest |ln(R_fit / R_network)| at which both are believed.
+#: Largest absolute value of ln(R_fit / R_network) at which both are believed.
 LARGEST = float(np.log(1.25))
 
 

@@ -27,7 +27,7 @@ LARGEST = 3.0
 
 @dataclass(frozen=True)
 class Model:
-    """What a field is compared with.
+    """Model of a field.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Refinement:
-    """What the likelihood says of one candidate, on the field's pixels.
+    """Answer of the likelihood on one candidate, on the field's pixels.
 
     Attributes
     ----------

@@ -2,8 +2,8 @@ r"""Ellipses by five numbers without a singular point, and the chords of ellipso
 
 A candidate is (dx, dy, ln r, g1, g2, A, t, e): centre relative to where it started, in units of its
 first radius; ln of sqrt(a b) over the first radius; the symmetric, traceless logarithm of its shape
-L = [[g1, g2], [g2, -g1]], so that a, b = r exp(+-|g|) at the angle atan2(g2, g1) / 2; and three
-numbers of its depth that `cavity` explains.
+L = [[g1, g2], [g2, -g1]], so that a, b = r exp(+-g) with g^2 = g1^2 + g2^2, at the angle
+atan2(g2, g1) / 2; and three numbers of its depth that `cavity` explains.
 
 .. math:: q^2 = d^T e^{-2L} d / r^2,  Z = r \sqrt{S(1 - q^2)}
 
