@@ -8,10 +8,8 @@ from scipy import ndimage
 
 #: Multiple of its surroundings from which a pixel is an error of the map.
 HOT = 3.0
-#: Largest share of pixels that can be such errors.
-FEW = 1e-3
-#: Side of the surroundings [pixel].
-AROUND = 9
+#: Side of a block of its surroundings [pixel], and the fewest pixels in it that tell a level.
+BLOCK, FEWEST = 16, 32
 #: Largest exposure over that at the cluster that sets the scale.
 DEEP = 3.0
 #: Side on which the cluster is looked for [cell].
@@ -19,7 +17,10 @@ COARSE = 200
 
 
 def without_hot_pixels(exposure: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """Exposure map whose few extreme pixels have the median of their surroundings.
+    """Exposure map whose extreme pixels or columns have the level of their surroundings.
+
+    The level is the largest median of the blocks around, which the border of a field, or of a
+    deeper one, does not lower.
 
     Parameters
     ----------
@@ -32,20 +33,27 @@ def without_hot_pixels(exposure: NDArray[np.float64]) -> tuple[NDArray[np.float6
     int
         Number of pixels that were replaced.
     """
-    usual = float(np.quantile(exposure[exposure > 0], 1 - FEW))
-    high = exposure > usual
-    if not (exposure > HOT * usual).any():
+    seen = exposure[exposure > 0]
+    if exposure.max() <= HOT * np.median(seen):
         return exposure, 0
-    out, reach = exposure.copy(), AROUND // 2
-    number = 0
-    for y, x in np.argwhere(exposure > HOT * usual):
-        window = np.s_[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
-        others = exposure[window][~high[window]]
-        level = float(np.median(others)) if others.size else usual
-        if exposure[y, x] > HOT * level:
-            out[y, x] = level
-            number += 1
-    return out, number
+    shape = exposure.shape
+    rows, columns = (-(-side // BLOCK) for side in shape)
+    padded = np.pad(
+        exposure, [(0, n * BLOCK - s) for n, s in zip((rows, columns), shape, strict=True)]
+    )
+    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2).reshape(rows, columns, -1)
+    sorted_ = np.sort(blocks, axis=-1)
+    # The median of those that were exposed: zeros come first.
+    number = (sorted_ > 0).sum(-1)
+    place = BLOCK * BLOCK - 1 - number // 2
+    medians = np.take_along_axis(sorted_, place[..., None], -1)[..., 0]
+    # A few pixels are no field of their own.
+    medians = np.where(number >= FEWEST, medians, 0.0)
+    level = ndimage.maximum_filter(medians, 3, mode="nearest")
+    each = np.repeat(np.repeat(level, BLOCK, 0), BLOCK, 1)[: shape[0], : shape[1]]
+    hot = (exposure > HOT * each) & (each > 0)
+    own = np.repeat(np.repeat(medians, BLOCK, 0), BLOCK, 1)[: shape[0], : shape[1]]
+    return np.where(hot, np.where(own > 0, own, each), exposure), int(hot.sum())
 
 
 def exposure_scale(exposure: NDArray[np.float64], counts: NDArray[np.float64]) -> float:

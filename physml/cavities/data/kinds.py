@@ -66,8 +66,15 @@ class Kind:
     said: str = ""
 
 
-def kind_of(header: Mapping[str, Any]) -> Kind:
-    """Kind of an extension by its name, its class, or its unit."""
+def kind_of(header: Mapping[str, Any], unit: Any = None) -> Kind:
+    """Kind of an extension by its name, its class, or its unit.
+
+    Parameters
+    ----------
+    header : mapping
+    unit : Unit or str, optional
+        Where it is not that of the header.
+    """
     for key in NAMES:
         value = header.get(key)
         if not isinstance(value, str):
@@ -77,11 +84,12 @@ def kind_of(header: Mapping[str, Any]) -> Kind:
             # `HDUCLAS1 = 'IMAGE'` and an extension of that name say the layout, not the content.
             if pattern.fullmatch(text) and not (name == "image" and key != "CONTENT"):
                 return Kind(name, f"{key} = {value.strip()!r}")
-    unit = parse_unit(header.get("BUNIT"))
-    if unit is not None and unit.is_exposure:
-        return Kind("exposure", f"BUNIT = {unit.text!r}")
-    if unit is not None and unit.is_counts and unit.counted:
-        return Kind("image", f"BUNIT = {unit.text!r}")
+    given = parse_unit(header.get("BUNIT") if unit is None else unit)
+    said = "BUNIT = " if unit is None else "unit "
+    if given is not None and given.is_exposure:
+        return Kind("exposure", f"{said}{given.text!r}")
+    if given is not None and given.is_counts and given.counted:
+        return Kind("image", f"{said}{given.text!r}")
     return Kind()
 
 

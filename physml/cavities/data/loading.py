@@ -24,7 +24,7 @@ from .field_of_view import describe_unobserved
 from .inputs import check_arguments
 from .maps import read_map, use_background, use_exposure
 from .masks import read_mask
-from .noise import scatter
+from .noise import Scatter, scatter
 from .observation import Observation
 from .pixel_values import turn_into_counts
 from .reading import read_source
@@ -122,14 +122,21 @@ def load_observation(
     observation.relative_exposure[undefined] = 0.0
     # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
     observation.counts = np.where(observation.exposed, observation.counts, 0.0)
-    _cut_unobserved(observation, undefined, words)
+    noise = scatter(observation.counts, observation.exposed)
+    zeros = find_unobserved(observation.counts, observation.relative_exposure, noise)
+    observation.relative_exposure[zeros] = 0.0
+    if undefined.any() or zeros.any():
+        observation.remark(
+            "of which a part was not observed",
+            describe_unobserved(undefined, zeros, words or "undefined"),
+        )
     if background is not None:
         map_ = read_map(background, observation, "background")
         assert map_ is not None
         use_background(observation, map_, exposure_map, unit)
     if mask is not None:
         _fill(observation, mask, source.header, seed)
-    _check_noise(observation)
+    _check_noise(observation, noise)
     return observation
 
 
@@ -151,29 +158,15 @@ def _check(counts: NDArray[Any], undefined: NDArray[np.bool_], label: str) -> No
         raise InputError.expected(label, "an image of positive sum", found)
 
 
-def _cut_unobserved(observation: Observation, undefined: NDArray[np.bool_], words: str) -> None:
-    """Give exposure 0 to zeros that are no counts, and tell what was not observed."""
-    zeros = find_unobserved(observation.counts, observation.relative_exposure)
-    observation.relative_exposure[zeros] = 0.0
-    if undefined.any() or zeros.any():
-        observation.remark(
-            "of which a part was not observed",
-            describe_unobserved(undefined, zeros, words or "undefined"),
-        )
-
-
-def _check_noise(observation: Observation) -> None:
+def _check_noise(observation: Observation, ratio: Scatter) -> None:
     """Tell where pixels scatter more or less than counts: the false alarms are other ones."""
-    counts = observation.counts
-    negative = int((counts < 0).sum())
+    negative = int((observation.counts < 0).sum())
     if negative:
         observation.remark(
             "with negative pixels: taken as images with the background subtracted",
             f"{negative} negative pixels: taken as an image with the background subtracted, whose "
             "noise is larger than its counts say",
         )
-    used = observation.exposed & ~observation.filled
-    ratio = scatter(counts, used)
     if ratio.above(SCATTER[1]):
         observation.doubt(
             "whose pixels scatter more than counts",

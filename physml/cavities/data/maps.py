@@ -101,7 +101,9 @@ def use_background(
     values = background.data
     rate = background.unit if background.unit and background.unit.is_rate else None
     if rate is None and image_unit is not None and background.unit is None:
-        rate = image_unit if image_unit.is_rate else None
+        # Beside a rate it is one as well, unless it has as many counts as the image by now.
+        same = values[observation.exposed].sum() < 1e-2 * observation.total
+        rate = image_unit if same and image_unit.is_rate else None
     name = str(observation.files.get("background", "background map"))
     if rate is not None:
         values, by = to_counts(

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 GROUP = 60
 #: Most groups.
 GROUPS = 12
+#: Number of pixels above which some are left out.
+LARGE = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -58,19 +60,18 @@ def scatter(counts: NDArray[np.float64], used: NDArray[np.bool_], size: int = 1)
     size : int
         Pixels along the side of a cell.
     """
-    side = 2 * size
-    rows, columns = (n // side for n in counts.shape)
+    image, whole = counts, used
+    if size > 1:
+        image, whole = _joined(counts, size), _joined(used.astype(float), size) == size * size
+    rows, columns = (n // 2 * 2 for n in image.shape)
     if not rows or not columns:
         return Scatter(np.nan, np.inf)
-
-    def cells(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        part = image[: rows * side, : columns * side]
-        return np.asarray(part.reshape(rows, 2, size, columns, 2, size).sum((2, 5)))
-
-    whole = cells(used.astype(float)).min((1, 3)) == size * size
-    image = cells(counts)
-    total = image.sum((1, 3))[whole]
-    odd = (image[:, 0, :, 0] - image[:, 0, :, 1] - image[:, 1, :, 0] + image[:, 1, :, 1])[whole]
+    # Of a large image, rows of blocks here and there tell as much as is needed.
+    step = 2 * -(-rows * columns // LARGE)
+    parts = [(slice(i, rows, step), slice(j, columns, 2)) for i in (0, 1) for j in (0, 1)]
+    a, b, c, d = (image[part] for part in parts)
+    all_used = whole[parts[0]] & whole[parts[1]] & whole[parts[2]] & whole[parts[3]]
+    total, odd = (a + b + c + d)[all_used], (a - b - c + d)[all_used]
     # A block with one count tells nothing: its difference is 1 for sure.
     tells = total > 0 if (total < 0).any() else total >= min(2.0, _smallest(total))
     total, odd = total[tells], odd[tells]
@@ -82,6 +83,13 @@ def scatter(counts: NDArray[np.float64], used: NDArray[np.bool_], size: int = 1)
     ratios = [float((odd[part] ** 2).sum() / total[part].sum()) for part in parts]
     # The square of a normal difference scatters by sqrt(2); the median of groups by 1.25 more.
     return Scatter(float(np.median(ratios)), float(1.25 * np.sqrt(2 / len(total))))
+
+
+def _joined(image: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Sums over whole cells of size x size pixels."""
+    rows, columns = (n // size * size for n in image.shape)
+    cells = image[:rows, :columns].reshape(rows // size, size, columns // size, size)
+    return np.asarray(cells.sum((1, 3)))
 
 
 def _smallest(total: NDArray[np.float64]) -> float:

@@ -84,7 +84,7 @@ def read_source(given: Any, role: Role, hdu: int | str | None = None) -> Source:
     opened = open_image(given if path is None else path, hdu=which)
     own = getattr(given, "unit", None)
     unit = parse_unit(opened.header.get("BUNIT")) if own is None else parse_unit(own)
-    kind = kind_of(opened.header)
+    kind = kind_of(opened.header, own)
     require_kind(kind, role, str(given) if path else _label(role))
     flagged = np.zeros(opened.data.shape, dtype=bool)
     # Whoever masked pixels by hand meant it.

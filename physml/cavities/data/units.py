@@ -20,6 +20,8 @@ from physml.exceptions import InputError
 
 #: Keywords of the time by which a rate was divided, best first [s].
 TIMES = ("EXPOSURE", "LIVETIME", "ONTIME", "EXPTIME")
+#: Largest value of an exposure map without unit up to which it is a relative one.
+RELATIVE = 2.0
 #: What is counted: pixels of CCD images are, up to a factor, counts as well.
 _COUNTED = {"ct", "ph", "adu", "DN", "electron", "pix", "beam"}
 #: Names that astropy does not know, or knows for something else.
@@ -177,6 +179,8 @@ def to_counts(
         if exposure is not None:
             # Without a unit it is what telescopes' programs write: s, or cm2 s for fluxes.
             own = exposure_unit or parse_unit("cm2 s" if length else "s")
+            if exposure_unit is None and exposure.max() <= RELATIVE:
+                own = parse_unit("pix")  # a relative one: the time is in the header
             assert own is not None
             factor = factor * exposure * own.scale
             time, length = time - own.time, length - own.length

@@ -22,7 +22,7 @@ from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
 from ..core.halo import HaloFit, fit_halo
-from .noise import scatter
+from .noise import Scatter, scatter
 
 #: Share of the smooth model that is believed: gas is lopsided, and falls faster than extrapolated.
 BELIEVED = 0.5
@@ -41,7 +41,7 @@ FEWEST = 8
 
 
 def find_unobserved(
-    counts: NDArray[np.float64], exposure: NDArray[np.float64]
+    counts: NDArray[np.float64], exposure: NDArray[np.float64], noise: Scatter | None = None
 ) -> NDArray[np.bool_]:
     """Pixels without counts where counts are expected, although the exposure says nothing of it.
 
@@ -52,6 +52,8 @@ def find_unobserved(
         compared with the number of those that are not.
     exposure : ndarray, shape (H, W)
         Relative exposure as far as it is known; 0 where nothing was observed.
+    noise : Scatter, optional
+        Of the counts, where it is known already.
 
     Returns
     -------
@@ -59,7 +61,8 @@ def find_unobserved(
     """
     seen = exposure > 0
     events = (counts != 0).astype(float) if counts.min() < 0 else counts
-    noise = scatter(events, seen)
+    if noise is None or events is not counts:
+        noise = scatter(events, seen)
     if noise.above(NOISY):  # each event counts several times
         events = events / noise.ratio
     zero = (events == 0) & seen
@@ -72,7 +75,7 @@ def find_unobserved(
         grid.cut_cells(size)
     if not grid.cut.any():
         return np.zeros(counts.shape, bool)
-    found = np.repeat(np.repeat(grid.cut, step, 0), step, 1)[: counts.shape[0], : counts.shape[1]]
+    found = _spread(grid.cut, step, counts.shape)
     if step > 1:  # joined pixels that the border runs through
         found = ndimage.binary_dilation(found, iterations=step)
     return found & zero
@@ -104,8 +107,7 @@ class _Grid:
         groups, number = ndimage.label(empty)
         if not number or not _may_be_cut(counts, exposure, groups):
             return
-        pixels = np.repeat(np.repeat(empty, size, 0), size, 1)
-        pixels = pixels[: self.cut.shape[0], : self.cut.shape[1]]
+        pixels = _spread(empty, size, self.cut.shape)
         expected = _sums(self.expected(pixels | self.cut) * ~self.cut, size)
         evidence = np.clip(BELIEVED * expected - ENTROPY, 0, None)
         among = np.log(empty.size)
@@ -113,8 +115,8 @@ class _Grid:
         if each.clip(0).sum() < EVIDENCE:
             return
         chosen = np.flatnonzero(each > EVIDENCE / 5) + 1
-        cells = np.repeat(np.repeat(np.isin(groups, chosen), size, 0), size, 1)
-        self.cut |= self._grown(cells[: self.cut.shape[0], : self.cut.shape[1]], size)
+        cells = _spread(np.isin(groups, chosen), size, self.cut.shape)
+        self.cut |= self._grown(cells, size)
 
     def _grown(self, cells: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
         """Cells and the empty discs beside them: the border need not run along cells."""
@@ -183,6 +185,12 @@ def _sizes(side: int) -> Iterator[int]:
         if side // (size * 3 // 2) >= FEWEST:
             yield size * 3 // 2
         size *= 2
+
+
+def _spread(cells: NDArray[np.bool_], size: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Each cell on its size x size pixels, of an image of a shape."""
+    y, x = (np.arange(side) // size for side in shape)
+    return np.asarray(cells[np.ix_(y, x)])
 
 
 def _sums(image: NDArray[np.float64], size: int) -> NDArray[np.float64]:
