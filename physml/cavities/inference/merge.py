@@ -2,15 +2,19 @@
 
 A cavity of 12 input pixels is seen at binnings 1, 2 and 3, one of 60 pixels at 3, 4 and 6. Each
 binning is a look of its own at nearly the same photons. A cavity is kept once, with the shape from
-the binning that resolves it best. Its *support* is a mean over all binnings that could have seen
-it, weighted by how well they resolve it, of an order so high that it lies near the largest: a
-binning that resolves a cavity badly, or sees it beside structure that another leaves out, says
-little against it. (A plain mean loses a tenth of the cavities at the same rate of false alarms.)
-The support is compared with the detector's threshold; the probability is the support, calibrated.
+the binning that resolves it best. Its probability is that of all binnings that could have seen it:
+the evidence (log odds) of the surest, less a part of how far the others fall short of it, weighted
+by how well they resolve the place. The part is fitted, and so small that a binning that is sure
+stays believed where all others are silent: a cavity blurred in one binning, or lost there beside
+structure that another leaves out, is no less a cavity. A mean of probabilities cannot do both: the
+plain one halves the probability of a cavity that one of two binnings misses, one of high order
+takes no notice of the other.
 
 How the answers of several binnings go together depends on the networks: `Merging` holds what was
 fitted for one set of weights, on simulated images wider than a field (`learning.merging`), and is
-read from their card. ``benchmarks/cavities_merging.py`` prints what comes out.
+read from their card. Cards of before that rule have no `dissent`; with them the *support* is a mean
+of the probabilities, of some order, and the probability the support, calibrated.
+``benchmarks/cavities_merging.py`` prints what comes out.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
@@ -37,6 +42,8 @@ SAME_IOU = 0.3
 #: Part of the smaller ellipse inside the larger one from which they are one cavity if their radii
 #: agree within `Merging.same_ratio`: more than half, as a definition of "the same place".
 SAME_PART = 0.6
+#: Log odds at most, either way, that count: beyond 0.001 and 0.999 probabilities tell nothing more.
+LARGEST_LOGIT = float(np.log(999))
 
 
 @dataclass(frozen=True)
@@ -46,16 +53,21 @@ class Merging:
     Attributes
     ----------
     order : float
-        Order of the mean over binnings: 1 the plain mean, infinity the largest.
+        Order of the mean over binnings: 1 the plain mean, infinity the largest. Without `dissent`
+        only.
     silence : float
         Probability where a binning that sees the place reports nothing (its list ends at 0.05).
     same_ratio : float
         Largest ratio of the radii of two detections, one in the other, that are one cavity: old
         cavities are seen through and around young ones, and must not vanish in them.
     offset, slope : float
-        From the logit of the support to the logit of the joint probability.
+        From the logit of the largest probability (of the support, without `dissent`) to the logit
+        of the joint one.
     fitted : bool
         Whether these were fitted for the weights, or are what stands here.
+    dissent : float or None
+        Share of the others' mean shortfall in log odds that is taken off; None for the mean of
+        probabilities.
     """
 
     order: float = 4.0
@@ -64,6 +76,7 @@ class Merging:
     offset: float = 0.0
     slope: float = 1.0
     fitted: bool = False
+    dissent: float | None = None
 
     @classmethod
     def of(cls, card: Mapping[str, Any]) -> Merging:
@@ -77,7 +90,9 @@ class Merging:
         given = card.get("merging")
         if given is None:
             return cls()
-        names = ("order", "silence", "same_ratio", "offset", "slope")
+        # Cards of before hold the order of a mean of probabilities.
+        how = "dissent" if isinstance(given, Mapping) and "dissent" in given else "order"
+        names = ("silence", "same_ratio", "offset", "slope", how)
         try:
             own = cls(**{name: float(given[name]) for name in names}, fitted=True)
         except (KeyError, TypeError, ValueError):
@@ -88,6 +103,7 @@ class Merging:
             and 0 < own.silence < 1
             and own.same_ratio >= 1
             and own.slope > 0
+            and (own.dissent is None or own.dissent >= 0)
         )
         if own is None or not sound:
             raise InputError.expected(
@@ -95,10 +111,52 @@ class Merging:
             )
         return own
 
-    def probability(self, support: float) -> float:
-        """Probability of a cavity that several binnings could have seen."""
-        logit = self.offset + self.slope * np.log(support / (1 - support))
-        return float(1 / (1 + np.exp(-logit)))
+    def constants(self) -> dict[str, float]:
+        """What a card holds of them; `of` reads it."""
+        how = ("order",) if self.dissent is None else ("dissent",)
+        return {n: getattr(self, n) for n in (*how, "silence", "same_ratio", "offset", "slope")}
+
+    def support(self, said: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+        """Mean of the probabilities of several binnings, of some order, before its calibration.
+
+        Parameters
+        ----------
+        said : ndarray, shape (k,)
+            Probability at each binning that could have seen the place.
+        weight : ndarray, shape (k,)
+            How well each resolves it.
+        """
+        mean = (weight * said**self.order).sum() / weight.sum()
+        return float(min(mean ** (1 / self.order), 1 - 1e-9))
+
+    def probability(self, said: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+        """Probability of a cavity that several binnings could have seen; see `support`."""
+        if self.dissent is None:
+            support = self.support(said, weight)
+            joint_logit = self.offset + self.slope * np.log(support / (1 - support))
+        else:
+            surest, shortfall = evidence(said, weight)
+            joint_logit = self.offset + self.slope * surest + self.dissent * shortfall
+        return float(1 / (1 + np.exp(-joint_logit)))
+
+
+def evidence(said: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Log odds of the surest binning, and the mean of all binnings' log odds less that.
+
+    Parameters
+    ----------
+    said, weight : ndarray, shape (k,)
+        See `Merging.support`.
+
+    Returns
+    -------
+    surest, shortfall : float
+        The second is 0 where all agree, else negative.
+    """
+    p = np.clip(said, 1e-12, 1 - 1e-12)
+    logits = np.clip(np.log(p / (1 - p)), -LARGEST_LOGIT, LARGEST_LOGIT)
+    surest = logits.max()
+    return float(surest), float((weight * (logits - surest)).sum() / weight.sum())
 
 
 @dataclass(frozen=True)
@@ -114,8 +172,8 @@ class Candidate(Ellipse):
     decrement, snr, probability : float
         As the detector gives them; after merging, `probability` is that of all binnings.
     support : float
-        After merging, the mean of the probabilities of all binnings before its calibration:
-        comparable to the detector's threshold.
+        After merging, what candidates are ranked by: the probability, or with cards without
+        `dissent` the mean of the probabilities of all binnings before its calibration.
     position_err, decrement_err : float or None
         Errors of the centre along each axis [pixel] and of the decrement, where the detector
         measures them.
@@ -265,21 +323,43 @@ def joint(head: Candidate, fields: Sequence[Field], merging: Merging) -> Candida
     merging : Merging
         Constants of the weights.
     """
+    seen, said, weight = looks(head, fields, merging.silence)
+    # One binning alone is calibrated already.
+    probability = merging.probability(said, weight) if len(seen) > 1 else float(said[0])
+    support = merging.support(said, weight) if merging.dissent is None else probability
+    return replace(head, support=support, probability=probability, seen_at=seen)
+
+
+def looks(
+    head: Candidate, fields: Sequence[Field], silence: float
+) -> tuple[tuple[int, ...], NDArray[np.float64], NDArray[np.float64]]:
+    """What all binnings that could have seen a cavity say of it.
+
+    Parameters
+    ----------
+    head : Candidate
+        From `group`.
+    fields : sequence of Field
+        The fields that were searched.
+    silence : float
+        Probability where a binning reports nothing.
+
+    Returns
+    -------
+    seen : tuple of int
+        The binnings.
+    said : ndarray, shape (k,)
+        Probability at each.
+    weight : ndarray, shape (k,)
+        How well each resolves it.
+    """
     reported: dict[int, float] = {head.scale: head.probability}
     for member in head.members:
         reported[member.scale] = max(reported.get(member.scale, 0.0), member.probability)
-    total = weights = 0.0
-    seen = []
-    for field_ in fields:
-        if field_.scale not in reported and not sees(field_, head):
-            continue
-        seen.append(field_.scale)
-        weight = resolution_weight(head.radius, field_.scale)
-        # The kept one always counts, however far from the best radius it lies.
-        weight = max(weight, 1e-3) if field_.scale == head.scale else weight
-        total += weight * reported.get(field_.scale, merging.silence) ** merging.order
-        weights += weight
-    support = min((total / weights) ** (1 / merging.order), 1 - 1e-9)
-    # One binning alone is calibrated already.
-    probability = merging.probability(support) if len(seen) > 1 else support
-    return replace(head, support=support, probability=probability, seen_at=tuple(seen))
+    seen = tuple(f.scale for f in fields if f.scale in reported or sees(f, head))
+    said = np.array([reported.get(k, silence) for k in seen])
+    weight = np.array([resolution_weight(head.radius, k) for k in seen])
+    # The kept one always counts, however far from the best radius it lies.
+    own = seen.index(head.scale)
+    weight[own] = max(weight[own], 1e-3)
+    return seen, said, weight

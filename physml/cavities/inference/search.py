@@ -76,20 +76,12 @@ class Search:
         return next(f for f in self.fields if f.scale == scale)
 
     def confident(self, detector: Detector, candidate: Candidate) -> bool:
-        """Whether a candidate passes the detector's threshold, which limits false alarms."""
-        return candidate.probability >= self.limit(detector, candidate)
+        """Whether a candidate is a sure detection, see `is_sure`.
 
-    def limit(self, detector: Detector, candidate: Candidate) -> float:
-        """Probability from which a candidate is a sure detection.
-
-        The detector's threshold depends on the counts of the field in which the cavity was found,
-        and is one on the support. Where several binnings saw the cavity, it is moved by their
-        calibration, as the support is: what is printed is what is compared.
+        The threshold depends on the counts of the field in which the cavity was found.
         """
         threshold = detector.threshold(self.field(candidate.scale).total)
-        if len(candidate.seen_at) < 2:
-            return threshold
-        return Merging.of(detector.card).probability(float(np.clip(threshold, 1e-9, 1 - 1e-9)))
+        return is_sure(candidate.probability, threshold)
 
     def selected(self, detector: Detector, threshold: float | None = None) -> list[Candidate]:
         """Candidates that enter the catalogue.
@@ -133,6 +125,19 @@ class Search:
         """Smooth model of the image without cavities, on input pixels [expected counts]."""
         models = [d.model for d in self.detections]
         return join_models(self.shape, self.fields, models, observation.relative_exposure)
+
+
+def is_sure(probability: float, threshold: float) -> bool:
+    """Whether a probability, the printed one, is that of a sure detection.
+
+    Parameters
+    ----------
+    probability : float
+    threshold : float
+        The detector's, which limits the false alarms. At great depth that takes less than what is
+        clearly more likely a cavity than not; but no such detection is called sure.
+    """
+    return probability >= max(threshold, LISTED)
 
 
 def search(

@@ -1,11 +1,13 @@
 """Constants of the merging of several binnings, fitted for one set of weights.
 
 Images wider than the network's field are simulated for this alone and searched as a user's image
-is. How the detections are grouped and averaged (`Merging.same_ratio`, `order`, `silence`) is what
-gives the best average precision of the merged list; one choice gives way to another only where
-that is better by a thousandth and by the standard error of the difference. The probability is then
-Platt-scaled. Beside the constants the card keeps what was seen with them: calibration error, false
-alarms, and how often those candidates are cavities that are listed without being sure.
+is. The joint probability is a logistic regression on the evidence of the binnings (`merge`), by
+maximum likelihood under one condition: a binning that is sure stays believed where all others are
+silent. How the detections are grouped, and what silence is worth (`Merging.same_ratio`, `silence`)
+is what gives the best average precision of the merged list; one choice gives way to another only
+where that is better by a thousandth and by the standard error of the difference. Beside the
+constants the card keeps what was seen with them: calibration error, false alarms, how often those
+candidates are cavities that are listed without being sure, and those that one binning alone sees.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, minimize
+from scipy.special import expit
 
 from physml.evaluation.calibration import FOREGROUND, Reliability
 from physml.random import stream
@@ -29,11 +33,10 @@ from ..data.loading import load_observation
 from ..data.observation import Observation
 from ..inference.detector import CavityDetector
 from ..inference.fields import FIELD, Field, choose_scales
-from ..inference.merge import Candidate, Merging, from_table, group, joint
-from ..inference.search import LISTED, search
+from ..inference.merge import Candidate, Merging, evidence, from_table, group, joint, looks
+from ..inference.search import LISTED, is_sure, search
 from ..settings import SimulateSettings
 from ..simulator.batch import POINT_SOURCE, simulate_batch
-from .calibrate import platt
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +47,20 @@ SIDES = (2, 3, 4)
 #: Images searched together.
 TOGETHER = 12
 #: Values that are tried; the first are the standard ones.
-ORDERS = (4.0, 1.0, 2.0, 8.0, 16.0)
 SILENCES = (0.02, 0.005, 0.01, 0.05)
 RATIOS = (2.5, 2.0, 1.5, 1.25, 3.5, 5.0)
 #: Smallest gain in average precision for which another choice is taken.
 MATTERS = 0.001
 #: Resamples of whole images for the standard error of a difference.
 RESAMPLES = 200
+#: Probability, printed as 1.00, of a binning that is sure, and the least that is left of it where
+#: all others are silent.
+ALONE, LEFT = 0.995, 0.9
+#: Probability from which a binning that alone sees a cavity is counted in `check`.
+CLEAR = 0.9
+#: Offset, slope and dissent before anything was seen, the surest binning's own evidence, and the
+#: width of their prior: where hardly anything was found, nothing is learned.
+START, PRIOR = np.array([0.0, 1.0, 0.0]), 2.0
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,12 @@ class Merged:
     support, probability : ndarray, shape (m,)
     several : ndarray of bool, shape (m,)
         Whether several binnings could have seen it.
+    alone : ndarray of bool, shape (m,)
+        Whether one of them alone did, with a probability of at least `CLEAR`.
     true : ndarray of bool, shape (m,)
         Whether it is matched to a true cavity.
     sure : ndarray of bool, shape (m,)
-        Whether its support passes the detector's threshold.
+        Whether it passes the detector's threshold, see `search.is_sure`.
     images, cavities, empty : int
         Numbers of images, of true cavities, and of images without any.
     """
@@ -98,6 +110,7 @@ class Merged:
     support: NDArray[np.float64]
     probability: NDArray[np.float64]
     several: NDArray[np.bool_]
+    alone: NDArray[np.bool_]
     true: NDArray[np.bool_]
     sure: NDArray[np.bool_]
     images: int
@@ -130,11 +143,7 @@ def calibrate_merging(
     searched = list(search_wide(detector, simulate, seed, numbers))
     merging = fit_merging(searched, seed)
     card = {
-        "order": merging.order,
-        "silence": merging.silence,
-        "same_ratio": merging.same_ratio,
-        "offset": merging.offset,
-        "slope": merging.slope,
+        **merging.constants(),
         "images": images,
         "before": check(merge_all(searched, replace(merging, offset=0.0, slope=1.0))),
         "after": check(merge_all(searched, merging)),
@@ -276,18 +285,20 @@ def _judge(
                 c.support,
                 c.probability,
                 len(c.seen_at) > 1,
+                len(c.seen_at) > 1 and len(c.found_at) == 1 and of_image[k].probability >= CLEAR,
                 true[k],
-                c.support >= one.thresholds[c.scale],
+                is_sure(c.probability, one.thresholds[c.scale]),
             )
             for k, c in enumerate(merged)
         ]
-    columns = np.array(rows, float).reshape(-1, 6).T
-    image, support, probability, several, hit, sure = columns
+    columns = np.array(rows, float).reshape(-1, 7).T
+    image, support, probability, several, alone, hit, sure = columns
     return Merged(
         image.astype(np.int64),
         support,
         probability,
         several > 0,
+        alone > 0,
         hit > 0,
         sure > 0,
         len(searched),
@@ -333,8 +344,9 @@ def fit_merging(searched: Sequence[Searched], seed: int) -> Merging:
     for ratio in RATIOS:
         heads = [group(one.found, ratio) for one in searched]
         shared = _shared(searched, heads)
-        for order, silence in itertools.product(ORDERS, SILENCES):
-            merging = Merging(order, silence, ratio, fitted=True)
+        for silence in SILENCES:
+            start = Merging(silence=silence, same_ratio=ratio, dissent=0.0, fitted=True)
+            merging = fit_evidence(searched, heads, shared, start)
             merged = _judge(searched, heads, shared, merging)
             precision = average_precision(merged, weights, number)
             if best is None:
@@ -344,10 +356,82 @@ def fit_merging(searched: Sequence[Searched], seed: int) -> Merging:
                 best, reached = merging, precision
     assert best is not None
     log.info("merging: average precision %.4f, at first %.4f: %s", reached[0], first[0], best)
-    merged = merge_all(searched, best)
-    support = merged.support[merged.several]
-    slope, offset = platt(np.log(support / (1 - support)), merged.true[merged.several])
-    return replace(best, offset=offset, slope=slope)
+    return best
+
+
+def fit_evidence(
+    searched: Sequence[Searched],
+    heads: Sequence[list[Candidate]],
+    shared: Sequence[NDArray[np.float64]],
+    merging: Merging,
+) -> Merging:
+    """Offset, slope and dissent of the joint log odds, for one grouping and value of silence.
+
+    The likelihood is the greatest under the condition that a probability of `ALONE` is left at
+    `LEFT` or more by binnings that are silent; where not even agreement makes as much of it,
+    nothing is taken off. Which candidates are true depends on their order, and so on the fit: it
+    is made twice.
+
+    Parameters
+    ----------
+    searched : sequence of Searched
+    heads : sequence of lists of Candidate
+        Each image's from `group`.
+    shared : sequence of ndarray
+        Intersection over union of each image's candidates with its true cavities.
+    merging : Merging
+        Gives grouping and silence, and where the fit starts.
+    """
+    seen = [
+        [looks(head, one.fields, merging.silence) for head in of_image]
+        for one, of_image in zip(searched, heads, strict=True)
+    ]
+    columns = np.array(
+        [(1.0, *evidence(p, w)) for of_image in seen for _, p, w in of_image], float
+    ).reshape(-1, 3)
+    several = np.array([len(scales) > 1 for of_image in seen for scales, _, _ in of_image], bool)
+    if not several.any():
+        return merging
+    surest, shortfall = evidence(np.array([ALONE, merging.silence]), np.array([0.0, 1.0]))
+    left = LinearConstraint([[1.0, surest, shortfall]], lb=np.log(LEFT / (1 - LEFT)))
+    for _ in range(2):
+        true = np.concatenate(
+            [
+                match(np.array([joint(h, one.fields, merging).support for h in of_image]), iou)
+                for one, of_image, iou in zip(searched, heads, shared, strict=True)
+            ]
+        )
+        signed = np.where(true[several], 1.0, -1.0)[:, None] * columns[several]
+        at = _most_likely(signed, 0.0)
+        if (left.A @ at >= left.lb).all():
+            at = _most_likely(signed, np.inf, left)
+        offset, slope, dissent = (float(a) for a in at)
+        merging = replace(merging, offset=offset, slope=slope, dissent=dissent)
+    return merging
+
+
+def _most_likely(
+    signed: NDArray[np.float64], most: float, *conditions: LinearConstraint
+) -> NDArray[np.float64]:
+    """Offset, slope and dissent, the last at most so large, of a logistic regression.
+
+    Parameters
+    ----------
+    signed : ndarray, shape (m, 3)
+        1, the surest's log odds, and the shortfall; times -1 for candidates that are false.
+    most : float
+    *conditions : LinearConstraint
+    """
+
+    def cost(a: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        margin = signed @ a
+        prior = (a - START) / PRIOR
+        slopes = -(signed * expit(-margin)[:, None]).sum(0) + prior / PRIOR
+        return float(np.logaddexp(0, -margin).sum() + 0.5 * (prior**2).sum()), slopes
+
+    bounds = Bounds([-np.inf, 0.1, 0.0], [np.inf, np.inf, most])
+    fit = minimize(cost, START, jac=True, method="SLSQP", bounds=bounds, constraints=conditions)
+    return np.asarray(fit.x)
 
 
 def average_precision(
@@ -386,7 +470,8 @@ def check(merged: Merged) -> dict[str, float]:
         on; their number ``candidates``; ``empty`` images and how many were ``alarmed`` by a sure
         candidate; and of candidates that are listed without being sure, their number and how many
         are true: ``listed`` (at least `LISTED`, nothing sure beside them) and ``companions``
-        (at least `COMPANION`, beside a sure one).
+        (at least `COMPANION`, beside a sure one); ``alone``, those that one binning of several
+        sees, clearly, and how many of them are true.
     """
     m = merged
     bins = Reliability()
@@ -406,4 +491,6 @@ def check(merged: Merged) -> dict[str, float]:
         "listed_true": int(m.true[listed].sum()),
         "companions": int(companions.sum()),
         "companions_true": int(m.true[companions].sum()),
+        "alone": int(m.alone.sum()),
+        "alone_true": int(m.true[m.alone].sum()),
     }
