@@ -132,7 +132,7 @@ def coloured_model(
     where = np.digitize(shape[live], edges)
 
     def total(image: NDArray[Any]) -> NDArray[np.float64]:
-        return np.bincount(where, image[live], minlength=COLOUR_BINS)
+        return np.bincount(where, image[live], minlength=COLOUR_BINS).astype(float)
 
     counts, expected, flat = (total(i) for i in (observation.counts, light, background))
     middle = total(shape * light) / np.maximum(expected, 1e-12)

@@ -38,7 +38,7 @@ DENSITY = (0.4, 0.95)
 #: Relative errors of a band's smooth model within an outline, after it is scaled beside it, and how
 #: often each is met: nearly always small, now and then large, where structures crowd. Fitted by
 #: `learning.band_pairs`.
-SYSTEMATIC = ((0.015, 0.85), (0.1, 0.15))
+SYSTEMATIC = ((0.01, 0.8), (0.1, 0.2))
 #: Deviation of the gas that is the same in both bands, as a decrement.
 COMMON = 0.03
 #: Nodes over the share of a background that is not known.
@@ -48,7 +48,7 @@ _GRID = np.linspace(-0.3, 1.0, 521)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What two bands say of one structure.
+    """Probabilities of the kinds of one structure, by two bands.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a second band says of the cavities of a catalogue: its columns, and the bands as given."""
+"""Columns of a catalogue that a second band adds, and the bands as they are given."""
 
 from __future__ import annotations
 
@@ -182,7 +182,8 @@ def _add_columns(result: CavityResult, verdicts: Sequence[Verdict | None]) -> No
     table = result.catalogue
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for verdict in verdicts:
-        values = dict.fromkeys(COLUMNS, float("nan")) | {"band_verdict": UNKNOWN}
+        values: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan"))
+        values["band_verdict"] = UNKNOWN
         if verdict is not None:
             for name, value, error in zip(
                 ("decrement_soft", "decrement_hard"),

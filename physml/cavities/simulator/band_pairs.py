@@ -93,11 +93,12 @@ def simulate_pair(settings: SimulateSettings, seed: int, index: int, kind: str) 
         backgrounds.append(flat)
         decrements.append(seen)
     outlines = [
-        {**outline, "decrement": (float(soft), float(hard))}
-        for outline, soft, hard in zip(_outlines(one), *decrements, strict=True)
+        {**outline, "decrement": (float(less_soft), float(less_hard))}
+        for outline, less_soft, less_hard in zip(_outlines(one), *decrements, strict=True)
     ]
     centre = (one.params["x"], one.params["y"])
-    return BandPair(kind, *images, *backgrounds, centre, outlines, bands)
+    (soft, hard), (soft_background, hard_background) = images, backgrounds
+    return BandPair(kind, soft, hard, soft_background, hard_background, centre, outlines, bands)
 
 
 def _expected(

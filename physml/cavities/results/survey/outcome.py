@@ -1,4 +1,4 @@
-"""What a survey keeps of one target: its verdict and the numbers of its row, and its small picture.
+"""Verdict on one target of a survey, the numbers of its row, and its small picture.
 
 They lie beside the target's own products, so that tables and page can be made again from the
 folders alone, whichever run of the survey searched them.
