@@ -14,7 +14,7 @@ from .exposure_scale import exposure_scale, without_hot_pixels
 from .observation import Observation
 from .reading import read_source
 from .reprojection import lay_on_image
-from .units import PixelUnit, to_counts
+from .units import PixelUnit, exposure_time, to_counts
 
 #: Change of a background map's scale from which it is told.
 TOLD = 0.05
@@ -106,12 +106,15 @@ def use_background(
         rate = image_unit if same and image_unit.is_rate else None
     name = str(observation.files.get("background", "background map"))
     if rate is not None:
+        # Counts expected in the image: the time is the image's, however long the map's was.
+        headers = (observation.sky.header, background.header)
+        timed = [h for h in headers if h and exposure_time(h)[1]]
         values, by = to_counts(
             values,
             rate,
             exposure.data if exposure else None,
             exposure.unit if exposure else None,
-            background.header or observation.sky.header,
+            timed[0] if timed else {},
             observation.solid_angle if rate.angle else None,
             name,
         )

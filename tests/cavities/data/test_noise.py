@@ -111,6 +111,17 @@ def test_extreme_pixels_do_not_set_the_scale():
         observation = load_observation(IMAGE, exposure=hot)
         assert observation.relative_exposure[80, 80] == pytest.approx(usual[80, 80] / 2e4, rel=0.02)
         assert any("extreme pixel" in r for r in observation.remarks)
+    columns = usual.copy()
+    columns[:, [31, 32, 100]] *= 30
+    cleaned, number = without_hot_pixels(columns)
+    assert number == 3 * SHAPE[0]
+    np.testing.assert_allclose(cleaned, usual, rtol=0.15)
+    chips = np.where(np.hypot(*np.mgrid[-80:80, -80:80]) < 60, usual, 0.0)
+    hot = chips.copy()
+    hot[100, 40] *= 20
+    cleaned, number = without_hot_pixels(hot)
+    assert number == 1
+    assert (cleaned == chips).sum() == chips.size - 1
     same, number = without_hot_pixels(usual)
     assert number == 0
     np.testing.assert_array_equal(same, usual)

@@ -123,6 +123,42 @@ def test_units_of_python_objects(image):
         np.testing.assert_allclose(observation.counts, image)
 
 
+def test_a_relative_map_beside_a_rate_leaves_the_time_to_the_header(image, tmp_path):
+    relative = np.full(SHAPE, 0.8)
+    path = write_fits(tmp_path / "i.fits", image / (0.8 * TIME), BUNIT="count/s", EXPOSURE=TIME)
+    observation = load_observation(path, exposure=relative)
+    np.testing.assert_allclose(observation.counts, image)
+    bare = write_fits(tmp_path / "b.fits", image / (0.8 * TIME), BUNIT="count/s")
+    with pytest.raises(InputError, match="or a time in its header"):
+        load_observation(bare, exposure=relative)
+
+
+def test_objects_that_are_given_as_something_else(image):
+    seconds = CCDData(np.full(SHAPE, TIME), unit="s")
+    with pytest.raises(InputError, match=r"expected an image of counts, found an exposure map"):
+        load_observation(seconds)
+    counts = CCDData(image, unit="count")
+    with pytest.raises(InputError, match=r"expected an exposure map, found an image of counts"):
+        load_observation(counts, exposure=CCDData(2 * image, unit="count"))
+    assert load_observation(counts, exposure=seconds).total == image.sum()
+
+
+@pytest.mark.parametrize("unit", [None, "count", "count/s"])
+def test_a_background_map_is_counts_or_a_rate_as_the_image(unit, image, tmp_path):
+    """In counts also beside a rate, and with the image's unit where it has none of its own."""
+    level = 0.3
+    noisy = image + np.random.default_rng(3).poisson(level, SHAPE)
+    path = write_fits(tmp_path / "i.fits", noisy / TIME, BUNIT="count/s", EXPOSURE=TIME)
+    value = level if unit == "count" else level / TIME
+    cards = {} if unit is None else {"BUNIT": unit}
+    background = write_fits(tmp_path / "b.fits", np.full(SHAPE, value), **cards)
+    observation = load_observation(path, background=background)
+    scaled = observation.background[0, 0] / level
+    assert 0.7 < scaled < 1.3
+    plain = load_observation(noisy, background=np.full(SHAPE, level))
+    np.testing.assert_allclose(observation.background, plain.background, rtol=1e-6)
+
+
 def test_what_cannot_become_counts_is_refused(image, tmp_path):
     wcs = tan_wcs(SHAPE)
     rate = write_fits(tmp_path / "rate.fits", image / TIME, wcs, BUNIT="count/s")
