@@ -91,6 +91,8 @@ class StateEstimate:
         self._estimator.start(1, self.dimension, stream(self.seed, "predict", START))
         self._measured: dict[str, Measurement] = {}
         self._effects: dict[str, Tensor] = {}
+        # Effects are only ever added: what was complete stays so.
+        self._unmeasured_cache: tuple[int, int] | None = None
         self._posterior_cache: tuple[int, Posterior] | None = None
         #: Frame of the records, (d, d): what is measured is the state in front of losses.
         self.frame: Tensor | None = None
@@ -167,13 +169,17 @@ class StateEstimate:
     @property
     def unmeasured(self) -> int:
         """Directions of state space about which the data say nothing; 0 if they are complete."""
+        known = self._unmeasured_cache
+        if known is not None and (known[0] == len(self._effects) or known[1] == 0):
+            return known[1]
         rank = 1  # the trace is known
         if self._effects:
             rows = to_coordinates(torch.cat(list(self._effects.values())))
             first = torch.zeros(1, rows.shape[1], dtype=rows.dtype)
             first[0, 0] = 1
             rank = int(torch.linalg.matrix_rank(torch.cat([first, rows]), rtol=RANK))
-        return self.dimension**2 - rank
+        self._unmeasured_cache = len(self._effects), self.dimension**2 - rank
+        return self._unmeasured_cache[1]
 
     @property
     def posterior(self) -> Posterior:
