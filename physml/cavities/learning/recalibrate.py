@@ -63,18 +63,15 @@ def recalibrate_weights(
     number = settings.train.merging_images if images is None else images
     detector.card.pop("merging", None)
     card["merging"] = calibrate_merging(detector, settings.simulate, settings.seed, number)
-    steps = [("merging of binnings", number)]
-    number = max(1, number // REFINED)
-    card["refine"] = calibrate_refining(detector, settings.simulate, settings.seed, number)
-    steps.append(("refinement by likelihood", number))
-    for what, used in steps:
-        record = provenance.record(
-            "train",
-            {"seed": settings.seed, "images": used},
-            {"weights": Path(weights)},
-        )
-        step = {"what": what, "provenance": record}
-        card["recalibrated"] = [*card.get("recalibrated", []), step]
+    share = max(1, number // REFINED)
+    card["refine"] = calibrate_refining(detector, settings.simulate, settings.seed, share)
+    record = provenance.record(
+        "train",
+        {"seed": settings.seed, "train": {"merging_images": number}},
+        {"weights": Path(weights)},
+    )
+    step = {"what": "merging of binnings, refinement by likelihood", "provenance": record}
+    card["recalibrated"] = [*card.get("recalibrated", []), step]
     save_weights(out, tensors, card, dtype="float32", overwrite=overwrite)
     write_text(Path(out).with_suffix(".md"), render(PAGE, card=card), overwrite=True)
     return card
