@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,10 +117,50 @@ def fits() -> dict[str, bytes]:
         "gzip_tiles": as_bytes(fits.CompImageHDU(image.astype("f4"), compression_type="GZIP_2")),
         "retention": as_bytes(share),
         "events": as_bytes(events, good),
+        "sky_events": as_bytes(*_sky_events()),
+        "regions": as_bytes(_region_table()),
         "cube": _written("a.fits", fits.PrimaryHDU(_counts().astype("i2")).writeto),
         "tiles_cube": as_bytes(fits.CompImageHDU(_counts().astype("i2"))),
         "table": _written("a.fits", lambda p: write_catalogue(p, profile, _record())),
     }
+
+
+def _sky_events() -> list[Any]:
+    """Events with places on the sky, and good times of one chip."""
+    from astropy.io import fits
+
+    n = 40
+    columns = [
+        fits.Column("TIME", "D", array=np.arange(n) * 1.0),
+        fits.Column("X", "J", array=4000 + np.arange(n)),
+        fits.Column("Y", "I", bzero=32768, array=(4000 + np.arange(n)).astype("u2")),
+        fits.Column("PI", "I", array=np.linspace(500, 7000, n)),
+        fits.Column("CCDNR", "B", array=1 + np.arange(n) % 2),
+        fits.Column("FLAG", "J", array=np.zeros(n)),
+        fits.Column("STATUS", "16X", array=np.zeros((n, 16), bool)),
+    ]
+    events = fits.BinTableHDU.from_columns(columns, name="EVENTS")
+    events.header.update(TELESCOP="XMM", INSTRUME="EMOS1", RADECSYS="FK5", EQUINOX=2000.0)
+    for number, name in ((2, "RA---TAN"), (3, "DEC--TAN")):
+        cards = {"TCTYP": name, "TCRVL": 20.0, "TCRPX": 4020.0, "TCDLT": 1e-4 * (2 * number - 5)}
+        events.header.update({f"{card}{number}": value for card, value in cards.items()})
+    times = [fits.Column("START", "D", array=[0.0]), fits.Column("STOP", "D", array=[30.0])]
+    return [events, fits.BinTableHDU.from_columns(times, name="STDGTI01")]
+
+
+def _region_table() -> Any:
+    """Regions as CIAO writes them."""
+    from astropy.io import fits
+
+    columns = [
+        fits.Column("SHAPE", "8A", array=["circle", "!Ellipse", "pie"]),
+        fits.Column("X", "D", array=[5.0, 6.0, 3.0]),
+        fits.Column("Y", "D", array=[6.0, 6.0, 3.0]),
+        fits.Column("R", "2D", array=[[3, 0], [2, 1], [0, 2]]),
+        fits.Column("ROTANG", "2D", array=[[0, 0], [30, 0], [0, 90]]),
+        fits.Column("COMPONENT", "J", array=[1, 1, 2]),
+    ]
+    return fits.BinTableHDU.from_columns(columns, name="REGION")
 
 
 @cache

@@ -99,16 +99,23 @@ def _fits() -> st.SearchStrategy[bytes]:
     made = seeds.fits()
     plain = _each(made, mutations.cards_changed, lambda r: mutations.damaged(r, mutations.CARDS))
     torn = mutations.damaged(gzip.compress(made["image"]))
-    packed = [_packed(made[name]) for name in ("image", "cube", "tiles_cube", "events")]
+    names = ("image", "cube", "tiles_cube", "events", "sky_events", "regions")
+    packed = [_packed(made[name]) for name in names]
     return plain | torn | st.one_of(packed)
 
 
 def _fits_readers() -> tuple[Read, ...]:
+    import numpy as np
+
+    from physml.background.data import readers
     from physml.background.data.event_list import load_events
-    from physml.background.data.readers import is_event_list, open_cube
     from physml.background.results.products import corrected_area
     from physml.cavities.core.energetics import kpc_per_arcsec
+    from physml.cavities.data.events.binning import bin_events
+    from physml.cavities.data.events.reading import is_event_list
+    from physml.cavities.data.events.selection import select_events
     from physml.cavities.data.gas_profile import read_profile
+    from physml.cavities.data.masks import read_mask
     from physml.io.catalogues import read_catalogue
     from physml.io.describe import describe
     from physml.io.fits import open_image
@@ -116,16 +123,22 @@ def _fits_readers() -> tuple[Read, ...]:
     scale = kpc_per_arcsec(0.1)
 
     def frames(path: Path) -> None:
-        if is_event_list(path):
+        if readers.is_event_list(path):
             load_events(path)
         else:
-            for _, block in zip(range(3), open_cube(path).read(), strict=False):
+            for _, block in zip(range(3), readers.open_cube(path).read(), strict=False):
                 block.values.sum()
+
+    def binned(path: Path) -> None:
+        if is_event_list(path):
+            bin_events(path, select_events(), progress=False).cut_field()
 
     return (
         lambda path: open_image(path, max_pixels=LIMIT // 8),
         describe,
         frames,
+        binned,
+        lambda path: read_mask(path, np.ones((12, 14)), seeds.wcs(), None),
         read_catalogue,
         lambda path: read_profile(path, scale),
         lambda path: corrected_area([0.1, 2.0], [0.2, 3.0], [10.0, 20.0], path),

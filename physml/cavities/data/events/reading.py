@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io import fits
@@ -28,6 +28,8 @@ Rows = NDArray[Any]
 BLOCK = 1 << 20
 #: Largest event list, unpacked.
 MAX_BYTES = 32 << 30
+#: Largest packed list that is unpacked into memory.
+IN_MEMORY = 256 << 20
 #: Bytes of a packed file in which its first table has to begin.
 _PEEK = 4 << 20
 _GZIP = b"\x1f\x8b"
@@ -125,15 +127,15 @@ class EventFile:
         Its good time intervals.
     others : list of str
         Names of further tables of events, which are not read.
-    file : Path or None
-        Unpacked file, read block by block; None for a list that is in memory.
+    file : binary file or None
+        Unpacked, read block by block; None for a list that is in memory.
     """
 
     path: Path | str
     table: Any
     times: list[Any]
     others: list[str]
-    file: Path | None = None
+    file: BinaryIO | None = None
 
     def __post_init__(self) -> None:
         """Look up the columns."""
@@ -169,11 +171,14 @@ class EventFile:
             raise InputError.expected(
                 self.path, f"rows of {dtype.itemsize} bytes", f"{self.header['NAXIS1']}"
             )
-        with self.file.open("rb") as file:
-            file.seek(int(self.table.fileinfo()["datLoc"]))
-            for start in range(0, len(self), BLOCK):
-                rows = np.fromfile(file, dtype, min(BLOCK, len(self) - start))
-                yield self._reader(rows, scaled=False)
+        begin = int(self.table.fileinfo()["datLoc"])
+        for start in range(0, len(self), BLOCK):
+            self.file.seek(begin + start * dtype.itemsize)
+            number = min(BLOCK, len(self) - start)
+            raw = self.file.read(number * dtype.itemsize)
+            if len(raw) < number * dtype.itemsize:
+                raise InputError.expected(self.path, f"{len(self)} rows of events", "fewer")
+            yield self._reader(np.frombuffer(raw, dtype), scaled=False)
 
     def _guarded(self, start: int) -> Any:
         try:
@@ -206,7 +211,7 @@ class EventFile:
 
 @contextlib.contextmanager
 def open_events(given: Any, hdu: int | str | None = None) -> Iterator[EventFile]:
-    """Open an event list; a packed one is unpacked beside into a temporary file.
+    """Open an event list; a packed one is unpacked first.
 
     Raises
     ------
@@ -218,50 +223,49 @@ def open_events(given: Any, hdu: int | str | None = None) -> Iterator[EventFile]
         return
     path = require_file(given, "an event list (FITS)", MAX_BYTES)
     with contextlib.ExitStack() as stack:
-        plain = path
-        with path.open("rb") as file:
-            if file.read(2) == _GZIP:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="physml-"))
-                plain = Path(folder) / "events.fits"
-                _unpack(path, plain)
-        with plain.open("rb") as file:
-            for _ in headers(path, file):  # all of them, compared with the bytes there are
-                pass
+        file: Any = stack.enter_context(path.open("rb"))
+        if file.read(2) == _GZIP:
+            # In memory while it is small, in a temporary file beyond.
+            plain = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))
+            file.seek(0)
+            _unpack(path, file, plain)
+            file = plain
+        for _ in headers(path, file):  # all of them, compared with the bytes there are
+            pass
+        file.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old telescopes' headers break the standard
             try:
-                hdus = stack.enter_context(fits.open(plain, memmap=True, lazy_load_hdus=False))
+                hdus = stack.enter_context(fits.open(file, memmap=False, lazy_load_hdus=False))
             except Exception as error:  # astropy's parser fails in many ways on hostile cards
                 raise InputError.expected(
                     path, "a FITS file", f"a damaged one ({error})"
                 ) from error
-            yield _events(path, hdus, hdu, plain)
+            yield _events(path, hdus, hdu, file)
 
 
-def _unpack(source: Path, target: Path) -> None:
+def _unpack(path: Path, packed: BinaryIO, out: Any) -> None:
     left = MAX_BYTES
     worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    with source.open("rb") as packed, target.open("wb") as out:
-        try:
-            while data := packed.read(1 << 20):
-                while data:
-                    if worker.eof:  # gzip files may be concatenated
-                        worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-                    part = worker.decompress(data, 1 << 24)
-                    left -= out.write(part)
-                    if left < 0:
-                        raise InputError.expected(
-                            source, f"at most {MAX_BYTES} bytes when unpacked", "more"
-                        )
-                    data = worker.unconsumed_tail or worker.unused_data
-        except zlib.error as error:
-            raise InputError.expected(source, "a gzip file", f"a damaged one ({error})") from error
-        if not worker.eof:
-            raise InputError.expected(source, "a complete gzip file", "a truncated one")
+    try:
+        while data := packed.read(1 << 20):
+            while data:
+                if worker.eof:  # gzip files may be concatenated
+                    worker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+                left -= out.write(worker.decompress(data, 1 << 24))
+                if left < 0:
+                    raise InputError.expected(
+                        path, f"at most {MAX_BYTES} bytes when unpacked", "more"
+                    )
+                data = worker.unconsumed_tail or worker.unused_data
+    except zlib.error as error:
+        raise InputError.expected(path, "a gzip file", f"a damaged one ({error})") from error
+    if not worker.eof:
+        raise InputError.expected(path, "a complete gzip file", "a truncated one")
 
 
 def _events(
-    path: Path | str, hdus: Any, hdu: int | str | None, file: Path | None = None
+    path: Path | str, hdus: Any, hdu: int | str | None, file: BinaryIO | None = None
 ) -> EventFile:
     """Tables of an event list."""
     tables = [(number, h) for number, h in enumerate(hdus) if isinstance(h, fits.BinTableHDU)]
