@@ -9,7 +9,10 @@ Hence it is completely positive and preserves the trace for any numbers. Each pr
 invertible Kraus operator is one of these: divide all operators by its positive part. The prior:
 A by Haar's measure (Cayley's chart), Z_k complex Gaussian, the common scale of the weights
 s_k^2 log-uniform from `WEIGHTS`, each weight log-normal about it, the white weight w log-uniform
-from `WHITE`. Thus unitaries, few strong noise operators, many weak ones, depolarising noise and
+from `WHITE`. Of two qubits each Z_k is a sum of products of Pauli matrices after the reference
+unitary, and its terms on the first qubit alone, on the second alone and on both have log-normal
+factors of their own (`LOCAL`): noise of real gates mostly acts on one qubit at a time. Thus
+unitaries, few strong noise operators, many weak ones, local, correlated and depolarising noise and
 every Kraus rank are all common.
 """
 
@@ -28,6 +31,10 @@ WEIGHTS = (1e-7, 3.0)
 WHITE = (1e-6, 1.0)
 #: Standard deviation of the logarithm of each weight about the common one.
 SPREAD = 2.0
+#: Standard deviation of the logarithm of the factors of terms on one qubit and on both.
+LOCAL = 1.5
+#: Range of those logarithms, so that no path of the sampler overflows.
+FACTORS = (-20.0, 10.0)
 
 
 class Latent:
@@ -41,16 +48,19 @@ class Latent:
     Attributes
     ----------
     size : int
-        Real numbers of a process: d^2 - 1 of A, 1 + (d^2 - 1) of scales, 2 d^2 (d^2 - 1) of Z, 1 of
-        the white weight.
+        Real numbers of a process: d^2 - 1 of A, 1 + (d^2 - 1) of scales, 2 d^2 (d^2 - 1) of Z, of
+        two qubits 3 (d^2 - 1) of factors, 1 of the white weight.
     """
 
     def __init__(self, reference: Complex) -> None:
         self.reference = reference
         self.d = len(reference)
         self.noise = self.d**2 - 1
-        self.size = 2 * self.noise + 1 + self.noise * 2 * self.d**2 + 1
-        self._basis = np.asarray(hermitian_basis(self.d).numpy())[1:]
+        basis = np.asarray(hermitian_basis(self.d).numpy())
+        self._basis, self._products = basis[1:], basis
+        self._kinds = kinds_of_products(self.d)
+        self._factors = 2 * self.noise + 1 + self.noise * 2 * self.d**2  # where they begin
+        self.size = self._factors + self.noise * len(self._kinds) + 1
         pairs = np.triu_indices(self.d**2, 1)
         self._upper = (slice(None), *pairs)
         self._lower = (slice(None), pairs[1], pairs[0])
@@ -71,14 +81,24 @@ class Latent:
         common = np.clip(np.mean(np.log(weights)), self._low + 0.5, self._high - 0.5)
         out[:, m] = ndtri((common - self._low) / (self._high - self._low))
         out[:, m + 1 : 2 * m + 1] = (np.log(weights) - common) / SPREAD
-        z = noise * (d / weights)[:, None, None] ** 0.5
+        self.reference = u @ w
+        z = noise.reshape(m, -1) @ self._frame().conj().T * (d / weights)[:, None] ** 0.5
+        out[:, self._factors : -1] = 0
         # At weights of nearly nothing the directions are unknown: they stay as drawn.
         known = weights > 1.01e-4
         out[:, -1] = ndtri((np.log(1e-4) - self._white[0]) / self._white[1])
-        drawn = out[:, 2 * m + 1 : -1].reshape(number, m, d, d, 2)
+        drawn = out[:, 2 * m + 1 : self._factors].reshape(number, m, d * d, 2)
         drawn[:, known] = 2**0.5 * np.stack([z.real, z.imag], -1)[known]
-        self.reference = u @ w
         return out
+
+    def _frame(self) -> Complex:
+        """Matrices (d^2, d^2), one a row, that the components of Z multiply.
+
+        Of one qubit, whose components are all alike, any orthonormal ones do.
+        """
+        if not len(self._kinds):
+            return np.eye(self.d**2, dtype=np.complex128)
+        return np.asarray((self._products @ self.reference).reshape(self.d**2, -1))
 
     def parts(self, x: Floats) -> dict[str, np.ndarray]:
         """All that follows from numbers (n, size): operators, roots, packed Choi matrices."""
@@ -92,8 +112,11 @@ class Latent:
             SPREAD * x[:, m + 1 : 2 * m + 1]
         )
         scale = np.exp(0.5 * np.clip(logs, -60, 30)) / (2 * d) ** 0.5
-        z = np.ascontiguousarray(x[:, 2 * m + 1 : -1]).view(np.complex128).reshape(n, m, d, d)
-        np.multiply(scale[:, :, None, None], z, out=g[:, 1:])
+        logs = LOCAL * x[:, self._factors : -1].reshape(n, m, -1)
+        factors = np.exp(np.clip(logs, *FACTORS) @ self._kinds)
+        z = np.ascontiguousarray(x[:, 2 * m + 1 : self._factors]).view(np.complex128)
+        z = z.reshape(n, m, d * d) * factors
+        g[:, 1:] = (scale[:, :, None] * (z @ self._frame())).reshape(n, m, d, d)
         stacked = g.reshape(n, -1, d)
         white = np.exp(self._white[0] + self._white[1] * ndtr(x[:, -1]))
         t = stacked.conj().swapaxes(-1, -2) @ stacked + white[:, None, None] * np.eye(d)
@@ -106,8 +129,9 @@ class Latent:
         choi = columns @ columns.conj().swapaxes(-1, -2)
         square = (r @ r).swapaxes(-1, -2) * (white / d)[:, None, None]
         choi += np.einsum("nij,ab->niajb", square, np.eye(d)).reshape(choi.shape)
-        return {"a": a, "p": p, "g": g, "scale": scale, "s": s, "vectors": vectors, "r": r,
-                "columns": columns, "choi": choi, "white": white}  # fmt: skip
+        return {"a": a, "p": p, "g": g, "scale": scale, "z": z, "factors": factors, "s": s,
+                "vectors": vectors, "r": r, "columns": columns, "choi": choi,
+                "white": white}  # fmt: skip
 
     def pack(self, choi: Complex) -> Floats:
         """Choi matrices (n, d^2, d^2) as d^4 real numbers: diagonal, real and imaginary parts."""
@@ -160,8 +184,11 @@ class Latent:
         slope = np.exp(-0.5 * x[:, m] ** 2) / (2 * np.pi) ** 0.5 * (self._high - self._low)
         out[:, m] = 0.5 * slope * weights.sum(-1)
         out[:, m + 1 : 2 * m + 1] = 0.5 * SPREAD * weights
-        gz = np.ascontiguousarray(parts["scale"][:, :, None, None] * gg[:, 1:])
-        out[:, 2 * m + 1 : -1] = gz.reshape(n, -1).view(np.float64)
+        gz = parts["scale"][:, :, None] * (gg[:, 1:].reshape(n, m, -1) @ self._frame().conj().T)
+        kinds = LOCAL * (gz.conj() * parts["z"]).real @ self._kinds.T
+        out[:, self._factors : -1] = kinds.reshape(n, -1)
+        gz = np.ascontiguousarray(gz * parts["factors"])
+        out[:, 2 * m + 1 : self._factors] = gz.reshape(n, -1).view(np.float64)
         direct = np.einsum("nij,nji->n", h, r @ r).real + np.einsum("nii->n", gt).real
         steep = np.exp(-0.5 * x[:, -1] ** 2) / (2 * np.pi) ** 0.5 * self._white[1]
         out[:, -1] = direct * white * steep
@@ -179,3 +206,14 @@ class Latent:
         inner = -2 * self.d * np.linalg.solve(square, a)
         gradient[:, :m] = np.einsum("nij,aji->na", inner, self._basis).real
         return value, gradient
+
+
+def kinds_of_products(d: int) -> Floats:
+    """Which products of Pauli matrices (3, d^2) act on the first qubit alone, the second, both.
+
+    In the order II, IX, ..., ZZ. Of one qubit there are no kinds, (0, d^2).
+    """
+    if d == 2:
+        return np.zeros((0, d * d))
+    first, second = (v.ravel() for v in np.indices((4, 4)) > 0)
+    return np.array([first & ~second, ~first & second, first & second], np.float64)
