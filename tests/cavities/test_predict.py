@@ -334,6 +334,31 @@ def test_what_misses_the_threshold_is_flagged_as_candidate(image):
     assert set(flagged) == {True, False}
 
 
+def test_no_row_is_sure_where_the_false_alarms_are_not_those_of_the_weights(image):
+    """Another noise, a wrong background map, or counts far from those of the training."""
+    usual = predictor().predict(image, centre=CENTRE)
+    assert len(usual.catalogue) == 4
+    assert not any(map(usual.is_candidate, range(4)))
+    bump = image.mean() * (0.2 + image / image.max())
+    for given, maps, words in (
+        (7 * image, {}, "neighbouring pixels scatter with 7"),
+        (image, {"background": bump}, "it holds light of the cluster"),
+    ):
+        result = predictor().predict(given, centre=CENTRE, **maps)
+        assert len(result.catalogue) == 4
+        assert all(map(result.is_candidate, range(4)))
+        assert any(words in w for w in result.warnings)
+    untrained = predictor()
+    prior = {"simulate": {"instrument": {"counts": [2e3, 8e5]}}}
+    untrained.detector.card = {**untrained.detector.card, "provenance": {"settings": prior}}
+    result = untrained.predict(image, centre=CENTRE)
+    counts = {f.scale: f.total for f in result.search.fields}
+    beyond = [counts[c.scale] > 8.1e5 for c in result.cavities]
+    assert [result.is_candidate(i) for i in range(4)] == beyond
+    assert set(beyond) == {True, False}
+    assert any("trained with 2,000 to 800,000" in w for w in result.warnings)
+
+
 def test_the_smooth_model_has_no_seams_and_the_right_total():
     """The models of all binnings, patched together, are the one that they all came from."""
 
