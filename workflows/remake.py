@@ -91,7 +91,7 @@ def settings_of_round(
     number : int
         From 0.
     smoke : bool
-        With the small sizes of `smoke.yaml`.
+        With the small sizes of `small_files`.
     init : Path, optional
         Weights of the round before.
     preset : str, optional
@@ -103,8 +103,15 @@ def settings_of_round(
     presets = [] if preset is None else [folder / f"{preset}.yaml"]
     sources: list[Any] = [folder / "config.yaml", *presets, own]
     if smoke:
-        sources.append(folder / "smoke.yaml")
+        sources += small_files(science, preset)
     return load_settings(get_pipeline(science).settings_model(), *sources)
+
+
+def small_files(science: str, preset: str | None = None) -> list[Path]:
+    """Files of the small sizes, those of a preset last, if it has any."""
+    folder = ROOT / "pipelines" / science
+    own = folder / f"{preset}_smoke.yaml"
+    return [folder / "smoke.yaml", *([own] if own.is_file() else [])]
 
 
 def _with_previous(settings: Mapping[str, Any], weights: Path | None) -> dict[str, Any]:
@@ -186,7 +193,9 @@ def page(
     """The comparison with the shipped card as Markdown, and what has no explanation."""
     shipped = recipe_of_card(read_metadata(shipped_weights(science, preset)))
     _, explained = rounds_of(science, preset)
-    small = dict(flat(read_config(ROOT / "pipelines" / science / "smoke.yaml"))) if smoke else {}
+    small: dict[str, Any] = {}
+    for path in small_files(science, preset) if smoke else ():
+        small |= dict(flat(read_config(path)))
     rows, unexplained = [], []
     for number, key, theirs, ours in differences(shipped, made):
         why = "small, for a trial" if _covered(key, small) else explained.get(key)

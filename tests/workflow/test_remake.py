@@ -77,7 +77,9 @@ def test_a_preset_lies_between_the_defaults_and_the_rounds(remake):
     assert first["simulate.n_qubits"] == second["simulate.n_qubits"] == [3]
     assert first["simulate.n_samples"] < second["simulate.n_samples"]
     assert (first["simulate.designer"], second["simulate.designer"]) == ("none", "previous")
-    assert first["train.cell.runs"] == 0
+    small = remake.recipe("tomography", smoke=True, preset="three_qubits")
+    assert [r["train.cell.runs"] for r in (first, second, *small)] == [0] * 4
+    assert all(r["simulate.n_samples"] == 600 for r in small)
     assert first["train.calibrate.width"] == remake.recipe("tomography")[0]["train.calibrate.width"]
 
 
