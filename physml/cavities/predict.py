@@ -26,6 +26,7 @@ from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.loading import load_observation
 from .data.observation import Observation, log_remarks
 from .data.trained_range import scales_outside
+from .inference.coverage import describe_search, remark_on_search, share_left_out
 from .inference.fields import choose_scales
 from .inference.merge import Merging
 from .inference.refine.constants import Constants
@@ -292,6 +293,9 @@ class CavityPredictor(Predictor):
         for observation, middle, found, profile in zip(
             observations, centres, searches, profiles, strict=True
         ):
+            unsearched = remark_on_search(share_left_out(found.fields, observation.exposed))
+            if unsearched is not None:
+                observation.remark(*unsearched)
             cavities = found.selected(self.detector, threshold)
             totals = {f.scale: f.total for f in found.fields}
             outside = scales_outside(observation, totals, [c.scale for c in cavities], self.card)
@@ -317,6 +321,7 @@ class CavityPredictor(Predictor):
                 centre_y=middle[1],
                 counts=observation.total,
                 scales=" ".join(str(f.scale) for f in found.fields),
+                searched=describe_search(found.fields, found.shape, middle),
                 threshold="shipped" if threshold is None else threshold,
                 remarks=observation.remarks,
             )
