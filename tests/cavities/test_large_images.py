@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -50,3 +55,34 @@ def test_a_cavity_near_each_corner_is_found(side):
         assert away.min() < 3 * side / 128
         assert nearest["probability"] > 0.8
         assert nearest["radius"].value / (RADIUS * side / 128) == pytest.approx(1, abs=0.3)
+
+
+#: Search and products of an image in a process of its own: CPU seconds, and the highest memory.
+MEASURE = """
+import json, resource, sys, tempfile, time
+import numpy as np
+from physml.cavities.predict import CavityPredictor
+image = np.load(sys.argv[1])
+predictor = CavityPredictor.load()
+began = time.process_time()
+result = predictor.predict(image, progress=False)
+with tempfile.TemporaryDirectory() as folder:
+    result.write(folder + "/out")
+cpu = time.process_time() - began
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+print(json.dumps({"cpu": cpu, "peak": peak, "searched": result.catalogue.meta["searched"]}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("side", "seconds", "gigabytes"), [(4096, 15, 2), (8192, 60, 4)])
+def test_time_and_memory_are_bounded(tmp_path: Path, side, seconds, gigabytes):
+    """The bounds hold for one core that has nothing else to do; a busy one is given twice them."""
+    np.save(tmp_path / "image.npy", cluster(side))
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "image.npy")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    measured = json.loads(out.splitlines()[-1])
+    assert measured["peak"] < gigabytes
+    assert measured["cpu"] < 2 * seconds
+    assert f"the whole image at binning {side // 128}" in measured["searched"]
