@@ -145,7 +145,7 @@ def role_of_name(name: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """What names of files that belong together share."""
+    """Part of a name that files which belong together share."""
     lower = name.lower()
     pps = _XMM.match(lower)
     if pps:

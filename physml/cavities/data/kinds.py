@@ -1,4 +1,4 @@
-"""What an extension of a file holds, as its header says it: an image, or a map beside one."""
+"""Content of an extension of a file as its header says it: an image, or a map beside one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TAKEN = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What a header says that the pixels are.
+    """Kind of the pixels as a header says it.
 
     Attributes
     ----------

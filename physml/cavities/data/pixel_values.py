@@ -1,4 +1,4 @@
-"""What the pixels of an image are, by their unit, their sum and their noise; and counts of them."""
+"""Meaning of the pixels of an image, by their unit, their sum and their noise; counts of them."""
 
 from __future__ import annotations
 
