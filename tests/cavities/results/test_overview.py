@@ -8,9 +8,10 @@ from astropy.nddata import CCDData
 from fakes.cavities import Cavity, TruthDetector, beta_image, tan_wcs
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse
+from scipy.ndimage import gaussian_filter
 
 from physml.cavities.predict import CavityPredictor
-from physml.cavities.results.overview import choose_views, plot_counts, plot_overview
+from physml.cavities.results.overview import View, choose_views, plot_counts, plot_overview
 
 SHAPE, CENTRE = (300, 300), (150.0, 148.0)
 CAVITIES = [Cavity(190.0, 160.0, 22.0, 15.0, 0.4, 0.9), Cavity(108.0, 140.0, 18.0, 14.0, 2.0, 0.69)]
@@ -110,3 +111,28 @@ def test_it_can_be_drawn_with_nothing_found_and_with_holes_in_the_data():
     detector = TruthDetector(CAVITIES, CENTRE, scales=(1, 2))
     holes = CavityPredictor(detector).predict(image, centre=CENTRE, scales="1,2")
     plot_overview(holes).canvas.draw()
+
+
+@pytest.mark.parametrize("view", [View(150.0, 140.0, 60.0), View(20.0, 290.0, 80.0)])
+@pytest.mark.parametrize("sigma", [0.7, 3.0, 11.0])
+def test_smoothing_in_view_is_that_of_the_whole_image(view, sigma):
+    image = np.random.default_rng(3).poisson(4.0, SHAPE).astype(float)
+    whole = gaussian_filter(image, sigma)[view.slices(SHAPE)]
+    np.testing.assert_allclose(view.smooth(image, sigma), whole, rtol=1e-12)
+
+
+def test_a_large_view_shows_means():
+    """Of 3 x 3 pixels here, at the places where they are; the last of fewer."""
+    side = 3500
+    y, x = np.ogrid[:side, :side]
+    plane = 2.0 * x + 5.0 * y
+    view = View(side / 2, side / 2, side / 2)
+    assert view.step == 3
+    part = view.part(plane)
+    assert part.shape == (1167, 1167)
+    assert part[10, 20] == plane[30:33, 60:63].mean()
+    assert part[-1, -1] == plane[3498:, 3498:].mean()
+    shown = view.show(Figure().add_subplot(), part, plane.shape)
+    assert shown.get_extent() == pytest.approx([-0.5, 3500.5, -0.5, 3500.5])
+    # A plane stays itself under any smoothing, away from the border.
+    np.testing.assert_allclose(view.smooth(plane, 9.0)[40:-40, 40:-40], part[40:-40, 40:-40])
