@@ -79,8 +79,9 @@ def survey(
 ) -> None:
     """Find the cavities of a list of targets: one catalogue, one page, recall.
 
-    Writes catalogue, targets (ECSV and FITS), index.html, and targets/NAME/ as `predict` does. With
-    --overwrite targets that were searched already are searched again.
+    Writes catalogue, targets (ECSV and FITS), index.html, and targets/NAME/ as `predict` does.
+
+    Targets that an earlier run has searched are kept; --overwrite searches them again.
     """
     adjust_logging(ctx, verbose, quiet)
     if template is not None:

@@ -247,7 +247,7 @@ def _search(
         futures = {
             started.submit(_in_a_worker, job, weights, share, pure=False): job for job in jobs
         }
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=started.loop):
             job = futures[future]
             try:
                 yield job, *future.result()

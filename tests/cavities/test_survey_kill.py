@@ -9,6 +9,8 @@ import pytest
 from fakes.commands import Command
 from fakes.surveys import equal_tables, use_truth, write_targets
 
+from physml.cavities.survey import run_survey
+
 
 def start(folder, *arguments) -> Command:
     return Command(
@@ -50,3 +52,17 @@ def test_killed_survey_ends_with_the_same_tables(tmp_path):
 @pytest.mark.parametrize("seed", range(3))
 def test_survey_killed_many_times_ends_with_the_same_tables(tmp_path, seed):
     check(tmp_path, 8, 5, seed)
+
+
+@pytest.mark.slow
+def test_processes_give_the_tables_of_one(tmp_path):
+    """With the shipped weights: workers load what they need by themselves."""
+    targets = write_targets(tmp_path, 3)
+    one = run_survey(targets, tmp_path / "one")
+    (tmp_path / "t1.fits").rename(tmp_path / "away.fits")
+    assert run_survey(targets, tmp_path / "two", processes=2).failed.keys() == {"T 1"}
+    (tmp_path / "away.fits").rename(tmp_path / "t1.fits")
+    two = run_survey(targets, tmp_path / "two", processes=2)
+    assert one.failed == two.failed == {}
+    for name in ("catalogue.ecsv", "targets.ecsv"):
+        equal_tables(tmp_path / "one" / name, tmp_path / "two" / name)
