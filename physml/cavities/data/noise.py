@@ -79,8 +79,8 @@ def scatter(counts: NDArray[np.float64], used: NDArray[np.bool_], size: int = 1)
     if not groups:
         return Scatter(np.nan, np.inf)
     order = np.argsort(total, kind="stable")
-    parts = np.array_split(order, groups)
-    ratios = [float((odd[part] ** 2).sum() / total[part].sum()) for part in parts]
+    shares = np.array_split(order, groups)
+    ratios = [float((odd[part] ** 2).sum() / total[part].sum()) for part in shares]
     # The square of a normal difference scatters by sqrt(2); the median of groups by 1.25 more.
     return Scatter(float(np.median(ratios)), float(1.25 * np.sqrt(2 / len(total))))
 
