@@ -121,7 +121,7 @@ def load_observation(
         use_exposure(observation, exposure_map.data)
     observation.relative_exposure[undefined] = 0.0
     # A few counts may sit where the map says 0 (rounding of its pixels): they mean nothing.
-    observation.counts = np.where(observation.exposed, observation.counts, 0.0)
+    observation.counts[~observation.exposed] = 0.0
     noise = scatter(observation.counts, observation.exposed)
     zeros = find_unobserved(observation.counts, observation.relative_exposure, noise)
     observation.relative_exposure[zeros] = 0.0
