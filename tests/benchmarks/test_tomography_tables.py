@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from physml.tomography.inference.process.functionals import DIAMOND, STRETCH
+
 
 def test_sealed_families_say_how_bad_the_regions_are(script) -> None:
     benchmark = script("tomography_sealed")
@@ -183,3 +185,12 @@ def test_processes(script) -> None:
     assert "| 1 | chosen | 10,000 | relaxed | 2 |" in found["coverage"]
     assert "unitarity 75% (" in found["sentence"]
     assert "1.0 s for choosing settings of one qubit" in found["times"]
+
+
+def test_factors_of_processes_are_those_that_were_chosen(root) -> None:
+    made = json.loads((root / "benchmarks/results/tomography_processes.json").read_text())
+    chosen = made["numbers"]["stretch"]
+    assert chosen.keys() == {"1", "2"}
+    for n, found in chosen.items():
+        # Rounded up to a tenth.
+        assert 0 <= STRETCH[int(n)][DIAMOND] - found["factor"][0] < 0.1

@@ -25,11 +25,12 @@ DIAMOND = "diamond distance"
 #: Steps of the diamond distance of samples, and of the estimate.
 STEPS = (12, 60)
 
-#: Factors of intervals, by number of qubits and name: so that 90 % of the intervals of 36 processes
-#: of one and 27 of two qubits held (`simulator.processes`; 1,000 to 100,000 copies).
+#: Factors of intervals, by number of qubits and name: the conformal quantile, rounded up to a
+#: tenth, over processes of a continuous family (`evaluation.process_stretch`), which
+#: ``python benchmarks/tomography_processes`` draws.
 STRETCH: dict[int, dict[str, float]] = {
     1: {DIAMOND: 1.1},
-    2: {DIAMOND: 1.7},
+    2: {DIAMOND: 1.3},
 }
 
 
