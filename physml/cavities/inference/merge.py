@@ -112,7 +112,7 @@ class Merging:
         return own
 
     def constants(self) -> dict[str, float]:
-        """What a card holds of them; `of` reads it."""
+        """Constants as a card holds them; `of` reads it."""
         how = ("order",) if self.dissent is None else ("dissent",)
         return {n: getattr(self, n) for n in (*how, "silence", "same_ratio", "offset", "slope")}
 
@@ -333,7 +333,7 @@ def joint(head: Candidate, fields: Sequence[Field], merging: Merging) -> Candida
 def looks(
     head: Candidate, fields: Sequence[Field], silence: float
 ) -> tuple[tuple[int, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """What all binnings that could have seen a cavity say of it.
+    """Evidence for a cavity from all binnings that could have seen it.
 
     Parameters
     ----------

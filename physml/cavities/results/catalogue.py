@@ -88,7 +88,8 @@ WIDE, LARGE = 0.5, 300.0
 
 #: Flags and what they mean.
 FLAGS = {
-    "candidate": "below the threshold that keeps the rate of false alarms: not a sure detection",
+    "candidate": "no sure detection: below the threshold that keeps the rate of false alarms, or "
+    "in an image to which that rate does not apply (see the remarks)",
     "edge": "reaches over the edge of the image, or of the field that found it",
     "chip_gap": "over 2 % of its area has no exposure",
     "low_exposure": "mean exposure below half of the image's largest",

@@ -76,7 +76,7 @@ class View:
         return spans[0], spans[1]
 
     def part(self, image: NDArray[Any], margin: float = 0.0) -> NDArray[Any]:
-        """What is in view of an image, and around it: means over `step` pixels a side."""
+        """Part of an image in view, and around it: means over `step` pixels a side."""
         part = image[self.slices(image.shape, margin)]
         if self.step == 1:
             return part
@@ -89,7 +89,7 @@ class View:
         return np.asarray(sums / (high[:, None] * wide))
 
     def smooth(self, image: NDArray[Any], sigma: float) -> NDArray[np.float64]:
-        """What is in view of an image after a Gaussian of `sigma` pixels, means as in `part`."""
+        """Part of an image in view after a Gaussian of `sigma` pixels, means as in `part`."""
         # The filter ends at 4 sigma.
         margin = 4 * sigma + 1
         wide, shown = self.slices(image.shape, margin), self.slices(image.shape)

@@ -26,7 +26,7 @@ from ..settings import StructurePrior
 INNER = 3.0
 #: Radii at which amplitude and phase of a harmonic are drawn.
 NODES = 6
-#: Largest |A|: beyond it an image would be all structure.
+#: Largest modulus of A: beyond it an image would be all structure.
 LIMIT = 1.2
 
 Image = NDArray[np.float64]

@@ -216,7 +216,7 @@ def test_the_order_is_told_on_the_command_line_and_drift_is_not(tmp_path, capsys
 def cases(shared_data: Path) -> Path:
     folder = shared_data.parent / "cases" / "tomography"
     if not folder.is_dir():
-        pytest.skip(f"cases not found at {folder}")
+        pytest.skip(f"real data not found at {folder}")
     return folder
 
 

@@ -29,13 +29,13 @@ from physml.tomography.inference.neural.calibrated import Calibrated
 from physml.tomography.inference.neural.corrector import Corrector, n_outputs
 from physml.tomography.inference.neural.draws import Draws
 from physml.tomography.inference.neural.estimator import NeuralEstimator
-from physml.tomography.inference.neural.loading import load
 from physml.tomography.inference.neural.intervals import (
     KINDS,
     Intervals,
     extra_inputs,
     may_be_separable,
 )
+from physml.tomography.inference.neural.loading import load
 from physml.tomography.inference.neural.quantiles import Quantiles
 from physml.tomography.inference.neural.radii import Regions, Stops
 from physml.tomography.inference.posterior import Posterior, is_calibrated, posterior

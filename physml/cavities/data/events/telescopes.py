@@ -1,4 +1,4 @@
-"""What telescopes do in their own way: channels, chips, quality of events, size of a pixel."""
+"""Properties of telescopes: channels, chips, quality of events, size of a pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file of included and excluded shapes covers."""
+"""Area that a file of included and excluded shapes covers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Term:
 
 @dataclass
 class Component:
-    """What lies in all terms.
+    """Area that lies in all terms.
 
     Attributes
     ----------
