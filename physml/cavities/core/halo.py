@@ -79,10 +79,10 @@ def find_centre(
     """
     out = np.empty((len(counts), 2))
     for row, image in enumerate(np.asarray(counts, np.float64)):
-        live = np.ones(image.shape, bool) if invalid is None else ~np.asarray(invalid[row], bool)
         depth = np.ones(image.shape) if exposure is None else np.asarray(exposure[row], float)
-        depth = np.where(live, depth, 0.0)
-        image = np.where(live, image, 0.0)
+        bad = None if invalid is None else np.asarray(invalid[row], bool)
+        if bad is not None and bad.any():  # no copies of large images that are whole
+            depth, image = np.where(bad, 0.0, depth), np.where(bad, 0.0, image)
         out[row] = _peak(image, depth)
     return out
 
