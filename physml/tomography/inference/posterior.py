@@ -25,6 +25,8 @@ from .neural.estimator import NeuralEstimator
 from .neural.intervals import Intervals, may_be_separable
 from .neural.quantiles import numbers
 
+#: Experiments of the calibration from which its quantiles are those of each kind of state.
+ENOUGH = 5_000
 #: Samples: a 90 % quantile is then known to about one percent in probability.
 PARTICLES = 600
 #: Least distance of the estimate from the ends of an interval, in its length.
@@ -234,6 +236,22 @@ def is_calibrated(estimator: Estimator) -> bool:
     if not isinstance(estimator, NeuralEstimator) or estimator.d not in estimator.calibrated:
         return False
     return not estimator.refuted
+
+
+def thin_calibration(estimator: Estimator) -> str | None:
+    """Remark on regions that were calibrated with few experiments; None where there were enough."""
+    if not is_calibrated(estimator):
+        return None
+    assert isinstance(estimator, NeuralEstimator)
+    card = estimator.card.get("regions", {}).get(str(estimator.d.bit_length() - 1), {})
+    number = card.get("experiments", ENOUGH)
+    if number >= ENOUGH:
+        return None
+    worst = card.get("regions", {}).get("coverage", {}).get("low", float("nan"))
+    return (
+        f"calibrated with {number:,} simulated experiments only: of the kinds of states that fare "
+        f"worst, a region of 90 % held {100 * worst:.0f} % of those that it was tested on"
+    )
 
 
 def calibrated_radius(estimator: Estimator, stop: bool = False) -> Callable[[float], float] | None:

@@ -25,7 +25,13 @@ from .answers import Interval, Region, functional
 from .by_name import make_estimator, make_readout
 from .carried import carried_back, in_frame, readout_shifts, widened
 from .goodness import GoodnessOfFit, goodness_of_fit
-from .posterior import Posterior, calibrated_radius, is_calibrated, posterior
+from .posterior import (
+    Posterior,
+    calibrated_radius,
+    is_calibrated,
+    posterior,
+    thin_calibration,
+)
 
 if TYPE_CHECKING:
     import qutip
@@ -220,6 +226,8 @@ class StateEstimate:
                 "the likelihood of the data rules the learned estimate out: estimate and region "
                 "are those of the likelihood, and were not calibrated"
             )
+        if (thin := thin_calibration(self._estimator)) is not None:
+            notes.append(thin)
         if self.frame is not None:
             notes.append(
                 "the state is seen through losses that depend on it (projectors without "
