@@ -179,8 +179,10 @@ def test_no_average_keeps_the_last_weights() -> None:
     assert float(average.ema_model.weight) == 8.0
 
 
-def test_bfloat16_is_used_inside_and_float32_comes_out() -> None:
+def test_bfloat16_is_used_inside_and_float32_comes_out(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
+    able = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
 
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -197,6 +199,10 @@ def test_bfloat16_is_used_inside_and_float32_comes_out() -> None:
     assert out["y"].dtype == out["pair"][0].dtype == out["list"][0].dtype == torch.float32
     assert out["pair"][1].dtype == torch.int64
     Autocast(Net(), "cpu", "float32")(torch.ones(3, 2))
+    assert seen[-1] == torch.float32
+    # A processor without the instructions would take several times as long with them imitated.
+    able["avx512_bf16"] = False
+    Autocast(Net(), "cpu", "bfloat16")(torch.ones(3, 2))
     assert seen[-1] == torch.float32
 
 
