@@ -47,8 +47,6 @@ OnEpoch = Callable[[dict[str, float], nn.Module], Mapping[str, float] | None]
 # Settings that change how long a training takes or how often it is saved, not what comes out.
 NOT_IDENTITY = {"resources", "checkpoint_minutes", "init"}
 
-log = logging.getLogger(__name__)
-
 QUIET_S = 60.0  # between lines of log inside an epoch
 
 #: Longest time, s, and most steps, between two looks at losses and gradients, which stay on the
@@ -138,7 +136,7 @@ class Run:
         self.network = Autocast(network, kind, precision)
         self.averaged_network = Autocast(self.average.ema_model, kind, precision).eval()
         if precision == "bfloat16" and not self.network.enabled:
-            log.info("this processor only imitates bfloat16: the network computes in float32")
+            logger.info("this processor only imitates bfloat16: the network computes in float32")
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
 
     def _build_engine(self) -> None:
