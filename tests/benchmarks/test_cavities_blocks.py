@@ -26,6 +26,7 @@ def test_real_images(script):
                 "missed": [],
                 "others": [row, row],
                 "trap": {"cluster": 3e-6, "far": 1.5e-6},
+                "said": ["it holds light of the cluster"],
             },
         ]
     }
@@ -35,6 +36,7 @@ def test_real_images(script):
     )
     assert "| Abell 2, XMM | none is known | none | 0.90; 0.90 | sealed |" in blocks["table"]
     assert "of Abell 2 is a trap: divided by the exposure it is 2.0 times" in blocks["trap"]
+    assert "*it holds light of the cluster*" in blocks["trap"]
     assert blocks["found"] == "1 of 2"
 
 

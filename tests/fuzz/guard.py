@@ -25,6 +25,8 @@ _PROGRAM = tuple(
 
 _allowed: Path | None = None
 _broken: list[str] = []
+#: Empty folders of libraries' own, made and removed while a file is read.
+_scratch: set[str] = set()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -40,8 +42,12 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         )
         inside = path.startswith(str(_allowed) + os.sep)
         program = path.startswith(_PROGRAM) and (not writes or "__pycache__" in path)
-        if not inside and not program:
+        if not inside and not program and (writes or path not in _scratch):
             _broken.append(f"opened {path} ({mode})")
+    elif event == "os.mkdir":
+        _scratch.add(os.path.realpath(os.fsdecode(arguments[0])))
+    elif event == "os.rmdir" and os.path.realpath(os.fsdecode(arguments[0])) in _scratch:
+        return
     elif event == "os.rename" and "__pycache__" in str(arguments[0]):
         return  # the import of a module that was not needed until now
     elif event.startswith(_FORBIDDEN):
@@ -73,6 +79,7 @@ def watched(folder: Path) -> Iterator[None]:
         raise TooSlow(f"more than {SECONDS:g} s of processor time")
 
     _broken.clear()
+    _scratch.clear()
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     _allowed = Path(os.path.realpath(folder))

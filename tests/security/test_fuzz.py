@@ -68,6 +68,6 @@ def test_a_bad_reader_is_noticed(monkeypatch, reader, error, match: str) -> None
 
 
 def test_all_readers_are_there() -> None:
-    numbers = {"hdf5": 5, "fits": 6, "archives": 2, "safetensors": 4, "settings": 3}
+    numbers = {"hdf5": 5, "fits": 8, "archives": 2, "safetensors": 4, "settings": 3}
     numbers |= {"regions": 2, "records": 6, "sessions": 3, "texts": 7, "states": 1}
     assert {name: len(readers(name)) for name in TARGETS} == numbers

@@ -108,15 +108,20 @@ def test_a_region_nowhere_is_refused_by_its_line(tmp_path: Path) -> None:
     for text in ("circle(nan,6,3)", "polygon(1,1,1e400,1,5,5)", "circle(6,6,1e300)"):
         path.write_text(f"image\n{text}\n")
         with pytest.raises(InputError, match="line 2: expected a region"):
-            read_mask(path, (12, 12), None)
+            read_mask(path, np.ones((12, 12)), None)
 
 
 def test_a_region_behind_the_sky_is_refused_by_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.reg"
     for text in ('ellipse(190,-20,20",10",30)', "circle(190,-20,0.1)", 'circle(10,20,12.5"+)'):
         path.write_text(f"fk5\n{text}\n")
-        with pytest.raises(InputError, match=r"a\.reg, line 2: expected a region"):
-            read_mask(path, (12, 12), seeds.wcs((6, 6)))
+        # By its line, or as a region that is on no pixel of the image.
+        with pytest.raises(
+            InputError,
+            match=r"a\.reg[:,] (line 2: )?expected (a )?region.*line 2|"
+            r"a\.reg, line 2: expected a region",
+        ):
+            read_mask(path, np.ones((12, 12)), seeds.wcs((6, 6)))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

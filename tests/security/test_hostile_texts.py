@@ -10,6 +10,7 @@ import struct
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from physml.cavities.data.masks import read_mask
@@ -150,4 +151,4 @@ def test_unknown_regions_are_not_left_out(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mask.reg"
     path.write_text(text)
     with pytest.raises(InputError, match="mask"):
-        read_mask(path, (8, 8), None)
+        read_mask(path, np.ones((8, 8)), None)

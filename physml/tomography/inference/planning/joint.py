@@ -30,6 +30,8 @@ EXCHANGES, FEW = 2, 0.2
 #: Copies' worth of white noise in the state that is designed for: an eigenvalue that is estimated
 #: as zero is no reason not to look.
 WHITE = 8.0
+#: Relative difference below which gains are the same.
+SAME = 1e-9
 #: Variance of the coordinates before any data: that of Hilbert-Schmidt states of two qubits.
 PRIOR_VARIANCE = 0.0147
 
@@ -132,7 +134,7 @@ def _greedy(
     for place in range(k):
         covariance = torch.linalg.inv(now)
         gain = _gains(information, metric, covariance, shots)
-        best = gain.masked_fill(used, -torch.inf).argmax(-1)
+        best = _first_best(gain.masked_fill(used, -torch.inf))
         free = ~kept[:, place]
         out[:, place] = torch.where(free, best, out[:, place])
         used[rows[free], best[free]] = True
@@ -155,11 +157,21 @@ def _exchange(
         used[rows, old] = False
         now = now - shots * information[rows, old]
         gain = _gains(information, metric, torch.linalg.inv(now), shots)
-        new = gain.masked_fill(used, -torch.inf).argmax(-1)
+        new = _first_best(gain.masked_fill(used, -torch.inf))
         out[:, place] = new
         used[rows, new] = True
         now = now + shots * information[rows, new]
     return out
+
+
+def _first_best(gain: Tensor) -> Tensor:
+    """First candidate (S,) of those that gain the most, to rounding.
+
+    All gain the same where nothing is known yet; which of them a processor's rounding prefers must
+    not decide the plan.
+    """
+    most = gain.amax(-1, keepdim=True)
+    return (gain >= most - SAME * most.abs()).int().argmax(-1)
 
 
 def _gains(information: Tensor, metric: Tensor, covariance: Tensor, shots: float) -> Tensor:
