@@ -155,8 +155,8 @@ def test_probabilities_by_grade_and_energy(acis_file, event_level, tmp_path, mon
         chosen = e["GRADE"] == grade
         order = np.argsort(e["ENERGY"][chosen])
         jumps = np.abs(np.diff(p[chosen][order]))
-        # Smooth in energy; four exposures fit it with a scatter that depends on the processor, whose
-        # rounding turns the simulated showers into others.
+        # Smooth in energy; four exposures fit it with a scatter that depends on the processor,
+        # whose rounding turns the simulated showers into others.
         assert np.quantile(jumps, 0.99) < 0.08
     # What it cannot do is said: no frames, another camera, no cut.
     assert not result.with_frames

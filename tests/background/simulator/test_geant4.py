@@ -150,8 +150,8 @@ def test_frames_at_the_natural_rate(deposited) -> None:
 
 def test_tracks_of_the_simulator_look_like_those_of_geant4(deposited, far: Survey) -> None:
     theirs = Survey(assemble(deposited[0], None, seed=2, seconds=150.0))
-    # The highest of these percentiles scatters by a few percent from draw to draw, and rounding, which
-    # differs between processors, makes another draw.
+    # The highest of these percentiles scatters by a few percent from draw to draw, and rounding,
+    # which differs between processors, makes another draw.
     for column, tolerance in (("energy", 0.08), ("n_pixels", 0.2)):
         np.testing.assert_allclose(
             far.track_percentiles(column), theirs.track_percentiles(column), rtol=tolerance
