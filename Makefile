@@ -96,6 +96,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/tomography_stop --publish
 	$(BIN)/python benchmarks/tomography_three_qubits --publish
 	$(BIN)/python benchmarks/tomography_processes --publish
+	$(BIN)/python benchmarks/tomography_faults --publish
 	$(BIN)/python benchmarks/tomography_real_data.py --publish
 	$(BIN)/python benchmarks/tomography_detectors --publish
 	$(BIN)/python workflows/tables.py

@@ -147,7 +147,10 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
         [
             *(x["fault"], x["design"], FAMILIES[x["family"]], percent(x["found"], GOAL)),
             *(percent(x["knows"]), percent(x["limit"]), percent(x.get("found of those"), GOAL)),
-            *(f"{x['wrong']:.0%}" if "wrong" in x else "-", f"{x.get('copies', np.nan):,.0f}"),
+            *(
+                f"{x['wrong']:.0%}" if "wrong" in x else "-",
+                f"{x['copies']:,.0f}" if "copies" in x else "-",
+            ),
         ]
         for x in bad
     ]
