@@ -93,7 +93,7 @@ class NuisancePrior(Settings):
 class StructurePrior(Settings):
     """Large-scale structure of the gas that is no cavity (structure.py)."""
 
-    share: Fraction = Field(0.0, description="Share of clusters with such structure")
+    share: Fraction = Field(0.5, description="Share of clusters with such structure")
     harmonic: Range = Field(
         (0.02, 0.4), description="Largest amplitude of harmonics m = 1, 2, 3 of ln S"
     )
@@ -105,11 +105,11 @@ class StructurePrior(Settings):
 class MapsPrior(Settings):
     """Exposure and background maps as an observer has them (maps.py)."""
 
-    round: Fraction = Field(0.0, description="Share of images with a round field of view")
+    round: Fraction = Field(0.12, description="Share of images with a round field of view")
     missing: Fraction = Field(
-        0.0, description="Share of images whose map only says where anything was observed"
+        0.12, description="Share of images whose map only says where anything was observed"
     )
-    wrong: Fraction = Field(0.0, description="Share of images whose maps are somewhat wrong")
+    wrong: Fraction = Field(0.3, description="Share of images whose maps are somewhat wrong")
     exposure_error: float = Field(0.03, description="Scatter of ln(exposure) of these", ge=0)
     background_error: float = Field(0.15, description="Scatter of ln(background) of these", ge=0)
 

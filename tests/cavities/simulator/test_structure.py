@@ -134,11 +134,11 @@ def test_maps_are_as_wrong_as_they_are_meant_to_be():
     exposure = np.ones((SIZE, SIZE), np.float32)
     exposure[:, :20] = 0
     exposure[:, 100:] = 0.5
-    missing = MapsPrior(missing=1.0)
+    missing = MapsPrior(missing=1.0, wrong=0.0)
     seen, factor = observer_maps(missing, rng(1), exposure)
     np.testing.assert_array_equal(seen, exposure > 0)
     assert factor == 1
-    wrong = MapsPrior(wrong=1.0, exposure_error=0.03, background_error=0.2)
+    wrong = MapsPrior(missing=0.0, wrong=1.0, exposure_error=0.03, background_error=0.2)
     made = [observer_maps(wrong, rng(k), exposure) for k in range(200)]
     factors = np.log([f for _, f in made])
     assert factors.std() == pytest.approx(0.2, rel=0.2)
@@ -147,6 +147,6 @@ def test_maps_are_as_wrong_as_they_are_meant_to_be():
         np.testing.assert_array_equal(seen > 0, exposure > 0)
     errors = [np.log(smooth_error(rng(k), 0.03, SIZE)).std() for k in range(50)]
     assert 0.005 < np.mean(errors) < 0.035
-    perfect, factor = observer_maps(MapsPrior(), rng(1), exposure)
+    perfect, factor = observer_maps(MapsPrior(missing=0.0, wrong=0.0), rng(1), exposure)
     assert perfect is exposure
     assert factor == 1

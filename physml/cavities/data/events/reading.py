@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 from physml.io.files import require_file
-from physml.io.fits import headers
+from physml.io.fits import claimed_bytes, headers
 
 Rows = NDArray[Any]
 
@@ -32,6 +32,7 @@ MAX_BYTES = 32 << 30
 IN_MEMORY = 256 << 20
 #: Bytes of a packed file in which its first table has to begin.
 _PEEK = 4 << 20
+_BLOCK = 2880
 _GZIP = b"\x1f\x8b"
 _NAMES = re.compile(r"(STD)?EV(EN)?TS?\d*$")
 CHIPS = ("CCD_ID", "CCDNR", "TM_NR", "CCDID", "DETID", "CHIP_ID")
@@ -99,17 +100,14 @@ def first_headers(path: Path) -> list[Any]:
     found = []
     position = 0
     while position < len(start):
+        file = io.BytesIO(start[position:])
         try:
-            header = fits.Header.fromfile(io.BytesIO(start[position:]), endcard=True)
-        except Exception:  # astropy's parser fails in many ways on what is cut
+            header = fits.Header.fromfile(file, endcard=True)
+            claimed = claimed_bytes(header)
+        except Exception:  # astropy's parser fails in many ways on what is cut or hostile
             break
         found.append(header)
-        size = -(-len(header.tostring()) // 2880) * 2880
-        axes = [int(header.get(f"NAXIS{k + 1}", 0)) for k in range(int(header.get("NAXIS", 0)))]
-        data = (
-            abs(int(header.get("BITPIX", 8))) // 8 * int(np.prod(axes, dtype=float)) if axes else 0
-        )
-        position += size + -(-(data + int(header.get("PCOUNT", 0))) // 2880) * 2880
+        position += file.tell() + -(-claimed // _BLOCK) * _BLOCK
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 
 import numpy as np
 import pytest
@@ -176,6 +177,16 @@ def test_packed_and_open_lists(chandra, tmp_path, parts):
     (tmp_path / "cut.fits.gz").write_bytes(packed[:-50_000])
     with pytest.raises(InputError, match=r"cut\.fits\.gz"):
         bin_events(tmp_path / "cut.fits.gz", select_events())
+
+
+def test_a_packed_header_that_claims_endless_axes_is_no_list(tmp_path):
+    cards = ("SIMPLE  =                    T", "BITPIX  =                    8")
+    cards = (*cards, "NAXIS   =           2147483647", "END")
+    raw = "".join(f"{card:<80}" for card in cards).ljust(2880).encode()
+    (tmp_path / "endless.fits.gz").write_bytes(gzip.compress(raw))
+    began = time.process_time()
+    assert not is_event_list(tmp_path / "endless.fits.gz")
+    assert time.process_time() - began < 5
 
 
 def test_scaled_columns(chandra, tmp_path):
