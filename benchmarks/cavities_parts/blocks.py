@@ -8,6 +8,8 @@ from typing import Any
 from common.tables import interval as show
 from common.tables import table
 
+from physml.cavities.evaluation import sets
+
 from .predictions import ALL
 from .rows import MAIN, METHODS, RIVALS, SEALED_ROWS, Row, rows_of
 
@@ -22,7 +24,7 @@ SHORT = (
     "radius scatter",
 )
 #: Sets without cavities.
-EMPTY = ("none", "none_nuisance", "sealed_none")
+EMPTY = (*sets.EMPTY, "sealed_none")
 #: Times by their names in the numbers.
 TIMES: Mapping[str, tuple[str, str]] = {
     "loaded": (

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 
 from physml.io.shards import open_shard
 from physml.random import stream
 
 from ..core import matching
-from ..inference.detector import CavityDetector
+from ..data.unobserved import find_unobserved
+from ..inference.detector import OUTLINE, CavityDetector, Detection
+from ..inference.fields import Field
+from ..inference.merge import from_table
+from ..inference.refine.constants import Constants
+from ..inference.refine.listed import refine_listed
+from ..inference.search import Search
 from ..learning.prepared import PREPARED, fill_masked
 from ..simulator.batch import Batch
 from . import sets
@@ -86,7 +93,16 @@ def observed(batch: Batch, seed: int) -> Images:
 
 def frozen(name: str, n: int) -> Images:
     """Images of a frozen set, always the same."""
-    return observed(sets.evaluation_set(name, n), sets.SEED)
+    images = observed(sets.evaluation_set(name, n), sets.SEED)
+    return without_maps(images) if name in sets.UNMAPPED else images
+
+
+def without_maps(images: Images) -> Images:
+    """Images of an observer who has no exposure maps, and finds in them what was not observed."""
+    flat = np.ones(images.counts.shape[1:])
+    cut = np.stack([find_unobserved(counts.astype(float), flat) for counts in images.counts])
+    exposure = (~cut).astype(np.float32)
+    return replace(images, exposure=exposure, invalid=images.invalid & (images.exposure > 0) | cut)
 
 
 def frozen_expectations(name: str, n: int) -> Iterator[Expectation]:
@@ -144,8 +160,17 @@ class Found:
         )
 
 
-def find(detector: CavityDetector, images: Images) -> Found:
-    """Run the detector over a set, without a background map and without a given centre."""
+def find(detector: CavityDetector, images: Images, *, refine: bool = True) -> Found:
+    """Run the detector over a set, without a background map and without a given centre.
+
+    Parameters
+    ----------
+    detector : CavityDetector
+    images : Images
+    refine : bool
+        Refine what a catalogue would list by its likelihood: sizes, places and their errors.
+        Probabilities and label images are the networks' either way.
+    """
     tables = []
     labels = np.zeros(images.counts.shape, np.uint8)
     probability = np.zeros(images.counts.shape, np.float16)
@@ -160,7 +185,31 @@ def find(detector: CavityDetector, images: Images) -> Found:
             labels[i] = detection.labels
             probability[i] = detection.probability
             thresholds[i] = detection.threshold
-            tables.append(detection.table)
+            # Without the halo's parameters there is no likelihood.
+            known = refine and detection.halo is not None
+            tables.append(_refined(detector, images, i, detection) if known else detection.table)
     seconds = (time.process_time() - began) / max(len(images), 1)
     candidates = matching.candidates_of(tables)
     return Found(candidates, labels, probability, thresholds, seconds, matching.COMPANION)
+
+
+def _refined(detector: CavityDetector, images: Images, row: int, detection: Detection) -> Table:
+    """Table of a detection, its listed rows refined as `predict` refines them."""
+    shape = detection.labels.shape
+    field = Field(
+        scale=1,
+        x0=0,
+        y0=0,
+        counts=images.counts[row],
+        exposure=images.exposure[row],
+        background=None,
+        invalid=images.invalid[row] | (images.exposure[row] <= 0),
+        centre=((shape[1] - 1) / 2, (shape[0] - 1) / 2),  # only for the search, which is done
+    )
+    found = Search(shape, [field], [detection], from_table(field, detection.table))
+    table = detection.table.copy()
+    constants = Constants.of(detector.card)
+    for one in refine_listed(found, found.selected(detector), constants):
+        for name in (*OUTLINE, "radius", "radius_err", "position_err"):
+            table[name][one.row] = getattr(one, name)
+    return table

@@ -25,9 +25,13 @@ PARTNER: Mapping[str, str] = {
     "one_or_many": "none",
     "partial": "none",
     "unseen_halo": "none",
+    "asymmetric": "none_asymmetric",
+    "round": "none_round",
 }
 #: Sets without cavities.
-EMPTY = ("none", "none_nuisance")
+EMPTY = ("none", "none_nuisance", "none_asymmetric", "none_round")
+#: Sets whose observer has no exposure map: what was not observed is found in the image.
+UNMAPPED = ("round", "none_round")
 #: All sets in the order in which they are evaluated.
 NAMES = (*PARTNER, *EMPTY)
 
@@ -61,6 +65,8 @@ def _with(base: dict[str, Any], **changes: dict[str, Any]) -> dict[str, Any]:
     return base | {k: base.get(k, {}) | v for k, v in changes.items()}
 
 
+_ROUND = _with(_QUIET, maps={"round": 1.0})
+
 #: Settings of each set that differ from the defaults; its place here numbers its images.
 SETS: dict[str, dict[str, Any]] = {
     "clean": _QUIET,
@@ -75,6 +81,10 @@ SETS: dict[str, dict[str, Any]] = {
         _QUIET, cavities={"full": 0.0, "line_of_sight": 45.0, "line_of_sight_max": 60.0}
     ),
     "unseen_halo": _with(_QUIET, halo={"family": "vikhlinin"}),
+    "asymmetric": _with(_NUISANCE, structure={"share": 1.0}),
+    "none_asymmetric": _with(_NUISANCE, structure={"share": 1.0}, cavities={"none": 1.0}),
+    "round": _ROUND,
+    "none_round": _with(_ROUND, cavities={"none": 1.0}),
 }
 
 

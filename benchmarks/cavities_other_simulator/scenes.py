@@ -10,7 +10,7 @@ differ: a method may be chosen on the one and is measured on the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
@@ -98,7 +98,40 @@ class Scene:
     bodies: list[Body]
     labels: NDArray[np.int64]
     place: tuple[float, float]
-    kind: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a set of scenes has.
+
+    Attributes
+    ----------
+    nuisance : bool
+        Disturbed haloes, point sources, exposure structure, wide point spread function.
+    partial : bool
+        Cavities emptied in part, far from the plane of the sky.
+    empty : bool
+        No cavities.
+    strength : float
+        Amplitudes of the disturbances, relative; above 1 each halo has at least two of them.
+    round : bool
+        A round field of view, of which the observer's exposure says nothing.
+    noisy : bool
+        Each event counts 1.5 to 3 times, as after a division by a constant that nobody noted.
+    """
+
+    nuisance: bool = False
+    partial: bool = False
+    empty: bool = False
+    strength: float = 1.0
+    round: bool = False
+    noisy: bool = False
+
+    def seed(self, number: int, judging: bool) -> list[int]:
+        """Root of the random stream of one scene."""
+        first = [11 if judging else 7, int(self.nuisance), int(self.partial), number]
+        more = [int(self.empty), round(10 * self.strength), int(self.round), int(self.noisy)]
+        return first if more == [0, 10, 0, 0] else first + more
 
 
 def profile(family: str, rng: Generator) -> Callable[[Array], Array]:
@@ -230,9 +263,9 @@ def exposure_of(rng: Generator) -> Array:
 
 
 def draw_scene(
-    number: int, families: tuple[tuple[str, ...], tuple[str, ...]], nuisance: bool, partial: bool
+    number: int, families: tuple[tuple[str, ...], tuple[str, ...]], kind: Kind
 ) -> Scene:
-    """Draw an image with a pair of cavities.
+    """Draw an image, with a pair of cavities or without.
 
     Parameters
     ----------
@@ -240,16 +273,15 @@ def draw_scene(
         Its seed, together with the families.
     families : tuple
         `DEVELOPMENT` or `JUDGING`: haloes, and disturbances of images with nuisances.
-    nuisance : bool
-        Disturbed haloes, point sources, exposure structure, wide point spread function.
-    partial : bool
-        Cavities emptied in part, far from the plane of the sky.
+    kind : Kind
     """
-    key = 7 if families == DEVELOPMENT else 11
-    rng = np.random.default_rng([key, int(nuisance), int(partial), number])
+    nuisance = kind.nuisance
+    rng = np.random.default_rng(kind.seed(number, families == JUDGING))
     family = str(rng.choice(families[0]))
     some = tuple(d for d in families[1] if nuisance and rng.random() < 0.5)
-    halo = Halo(family, some, 1.0, rng)
+    if kind.strength > 1 and len(some) < 2:
+        some = tuple(str(d) for d in rng.choice(families[1], 2, replace=False))
+    halo = Halo(family, some, kind.strength, rng)
     place = tuple(float(v) for v in (SIDE - 1) / 2 + rng.normal(0, 0.5, 2))
     y, x = np.mgrid[:SIDE, :SIDE].astype(float)
     x, y = x - place[0], y - place[1]
@@ -259,7 +291,7 @@ def draw_scene(
     for v in np.arange(1, 24, dtype=np.float32) * step:
         smooth = smooth + halo.emissivity(x32, y32, 2 * np.sinh(v)) * 2 * np.cosh(v) * step
     smooth = 2.0 * smooth.astype(float)
-    bodies = draw_bodies(rng, partial)
+    bodies = [] if kind.empty else draw_bodies(rng, kind.partial)
     nodes, weights = np.polynomial.legendre.leggauss(20)
     share = np.zeros((len(bodies), SIDE, SIDE))
     for k, body in enumerate(bodies):
@@ -281,6 +313,8 @@ def draw_scene(
             exposure = exposure_of(rng)
         if rng.random() < 0.4:
             sky[round(place[1]), round(place[0])] += sky.sum() * 10 ** rng.uniform(-3, -1.5)
+    live = round_field(rng) if kind.round else np.ones((SIDE, SIDE), bool)
+    exposure = exposure * live
     width = rng.uniform(0.7, 2.8) if nuisance else rng.uniform(0.4, 1.0)
     sky = gaussian_filter(sky, width / 2.355, mode="nearest")
     sky *= total * (1 - ground) / (exposure * sky).sum()
@@ -298,9 +332,20 @@ def draw_scene(
         sky = sky + gaussian_filter(stars, width / 2.355)
     live = exposure > 0
     expected = np.where(live, exposure * sky + total * ground / live.sum(), 0)
-    counts = rng.poisson(expected).astype(float)
+    counted = rng.uniform(1.5, 3) if kind.noisy else 1.0
+    counts = counted * rng.poisson(expected / counted).astype(float)
     counts = fill_sources(counts, hidden & live, rng).astype(float)
     deep = np.where(live, share, 0)
-    labels = np.where(deep.max(0) > VISIBLE, deep.argmax(0) + 1, 0)
-    kind = {"family": family, "disturbances": " ".join(some)}
-    return Scene(counts, exposure, hidden | ~live, bodies, labels, (place[0], place[1]), kind)
+    labels = np.zeros((SIDE, SIDE), int)
+    if bodies:
+        labels = np.where(deep.max(0) > VISIBLE, deep.argmax(0) + 1, 0)
+    known = np.ones((SIDE, SIDE)) if kind.round else exposure
+    unseen = hidden if kind.round else hidden | ~live
+    return Scene(counts, known, unseen, bodies, labels, (place[0], place[1]))
+
+
+def round_field(rng: Generator) -> NDArray[np.bool_]:
+    """Pixels inside of a disc that ends inside of the image."""
+    y, x = np.mgrid[:SIDE, :SIDE]
+    radius, (x0, y0) = rng.uniform(0.32, 0.55) * SIDE, SIDE / 2 + rng.normal(0, 6, 2)
+    return np.asarray((x - x0) ** 2 + (y - y0) ** 2 < radius**2)
