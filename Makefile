@@ -83,6 +83,7 @@ lock: $(VENV)/.stamp-dev ## locked/: versions and hashes of what make run instal
 bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with rivals
 	for script in benchmarks/*_speed.py; do $(BIN)/python $$script --publish || exit 1; done
 	$(BIN)/python benchmarks/cavities_vs_cadet.py --rival-python .venv-rival/bin/python --publish
+	$(BIN)/python benchmarks/cavities_other_simulator --publish
 	$(BIN)/python benchmarks/cavities_merging.py --publish
 	$(BIN)/python benchmarks/cavities_real_images.py --publish
 	$(BIN)/python benchmarks/background_vs_geant4.py --publish

@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     for name, part in images.items():
         sizes_shown = name in SIZED
         found["cadet_fitted"][name] = apply(fitted, part, a.rival_python, a.cache, sizes_shown)
-        found["physml"][name] = our_found(part, detector, key, a.cache)
+        found["physml"][name] = our_found(part, detector, key, a.cache, refine=sizes_shown)
         log.info("physml: %s", name)
     numbers = compare(images, found, a.bootstrap)
     numbers |= {

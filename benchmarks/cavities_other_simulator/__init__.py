@@ -29,6 +29,7 @@ from physml.cavities.core.matching import STRICT
 from physml.cavities.evaluation import metrics
 from physml.cavities.evaluation.set_metrics import ALARM_LEVEL
 from physml.cavities.predict import CavityPredictor
+from physml.evaluation.sealed import remark
 from physml.models import shipped_weights
 from physml.provenance import sha256
 
@@ -205,7 +206,7 @@ def goal_table(sets: Mapping[str, Any]) -> str:
             found = None if found is None else found.get(key)
         if found is None or found["value"] is None:
             continue
-        text = f"{low:{style}} to {high:{style}}" if 0 < low and high < 1 else (
+        text = f"{low:{style}} to {high:{style}}" if low > 0 and high < 1 else (
             f">= {low:{style}}" if low else f"<= {high:{style}}"
         )  # fmt: skip
         rows.append((what, text, interval(found, style), low <= found["value"] <= high))
@@ -219,7 +220,8 @@ def tables(numbers: Mapping[str, Any]) -> dict[str, str]:
     """All blocks by name."""
     sets = numbers["sets"]
     about = (
-        f"95 % intervals from {numbers['replicas']:,} resamples of whole images in brackets."
+        f"Sets: {numbers['ledger']}. 95 % intervals from {numbers['replicas']:,} resamples of "
+        "whole images in brackets."
     )
     return {
         "goals": goal_table(sets),
@@ -241,4 +243,5 @@ def main(argv: list[str] | None = None) -> None:
             predictor, kind, range(a.images), a.cache / key, refine=not kind.empty
         )
         log.info("%s: %.2f CPU seconds an image", name, found[name].seconds.mean())
-    write(a, numbers_of(found, a.bootstrap), tables=tables, sciences=SCIENCES)
+    numbers = numbers_of(found, a.bootstrap) | {"ledger": remark("cavities", "other")}
+    write(a, numbers, tables=tables, sciences=SCIENCES)

@@ -262,9 +262,7 @@ def exposure_of(rng: Generator) -> Array:
     return np.asarray(np.clip(out, 0, None) / out.max())
 
 
-def draw_scene(
-    number: int, families: tuple[tuple[str, ...], tuple[str, ...]], kind: Kind
-) -> Scene:
+def draw_scene(number: int, families: tuple[tuple[str, ...], tuple[str, ...]], kind: Kind) -> Scene:
     """Draw an image, with a pair of cavities or without.
 
     Parameters

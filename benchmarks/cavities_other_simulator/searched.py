@@ -1,4 +1,4 @@
-"""Scenes searched as `physml cavities predict` searches them, and what was found beside the truth."""
+"""Scenes searched as `physml cavities predict` does, and what was found beside the truth."""
 
 from __future__ import annotations
 
@@ -60,9 +60,7 @@ class Searched:
     def scored(self, network: bool = False) -> ScoredSet:
         """Candidates as printed, or as the networks gave them, beside the truth."""
         candidates = self.network if network else self.printed
-        return scored_set(
-            self.totals, self.cavities, self.true, candidates, self.labels, COMPANION
-        )
+        return scored_set(self.totals, self.cavities, self.true, candidates, self.labels, COMPANION)
 
 
 def observation_of(scene: Scene, kind: Kind) -> Observation:

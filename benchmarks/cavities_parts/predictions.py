@@ -157,23 +157,31 @@ def program_hash() -> str:
     room = files("physml") / "cavities"
     for name in (
         *("inference/detector", "inference/crops", "inference/channels", "inference/networks"),
+        *("inference/merge", "inference/search"),
         *("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching"),
         "../nn/folding",
     ):
         digest.update((room / f"{name}.py").read_bytes())
+    for path in sorted(Path(str(room / "inference" / "refine")).glob("*.py")):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
-def our_found(images: Images, detector: Any, key: str, cache: Path) -> Found:
-    """Our candidates in a set, from the cache where they are there."""
-    folder = cache / f"physml-{key}"
+def our_found(
+    images: Images, detector: Any, key: str, cache: Path, *, refine: bool = True
+) -> Found:
+    """Our candidates in a set, from the cache where they are there.
+
+    Without `refine` the networks' sizes stay; nothing else changes.
+    """
+    folder = cache / f"physml-{key}{'' if refine else '-networks'}"
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for part, name in stacks(images):
         path = folder / f"{name}.npz"
         if not path.exists():
             with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **vars(find(detector, some(images, part))))
+                np.savez_compressed(file, **vars(find(detector, some(images, part), refine=refine)))
         with np.load(path, allow_pickle=False) as stored:
             one = Found(**{k: stored[k] for k in stored.files})
         one.candidates["image"] += part.start

@@ -43,25 +43,27 @@ def time_ours(images: Images, detector: Any, n: int) -> dict[str, list[float]]:
     Returns
     -------
     dict
-        ``shipped``: one image a call, in the detector's precision; ``float32``: the same in
+        ``shipped``: one image a call, in the detector's precision, sizes by the networks;
+        ``refined``: the same with the likelihood of what is listed; ``float32``: as ``shipped`` in
         float32, which is CADET's; ``batched``: all in one call, each image its share.
     """
     chosen = spread(images, n)
     shipped, out = getattr(detector, "precision", None), {}
     for name, precision in (("shipped", shipped), ("float32", None)):
         detector.precision = precision
-        find(detector, some(images, chosen[:1]))  # first call: kernels are chosen
+        find(detector, some(images, chosen[:1]), refine=False)  # first call: kernels are chosen
         out[name] = [_seconds(detector, some(images, [k])) for k in chosen]
     detector.precision = shipped
+    out["refined"] = [_seconds(detector, some(images, [k]), refine=True) for k in chosen]
     all_of_them = some(images, chosen)
-    find(detector, all_of_them)  # kernels of this batch size
+    find(detector, all_of_them, refine=False)  # kernels of this batch size
     out["batched"] = [_seconds(detector, all_of_them) / n] * n
     return out
 
 
-def _seconds(detector: Any, images: Images) -> float:
+def _seconds(detector: Any, images: Images, refine: bool = False) -> float:
     began = time.process_time()
-    find(detector, images)
+    find(detector, images, refine=refine)
     return time.process_time() - began
 
 
@@ -80,13 +82,15 @@ def timing_of(check: dict[str, Any], ours: dict[str, list[float]], threads: int)
     -------
     dict
         ``native``: a call of pycadet as it is, which reads its model each time, beside ours;
-        ``loaded``: without that; ``same_precision``: float32 both; ``fastest``: our rewriting of
-        its network, and ours in batches. Each with ``cadet`` and ``physml`` [s] and ``ratio``.
+        ``loaded``: without that; ``refined``: that beside ours with the likelihood;
+        ``same_precision``: float32 both; ``fastest``: our rewriting of its network, and ours in
+        batches. Each with ``cadet`` and ``physml`` [s] and ``ratio``.
     """
     cadet = check["cpu_seconds"]
     pairs = {
         "native": (cadet["native"], ours["shipped"]),
         "loaded": (cadet["native_loaded"], ours["shipped"]),
+        "refined": (cadet["native_loaded"], ours["refined"]),
         "same_precision": (cadet["native_loaded"], ours["float32"]),
         "fastest": (cadet["fast"], ours["batched"]),
     }

@@ -178,7 +178,12 @@ def test_blocks_of_all_numbers(parts, rival, images, tmp_path, monkeypatch, scri
         "images_with_the_same_detections": 4,
         "cpu_seconds": {"native": [4.0] * 4, "native_loaded": [3.0, 1.0, 3, 1], "fast": [0.5] * 4},
     }
-    times = {"shipped": [0.1] * 4, "float32": [0.2] * 4, "batched": [0.05] * 4}
+    times = {
+        "shipped": [0.1] * 4,
+        "refined": [0.4] * 4,
+        "float32": [0.2] * 4,
+        "batched": [0.05] * 4,
+    }
     timing = parts.timing.timing_of(check, times, 1)
     assert timing["native"]["ratio"]["value"] == pytest.approx(40)  # never 4.0 / 0.05
     assert timing["loaded"]["ratio"]["value"] == pytest.approx(20)
@@ -225,7 +230,7 @@ def test_our_times_are_taken_image_by_image(parts, images):
     oracle = Oracle(images["clean"])
     oracle.precision = "shipped"
     seconds = parts.timing.time_ours(images["clean"], oracle, 3)
-    assert set(seconds) == {"shipped", "float32", "batched"}
+    assert set(seconds) == {"shipped", "refined", "float32", "batched"}
     assert all(len(values) == 3 for values in seconds.values())
     assert oracle.precision == "shipped"
 

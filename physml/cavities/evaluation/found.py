@@ -186,7 +186,7 @@ def find(detector: CavityDetector, images: Images, *, refine: bool = True) -> Fo
             probability[i] = detection.probability
             thresholds[i] = detection.threshold
             # Without the halo's parameters there is no likelihood.
-            known = refine and detection.halo is not None
+            known = refine and getattr(detection, "halo", None) is not None
             tables.append(_refined(detector, images, i, detection) if known else detection.table)
     seconds = (time.process_time() - began) / max(len(images), 1)
     candidates = matching.candidates_of(tables)

@@ -1,7 +1,8 @@
 r"""Completeness of the search of this very image, and its false alarms.
 
-The smooth model of the image is taken as the truth. Poisson draws of it have no cavities: what is
-found in them is false. Draws of it with cavities cut in tell which sizes, at which distances,
+The smooth model of the image is taken as the truth, and with it the image's own large-scale
+asymmetry (`inference.refine.asymmetry`). Poisson draws of it have no cavities: what is found in
+them is false. Draws of it with cavities cut in tell which sizes, at which distances,
 would have been found. Both go through the same search, binnings and threshold as the image.
 
 To cut a cavity into a projected model one has to know how the emission is spread along the line
@@ -33,6 +34,7 @@ from ..data.observation import Observation
 from ..inference.fields import cut_field
 from ..inference.merge import Candidate
 from ..inference.mosaic import fill_undefined
+from ..inference.refine.asymmetry import asymmetry
 from ..inference.search import Detector, search
 from .result import CavityResult, Recovery, share
 
@@ -149,9 +151,12 @@ def measure_recovery(
     if draws < 1:
         raise InputError(f"recovery=: expected at least 1 draw, found {draws}")
     observation = result.observation
-    model = smooth_model(observation, result.centre)
+    symmetric = smooth_model(observation, result.centre)
+    known = 0.0 if observation.background is None else observation.background
+    lopsided = asymmetry(result.search, result.cavities)
+    model = known + np.clip(symmetric - known, 0, None) * lopsided
     exposure = observation.relative_exposure
-    gas = model if observation.background is None else model - observation.background
+    gas = symmetric - known
     seen = exposure > 0.1
     rate = np.divide(gas, exposure, out=np.zeros_like(gas), where=seen)
     halo = GaussianHalo(rate, seen, result.centre)

@@ -108,6 +108,8 @@ def test_filling_all_cavities_gives_the_image_without_them():
     s = base.model_copy(
         update={
             "nuisance": base.nuisance.model_copy(update={"sources": 0.0}),
+            "structure": base.structure.model_copy(update={"share": 0.0}),
+            "maps": base.maps.model_copy(update={"round": 0.0}),
             "instrument": base.instrument.model_copy(
                 update={"exposure": 1.0, "gaps": 1.0, "edge": 0.5, "psf_fwhm": (2.0, 3.5)}
             ),

@@ -42,4 +42,4 @@ def test_directions_are_read_in_their_units():
 
 def test_every_set_stands_in_the_ledger():
     looked_at = {look.name for look in ledger("cavities")}
-    assert {*NAMES, *FIRST, *KNOWN, "merging"} == looked_at
+    assert {*NAMES, *FIRST, *KNOWN, "merging", "other"} == looked_at

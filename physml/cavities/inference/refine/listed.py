@@ -83,11 +83,11 @@ def refine_listed(
         if not own or halo is None:
             continue
         # Neighbours seen at other binnings are part of the model, too.
-        others = [i for i, c in enumerate(listed) if i not in own and _lies_in(c, field)]
+        others = [i for i, c in enumerate(listed) if i not in own and lies_in(c, field)]
         image = FieldImage(
             field.counts, relative(field.exposure), field.background, field.invalid, halo
         )
-        ellipses = [_on_field(listed[i], field) for i in (*own, *others)]
+        ellipses = [on_field(listed[i], field) for i in (*own, *others)]
         made = refine(image, ellipses, seed=seed)
         found |= {i: (field, one) for i, one in zip(own, made, strict=False)}
     best = max((one.delta_lnl for _, one in found.values()), default=0.0)
@@ -96,7 +96,8 @@ def refine_listed(
     ]
 
 
-def _lies_in(candidate: Candidate, field: Field) -> bool:
+def lies_in(candidate: Candidate, field: Field) -> bool:
+    """Whether a cavity lies in a field that resolves it."""
     inside = bool(field.contains(candidate.x, candidate.y))
     return inside and candidate.radius / field.scale >= RESOLVED
 
@@ -112,7 +113,8 @@ def _is_inside(ellipse: Ellipse, field: Field) -> bool:
     )
 
 
-def _on_field(candidate: Candidate, field: Field) -> Ellipse:
+def on_field(candidate: Candidate, field: Field) -> Ellipse:
+    """Ellipse of a candidate on a field's pixels."""
     x, y = field.from_image(candidate.x, candidate.y)
     k = field.scale
     a, b = candidate.semi_major / k, candidate.semi_minor / k
@@ -140,7 +142,7 @@ def _joined(
     network_err = candidate.radius_err / candidate.radius
     ratio = float(np.log(np.sqrt(fit.semi_major * fit.semi_minor) / candidate.radius))
     same = overlap(candidate, fit)[0] >= SHARED and (
-        _is_inside(one.ellipse, field) or not _is_inside(_on_field(candidate, field), field)
+        _is_inside(one.ellipse, field) or not _is_inside(on_field(candidate, field), field)
     )
     if not (same and constants.believed(ratio, one.at_bound)):
         return replace(refined, radius_err=constants.error_fallback * candidate.radius_err)

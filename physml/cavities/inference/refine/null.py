@@ -37,27 +37,36 @@ class Null:
         Prior standard deviation of each coefficient.
     order : ndarray of int, shape (p,)
         Harmonic of each.
+    end : float
+        Largest value of the splines' variable.
     """
 
     basis: Array
     width: Array
     order: NDArray[np.int64]
+    end: float
 
     @classmethod
     def of(cls, cells: Cells, centre: tuple[float, float]) -> Null:
         """Basis about a centre [pixel]."""
-        x, y = cells.x - centre[0], cells.y - centre[1]
+        away = np.hypot(cells.x - centre[0], cells.y - centre[1])
+        return cls.at(cells.x, cells.y, centre, float(np.arcsinh(away / SCALE).max()))
+
+    @classmethod
+    def at(cls, x: Array, y: Array, centre: tuple[float, float], end: float) -> Null:
+        """Basis at places, shape (m,); the splines reach as far as `end`, beyond it constant."""
+        x, y = x - centre[0], y - centre[1]
         r, phi = np.hypot(x, y), np.arctan2(y, x)
         t = np.arcsinh(r / SCALE)
         columns, width, order = [], [], []
         for m, (number, ridge) in enumerate(zip(SPLINES, RIDGE, strict=True)):
-            radial = splines(t, float(t.max()), number) * ((r / (r + CALM)) ** m)[:, None]
+            radial = splines(t, end, number) * ((r / (r + CALM)) ** m)[:, None]
             waves = [np.ones_like(phi)] if m == 0 else [np.cos(m * phi), np.sin(m * phi)]
             for wave in waves:
                 columns.append(radial * wave[:, None])
                 width += [ridge] * number
                 order += [m] * number
-        return cls(np.concatenate(columns, 1), np.array(width), np.array(order))
+        return cls(np.concatenate(columns, 1), np.array(width), np.array(order), end)
 
 
 def splines(t: Array, end: float, number: int) -> Array:
