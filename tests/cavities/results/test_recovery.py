@@ -9,6 +9,7 @@ from fakes.cavities import COLUMNS, Detection, beta_image, tan_wcs, write_fits
 from scipy.special import betainc
 
 from physml.cavities.core.ellipse import overlap
+from physml.cavities.core.halo import fit_halo
 from physml.cavities.data.loading import load_observation
 from physml.cavities.inference.merge import Candidate
 from physml.cavities.predict import CavityPredictor
@@ -190,6 +191,30 @@ def test_the_false_alarm_rate_is_the_one_of_the_detector(smooth):
     assert recovery.false_alarm_rate == pytest.approx(0.3, abs=0.2)
     low, high = recovery.false_alarm_interval
     assert low < recovery.false_alarm_rate < high
+
+
+class WithHalo(Deep):
+    """Gives the parameters of the smooth model, too, as the networks' detector does."""
+
+    def detect(self, counts, exposure=None, background=None, invalid=None, centre=None, **_):
+        out = super().detect(counts, exposure, background, invalid, centre)
+        fit = fit_halo(counts, exposure, background, invalid, centre)
+        for one, halo in zip(out, fit.parameters, strict=True):
+            one.halo = halo
+        return out
+
+
+def test_false_alarms_are_those_of_images_as_lopsided_as_this_one(tmp_path):
+    """Whoever takes the dark side of a lopsided halo for a cavity has it in the draws as well."""
+    image = beta_image((128, 128), core=14, total=3e6)
+    y, x = np.indices(image.shape) - 63.5
+    r = np.hypot(x, y)
+    image = image * (1 + 0.25 * np.tanh(r / 20) * x / np.maximum(r, 1e-9))
+    path = write_fits(tmp_path / "i.fits", image, tan_wcs(image.shape))
+    asymmetric = CavityPredictor(WithHalo(0.12)).predict(path, scales=1, recovery=4)
+    assert asymmetric.recovery.false_alarm_rate == 1
+    symmetric = CavityPredictor(Deep(0.12)).predict(path, scales=1, recovery=4)
+    assert symmetric.recovery.false_alarm_rate == 0
 
 
 def test_the_same_seed_gives_the_same_answer_and_more_draws_extend_it(smooth):
