@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 @contextmanager
 def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[float], None]]:
     """Progress bar on stderr, where that is a terminal.
+
+    There is none where the log keeps to errors (``--quiet``), and none in a process that another
+    one started: the terminal is that one's.
 
     Parameters
     ----------
@@ -25,7 +29,9 @@ def show_progress(what: str, total: float, wanted: bool) -> Iterator[Callable[[f
     callable
         To be told of every advance.
     """
-    if not wanted or not sys.stderr.isatty():
+    silent = logging.getLogger("physml").getEffectiveLevel() > logging.WARNING
+    started = multiprocessing.parent_process() is not None
+    if not wanted or silent or started or not sys.stderr.isatty():
         yield lambda n: None
         return
     from rich.console import Console

@@ -9,33 +9,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
 
 from physml.exceptions import InputError
 from physml.progress import show_progress
 from physml.stages.predict import Predictor
 
-from .core.energetics import GasProfile, kpc_per_arcsec
-from .core.halo import find_centre
-from .data.folders import sort_files
-from .data.gas_profile import read_profile
+from .core.energetics import kpc_per_arcsec
+from .data.folders import choose_images
 from .data.inputs import check_arguments, is_several, list_images, one_for_each
 from .data.loading import load_observation
 from .data.observation import Observation, log_remarks
-from .data.trained_range import scales_outside
-from .inference.coverage import describe_search, remark_on_search, share_left_out
-from .inference.fields import choose_scales
-from .inference.merge import Merging
-from .inference.refine.constants import Constants
-from .inference.refine.listed import Refined, refine_listed
-from .inference.search import LISTED, Detector, search
+from .inference.search import Detector
 from .results.bands import add_second_band, parse_bands
-from .results.catalogue import build_catalogue
 from .results.recovery import measure_recovery
 from .results.result import CavityResult
+from .results.searching import READ, prepare_search, search_prepared
 
 log = logging.getLogger(__name__)
 
@@ -43,18 +32,6 @@ log = logging.getLogger(__name__)
 TOGETHER = 8
 #: Remark on several results whose recovery failed.
 UNMEASURED = "whose completeness and false alarms were not measured"
-#: Remark on results of weights that lack the constants of merging, for several and for one.
-UNMERGED = (
-    "whose probabilities are not calibrated over several binnings: these weights lack 'merging'",
-    "the weights hold no calibration of several binnings ('merging'; `physml cavities recalibrate` "
-    "adds it): probabilities are those of the single ones, and too high or too low together",
-)
-#: Remark on results of weights that lack the constants of the refinement.
-UNFITTED = (
-    "whose refined radii have standard weights and errors: these weights lack 'refine'",
-    "the weights hold no constants of the refinement ('refine'; `physml cavities recalibrate` adds "
-    "them): how radii of network and likelihood are joined, and their errors, are standard ones",
-)
 
 
 class CavityPredictor(Predictor):
@@ -170,7 +147,7 @@ class CavityPredictor(Predictor):
         band_response : str or two floats, optional
             These responses, d ln(emissivity) / d ln(kT), instead.
         progress : bool, optional
-            Show a progress bar; by default for several images on a terminal.
+            Show a progress bar on a terminal, over the images or within one; yes by default.
         on_skip : callable, optional
             Called with each file or image that was skipped, and why. Without it what is skipped
             in a folder is logged, and an image of a list that cannot be used is an error.
@@ -196,27 +173,29 @@ class CavityPredictor(Predictor):
         skipped: list[tuple[Any, str]] = []
         given = {"exposure": exposure, "background": background, "mask": mask}
         if several and isinstance(image, str | PathLike):
-            images, found = _in_folder(images, skipped)
+            images, found = choose_images(images, skipped)
             given |= {role: found[role] for role in found if given[role] is None}
         number = len(images) if several else None
         maps = {role: one_for_each(role, one, number) for role, one in given.items()}
         lenient = on_skip is not None or (isinstance(image, str | PathLike) and several)
-        options: dict[str, Any] = {
+        place: dict[str, Any] = {
             "centre": centre,
             "position": None if ra is None else (ra, dec),
             "redshift": redshift,
-            "pressure": pressure,
             "scales": scales,
+        }
+        options: dict[str, Any] = {
+            "redshift": redshift,
             "threshold": threshold,
             "refine": refine,
             "seed": seed,
         }
         results: list[CavityResult] = []
         with show_progress(
-            "images", len(images), several if progress is None else progress
+            "images" if several else "search", len(images), progress is not False
         ) as advance:
             for start in range(0, len(images), TOGETHER):
-                observations = []
+                prepared = []
                 for i in range(start, min(start + TOGETHER, len(images))):
                     try:
                         observation = load_observation(
@@ -231,16 +210,14 @@ class CavityPredictor(Predictor):
                             name=f"image {i + 1}" if several else None,
                         )
                         # What the search would refuse, before those beside it are searched.
-                        centre_ = _centre(observation, centre, options["position"])
-                        choose_scales(observation, scales, centre_)
-                        _profile(observation, redshift, pressure)
+                        prepared.append(prepare_search(observation, **place, pressure=pressure))
+                        advance(READ)
                     except InputError as error:
                         if not lenient:
                             raise
                         skipped.append((images[i], str(error)))
-                        continue
-                    observations.append(observation)
-                results += self.predict_observations(observations, advance=advance, **options)
+                        advance(1)
+                results += search_prepared(self.detector, prepared, advance=advance, **options)
         if several and not results:
             raise InputError("; ".join(dict.fromkeys(why for _, why in skipped)))
         log_remarks([r.observation for r in results])
@@ -277,71 +254,19 @@ class CavityPredictor(Predictor):
 
         `position` is RA and Dec of the centre; `advance` is called with the number of images done.
         """
-        centres = [_centre(o, centre, position) for o in observations]
-        merging, constants = Merging.of(self.card), Constants.of(self.card)
-        chosen = [choose_scales(o, scales, c) for o, c in zip(observations, centres, strict=True)]
-        if not merging.fitted:
-            for observation, of_image in zip(observations, chosen, strict=True):
-                if len(of_image) > 1:
-                    observation.remark(*UNMERGED)
-        profiles = [_profile(o, redshift, pressure) for o in observations]
-        fields_of_image = max(1.0, sum(map(len, chosen)) / max(1, len(observations)))
-        searches = search(
-            self.detector, observations, centres, chosen, lambda n: advance(n / fields_of_image)
+        prepared = [
+            prepare_search(o, centre, position, redshift, pressure, scales) for o in observations
+        ]
+        advance(READ * len(prepared))
+        return search_prepared(
+            self.detector,
+            prepared,
+            redshift=redshift,
+            threshold=threshold,
+            refine=refine,
+            seed=seed,
+            advance=advance,
         )
-        results = []
-        for observation, middle, found, profile in zip(
-            observations, centres, searches, profiles, strict=True
-        ):
-            unsearched = remark_on_search(share_left_out(found.fields, observation.exposed))
-            if unsearched is not None:
-                observation.remark(*unsearched)
-            cavities = found.selected(self.detector, threshold)
-            totals = {f.scale: f.total for f in found.fields}
-            outside = scales_outside(observation, totals, [c.scale for c in cavities], self.card)
-            sure = [
-                not observation.doubts
-                and c.scale not in outside
-                and found.confident(self.detector, c)
-                for c in cavities
-            ]
-            limits = [
-                max(self.detector.threshold(found.field(c.scale).total), LISTED) for c in cavities
-            ]
-            if refine:
-                cavities = refine_listed(found, cavities, constants, seed)
-                if not constants.fitted and any(isinstance(c, Refined) for c in cavities):
-                    observation.remark(*UNFITTED)
-            catalogue = build_catalogue(
-                observation, found, cavities, middle, sure, redshift, profile, limits
-            )
-            catalogue.meta.update(
-                image=observation.name,
-                centre_x=middle[0],
-                centre_y=middle[1],
-                counts=observation.total,
-                scales=" ".join(str(f.scale) for f in found.fields),
-                searched=describe_search(found.fields, found.shape, middle),
-                threshold="shipped" if threshold is None else threshold,
-                remarks=observation.remarks,
-            )
-            if observation.sky.wcs is not None:
-                place = observation.sky.coordinates(*middle)
-                catalogue.meta["centre_ra"] = float(place.ra.deg)
-                catalogue.meta["centre_dec"] = float(place.dec.deg)
-            results.append(
-                CavityResult(
-                    observation=observation,
-                    search=found,
-                    cavities=cavities,
-                    catalogue=catalogue,
-                    centre=middle,
-                    threshold=threshold,
-                    redshift=redshift,
-                    card=self.card,
-                )
-            )
-        return results
 
     def _measure_recovery(
         self, results: Sequence[CavityResult], draws: int, seed: int, progress: bool | None
@@ -360,50 +285,3 @@ class CavityPredictor(Predictor):
                 result.catalogue.meta["remarks"] = result.warnings
                 failed.append(result.observation)
         log_remarks(failed, only=UNMEASURED)
-
-
-def _in_folder(
-    files: Sequence[Path], skipped: list[tuple[Any, str]]
-) -> tuple[list[Path], dict[str, list[Path | None]]]:
-    """Images of a folder and the maps that belong to them; the rest is skipped, with a reason."""
-    found = sort_files(files)
-    for file, what in found.known:
-        log.info("%s: %s, not needed", file, what)
-    skipped += [(file, f"{file}: {why}") for file, why in found.skipped]
-    for one in found.sets:
-        maps = [f.name for f in (one.exposure, one.background) if f is not None]
-        if maps:
-            log.info("%s: with %s", one.image.name, " and ".join(maps))
-    return [one.image for one in found.sets], {
-        "exposure": [one.exposure for one in found.sets],
-        "background": [one.background for one in found.sets],
-    }
-
-
-def _centre(
-    observation: Observation, centre: tuple[float, float] | None, position: tuple[Any, Any] | None
-) -> tuple[float, float]:
-    if position is not None:
-        return observation.position(*position)
-    if centre is not None:
-        x, y = centre
-        return observation.inside(float(x), float(y), "a centre")
-    # Where others were exposed longer than the cluster, their counts are those of its exposure.
-    exposure = observation.relative_exposure
-    depth = np.minimum(exposure, 1.0)
-    counts = observation.counts * depth / np.where(exposure > 0, exposure, 1.0)
-    x, y = find_centre(counts[None], depth[None], (~observation.exposed)[None])[0]
-    return float(x), float(y)
-
-
-def _profile(
-    observation: Observation, redshift: float | None, pressure: str | PathLike[str] | None
-) -> GasProfile | None:
-    if redshift is not None and observation.sky.wcs is None:
-        raise InputError.expected(
-            observation.name, "a celestial WCS for sizes in kpc (redshift=)", "none"
-        )
-    if pressure is None or redshift is None:
-        return None
-    observation.files["pressure"] = Path(pressure)
-    return read_profile(pressure, kpc_per_arcsec(redshift))

@@ -159,7 +159,7 @@ def works(capsys, caplog, tmp_path, path, *more, mentions=()):
 @pytest.fixture
 def at_centre(monkeypatch):
     """The halo's centre at the place that the fake detector expects."""
-    monkeypatch.setattr("physml.cavities.predict._centre", lambda *_: CENTRE)
+    monkeypatch.setattr("physml.cavities.results.searching.choose_centre", lambda *_: CENTRE)
 
 
 def test_many_nans_are_not_observed(detector, at_centre, capsys, caplog, tmp_path, data):
@@ -449,10 +449,11 @@ def test_a_disk_that_is_full_at_any_file(
 def limit_files(largest: int) -> None:
     """In a process of its own: a fake detector, and no file above a size [byte]."""
     from physml.cavities import predict
+    from physml.cavities.results import searching
 
     made = TruthDetector(CAVITIES, CENTRE, scales=(1, 2))
     predict.CavityPredictor.load = classmethod(lambda cls, path=None: cls(made))
-    predict._centre = lambda *_: CENTRE
+    searching.choose_centre = lambda *_: CENTRE
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -375,3 +377,30 @@ def test_the_smooth_model_has_no_seams_and_the_right_total():
     result = CavityPredictor(Smooth()).predict(mu, centre=CENTRE, scales="1,2,3,4")
     inner = np.s_[20:-20, 20:-20]
     np.testing.assert_allclose(result.model[inner], mu[inner], rtol=0.02)
+
+
+def test_the_progress_adds_up_to_the_images(monkeypatch):
+    """Whatever is read, searched, or skipped: a bar that stops short would look like a fault."""
+    seen = []
+
+    @contextmanager
+    def show(what, total, wanted):
+        seen.append([what, total, wanted])
+        yield seen[-1].append
+
+    monkeypatch.setattr("physml.cavities.predict.show_progress", show)
+    image = beta_image((300, 300), (150.0, 148.0))
+    predictor = CavityPredictor(TruthDetector([], (150.0, 148.0), scales=(1, 2)))
+    options = {"centre": (150.0, 148.0), "scales": "1,2"}
+    predictor.predict(image, **options)
+    predictor.predict([image, np.zeros((300, 300)), image], on_skip=lambda *_: None, **options)
+    predictor.predict(image, progress=False, **options)
+    assert [one[:3] for one in seen] == [
+        ["search", 1, True],
+        ["images", 3, True],
+        ["search", 1, False],
+    ]
+    for _, total, _, *steps in seen:
+        assert sum(steps) == pytest.approx(total)
+        assert len(steps) >= 5
+        assert min(steps) > 0

@@ -9,15 +9,19 @@ and names with words such as ``exp`` or ``bkg``. What a header says goes before 
 from __future__ import annotations
 
 import io
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from physml.exceptions import InputError
 from physml.io.fits import headers, unpack
 
 from .kinds import WORDS, kind_of
+
+log = logging.getLogger(__name__)
 
 _BETWEEN = r"(?<![a-z])", r"(?![a-z])"
 #: Words in names, first match first.
@@ -75,6 +79,38 @@ class Sorted:
     sets: list[ImageSet] = field(default_factory=list)
     known: list[tuple[Path, str]] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def choose_images(
+    files: Sequence[Path], skipped: list[tuple[Any, str]]
+) -> tuple[list[Path], dict[str, list[Path | None]]]:
+    """Images of a folder and the maps that belong to them.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        All image files of the folder.
+    skipped : list of tuple
+        What is skipped is added: the file, and why.
+
+    Returns
+    -------
+    images : list of Path
+    maps : dict of list
+        ``exposure`` and ``background`` of each; None where there is none.
+    """
+    found = sort_files(files)
+    for file, what in found.known:
+        log.info("%s: %s, not needed", file, what)
+    skipped += [(file, f"{file}: {why}") for file, why in found.skipped]
+    for one in found.sets:
+        maps = [f.name for f in (one.exposure, one.background) if f is not None]
+        if maps:
+            log.info("%s: with %s", one.image.name, " and ".join(maps))
+    return [one.image for one in found.sets], {
+        "exposure": [one.exposure for one in found.sets],
+        "background": [one.background for one in found.sets],
+    }
 
 
 def sort_files(files: Sequence[Path]) -> Sorted:

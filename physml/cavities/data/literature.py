@@ -8,9 +8,10 @@ named one by one; units come from the file or from the names (``Dist_kpc``, ``a 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from physml.exceptions import InputError
 
 from .tables import cell, read_table
 
+log = logging.getLogger(__name__)
+
 #: What is read, and what it is called, without case and marks.
 KINDS: dict[str, tuple[str, ...]] = {
     "target": (
@@ -30,13 +33,13 @@ KINDS: dict[str, tuple[str, ...]] = {
         *("sname", "objname", "targetname", "simbadname"),
     ),
     "cavity": ("cavity", "cav", "no", "id", "number", "ncav", "label"),
-    "ra": ("ra", "raj2000", "radeg", "racav", "alpha"),
-    "dec": ("dec", "de", "dej2000", "decdeg", "dedeg", "deccav", "delta"),
+    "ra": ("racav", "ra", "raj2000", "raicrs", "radeg", "alpha"),
+    "dec": ("deccav", "decav", "dec", "de", "dej2000", "deicrs", "decdeg", "dedeg", "delta"),
     "distance": ("distance", "dist", "separation", "sep", "rcentre", "rcenter", "d"),
     "azimuth": ("azimuth", "angle", "ang", "direction", "theta", "phi"),
     "radius": ("radius", "rad", "rcav", "rcavity", "meanradius"),
-    "semi_major": ("semimajor", "semimajoraxis", "amaj", "smaj", "a", "rmaj", "rl"),
-    "semi_minor": ("semiminor", "semiminoraxis", "bmin", "smin", "b", "rmin", "rw"),
+    "semi_major": ("semimajor", "semimaj", "semimajoraxis", "amaj", "smaj", "a", "rmaj", "rl"),
+    "semi_minor": ("semiminor", "semimin", "semiminoraxis", "bmin", "smin", "b", "rmin", "rw"),
     "position_angle": ("positionangle", "pa", "orientation"),
     "redshift": ("redshift", "z"),
     "snr": ("snr", "sn", "signaltonoise", "significance"),
@@ -113,20 +116,24 @@ def read_literature(
     Parameters
     ----------
     path : path
-        CSV, TSV (also VizieR's), ECSV or FITS: one row a cavity, with the target and either a
-        position or distance and direction from the centre.
+        CSV, TSV (also VizieR's), ECSV, FITS, or a table of CDS or of the AAS journals (see
+        `tables.read_table`): one row a cavity, with the target and either a position or distance
+        and direction from the centre. Beside these, a position that all cavities of a target share
+        is taken for that of the target.
     columns : mapping, optional
         Column of a kind (`KINDS`) where its name does not say so: ``{"distance": "R1"}``.
 
     Raises
     ------
     InputError
-        No such table, no column of a kind that is needed, or lengths without a unit.
+        No such table, no column of a kind that is needed, lengths without a unit, or positions of
+        targets where those of cavities are needed.
     """
     source = Path(path)
     table = read_table(source, "a table of known cavities")
     found = _find_columns(source, table, dict(columns or {}))
-    has_place = {"ra", "dec"} <= found.keys() or {"distance", "azimuth"} <= found.keys()
+    has_direction = {"distance", "azimuth"} <= found.keys()
+    has_place = {"ra", "dec"} <= found.keys() or has_direction
     if "target" not in found or not has_place:
         known = ", ".join(f"{kind} = {name}" for kind, name in found.items()) or "none"
         raise InputError.expected(
@@ -135,6 +142,15 @@ def read_literature(
             f"{', '.join(table.colnames)} (known of these: {known})",
             hint="Name them: --literature-columns 'target=Name,distance=Dist,azimuth=Angle'.",
         )
+    left = [name for name in table.colnames if name not in found.values()]
+    log.info(
+        "%s: %s; columns not used: %s",
+        source.name,
+        ", ".join(f"{kind} = {name}" for kind, name in found.items()),
+        ", ".join(left) or "none",
+    )
+    if not {"radius", "semi_major"} & found.keys():
+        log.warning("%s: no column of sizes is known: they are guessed from distances", source.name)
     units = {kind: _unit(source, table, kind, name) for kind, name in found.items()}
     out, numbers = [], dict[str, int]()
     for row in table:
@@ -146,7 +162,27 @@ def read_literature(
         numbers[plain] = numbers.get(plain, 0) + 1
         values["cavity"] = values.get("cavity") or numbers[plain]
         out.append(_cavity(values, units))
+    shared = _positions_are_shared(out)
+    if {"ra", "dec"} <= (columns or {}).keys():  # whoever names them knows
+        return out
+    if has_direction and shared is not False:
+        return [replace(one, ra=None, dec=None) for one in out]
+    if shared:
+        raise InputError.expected(
+            source,
+            "ra and dec of each cavity, or its distance and azimuth from the centre of its target",
+            f"{found['ra']} and {found['dec']} that all cavities of a target share: its centre",
+        )
     return out
+
+
+def _positions_are_shared(known: Iterable[KnownCavity]) -> bool | None:
+    """Whether all cavities of a target have one position; None where no target has several."""
+    several = [
+        {(one.ra, one.dec) for one in same} for same in of_targets(known).values() if len(same) > 1
+    ]
+    several = [places for places in several if places != {(None, None)}]
+    return all(len(places) == 1 for places in several) if several else None
 
 
 def _find_columns(source: Path, table: QTable, named: dict[str, str]) -> dict[str, str]:

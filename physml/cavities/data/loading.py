@@ -96,7 +96,9 @@ def load_observation(
     label = str(source.path) if source.path else (name or "image")
     undefined, words = undefined_pixels(source.data, source.header.get("BLANK"))
     undefined |= source.flagged
-    counts = np.where(undefined, 0.0, source.data)
+    # In place: what was read is a copy already, and that of a large image takes half a gigabyte.
+    counts = source.data
+    counts[undefined] = 0.0
     _check(counts, undefined, label)
     observation = Observation(
         counts=counts,

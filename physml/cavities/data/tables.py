@@ -1,7 +1,8 @@
 """Tables that users bring (lists of targets, catalogues of the literature), read without guessing.
 
-CSV, TSV (also VizieR's, with its lines of units and dashes), ECSV and FITS. What a cell may be
-empty of (masked, NaN, no text, dashes) is one thing here: None.
+CSV, TSV (also VizieR's, with its lines of units and dashes), ECSV, FITS, and the tables of CDS and
+of the AAS journals, whose columns a byte-by-byte description tells. What a cell may be empty of
+(masked, NaN, no text, dashes) is one thing here: None.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from physml.exceptions import InputError
 from physml.io.catalogues import MAX_BYTES, read_catalogue
 from physml.io.files import require_file
 
 #: Endings of tables that can be read.
-SUFFIXES = (".csv", ".tsv", ".ecsv", ".fits", ".fit")
+SUFFIXES = (".csv", ".tsv", ".ecsv", ".fits", ".fit", ".dat", ".mrt", ".txt")
+#: Description of the tables in a folder of CDS.
+README = "ReadMe"
 #: Texts of a cell in which nothing was entered.
 EMPTY = ("", "-", "--", "---", "nan", "none", "null", "n/a")
 _DASHES = re.compile(r"[-\s]*-[-\s]*")
@@ -32,7 +35,9 @@ def read_table(path: str | PathLike[str], what: str) -> QTable:
     Parameters
     ----------
     path : path
-        CSV or TSV (first line names, ``#`` comments), ECSV or FITS (first table in the file).
+        CSV or TSV (first line names, ``#`` comments), ECSV or FITS (first table in the file); a
+        machine-readable table of the AAS journals (``.txt``, ``.mrt``), or one of CDS (``.dat``)
+        with its ``ReadMe`` beside it.
     what : str
         Name of the table in messages, such as ``"a list of targets"``.
 
@@ -54,6 +59,8 @@ def read_table(path: str | PathLike[str], what: str) -> QTable:
     require_file(source, what, MAX_BYTES)
     if source.suffix.lower() in (".csv", ".tsv"):
         table = _read_text(source, what)
+    elif source.suffix.lower() in (".dat", ".mrt", ".txt"):
+        table = _read_described(source, what)
     else:
         table = read_catalogue(source)
     for name in table.colnames:
@@ -88,6 +95,21 @@ def _read_text(source: Path, what: str) -> QTable:
                     source, f"a unit that astropy knows for column {name}", repr(unit)
                 ) from error
     return QTable(table)
+
+
+def _read_described(source: Path, what: str) -> QTable:
+    """Table whose columns are told byte by byte, in itself or in the ReadMe beside it."""
+    described = source.with_name(README) if source.suffix.lower() == ".dat" else source
+    require_file(described, f"the description of {source.name}", MAX_BYTES)
+    readme = {"readme": str(described)} if described != source else {}
+    try:
+        # The reader looks the table's own name up in the description.
+        return QTable(Table.read(str(source), format="ascii.cds", guess=False, **readme))
+    except Exception as error:  # as above
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError.expected(
+            source, f"{what} with a byte-by-byte description of its columns", detail
+        ) from error
 
 
 def cell(value: Any) -> Any:

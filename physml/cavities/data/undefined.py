@@ -44,11 +44,11 @@ def undefined_pixels(
     str
         Such as ``undefined`` or ``-1``, for messages; empty where there is none.
     """
-    nothing = ~np.isfinite(data) | (np.abs(data) > HUGE)
+    nothing = ~np.isfinite(data) | (data > HUGE) | (data < -HUGE)
     if blank is not None:
         nothing |= data == blank
     words = ["undefined"] if nothing.any() else []
-    rest = data[~nothing]
+    rest = data[~nothing] if nothing.any() else data
     if not rest.size:
         return nothing, "undefined"
     lowest = float(rest.min())

@@ -69,7 +69,8 @@ def find_unobserved(
     if not zero.any() or zero.sum() == seen.sum():
         return np.zeros(counts.shape, bool)
     step = -(-max(counts.shape) // LARGEST)
-    grid = _Grid(_sums(np.where(seen, events, 0.0), step), _sums(exposure, step))
+    events = events if seen.all() else np.where(seen, events, 0.0)
+    grid = _Grid(_sums(events, step), _sums(exposure, step))
     grid.cut_hull()
     for size in _sizes(min(grid.counts.shape)):
         grid.cut_cells(size)

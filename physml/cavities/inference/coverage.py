@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .fields import Field
+from .field import Field
 
 #: Share of the exposed pixels that may lie in no field without a remark.
 LEFT_OUT = 0.005

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from .fields import Field
+from .field import Field
 from .merge import Candidate
 
 #: Pixels of a map that are made together.

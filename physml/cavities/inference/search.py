@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..core.matching import COMPANION
 from ..data.observation import Observation
-from .fields import Field, cut_field, exposed_box
+from .field import Field
+from .fields import cut_field, exposed_box
 from .merge import Candidate, Merging, from_table, merge
 from .mosaic import join_labels, join_models, join_probabilities
 
@@ -19,8 +20,8 @@ from .mosaic import join_labels, join_models, join_probabilities
 #: clearly more likely a cavity than not. A definition, for any weights, since probabilities are
 #: calibrated; whether that holds is measured by `learning.merging` and stored with the weights.
 LISTED = 0.6
-#: Fields searched together: enough to keep the processor busy, 10 MB each in the network.
-BATCH = 16
+#: Fields searched together: as many as the network takes at once, 10 MB each in it.
+BATCH = 8
 
 
 class Detector(Protocol):
@@ -145,7 +146,7 @@ def search(
     observations: Sequence[Observation],
     centres: Sequence[tuple[float, float]],
     scales: Sequence[Sequence[int]],
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[float], None] = lambda n: None,
 ) -> list[Search]:
     """Search images at all their binnings, the fields of several images together.
 
@@ -156,12 +157,17 @@ def search(
     observations, centres, scales : sequences of one length
         Images, their cluster centres (x, y) [pixel] and binnings.
     advance : callable, optional
-        Called with the number of fields done since the last call.
+        Called with the share of the work done since the last call: half of it is to cut the fields
+        out, as it is where an image is large.
     """
-    fields = []
+    number = max(1, sum(map(len, scales)))
+    fields: list[list[Field]] = []
     for observation, centre, chosen in zip(observations, centres, scales, strict=True):
         box = exposed_box(observation)
-        fields.append([cut_field(observation, k, centre, box=box) for k in chosen])
+        fields.append([])
+        for k in chosen:
+            fields[-1].append(cut_field(observation, k, centre, box=box))
+            advance(0.5 / number)
     jobs = [(i, j) for i, of_image in enumerate(fields) for j in range(len(of_image))]
     found: dict[tuple[int, int], Any] = {}
     # With and without a background map are two problems for the halo's fit.
@@ -178,8 +184,7 @@ def search(
                 centre=np.array([f.centre for f in batch]),
             )
             found.update(zip(chunk, results, strict=True))
-            if advance is not None:
-                advance(len(chunk))
+            advance(0.5 * len(chunk) / number)
     out = []
     merging = Merging.of(detector.card)
     for i, of_image in enumerate(fields):

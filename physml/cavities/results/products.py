@@ -14,12 +14,15 @@ from regions import EllipsePixelRegion, EllipseSkyRegion, PixCoord
 from physml.evaluation.figures import save_figure
 from physml.io.catalogues import write_catalogue, write_regions
 from physml.io.fits import write_image
+from physml.progress import show_progress
 
 from .overview import plot_overview
 from .recovery_plot import plot_completeness
 from .result import CavityResult
 
 KEPT_CARDS = ("OBJECT", "TELESCOP", "INSTRUME", "OBS_ID", "DATE-OBS", "EXPOSURE")
+#: Pixels of an image from which its products take so long that their progress is shown.
+LARGE = 1 << 22
 COLOUR, COLOUR_DOUBTFUL = "cyan", "yellow"
 
 
@@ -40,17 +43,22 @@ def write_products(result: CavityResult, folder: Path, provenance: Mapping[str, 
     """
     header = result.observation.sky.header
     kept = {k: header[k] for k in KEPT_CARDS if header is not None and k in header}
-    write_image(
-        folder / "probability.fits",
-        result.probability,
-        wcs=result.observation.sky.wcs,
-        header=kept,
-        provenance=provenance,
-    )
-    write_regions(folder / "cavities.reg", regions(result))
-    write_catalogue(folder / "cavities.ecsv", result.catalogue, provenance)
-    write_catalogue(folder / "cavities.fits", result.catalogue, provenance)
-    save_figure(plot_overview(result), folder / "overview.png", provenance=provenance)
+    large = result.observation.counts.size >= LARGE
+    with show_progress("products", 3, large) as advance:
+        write_image(
+            folder / "probability.fits",
+            result.probability,
+            wcs=result.observation.sky.wcs,
+            header=kept,
+            provenance=provenance,
+        )
+        advance(1)
+        write_regions(folder / "cavities.reg", regions(result))
+        write_catalogue(folder / "cavities.ecsv", result.catalogue, provenance)
+        write_catalogue(folder / "cavities.fits", result.catalogue, provenance)
+        advance(1)
+        save_figure(plot_overview(result), folder / "overview.png", provenance=provenance)
+        advance(1)
     if result.recovery is not None:
         write_catalogue(folder / "completeness.ecsv", result.recovery.completeness, provenance)
         write_catalogue(folder / "injections.ecsv", result.recovery.injections, provenance)

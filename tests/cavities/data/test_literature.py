@@ -94,3 +94,67 @@ def test_cavities_by_target(tmp_path):
 def test_what_does_not_suffice_is_refused(tmp_path, text, columns, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, text, columns)
+
+
+def test_positions_of_targets_are_not_those_of_cavities(tmp_path):
+    """A table with the target's own position in each row, as CDS adds it."""
+    head = "Name,RAJ2000,DEJ2000,Dist_arcsec,PA\n"
+    shared = "A 133,15.67,-21.88,30,45\nA 133,15.67,-21.88,20,200\nA 85,10.4,-9.3,12,90\n"
+    for rows in (shared, "A 133,15.67,-21.88,30,45\nA 85,10.4,-9.3,12,90\n"):
+        known = read(tmp_path, head + rows)
+        assert {(one.ra, one.dec) for one in known} == {(None, None)}
+        assert known[0].distance == 30 * u.arcsec
+    own = read(tmp_path, head + "A 133,15.67,-21.88,30,45\nA 133,15.66,-21.89,20,200\n")
+    assert [one.ra for one in own] == [15.67, 15.66]
+    named = {"ra": "RAJ2000", "dec": "DEJ2000"}
+    assert [one.ra for one in read(tmp_path, head + shared, named)][:2] == [15.67, 15.67]
+    with pytest.raises(InputError, match="that all cavities of a target share"):
+        read(tmp_path, "Name,RA,DEC\nA 133,15.67,-21.88\nA 133,15.67,-21.88\n")
+
+
+def test_what_was_taken_for_what_is_said(tmp_path, caplog):
+    caplog.set_level("INFO", "physml")
+    read(tmp_path, "Name,Dist_kpc,PA,Size_kpc,a_kpc\nA 133,1,2,3,4\n")
+    (said,) = caplog.messages
+    assert "distance = Dist_kpc, azimuth = PA, semi_major = a_kpc" in said
+    assert said.endswith("columns not used: Size_kpc")
+    read(tmp_path, "Name,Dist_kpc,PA,Size_kpc\nA 133,1,2,3\n")
+    assert "no column of sizes" in caplog.messages[-1]
+
+
+BYTES = """\
+Byte-by-byte Description of file: {file}
+--------------------------------------------------------------------------------
+   Bytes Format Units   Label     Explanations
+--------------------------------------------------------------------------------
+   1-  8  A8    ---     Name      Name of the target
+  10- 13  F4.1  arcsec  Dist      Distance from the centre
+  15- 17  I3    deg     PA        ?=- Direction, east of north
+  19- 22  F4.1  arcsec  a         ? Semi-axis
+  24- 27  F4.1  arcsec  b         ? Semi-axis
+--------------------------------------------------------------------------------
+"""
+ROWS = "NGC 5813  7.5  20  4.1  3.0\nNGC 5813 25.0 200  9.0\nA 133    12.0  45 10.5 12.5\n"
+TITLE = "J/ApJS/227/31  X-ray cavities (Shin+, 2016)\n" + 80 * "=" + "\n"
+
+
+@pytest.mark.parametrize("name", ["table2.dat", "table.txt", "table.mrt"])
+def test_tables_described_byte_by_byte(tmp_path, name):
+    described = TITLE + BYTES.format(file=name)
+    if name.endswith(".dat"):
+        (tmp_path / "ReadMe").write_text(described)
+        described = ""
+    known = read(tmp_path, described + ROWS, name=name)
+    assert [one.target for one in known] == ["NGC 5813", "NGC 5813", "A 133"]
+    assert [one.azimuth for one in known] == [20, 200, 45]
+    assert [one.distance.to_value(u.arcsec) for one in known] == [7.5, 25.0, 12.0]
+    assert [one.semi_major.to_value(u.arcsec) for one in known] == [4.1, 9.0, 12.5]
+    assert [one.semi_minor.to_value(u.arcsec) for one in known] == [3.0, 9.0, 10.5]
+
+
+def test_a_table_of_cds_without_its_description_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"ReadMe: expected the description of table2\.dat"):
+        read(tmp_path, ROWS, name="table2.dat")
+    (tmp_path / "ReadMe").write_text(TITLE + BYTES.format(file="table3.dat"))
+    with pytest.raises(InputError, match="byte-by-byte description"):
+        read(tmp_path, ROWS, name="table2.dat")

@@ -138,9 +138,9 @@ def test_a_deep_field_elsewhere_does_not_set_the_scale():
     observation = load_observation(counts, exposure=exposure)
     assert observation.relative_exposure[100, 95] == pytest.approx(1, abs=0.15)
     assert any("exposure at the cluster" in r for r in observation.remarks)
-    from physml.cavities.predict import _centre
+    from physml.cavities.inference.centre import choose_centre
 
-    x, y = _centre(observation, None, None)
+    x, y = choose_centre(observation)
     assert np.hypot(x - 95, y - 100) < 4
     # A field that is deepest beside the cluster, by less than that, is the scale as ever.
     plain = exposure_map()

@@ -70,7 +70,8 @@ def test_masked_cells_of_columns_and_quantities_are_empty():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.txt", "a b\n1 2\n", "ends in .csv"),
+        ("t.xlsx", "a b\n1 2\n", "ends in .csv"),
+        ("t.txt", "a b\n1 2\n", "byte-by-byte description"),
         ("t.csv", "name,z\n", "empty table"),
         ("t.csv", "", "empty table"),
         ("t.csv", "a,b\n1,2,3\n", "text in columns"),

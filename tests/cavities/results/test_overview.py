@@ -132,6 +132,7 @@ def test_a_large_view_shows_means():
     assert part.shape == (1167, 1167)
     assert part[10, 20] == plane[30:33, 60:63].mean()
     assert part[-1, -1] == plane[3498:, 3498:].mean()
+    assert view.part(plane > 9000.0)[700, 600] == (plane[2100:2103, 1800:1803] > 9000.0).mean() > 0
     shown = view.show(Figure().add_subplot(), part, plane.shape)
     assert shown.get_extent() == pytest.approx([-0.5, 3500.5, -0.5, 3500.5])
     # A plane stays itself under any smoothing, away from the border.
