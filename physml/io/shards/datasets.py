@@ -57,14 +57,14 @@ def is_plain(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "buifcS" and not dtype.hasobject and dtype.itemsize > 0
 
 
-def wanted_dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
+def wanted_dataset(path: Path, file: h5py.Group, name: str, spec: Spec) -> h5py.Dataset | None:
     """Dataset of a name after all checks that need no data; None where optional and missing."""
     check_name(path, name)
     with hdf5_errors(path, name):
         return checked_dataset(path, file, name, spec)
 
 
-def checked_dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.Dataset | None:
+def checked_dataset(path: Path, file: h5py.Group, name: str, spec: Spec) -> h5py.Dataset | None:
     """Dataset of a name, stored in the file, of a type and shape that are wanted."""
     if file.id.links.exists(name.encode()) == 0:
         if spec.optional:
@@ -86,7 +86,7 @@ def checked_dataset(path: Path, file: h5py.File, name: str, spec: Spec) -> h5py.
     return dataset
 
 
-def _names(file: h5py.File) -> list[str]:
+def _names(file: h5py.Group) -> list[str]:
     return [str(name) for name, _ in zip(file, range(50), strict=False)]
 
 

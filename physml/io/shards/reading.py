@@ -74,8 +74,24 @@ def read_shard(
         return Shard(arrays, _record_of(source, file) or {})
 
 
+def _group(path: Path, file: h5py.File, name: str) -> h5py.Group:
+    """Group of a name such as ``entry/data``, stored in the file at every step."""
+    found = file
+    for part in filter(None, name.split("/")):
+        with hdf5_errors(path, name):
+            link = found.id.links
+            hard = link.exists(part.encode()) and (
+                link.get_info(part.encode()).type == h5py.h5l.TYPE_HARD
+            )
+            inner = found.get(part) if hard else None
+        if not isinstance(inner, h5py.Group):
+            raise InputError.expected(path, f"a group {name!r} stored in the file", "none")
+        found = inner
+    return found
+
+
 def _datasets(
-    path: Path, file: h5py.File, spec: Mapping[str, Spec], max_bytes: int
+    path: Path, file: h5py.Group, spec: Mapping[str, Spec], max_bytes: int
 ) -> dict[str, tuple[h5py.Dataset, Chunks]]:
     """Datasets that are there, after all checks that need no data, and their chunks."""
     found = {}
@@ -122,6 +138,7 @@ class LazyShard:
         *,
         max_bytes: int = MAX_BYTES,
         unpacked: bool = False,
+        group: str = "",
     ) -> None:
         self.path = Path(path)
         self.max_bytes = max_bytes
@@ -131,7 +148,8 @@ class LazyShard:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(open_hdf5(self.path))
             # The whole may be larger than memory; it must still be backed by bytes.
-            self._datasets = _datasets(self.path, file, spec, 1 << 62)
+            where = _group(self.path, file, group)
+            self._datasets = _datasets(self.path, where, spec, 1 << 62)
             self.provenance: dict[str, Any] = _record_of(self.path, file) or {}
             self._stack = stack.pop_all()
 
@@ -234,15 +252,17 @@ def open_shard(
     *,
     max_bytes: int = MAX_BYTES,
     verify: bool = False,
+    group: str = "",
 ) -> LazyShard:
     """Open a shard for reading sample by sample; see `LazyShard`.
 
     With `verify`, all of it is first compared with its digests (`verify_shard`): reading
-    sample by sample cannot do that.
+    sample by sample cannot do that. The datasets may be those of a `group`, such as
+    ``entry/data``.
     """
     if verify:
         verify_shard(path)
-    return LazyShard(path, spec, max_bytes=max_bytes, unpacked=verify)
+    return LazyShard(path, spec, max_bytes=max_bytes, unpacked=verify, group=group)
 
 
 def _take(path: Path, name: str, dataset: h5py.Dataset, spec: Spec, index: Any) -> NDArray[Any]:

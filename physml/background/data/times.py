@@ -1,0 +1,380 @@
+"""Times that a file tells of its frames: cards of a FITS header, attributes of an HDF5 file.
+
+The same quantity goes by many names. Those that are known here:
+
+=====================================  ==========================================================
+frame time, from one frame to the next  FRAMTIME, FRAMETIM, FRAMETIME, FRMTIME, TIMEDEL, CYCLETIME
+exposure of one frame                   EXPTIME, EXPOSURETIME, COUNTTIME, ACQTIME
+exposure, of one frame or of all        EXPOSURE, LIVETIME, ONTIME
+begin and end                           TSTART, TSTOP; DATE-OBS (with TIME-OBS), DATE-BEG, MJD-OBS
+=====================================  ==========================================================
+
+Units stand in TIMEUNIT (for TIMEDEL, TSTART, TSTOP), in brackets at the beginning of a card's
+comment (FITS standard 4.0, section 4.3.2), or behind the number; without one they are seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io.fits import Header
+from astropy.time import Time
+
+CYCLE = ("FRAMTIME", "FRAMETIM", "FRAMETIME", "FRMTIME", "TIMEDEL", "CYCLETIME")
+EXPOSED = ("EXPTIME", "EXPOSURETIME", "COUNTTIME", "ACQTIME", "ACQUISITIONTIME")
+EITHER = ("EXPOSURE", "LIVETIME", "ONTIME")
+#: Names whose unit is TIMEUNIT.
+IN_TIMEUNIT = ("TIMEDEL", "TSTART", "TSTOP")
+STARTS = ("DATEBEG", "DATEOBS", "STARTTIME", "STARTDATE")
+_SECONDS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("us", "usec", "\u00b5s", "\u03bcs", "microsecond", "microseconds"), 1e-6),
+    **dict.fromkeys(("ns", "nsec", "nanosecond", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+}
+_BRACKET = re.compile(r"^\s*[\[(]\s*([^\s\])]+)\s*[\])]")
+_WORDS = re.compile(r"(?:\bin|\bunits?:?)\s+([^\s,;.)]+)|[\[(]\s*([^\s\])]+)\s*[\])]", re.I)
+_NUMBER = re.compile(r"^\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*([^\d\s]\S*)?\s*$")
+_SUFFIX = re.compile(r"^(.*?)(?:IN)?(MS|US|NS|SEC|S)$")
+#: Relative difference of times that are the same.
+SAME = 2e-3
+
+
+class Given(NamedTuple):
+    """One value as a file gives it.
+
+    Attributes
+    ----------
+    value : object
+    unit : str
+        Unit that stands beside it, or an empty text.
+    name : str
+        Name in the file.
+    """
+
+    value: Any
+    unit: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a file tells of the times of its frames.
+
+    Attributes
+    ----------
+    frame_time : float or None
+        From the beginning of a frame to that of the next, s.
+    live_share : float
+        Share of the frame time in which the detector sees.
+    origin : float or None
+        Time of the beginning of frame 0, s.
+    stop : float or None
+        Time of the end, s.
+    mjd : float or None
+        MJD of the start of the observation, where the file gives a date.
+    scale : str
+        Time scale of that date, ``utc`` unless the file names another.
+    said : tuple of (str, str)
+        What was read, for the account.
+    assumed : tuple of str
+        Assumptions that were made.
+    """
+
+    frame_time: float | None = None
+    live_share: float = 1.0
+    origin: float | None = None
+    stop: float | None = None
+    mjd: float | None = None
+    scale: str = "utc"
+    said: tuple[tuple[str, str], ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass
+class _Work:
+    """Notes while values are looked at."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+
+
+def canonical(name: str) -> str:
+    """Name without case, hyphens and underscores."""
+    return re.sub(r"[^A-Z0-9]", "", name.upper())
+
+
+def from_headers(headers: Iterable[Header]) -> dict[str, Given]:
+    """Values of FITS headers by canonical name; the first header that has a card counts."""
+    known: dict[str, Given] = {}
+    for header in headers:
+        for card in header.cards:
+            if card.keyword in ("", "COMMENT", "HISTORY", "CONTINUE"):
+                continue
+            name = canonical(card.keyword)
+            if name not in known:
+                known[name] = Given(card.value, _unit_in(str(card.comment)), card.keyword)
+    return known
+
+
+def from_values(values: Mapping[str, tuple[Any, str]]) -> dict[str, Given]:
+    """Values of names as other formats have them: ``frame_time``, ``exposure_ms``."""
+    known: dict[str, Given] = {}
+    for name, (value, unit) in values.items():
+        plain = canonical(name)
+        cut = _SUFFIX.match(plain)
+        if cut and cut[1] in (*CYCLE, *EXPOSED, *EITHER, "TSTART", "TSTOP"):
+            plain, unit = cut[1], unit or cut[2].lower()
+        known.setdefault(plain, Given(value, unit, name))
+    return known
+
+
+def _unit_in(comment: str) -> str:
+    """Unit that a comment names: in brackets at its beginning, or in words."""
+    found = _BRACKET.match(comment)
+    if found:
+        return found[1]
+    for words in _WORDS.finditer(comment):
+        unit = words[1] or words[2]
+        if unit.lower() in _SECONDS:
+            return unit
+    return ""
+
+
+def told_times(
+    known: Mapping[str, Given], frames: int | None = None, *, each: bool = False
+) -> Told:
+    """Times of frames from values by name.
+
+    Parameters
+    ----------
+    known : mapping of Given
+        By canonical name.
+    frames : int, optional
+        Number of frames that exposures of the whole belong to, where it is known.
+    each : bool
+        EXPOSURE is that of each frame, as programs that control cameras write it, not that of the
+        whole, as OGIP has it.
+
+    Returns
+    -------
+    Told
+    """
+    work = _Work()
+    unit = str(known["TIMEUNIT"].value) if "TIMEUNIT" in known else ""
+    cycle = _first(known, CYCLE, unit, work)
+    exposed = _first(known, EXPOSED, unit, work)
+    if exposed is None and each:
+        exposed = _first(known, EITHER[:1], unit, work)
+        if exposed is not None and cycle is None:
+            work.assumed.append(f"{exposed[1]} {exposed[0]:g} s is taken as that of each frame")
+    either = _first(known, EITHER[1:] if each else EITHER, unit, work)
+    start, stop = (_seconds(known.get(name), name, unit, work) for name in ("TSTART", "TSTOP"))
+    told = Told(origin=start, stop=stop)
+    told = _with_frame_time(told, cycle, exposed, either, frames, work)
+    if start is not None:
+        work.said.append(("start", f"{start:.15g} s (TSTART)"))
+    date = _date(known, work)
+    if date is not None:
+        told = replace(told, mjd=date[0], scale=date[1])
+    return replace(told, said=tuple(work.said), assumed=tuple(work.assumed))
+
+
+def _with_frame_time(
+    told: Told,
+    cycle: tuple[float, str] | None,
+    exposed: tuple[float, str] | None,
+    either: tuple[float, str] | None,
+    frames: int | None,
+    work: _Work,
+) -> Told:
+    """Weigh what may be a frame time, the exposure of a frame, or that of all frames."""
+    span = None
+    if told.origin is not None and told.stop is not None and told.stop > told.origin and frames:
+        span = (told.stop - told.origin) / frames
+    if cycle is None and exposed is None and either is not None:
+        total, name = either
+        if frames and (span is None or not _same(total, span)):
+            each = total / frames
+            work.said.append(("frame time", f"{each:.6g} s ({name} over {frames} frames)"))
+            if frames > 1:
+                work.assumed.append(
+                    f"{name} {total:g} s is taken as that of all {frames} frames, {each:.4g} s each"
+                )
+            return replace(told, frame_time=each)
+        exposed, either = either, None
+    if cycle is None and exposed is None:
+        if span is None:
+            return told
+        work.said.append(("frame time", f"{span:.6g} s (TSTOP - TSTART over {frames} frames)"))
+        work.assumed.append(
+            f"no frame time in the file: {span:.6g} s, TSTOP - TSTART shared out over its frames"
+        )
+        return replace(told, frame_time=span)
+    if cycle is None:
+        assert exposed is not None
+        work.said.append(("frame time", f"{exposed[0]:.6g} s ({exposed[1]})"))
+        told = replace(told, frame_time=exposed[0])
+    else:
+        work.said.append(("frame time", f"{cycle[0]:.6g} s ({cycle[1]})"))
+        told = replace(told, frame_time=cycle[0])
+        if exposed is not None:
+            told = _with_share(told, exposed, frames, work)
+    if either is not None:
+        told = _with_total(told, either, frames, work)
+    return told
+
+
+def _with_share(told: Told, exposed: tuple[float, str], frames: int | None, work: _Work) -> Told:
+    """Share of the frame time that is exposed."""
+    step = told.frame_time or 1.0
+    if _same(exposed[0], step) or (frames and _same(exposed[0], frames * step)):
+        return told
+    if exposed[0] > step:
+        work.assumed.append(
+            f"{exposed[1]} {exposed[0]:g} s is more than the frame time of {step:g} s: not used"
+        )
+        return told
+    work.said.append(("exposure of a frame", f"{exposed[0]:.6g} s ({exposed[1]})"))
+    return replace(told, live_share=exposed[0] / step)
+
+
+def _with_total(told: Told, either: tuple[float, str], frames: int | None, work: _Work) -> Told:
+    """Live time of the whole, or of a frame, where the frame time is known beside it."""
+    step, (value, name) = told.frame_time or 1.0, either
+    if _same(value, step) or frames is None:
+        return told
+    if value <= step * (1 + SAME):
+        return _with_share(told, either, frames, work)
+    share = value / (frames * step)
+    if share > 1 + SAME:
+        work.assumed.append(
+            f"{name} {value:g} s is more than {frames} frames of {step:g} s: not used"
+        )
+        return told
+    if share > 1 - SAME or told.live_share < 1:
+        return told
+    work.said.append(("live time", f"{value:.6g} s ({name})"))
+    return replace(told, live_share=share)
+
+
+def _same(a: float, b: float) -> bool:
+    return abs(a / b - 1) < SAME
+
+
+def _first(
+    known: Mapping[str, Given], names: Iterable[str], timeunit: str, work: _Work
+) -> tuple[float, str] | None:
+    """First of some times that is a positive number, s, and its name in the file."""
+    found: list[tuple[float, str]] = []
+    for name in names:
+        value = _seconds(known.get(name), name, timeunit, work)
+        if value is None:
+            continue
+        if value > 0:
+            found.append((value, known[name].name))
+        else:
+            work.assumed.append(f"{known[name].name} = {known[name].value} is no time: not used")
+    if not found:
+        return None
+    for value, name in found[1:]:
+        if not _same(value, found[0][0]):
+            work.assumed.append(f"{found[0][1]} {found[0][0]:g} s is used, not {name} {value:g} s")
+    return found[0]
+
+
+def _seconds(given: Given | None, name: str, timeunit: str, work: _Work) -> float | None:
+    """Time in seconds; None where there is none that can be read."""
+    if given is None:
+        return None
+    value, unit = given.value, given.unit
+    if isinstance(value, str):
+        parts = _NUMBER.match(value)
+        if parts is None:
+            if value.strip():
+                work.assumed.append(f"{given.name} = {value[:40]!r} is no time: not used")
+            return None
+        value, unit = float(parts[1]), parts[2] or unit
+    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        return None
+    if name in IN_TIMEUNIT and timeunit.strip():
+        unit = timeunit
+    elif name == "FRMTIME" and not unit:
+        unit = "ms"  # of XMM-Newton's event lists, whose comments are often lost
+        work.assumed.append(f"{given.name} is in ms, as in files of XMM-Newton")
+    factor = _SECONDS.get(unit.strip().lower()) if unit.strip() else 1.0
+    if factor is None:
+        work.assumed.append(
+            f"{given.name} is taken to be in s: its unit {unit[:20]!r} is not known"
+        )
+        factor = 1.0
+    return float(value) * factor
+
+
+def _date(known: Mapping[str, Given], work: _Work) -> tuple[float, str] | None:
+    """MJD of the start of the observation and its time scale."""
+    scale = str(known["TIMESYS"].value).strip().lower() if "TIMESYS" in known else "utc"
+    scale = {"": "utc", "tdt": "tt", "et": "tt", "iat": "tai"}.get(scale, scale)
+    if scale not in Time.SCALES:
+        scale = "utc"
+    for name in STARTS:
+        text = str(known[name].value).strip() if name in known else ""
+        if not text:
+            continue
+        clock = known.get("TIMEOBS", known.get("UTCOBS", known.get("UTSTART")))
+        if "T" not in text and ":" not in text and clock is not None and ":" in str(clock.value):
+            text = f"{text}T{str(clock.value).strip()}"
+        time = _instant(text, scale)
+        if time is not None:
+            work.said.append(("date", f"{text} ({known[name].name})"))
+            return float(time.mjd), scale
+        work.assumed.append(f"{known[name].name} = {text[:40]!r} is no date: not used")
+    given = known.get("MJDOBS", known.get("MJDBEG"))
+    if given is not None and isinstance(given.value, int | float) and 0 < given.value < 1e6:
+        work.said.append(("date", f"MJD {float(given.value):.9g} ({given.name})"))
+        return float(given.value), scale
+    return None
+
+
+def _instant(text: str, scale: str) -> Time | None:
+    """Time of a date as FITS writes it, the old way (DD/MM/YY) included."""
+    old = re.fullmatch(r"(\d\d)/(\d\d)/(\d\d)(T.*)?", text)
+    if old:
+        text = f"19{old[3]}-{old[2]}-{old[1]}{old[4] or ''}"
+    text = text.removesuffix("Z").replace(" ", "T").replace("+00:00", "")
+    try:
+        found = Time(text, format="isot", scale=scale)
+    except ValueError:
+        return None
+    return found if np.isfinite(found.mjd) else None
+
+
+def epoch_cards(told: Told, header: Mapping[str, Any]) -> dict[str, Any]:
+    """Cards MJDREFI, MJDREFF and TIMESYS that make TIME 0 agree with the date of the file.
+
+    Empty where the header has a reference of its own, or the file tells no date.
+
+    Parameters
+    ----------
+    told : Told
+    header : mapping
+        Header of the input.
+    """
+    if told.mjd is None or any(str(header.get(name, "")).strip() for name in ("MJDREF", "MJDREFI")):
+        return {}
+    # A start of its own, in seconds, counts from a day that is not told: so the date is that of it.
+    zero = told.mjd - (told.origin or 0.0) / 86400.0
+    whole = int(np.floor(zero))
+    return {
+        "MJDREFI": whole,
+        # To a microsecond: a double of 5 digits before the point holds no more.
+        "MJDREFF": round(zero - whole, 11),
+        "TIMESYS": told.scale.upper(),
+    }
