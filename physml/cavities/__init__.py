@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .data.gas_profile import read_profile as read_profile
     from .data.loading import load_observation as load_observation
     from .data.observation import Observation as Observation
-    from .inference.merge import Candidate as Candidate
+    from .inference.candidate import Candidate as Candidate
     from .predict import CavityPredictor as CavityPredictor
     from .results.result import CavityResult as CavityResult
     from .results.result import Recovery as Recovery
@@ -41,7 +41,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.gas_profile": ["read_profile"],
         "data.loading": ["load_observation"],
         "data.observation": ["Observation"],
-        "inference.merge": ["Candidate"],
+        "inference.candidate": ["Candidate"],
         "predict": ["CavityPredictor"],
         "results.result": ["CavityResult", "Recovery"],
         "settings": ["CavitiesSettings"],

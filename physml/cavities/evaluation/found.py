@@ -17,9 +17,9 @@ from physml.random import stream
 
 from ..core import matching
 from ..data.unobserved import find_unobserved
+from ..inference.candidate import from_table
 from ..inference.detector import OUTLINE, CavityDetector, Detection
 from ..inference.fields import Field
-from ..inference.merge import from_table
 from ..inference.refine.constants import Constants
 from ..inference.refine.listed import refine_listed
 from ..inference.search import Search

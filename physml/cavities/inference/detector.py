@@ -23,7 +23,7 @@ from ..core.halo import fit_halo
 from ..settings import NetworkSettings
 from . import crops as cr
 from .channels import channels
-from .merge import Merging
+from .evidence import Merging
 from .networks import DECODED, SIZE_SCALE, CavityNet, DecoderNet, Maps
 from .refine.constants import Constants, read_beside
 

@@ -31,9 +31,11 @@ from ..core.halo import find_centre
 from ..core.matching import COMPANION, STRICT
 from ..data.loading import load_observation
 from ..data.observation import Observation
+from ..inference.candidate import Candidate, from_table
 from ..inference.detector import CavityDetector
+from ..inference.evidence import Merging, evidence
 from ..inference.fields import FIELD, Field, choose_scales
-from ..inference.merge import Candidate, Merging, evidence, from_table, group, joint, looks
+from ..inference.merge import group, joint, looks
 from ..inference.search import LISTED, is_sure, search
 from ..settings import SimulateSettings
 from ..simulator.batch import POINT_SOURCE, simulate_batch

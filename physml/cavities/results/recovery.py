@@ -31,8 +31,8 @@ from physml.random import stream
 from ..core.ellipse import Ellipse, overlap
 from ..core.halo import fit_halo
 from ..data.observation import Observation
+from ..inference.candidate import Candidate
 from ..inference.fields import cut_field
-from ..inference.merge import Candidate
 from ..inference.mosaic import fill_undefined
 from ..inference.refine.asymmetry import asymmetry
 from ..inference.search import Detector, search

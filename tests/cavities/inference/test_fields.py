@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from fakes.cavities import beta_image
 
+from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.loading import load_observation
+from physml.cavities.inference.candidate import Candidate
+from physml.cavities.inference.evidence import Merging
 from physml.cavities.inference.fields import choose_scales, cut_field
-from physml.cavities.inference.merge import Candidate, Merging, merge, overlap, resolution_weight
+from physml.cavities.inference.merge import merge, resolution_weight
 from physml.exceptions import InputError
 
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from physml.cavities.core.ellipse import overlap
 from physml.cavities.data.loading import load_observation
 from physml.cavities.data.sky import Sky
+from physml.cavities.inference.candidate import Candidate
 from physml.cavities.inference.fields import choose_scales, cut_field, field_window
-from physml.cavities.inference.merge import Candidate
 
 IMAGE = np.random.default_rng(7).poisson(2.0, (150, 190)).astype(float)
 OBSERVATION = load_observation(IMAGE)

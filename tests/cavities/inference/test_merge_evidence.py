@@ -11,8 +11,10 @@ from scipy.special import expit, logit
 
 from physml.cavities.data.observation import Observation
 from physml.cavities.data.sky import Sky
+from physml.cavities.inference.candidate import Candidate
+from physml.cavities.inference.evidence import Merging, evidence
 from physml.cavities.inference.fields import cut_field
-from physml.cavities.inference.merge import Candidate, Merging, evidence, merge, resolution_weight
+from physml.cavities.inference.merge import merge, resolution_weight
 from physml.cavities.inference.search import LISTED, Search, is_sure
 from physml.exceptions import InputError
 

@@ -9,8 +9,8 @@ from fakes.cavities import beta_image
 from physml.cavities.data.observation import Observation
 from physml.cavities.data.sky import Sky
 from physml.cavities.inference import mosaic
+from physml.cavities.inference.candidate import Candidate
 from physml.cavities.inference.fields import cut_field
-from physml.cavities.inference.merge import Candidate
 
 SHAPE, CENTRE = (420, 380), (170.3, 233.8)
 

@@ -9,8 +9,10 @@ from scipy.special import expit
 
 from physml.cavities.core.ellipse import Ellipse, overlap
 from physml.cavities.data.loading import load_observation
+from physml.cavities.inference.candidate import Candidate
+from physml.cavities.inference.evidence import Merging
 from physml.cavities.inference.fields import cut_field
-from physml.cavities.inference.merge import Candidate, Merging, group, resolution_weight
+from physml.cavities.inference.merge import group, resolution_weight
 from physml.cavities.learning.merging import (
     ALONE,
     LEFT,

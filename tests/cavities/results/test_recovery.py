@@ -11,7 +11,7 @@ from scipy.special import betainc
 from physml.cavities.core.ellipse import overlap
 from physml.cavities.core.halo import fit_halo
 from physml.cavities.data.loading import load_observation
-from physml.cavities.inference.merge import Candidate
+from physml.cavities.inference.candidate import Candidate
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.results.recovery import GaussianHalo, _plant, measure_recovery, smooth_model
 from physml.cavities.results.result import share
@@ -131,6 +131,12 @@ def smooth(tmp_path_factory):
     return write_fits(path, image, tan_wcs(image.shape))
 
 
+@pytest.fixture(scope="module")
+def recovered(smooth):
+    """Its result by a detector that finds what is deep, with 12 draws; to be looked at only."""
+    return CavityPredictor(Deep(0.12)).predict(smooth, scales=1, recovery=12)
+
+
 def test_planted_cavities_are_where_and_what_the_table_says(smooth):
     predictor = CavityPredictor(Deep(0.1))
     result = predictor.predict(smooth, scales=1)
@@ -155,10 +161,8 @@ def test_planted_cavities_are_where_and_what_the_table_says(smooth):
             assert overlap(cavities[0].shape, cavities[1].shape)[0] == 0
 
 
-def test_a_good_detector_recovers_deep_cavities_and_alarms_nowhere(smooth):
-    predictor = CavityPredictor(Deep(0.12))
-    result = predictor.predict(smooth, scales=1, recovery=12)
-    recovery = result.recovery
+def test_a_good_detector_recovers_deep_cavities_and_alarms_nowhere(recovered):
+    recovery = recovered.recovery
     assert recovery.draws == 12
     assert recovery.alarmed == 0
     assert recovery.false_alarm_rate == 0
@@ -228,8 +232,8 @@ def test_the_same_seed_gives_the_same_answer_and_more_draws_extend_it(smooth):
     assert len(other) != len(few) or not np.array_equal(few["x"], other["x"])
 
 
-def test_completeness_table_counts_every_injection_once(smooth):
-    recovery = CavityPredictor(Deep(0.12)).predict(smooth, scales=1, recovery=10).recovery
+def test_completeness_table_counts_every_injection_once(recovered):
+    recovery = recovered.recovery
     table = recovery.completeness
     widest = table["distance_high"] - table["distance_low"]
     everything = table[widest == widest.max()]
@@ -242,12 +246,11 @@ def test_completeness_table_counts_every_injection_once(smooth):
     assert (share <= everything["completeness_high"]).all()
 
 
-def test_recovery_is_written(smooth, tmp_path):
-    result = CavityPredictor(Deep(0.12)).predict(smooth, scales=1, recovery=6)
-    out = result.write(tmp_path / "out")
+def test_recovery_is_written(recovered, tmp_path):
+    out = recovered.write(tmp_path / "out")
     names = {p.name for p in out.iterdir()}
     assert {"completeness.ecsv", "injections.ecsv", "completeness.png"} <= names
-    assert len(QTable.read(out / "injections.ecsv")) == len(result.recovery.injections)
+    assert len(QTable.read(out / "injections.ecsv")) == len(recovered.recovery.injections)
     assert (out / "completeness.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -257,8 +260,8 @@ def test_no_draw_is_refused(smooth):
         measure_recovery(predictor.detector, predictor.predict(smooth, scales=1), 0)
 
 
-def test_completeness_near_a_cavity_is_a_local_mean(smooth):
-    recovery = CavityPredictor(Deep(0.12)).predict(smooth, scales=1, recovery=10).recovery
+def test_completeness_near_a_cavity_is_a_local_mean(recovered):
+    recovery = recovered.recovery
     assert np.isnan(recovery.at(1e4, 1e4))
     one = recovery.injections[0]
     assert 0 <= recovery.at(one["radius"].value, one["distance"].value) <= 1

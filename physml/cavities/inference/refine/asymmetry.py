@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..candidate import Candidate
 from ..detector import relative
-from ..merge import Candidate
 from ..search import Search
 from .build import build, without_outliers
 from .cells import FieldImage

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.ellipse import Ellipse, overlap
+from ..candidate import Candidate
 from ..detector import relative
 from ..fields import Field
-from ..merge import Candidate
 from ..search import Search
 from .cells import FieldImage
 from .constants import Constants

@@ -12,8 +12,8 @@ from fakes.cavity_fields import SIDE, field
 from physml.cavities.core.ellipse import Ellipse, overlap
 from physml.cavities.data.observation import Observation
 from physml.cavities.data.sky import Sky
+from physml.cavities.inference.candidate import Candidate
 from physml.cavities.inference.fields import Field
-from physml.cavities.inference.merge import Candidate
 from physml.cavities.inference.refine.constants import LARGEST, Constants, beside, read_beside
 from physml.cavities.inference.refine.listed import Refined, blend, refine_listed
 from physml.cavities.inference.search import Search
