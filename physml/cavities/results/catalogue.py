@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..core.energetics import GasProfile, energetics, kpc_per_arcsec, volume, volume_error
 from ..core.halo import find_centre
 from ..data.observation import Observation
+from ..inference.candidate import Candidate
 from ..inference.fields import Field, exposed_box
-from ..inference.merge import Candidate
 from ..inference.search import LISTED, Search
 
 #: Columns of numbers that need no redshift: power of the unit of length (or the unit), meaning.
@@ -329,7 +329,7 @@ SHORT: dict[str, tuple[str, Callable[[Any], str]]] = {
     "x": ("x", lambda r: f"{r['x']:.1f}"),
     "y": ("y", lambda r: f"{r['y']:.1f}"),
     "distance": ("distance", lambda r: f"{r['distance'].value:.1f}"),
-    "azimuth": ("azimuth", lambda r: f"{r['azimuth'].value:.0f}"),
+    "azimuth": ("azimuth", lambda r: f"{r['azimuth'].value:.0f}°"),
     "radius": ("radius", lambda r: _with_error(r, "radius", ".1f")),
     "a x b": ("semi_major", lambda r: f"{r['semi_major'].value:.1f} x {r['semi_minor'].value:.1f}"),
     "decrement": ("decrement", lambda r: f"{r['decrement']:.0%}"),

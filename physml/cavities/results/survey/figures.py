@@ -17,11 +17,14 @@ from physml.evaluation.figures import COLOURS, GREY, new_figure, style
 
 #: Edges of the bins of signal to noise in which recall is shown.
 SNR_EDGES = (-np.inf, 3.0, 5.0, 8.0, 12.0, 20.0, np.inf)
+#: Signal to noise at which less than that is drawn: a logarithmic axis knows no zero.
+LEAST_SNR = 1.0
 
 CAPTIONS = {
     "sizes": "Radius against projected distance of all listed cavities; open: candidates. The "
     "dotted line is R = d: what lies above it would hold the centre.",
-    "signal": "Signal to noise and probability of all listed cavities; open: candidates.",
+    "signal": "Signal to noise and probability of all listed cavities; open: candidates. A signal "
+    "to noise of less than 1 is drawn at 1.",
     "recall": "Share of the known cavities that were found, by the signal to noise that they have "
     "in our images (deficit within the literature's outline, against the gas beside it), with 95 % "
     "intervals (Wilson) and numbers of cavities.",
@@ -78,7 +81,7 @@ def plot_sizes(cavities: QTable, ax: Axes) -> Axes:
 
 def plot_signal(cavities: QTable, ax: Axes) -> Axes:
     """Probability against signal to noise."""
-    snr = np.maximum(np.asarray(cavities["snr"], float), 0.1)
+    snr = np.maximum(np.asarray(cavities["snr"], float), LEAST_SNR)
     _points(ax, snr, np.asarray(cavities["probability"], float), _doubtful(cavities))
     ax.set(xscale="log", ylim=(0, 1.03), xlabel="signal to noise", ylabel="probability")
     _plain_ticks(ax.xaxis)
