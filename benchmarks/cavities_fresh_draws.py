@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from physml.cavities.inference.networks import CavityNet
 from physml.cavities.learning.fresh import FreshImages
-from physml.cavities.learning.image_sets import CavityImages, CavityLoss
+from physml.cavities.learning.image_sets import CavityImages
+from physml.cavities.learning.losses import CavityLoss
 from physml.cavities.learning.prepared import prepare_batch
 from physml.cavities.settings import CavitiesSettings, NetworkSettings, SimulateSettings
 from physml.cavities.simulator.batch import simulate_batch

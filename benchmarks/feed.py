@@ -35,7 +35,8 @@ from feed_parts import files
 from feed_parts.before import Before
 
 from physml.cavities.inference.networks import CavityNet
-from physml.cavities.learning.image_sets import CavityImages, CavityLoss
+from physml.cavities.learning.image_sets import CavityImages
+from physml.cavities.learning.losses import CavityLoss
 from physml.cavities.settings import CavitiesSettings
 from physml.exceptions import Checkpointed
 from physml.stages.train import loop_settings

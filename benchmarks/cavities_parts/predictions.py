@@ -154,15 +154,12 @@ def read_rival(parts: list[tuple[slice, str]], folder: Path, area: float) -> Fou
 def program_hash() -> str:
     """Hash of the source files that decide what our detector finds."""
     digest = hashlib.sha256()
-    room = files("physml") / "cavities"
-    for name in (
-        *("inference/detector", "inference/crops", "inference/channels", "inference/networks"),
-        *("inference/merge", "inference/search"),
-        *("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching"),
-        "../nn/folding",
+    room = Path(str(files("physml") / "cavities"))
+    names = ("evaluation/found", "core/ellipse", "core/energetics", "core/halo", "core/matching")
+    for path in (
+        *sorted((room / "inference").rglob("*.py")),
+        *(room / f"{name}.py" for name in (*names, "../nn/folding")),
     ):
-        digest.update((room / f"{name}.py").read_bytes())
-    for path in sorted(Path(str(room / "inference" / "refine")).glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from physml.cavities.inference.channels import channels
 from physml.cavities.inference.networks import SIZE_SCALE
-from physml.cavities.learning.image_sets import CLEAR, THINNEST
+from physml.cavities.learning.augmentation import THINNEST
+from physml.cavities.learning.losses import CLEAR
 from physml.cavities.learning.prepared import PREPARED, searchable
 from physml.io.shards import read_shard
 

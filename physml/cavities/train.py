@@ -22,7 +22,8 @@ from .inference.networks import CavityNet, DecoderNet
 from .learning.calibrate import calibrate
 from .learning.crop_sets import DecoderLoss, collect
 from .learning.fresh import FreshImages
-from .learning.image_sets import CavityImages, CavityLoss, for_decoder
+from .learning.image_sets import CavityImages, for_decoder
+from .learning.losses import CavityLoss
 from .learning.merging import calibrate_merging
 from .learning.refining import REFINED, calibrate_refining
 from .settings import CavitiesSettings

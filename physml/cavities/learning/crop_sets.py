@@ -18,8 +18,9 @@ from physml.nn.sharing import divisor
 from physml.training import data, distributed
 
 from ..inference import crops as cr
-from ..inference.detector import Candidates, CavityDetector, turn_decoded
+from ..inference.detector import CavityDetector
 from ..inference.networks import DECODED
+from ..inference.proposals import Candidates, turn_decoded
 from .image_sets import CavityImages
 from .prepared import searchable
 

@@ -21,7 +21,8 @@ from ..simulator import render
 from ..simulator.batch import NO_EXPOSURE, POINT_SOURCE, labels, true_exposure
 from ..simulator.maps import observer_maps
 from ..simulator.prior import draw
-from .image_sets import CavityImages, augmentation, columns, thinned
+from .augmentation import augmentation, columns, thinned
+from .image_sets import CavityImages
 from .prepared import prepare
 
 #: Number of the first image; those of prepared, frozen and calibration sets are smaller.

@@ -9,7 +9,8 @@ from fakes.device import device
 
 from physml.cavities.inference.networks import CavityNet
 from physml.cavities.learning.fresh import FreshImages, found_sources
-from physml.cavities.learning.image_sets import CavityImages, CavityLoss
+from physml.cavities.learning.image_sets import CavityImages
+from physml.cavities.learning.losses import CavityLoss
 from physml.cavities.learning.prepared import prepare_batch
 from physml.cavities.settings import LossSettings, NetworkSettings, SimulateSettings
 from physml.cavities.simulator.batch import POINT_SOURCE, observe, simulate_batch

@@ -12,20 +12,20 @@ from astropy.table import Table
 from physml.cavities.core.ellipse import draw_labels, row_mask
 from physml.cavities.inference import crops as cr
 from physml.cavities.inference.channels import CHANNELS, channels
-from physml.cavities.inference.detector import COLUMNS, CavityDetector, pad, suppress, turn_decoded
+from physml.cavities.inference.detector import COLUMNS, CavityDetector
 from physml.cavities.inference.networks import DECODED, CavityNet, DecoderNet
-from physml.cavities.learning.calibrate import platt
-from physml.cavities.learning.image_sets import (
+from physml.cavities.inference.proposals import pad, suppress, turn_decoded
+from physml.cavities.learning.augmentation import (
     TABLE,
-    CavityImages,
-    CavityLoss,
     columns,
     dihedral,
     dihedral_table,
     flat_field,
-    targets,
     thinned,
 )
+from physml.cavities.learning.calibrate import platt
+from physml.cavities.learning.image_sets import CavityImages
+from physml.cavities.learning.losses import CavityLoss, targets
 from physml.cavities.settings import LossSettings, NetworkSettings, SimulateSettings
 from physml.cavities.simulator.batch import simulate_batch
 from physml.exceptions import InputError
@@ -340,7 +340,7 @@ def test_weights_of_something_else_are_refused(tmp_path):
 
 
 def test_candidates_belong_to_the_cavity_they_sit_on(batch):
-    from physml.cavities.inference.detector import Candidates
+    from physml.cavities.inference.proposals import Candidates
     from physml.cavities.learning.crop_sets import assign
 
     table = batch.cavities

@@ -13,22 +13,18 @@ from physml.cavities.inference.candidate import Candidate
 from physml.cavities.inference.evidence import Merging
 from physml.cavities.inference.fields import cut_field
 from physml.cavities.inference.merge import group, resolution_weight
+from physml.cavities.learning.judged import average_precision, check, match, merge_all
 from physml.cavities.learning.merging import (
     ALONE,
     LEFT,
     MERGING_FIRST,
     RATIOS,
     SILENCES,
-    Searched,
-    average_precision,
     calibrate_merging,
-    check,
     fit_evidence,
     fit_merging,
-    match,
-    merge_all,
-    wide_settings,
 )
+from physml.cavities.learning.wide_images import Searched, wide_settings
 from physml.cavities.predict import CavityPredictor
 from physml.cavities.settings import CavitiesSettings, SimulateSettings
 from physml.exceptions import InputError

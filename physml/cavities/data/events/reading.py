@@ -100,14 +100,14 @@ def first_headers(path: Path) -> list[Any]:
     found = []
     position = 0
     while position < len(start):
-        file = io.BytesIO(start[position:])
+        rest = io.BytesIO(start[position:])
         try:
-            header = fits.Header.fromfile(file, endcard=True)
+            header = fits.Header.fromfile(rest, endcard=True)
             claimed = claimed_bytes(header)
         except Exception:  # astropy's parser fails in many ways on what is cut or hostile
             break
         found.append(header)
-        position += file.tell() + -(-claimed // _BLOCK) * _BLOCK
+        position += rest.tell() + -(-claimed // _BLOCK) * _BLOCK
     return found
 
 
