@@ -46,6 +46,8 @@ _LAYOUT = re.compile(
     r"|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE"
 )
 _WIDE = re.compile(r"\d{4}")
+#: Keywords of columns.
+_COLUMN = re.compile(r"T[A-Z]{4,5}\d{1,3}|TC[A-Z0-9]+\d{1,3}")
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -149,6 +151,32 @@ def _check_cards(header: Header) -> None:
             raise ValueError(f"{keyword} is {card.value!r}")
         if keyword.startswith("TDISP") and _WIDE.search(str(card.value)):
             raise ValueError(f"{keyword} is {card.value!r}")
+        if _COLUMN.fullmatch(keyword):
+            value = card.value  # one that cannot be read would end whoever asks for the columns
+            if keyword[:5] in ("TTYPE", "TFORM") and not isinstance(value, str):
+                raise ValueError(f"{keyword} is {value!r}")
+    _check_layout(header)
+
+
+def _check_layout(header: Header) -> None:
+    """Raise ValueError for a table or a compressed image without the cards that make it one."""
+    if header.get("XTENSION") not in ("BINTABLE", "TABLE", "A3DTABLE"):
+        return
+    if header.get("NAXIS") != 2:
+        raise ValueError(f"a table of {header.get('NAXIS')} axes")
+    if "TFIELDS" not in header:
+        raise ValueError("a table without TFIELDS")
+    if not header.get("ZIMAGE", False):
+        return
+    if header.get("ZBITPIX") not in _BITPIX:
+        raise ValueError(f"ZBITPIX {header.get('ZBITPIX')!r}")
+    axes = header.get("ZNAXIS")
+    if not isinstance(axes, int) or not 0 <= axes <= _MAX_AXES:
+        raise ValueError(f"ZNAXIS {axes!r}")
+    for axis in range(1, axes + 1):
+        length = header.get(f"ZNAXIS{axis}")
+        if not isinstance(length, int) or length < 0:
+            raise ValueError(f"ZNAXIS{axis} {length!r}")
 
 
 def headers(path: Path, file: BinaryIO) -> Iterator[tuple[Header, int, int]]:

@@ -189,3 +189,36 @@ def test_gzip_tiles_that_could_be_bombs(path: Path) -> None:
 
 def test_damaged_tiles(path: Path) -> None:
     refused(path, TILES[:9000] + bytes(10000) + TILES[19000:], "expected")
+
+
+TABLE = as_bytes(
+    fits.PrimaryHDU(),
+    fits.BinTableHDU.from_columns(
+        [
+            fits.Column("X", "E", array=np.ones(3, np.float32)),
+            fits.Column("Y", "E", unit="pix", array=np.ones(3, np.float32)),
+        ],
+        name="EVENTS",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "card", "instead", "match"),
+    [
+        (TABLE, b"TFIELDS ", b"TFIELD_ ", "without TFIELDS"),
+        (TABLE, b"TTYPE2  = 'Y       '", b"TTYPE2  = Y         ", "TTYPE2"),
+        (TABLE, b"TTYPE2  = 'Y       '", b"TTYPE2  =            3", "TTYPE2"),
+        (TABLE, b"TUNIT2  = 'pix     '", b"TUNIT2  = pix 1 2 3 4", "TUNIT2"),
+        (TILES, b"ZBITPIX ", b"ZBITPI_ ", "ZBITPIX"),
+        (TILES, b"ZNAXIS1 ", b"ZNAXIS_ ", "ZNAXIS1"),
+        (TILES, b"ZNAXIS  ", b"ZNAXI_  ", "ZNAXIS"),
+    ],
+)
+def test_tables_without_what_makes_them_tables(
+    path: Path, raw: bytes, card: bytes, instead: bytes, match: str
+) -> None:
+    assert raw.count(card) == 1
+    path.write_bytes(raw.replace(card, instead.ljust(len(card))[: len(card)]))
+    with pytest.raises(InputError, match=match), open_hdus(path):
+        pass

@@ -164,7 +164,12 @@ class EventFile:
                 yield self._reader(self._guarded(start), scaled=True)
             return
         # Ordinary reads: the pages of a map would count as memory of the process.
-        dtype = self.table.columns.dtype.newbyteorder(">")
+        try:
+            dtype = self.table.columns.dtype.newbyteorder(">")
+        except Exception as error:  # columns without a name, or two of one name
+            raise InputError.expected(
+                self.path, "a name and a format for each column", f"other columns ({error})"
+            ) from error
         if dtype.itemsize != int(self.header["NAXIS1"]):
             raise InputError.expected(
                 self.path, f"rows of {dtype.itemsize} bytes", f"{self.header['NAXIS1']}"

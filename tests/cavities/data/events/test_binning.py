@@ -179,6 +179,18 @@ def test_packed_and_open_lists(chandra, tmp_path, parts):
         bin_events(tmp_path / "cut.fits.gz", select_events())
 
 
+def test_a_column_without_a_name_is_refused(chandra, tmp_path):
+    _, path = chandra
+    raw = path.read_bytes()
+    first = raw.index(b"TTYPE")
+    number = raw[first + 5 : first + 6]
+    (tmp_path / "nameless.fits").write_bytes(
+        raw.replace(b"TTYPE" + number + b" ", b"TTYP_" + number + b" ", 1)
+    )
+    with pytest.raises(InputError, match=r"nameless\.fits: expected a name and a format"):
+        bin_events(tmp_path / "nameless.fits", select_events())
+
+
 def test_a_packed_header_that_claims_endless_axes_is_no_list(tmp_path):
     cards = ("SIMPLE  =                    T", "BITPIX  =                    8")
     cards = (*cards, "NAXIS   =           2147483647", "END")
