@@ -281,5 +281,5 @@ def write_events(path, hdu, gti=((999.0, 2000.0),), header=()):
                 name="GTI",
             )
         )
-    hdus.writeto(path, overwrite=True)
+    hdus.writeto(path, overwrite=True, checksum=True)
     return path

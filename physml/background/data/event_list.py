@@ -2,113 +2,152 @@
 
 What made a list threw the frames away. Left are the energy and the grade of each event, on which
 a probability can be built, but no context: no distance to a track, no shape. The result says so.
+
+A list stays its mission's. What is read here is a view of it; the file itself is kept byte for
+byte (`missions.container`), and given back with our columns behind its own.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from astropy.io import fits
 from astropy.io.fits import Header
-from astropy.table import Table
 from numpy.typing import NDArray
 
 from physml.exceptions import InputError
-from physml.io.fits import open_hdus
 
-from ..core.arrays import Floats, Ints, Rows
+from ..core.arrays import Bools, Floats, Ints, Rows
+from .account import Account
+from .missions import islands
+from .missions.cards import text
+from .missions.clock import Clock, frames_of, live_time_of, read_clock, span_without_table
+from .missions.columns import Columns
+from .missions.container import Container, open_container
+from .missions.energies import energies_of
+from .missions.good_times import CHIPS, GoodTimes, merge_intervals, read_good_times
+from .missions.grades import PATTERN_GRADE, grades_of
+from .missions.instruments import UNKNOWN, Instrument, instrument_of
+from .missions.quality import flagged
 
-log = logging.getLogger(__name__)
+__all__ = ["PATTERN_GRADE", "EventList", "load_events", "merge_intervals"]
 
-#: A median energy beyond it is none in keV: no X-ray camera sees it [keV].
-NOT_KEV = 100.0
-#: Width of a PI channel, keV, and number of the first, by TELESCOP and INSTRUME.
-CHANNELS = {
-    ("CHANDRA", "ACIS"): (14.6e-3, 1),
-    ("XMM", "EPN"): (1e-3, 0),
-    ("XMM", "EMOS1"): (1e-3, 0),
-    ("XMM", "EMOS2"): (1e-3, 0),
-    ("SWIFT", "XRT"): (10e-3, 0),
-    ("SUZAKU", "XIS0"): (3.65e-3, 0),
-    ("SUZAKU", "XIS1"): (3.65e-3, 0),
-    ("SUZAKU", "XIS3"): (3.65e-3, 0),
-    ("XRISM", "XTEND"): (6e-3, 0),
+#: Bits of FLAG for events of a list: marked as bad by the mission; outside of the good time; no
+#: energy. Such events count nowhere.
+MISSION, OUTSIDE, NO_ENERGY = 64, 128, 256
+LEFT_OUT = MISSION | OUTSIDE | NO_ENERGY
+#: Charge in the outer pixels of a 5 x 5 island; a grade that no X-ray leaves. Cuts for those who
+#: ask for them.
+ISLAND, BAD_GRADE = 512, 1024
+#: Grades of ASCA that are not counted as X-rays.
+_BAD_GRADES = (1, 5, 7)
+#: Positions and pulse heights, and their names in the lists of missions.
+_PLACES = {
+    "RAWX": ("RAWX", "CHIPX"),
+    "RAWY": ("RAWY", "CHIPY"),
+    **{name: (name,) for name in ("DETX", "DETY", "X", "Y", "PHA")},
 }
-#: ASCA grade of each EPIC-pn PATTERN: top and bottom doubles are 2, right ones 4, left ones 3.
-PATTERN_GRADE = np.array([0, 2, 4, 2, 3, 6, 6, 6, 6, 6, 6, 6, 6], np.int16)
 
 
 @dataclass
 class EventList:
-    """An event list as it is in the file.
+    """An event list as it is read, in the order of time.
 
     Attributes
     ----------
-    table : Table
-        All its columns, under their own names.
     header : Header
         Of the EVENTS extension.
     energy : ndarray of float64, shape (m,)
-        keV.
+        keV, nan where the list has none.
     grade : ndarray of int16, shape (m,)
-        ASCA grade; 7 where the pattern is no valid one.
+        ASCA grade; 7 where the shape is none of a photon.
     pattern : ndarray of int16, shape (m,)
         EPIC-pn pattern, -1 where it is not known.
     time : ndarray of float64, shape (m,)
         s.
     frame : ndarray of int64, shape (m,)
-        Number of the readout each event comes from: by TIMEDEL where the header has it, else the
-        rank of its time.
+        Number of the readout each event comes from: the list's own; else counted in frame times;
+        else the rank of its time.
+    flag : ndarray of int32, shape (m,)
+        Bits MISSION, OUTSIDE, NO_ENERGY, ISLAND, BAD_GRADE.
     frame_time : float
         s, nan where it is not known.
     intervals : ndarray, shape (k, 2)
-        Good time, s.
+        Good time of any chip, s.
+    live_time : float
+        s.
     name : str
+    container : Container
+        The file as it is.
+    order : ndarray of int, shape (m,), or None
+        Rows of the file in the order of time; None where they are in order.
+    clock : Clock
+        Units of its times.
+    places : dict
+        Positions and pulse heights by our names.
+    pi : ndarray or None
+        Channels, where the list has them.
+    channels : tuple of int, or None
+        First and last channel.
+    instrument : Instrument
+    islands : bool
+        Whether there are 5 x 5 islands.
+    has_good_times : bool
+        Whether the file has a table of good times.
     path : Path or None
     files : dict
         Input files by role.
-    remarks : list of str
+    account : Account
+        What was read, assumed and left out.
     """
 
-    table: Table
     header: Header
     energy: Floats
     grade: NDArray[np.int16]
     pattern: NDArray[np.int16]
     time: Floats
     frame: Ints
+    flag: NDArray[np.int32]
     frame_time: float
     intervals: Floats
+    live_time: float
     name: str
+    container: Container = field(repr=False)
+    order: Ints | None = None
+    clock: Clock = field(default_factory=Clock)
+    places: dict[str, Rows] = field(default_factory=dict)
+    pi: Rows | None = None
+    channels: tuple[int, int] | None = None
+    instrument: Instrument = UNKNOWN
+    islands: bool = False
+    has_good_times: bool = True
     path: Path | None = None
     files: dict[str, Path] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
 
     def __len__(self) -> int:
         """Number of events."""
         return len(self.energy)
 
-    def remark(self, text: str) -> None:
+    def remark(self, words: str) -> None:
         """Note something that the user should know."""
-        self.remarks.append(text)
-        log.warning("%s: %s", self.name, text)
+        self.account.assume(words)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was assumed and left out."""
+        return self.account.remarks
 
     def column(self, *names: str) -> Rows | None:
-        """Column by any of its names, whatever the case; None where there is none."""
-        return _column(self.table, *names)
+        """First of some positions or pulse heights by our names; None where there is none."""
+        return next((self.places[n] for n in names if n in self.places), None)
 
-
-def _column(table: Table, *names: str) -> Rows | None:
-    known = {name.upper(): name for name in table.colnames}
-    for name in names:
-        if name.upper() in known:
-            column = table[known[name.upper()]]
-            return np.asarray(getattr(column, "value", column))
-    return None
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns of the file."""
+        header = self.container.header
+        return [text(header, f"TTYPE{k}") for k in range(1, int(header.get("TFIELDS", 0)) + 1)]
 
 
 def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
@@ -117,194 +156,122 @@ def load_events(path: str | Path, *, channel: float | None = None) -> EventList:
     Parameters
     ----------
     path : path
-        FITS file with an extension EVENTS: TIME, GRADE (ASCA, 0 to 7) or PATTERN (EPIC-pn), and
-        ENERGY or PI.
+        FITS file with an extension EVENTS: TIME; GRADE, PATTERN, PAT_TYP or TYPE; and ENERGY, PI
+        or SIGNAL. Which grades and channels they are is told by TELESCOP and INSTRUME, in which
+        unit by TUNIT.
     channel : float, optional
         Width of a PI channel, keV, with channel 0 beginning at 0; known for common instruments.
 
     Raises
     ------
     InputError
-        A column is missing, times are out of order or events doubled, energies are not in keV or
-        the unit that the file tells.
+        A column is missing, events are doubled, energies are not in keV or the unit that the file
+        tells, or good times cannot be read.
     """
     source = Path(path)
-    with open_hdus(source) as hdus:
-        tables = [h for h in hdus if isinstance(h, fits.BinTableHDU)]
-        events = next((h for h in tables if h.name == "EVENTS"), None)
-        if events is None:
-            raise InputError.expected(
-                source,
-                "an extension EVENTS",
-                ", ".join(h.name or "an unnamed table" for h in tables) or "no table",
-            )
-        gtis = [h for h in tables if h.name.startswith(("GTI", "STDGTI"))]
-        try:
-            table = Table.read(events)
-            intervals = _read_intervals(source, gtis)
-        except InputError:
-            raise
-        except Exception as error:  # astropy's tables fail in many ways on damaged bytes
-            raise InputError.expected(
-                source, "readable tables", f"damaged ones ({error})"
-            ) from error
-        header = events.header.copy()
-    if len(table) == 0:
-        raise InputError.expected(source, "events", "none: the list is empty")
-    _check_numbers(source, table)
-    time = _times(source, table)
-    energy = _energies(source, table, header, channel)
-    grade, pattern = _grades(source, table)
-    _check_doubled(source, table, time, energy)
-    frame, step = _frames(time, header)
-    found = EventList(
-        table, header, energy, grade, pattern, time, frame, step, np.empty((0, 2)),
-        name=source.name, path=source, files={"events": source},
+    container = open_container(source)
+    account = Account(source.name)
+    with container.open() as hdus:
+        columns = Columns(source, hdus[container.at])
+        return _read(source, container, columns, hdus, account, channel)
+
+
+def _read(
+    path: Path,
+    container: Container,
+    columns: Columns,
+    hdus: list[object],
+    account: Account,
+    channel: float | None,
+) -> EventList:
+    header = container.header
+    instrument = instrument_of(header)
+    told = [text(header, "TELESCOP"), text(header, "INSTRUME"), text(header, "DATAMODE")]
+    account.read("instrument", " ".join(filter(None, told)) or "not told")
+    clock = _clock(path, header, columns, account)
+    time = _times(path, columns, clock, account)
+    account.read("events", f"{len(time)} in {text(header, 'EXTNAME') or 'a table'}")
+    found = energies_of(path, columns.described, instrument, account, channel)
+    grade, pattern = grades_of(path, columns.get, instrument, account)
+    _check_doubled(path, columns, time, found.energy)
+    chips = columns.get(*CHIPS)
+    chips = chips if chips is not None and chips.dtype.kind in "ui" else None
+    good = read_good_times(path, hdus, chips, clock.unit)
+    intervals = _intervals(path, good, time, clock, account)
+    known = np.isfinite(time)
+    frame, step = np.full(len(time), -1, np.int64), clock.frame_time
+    own = columns.get("FRAME")
+    own = own[known] if own is not None and own.dtype.kind in "ui" else None
+    frame[known], step = frames_of(time[known], own, clock, account)
+    pi = columns.get("PI")
+    made = EventList(
+        header, found.energy, grade, pattern, time, frame, np.zeros(len(time), np.int32), step,
+        intervals, live_time_of(header, intervals, clock, account), path.name, container,
+        order=columns.order, clock=clock, places=_places(columns), pi=pi, channels=found.channels,
+        instrument=instrument, has_good_times=bool(good), path=path, files={"events": path},
+        account=account,
     )  # fmt: skip
-    _set_intervals(found, intervals)
-    return found
+    _flag(made, columns, good, chips)
+    return made
 
 
-def _check_numbers(path: Path, table: Table) -> None:
-    """Refuse columns that are used and hold texts, vectors or complex numbers."""
-    for name in ("TIME", "ENERGY", "PI", "GRADE", "PATTERN"):
-        values = _column(table, name)
-        if values is not None and (values.ndim != 1 or values.dtype.kind not in "uif"):
-            raise InputError.expected(
-                path, f"a number for each event in {name}", f"{values.dtype}, {values.ndim} axes"
+def _clock(path: Path, header: Header, columns: Columns, account: Account) -> Clock:
+    if "TIME" not in columns:
+        raise InputError.expected(path, "a column TIME", f"only {', '.join(columns.names)}")
+    return read_clock(path, header, columns.unit("TIME"), account)
+
+
+def _times(path: Path, columns: Columns, clock: Clock, account: Account) -> Floats:
+    """Times, s, in order: a list that is not in order is put into it."""
+    values = columns.get("TIME")
+    assert values is not None
+    time = values.astype(np.float64) * clock.column
+    known = np.isfinite(time)
+    if len(time) and not known.any():
+        raise InputError.expected(path, "finite times", f"{int((~known).sum())} others")
+    steps = np.diff(time[known])
+    if (steps < 0).any() or not known.all():
+        columns.order = np.argsort(time, kind="stable")  # unknown ones come last
+        time = time[columns.order]
+        if (steps < 0).any():
+            account.assume(
+                f"events are not in order of TIME ({int((steps < 0).sum())} steps back): they are "
+                "sorted",
+                "order",
             )
-
-
-def _read_intervals(path: Path, gtis: list[Any]) -> Floats:
-    """Good time intervals of all GTI extensions together, sorted and merged."""
-    parts = []
-    for hdu in gtis:
-        names = {str(n).upper(): n for n in hdu.columns.names}
-        if not {"START", "STOP"} <= set(names):
-            raise InputError.expected(
-                path, f"columns START and STOP in {hdu.name}", ", ".join(hdu.columns.names)
-            )
-        start = np.asarray(hdu.data[names["START"]], np.float64)
-        stop = np.asarray(hdu.data[names["STOP"]], np.float64)
-        if not (np.isfinite(start).all() and np.isfinite(stop).all()) or (stop < start).any():
-            raise InputError.expected(path, f"good times in {hdu.name} that end after they begin",
-                                      "others")  # fmt: skip
-        parts.append(np.column_stack([start, stop]))
-    if not parts:
-        return np.empty((0, 2))
-    return merge_intervals(np.concatenate(parts))
-
-
-def merge_intervals(intervals: Floats) -> Floats:
-    """Sort intervals and join those that overlap or touch."""
-    if len(intervals) == 0:
-        return intervals.reshape(0, 2)
-    ordered = intervals[np.argsort(intervals[:, 0], kind="stable")]
-    end = np.maximum.accumulate(ordered[:, 1])
-    new = np.append(True, ordered[1:, 0] > end[:-1])
-    starts = np.flatnonzero(new)
-    return np.column_stack([ordered[starts, 0], end[np.append(starts[1:], len(ordered)) - 1]])
-
-
-def _times(path: Path, table: Table) -> Floats:
-    time = _column(table, "TIME")
-    if time is None:
-        raise InputError.expected(path, "a column TIME", f"only {', '.join(table.colnames)}")
-    time = time.astype(np.float64)
-    if not np.isfinite(time).all():
-        raise InputError.expected(path, "finite times", f"{int((~np.isfinite(time)).sum())} others")
-    back = np.flatnonzero(np.diff(time) < 0)
-    if len(back):
-        k = int(back[0])
-        raise InputError.expected(
-            path,
-            "events in order of TIME",
-            f"{time[k + 1]:.6f} after {time[k]:.6f} in row {k + 2}, and {len(back)} such steps",
-            "Sort the list by TIME.",
-        )
     return time
 
 
-def _energies(path: Path, table: Table, header: Header, channel: float | None) -> Floats:
-    given = _column(table, "ENERGY")
-    if given is not None:
-        name = [n for n in table.colnames if n.upper() == "ENERGY"][-1]
-        unit = str(table[name].unit or "")
-        factors = {"": 1.0, "keV": 1.0, "eV": 1e-3, "kev": 1.0, "ev": 1e-3}
-        if unit not in factors:
-            raise InputError.expected(path, "ENERGY in keV or eV", f"the unit {unit!r}")
-        energy = given.astype(np.float64) * factors[unit]
-        hint = "Give the column its unit: TUNITn = 'eV'." if unit == "" else "Its TUNIT is wrong."
-    else:
-        pi = _column(table, "PI")
-        if pi is None:
-            raise InputError.expected(
-                path, "a column ENERGY or PI", f"only {', '.join(table.colnames)}"
-            )
-        width, first = _channel(path, header, channel)
-        energy = (pi.astype(np.float64) - first + 0.5) * width
-        hint = "Check the width of a PI channel (channel=, in keV)."
-    finite = np.isfinite(energy)
-    if not finite.all():
-        raise InputError.expected(path, "finite energies", f"{int((~finite).sum())} others")
-    if (energy < -1).any():
-        raise InputError.expected(path, "energies above 0", f"{energy.min():.4g} keV", hint)
-    middle = float(np.median(energy))
-    if middle > NOT_KEV:
-        raise InputError.expected(
-            path, "energies in keV", f"a median of {middle:.4g}: this looks like eV", hint
+def _intervals(path: Path, good: GoodTimes, time: Floats, clock: Clock, account: Account) -> Floats:
+    if not good:
+        return span_without_table(path, time, clock, account)
+    union = good.union
+    seconds = float(np.diff(union, axis=1).sum())
+    account.read("good time", f"{seconds:.6g} s ({', '.join(dict.fromkeys(good.names))})")
+    each = [float(np.diff(v, axis=1).sum()) for v in good.of_chip.values()]
+    if each and max(each) - min(each) > 1e-6 * max(each):
+        account.assume(
+            f"good times differ from chip to chip ({min(each):.6g} to {max(each):.6g} s): events "
+            "count in those of their chip, the exposure is that of all of them together",
+            "good time",
         )
-    return energy
+    if len(union) == 0:
+        start = clock.start if clock.start is not None else float(np.nan_to_num(time[:1].sum()))
+        account.assume("the good time intervals are empty: no event counts", "good time")
+        return np.array([[start, start]])
+    return union
 
 
-def _channel(path: Path, header: Header, channel: float | None) -> tuple[float, int]:
-    if channel is not None:
-        if not (np.isfinite(channel) and 0 < channel < 1):
-            raise InputError(f"channel=: expected a width in keV, from 0 to 1, found {channel}")
-        return float(channel), 0
-    key = tuple(str(header.get(name, "")).strip().upper() for name in ("TELESCOP", "INSTRUME"))
-    if key in CHANNELS:
-        return CHANNELS[key]
-    raise InputError.expected(
-        path,
-        "ENERGY, or PI of an instrument whose channels are known",
-        f"PI of TELESCOP {key[0]!r}, INSTRUME {key[1]!r}",
-        "Give the width of a channel in keV (channel=).",
-    )
+def _places(columns: Columns) -> dict[str, Rows]:
+    found = {name: columns.get(*names) for name, names in _PLACES.items()}
+    return {name: values for name, values in found.items() if values is not None}
 
 
-def _grades(path: Path, table: Table) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """ASCA grades and EPIC-pn patterns; of a list with GRADE only, patterns are not known."""
-    grade = _column(table, "GRADE")
-    pattern = _column(table, "PATTERN")
-    for name, values in (("GRADE", grade), ("PATTERN", pattern)):
-        if values is not None and values.dtype.kind not in "ui":
-            raise InputError.expected(path, f"whole numbers in {name}", str(values.dtype))
-    if grade is not None:
-        if grade.min() < 0 or grade.max() > 7:
-            raise InputError.expected(
-                path,
-                "GRADE from 0 to 7 (ASCA)",
-                f"{grade.min()} to {grade.max()}",
-                "Flight grades (0 to 255) belong in FLTGRADE.",
-            )
-        known = pattern if pattern is not None else np.full(len(grade), -1)
-        return grade.astype(np.int16), known.astype(np.int16)
-    if pattern is None:
-        raise InputError.expected(
-            path, "a column GRADE or PATTERN", f"only {', '.join(table.colnames)}",
-            "Without the shape of its charge nothing tells a photon from a particle.",
-        )  # fmt: skip
-    valid = (pattern >= 0) & (pattern < len(PATTERN_GRADE))
-    out = np.where(valid, PATTERN_GRADE[np.where(valid, pattern, 0)], 7)
-    return out.astype(np.int16), np.where(valid, pattern, -1).astype(np.int16)
-
-
-def _check_doubled(path: Path, table: Table, time: Floats, energy: Floats) -> None:
+def _check_doubled(path: Path, columns: Columns, time: Floats, energy: Floats) -> None:
     """Refuse lists in which an event occurs twice; several events of one frame share their time."""
     keys = [time, energy]
-    for names in (("RAWX", "CHIPX"), ("RAWY", "CHIPY"), ("X",), ("Y",), ("CCD_ID", "CCDNR")):
-        column = _column(table, *names)
+    for names in (("RAWX", "CHIPX"), ("RAWY", "CHIPY"), ("X",), ("Y",), CHIPS):
+        column = columns.get(*names)
         if column is not None and column.dtype.kind in "uif" and column.ndim == 1:
             keys.append(column)
     order = np.lexsort(tuple(keys[::-1]))
@@ -321,29 +288,58 @@ def _check_doubled(path: Path, table: Table, time: Floats, energy: Floats) -> No
         )
 
 
-def _frames(time: Floats, header: Header) -> tuple[Ints, float]:
-    """Number of the readout of each event, and the frame time."""
-    step = header.get("TIMEDEL")
-    start = header.get("TSTART", time[0])
-    if isinstance(step, int | float) and step > 0 and isinstance(start, int | float):
-        start = min(float(start), float(time[0]))
-        span = (time[-1] - start) / float(step)
-        if span < 1 << 40:
-            return np.floor((time - start) / float(step)).astype(np.int64), float(step)
-    frame = np.cumsum(np.append(0, np.diff(time) > 0)).astype(np.int64)
-    return frame, float("nan")
+def _flag(events: EventList, columns: Columns, good: GoodTimes, chips: Rows | None) -> None:
+    """Flag the events that do not count, and those that a cut may take."""
+    n, account = len(events), events.account
+    bad, words = flagged(columns.get, events.header, events.instrument, n)
+    _note(account, bad, n, f"are marked as bad by the mission ({words})")
+    inside = good.hold(events.time, chips) if good else _within(events)
+    _note(account, ~inside, n, "lie outside of the good time intervals")
+    unknown = ~np.isfinite(events.energy)
+    row = np.flatnonzero(unknown) if events.order is None else np.sort(events.order[unknown])
+    shown = ", ".join(str(k + 1) for k in row[:5]) + (", ..." if len(row) > 5 else "")
+    reason = f"have no energy (NaN, TNULL, or outside of TLMIN to TLMAX), in row {shown}"
+    _note(account, unknown, n, reason)
+    events.flag |= np.where(bad, MISSION, 0).astype(np.int32)
+    events.flag |= np.where(inside, 0, OUTSIDE).astype(np.int32)
+    events.flag |= np.where(unknown, NO_ENERGY, 0).astype(np.int32)
+    events.flag |= np.where(np.isin(events.grade, _BAD_GRADES), BAD_GRADE, 0).astype(np.int32)
+    outer = islands.outer_charge(columns.get("PHAS"), events.header)
+    if outer is not None:
+        events.islands = True
+        events.flag |= np.where(outer, ISLAND, 0).astype(np.int32)
+        account.read(
+            "islands",
+            f"5 x 5; {int(outer.sum())} events with charge in the outer pixels have FLAG bit "
+            f"{ISLAND}, and are kept unless the cut vfaint is asked for",
+        )
+        _warn_of_sources(events)
 
 
-def _set_intervals(events: EventList, intervals: Floats) -> None:
-    time = events.time
-    step = 0.0 if np.isnan(events.frame_time) else events.frame_time
-    if len(intervals) == 0:
-        # Times are of the middle of a frame.
-        events.intervals = np.array([[time[0] - step / 2, time[-1] + step / 2]])
-        events.remark("no GTI: the good time is taken to last from the first event to the last")
+def _within(events: EventList) -> Bools:
+    first, last = events.intervals[0, 0], events.intervals[-1, 1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((events.time >= first) & (events.time <= last))
+
+
+def _note(account: Account, chosen: Bools, n: int, words: str) -> None:
+    if chosen.any():
+        account.leave_out(f"{int(chosen.sum())} of {n} events {words}: they do not count", "events")
+
+
+def _warn_of_sources(events: EventList) -> None:
+    """Say where a source is so bright that its own photons fill the outer pixels."""
+    x, y = events.places.get("X"), events.places.get("Y")
+    if x is None or y is None or not events.frame_time > 0:
         return
-    events.intervals = intervals
-    row = np.searchsorted(intervals[:, 0], time + step, side="right") - 1
-    inside = (row >= 0) & (time <= intervals[np.maximum(row, 0), 1] + step)
-    if not inside.all():
-        events.remark(f"{int((~inside).sum())} events lie outside of the good time intervals")
+    counted = (events.flag & LEFT_OUT) == 0
+    frames = events.live_time / events.frame_time
+    most = islands.brightest_cell(
+        x[counted].astype(np.float64), y[counted].astype(np.float64), frames
+    )
+    if most > islands.BRIGHT:
+        events.remark(
+            f"the brightest source has {most:.2g} events a frame in {islands.CELL:g} x "
+            f"{islands.CELL:g} pixels: its photons pile up, and a cut by the outer pixels of "
+            "islands takes X-rays of it"
+        )

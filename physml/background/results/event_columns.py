@@ -1,4 +1,4 @@
-"""Columns of the event list: positions on the sky, limits, and those of lists that existed."""
+"""Columns of the event list of frames: positions on the sky, limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from physml.exceptions import InputError
 
-from ..core.arrays import Floats, Rows
-from ..data.event_list import EventList
+from ..core.arrays import Floats
 from ..data.stream import FrameStream
-from .event_rows import CHANNEL_KEV, DESCRIPTIONS, MISSING, N_CHANNELS, ROW, UNITS, WEIGHTED_ROW
+from .event_rows import DESCRIPTIONS, N_CHANNELS, UNITS, WEIGHTED_ROW
 from .ogip import ColumnCards
-
-_SKY_CARDS = ("TCTYP", "TCRPX", "TCRVL", "TCDLT", "TCUNI")
 
 
 class Sky:
@@ -96,7 +93,8 @@ class Sky:
         return sky[0], sky[1]
 
 
-def _standard() -> dict[str, ColumnCards]:
+def standard_cards() -> dict[str, ColumnCards]:
+    """Cards of the columns of our own lists."""
     cards = {
         name: ColumnCards(UNITS.get(name, ""), DESCRIPTIONS[name])
         for name in WEIGHTED_ROW.names or ()
@@ -115,7 +113,7 @@ def _standard() -> dict[str, ColumnCards]:
 
 def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
     """Cards of the columns of events found in frames."""
-    cards = _standard()
+    cards = standard_cards()
     ny, nx = stream.camera.shape
     side = stream.camera.pixel_um / 1000
     for raw, det, n in (("RAWX", "DETX", nx), ("RAWY", "DETY", ny)):
@@ -131,80 +129,4 @@ def frame_columns(stream: FrameStream, sky: Sky) -> dict[str, ColumnCards]:
     for name, limits, extra in zip("XY", sky.limits, sky.cards, strict=True):
         cards[name].low, cards[name].high = limits
         cards[name].extra = extra
-    return cards
-
-
-_OTHER_NAMES = {"RAWX": ("RAWX", "CHIPX"), "RAWY": ("RAWY", "CHIPY")}
-
-
-def list_rows(events: EventList) -> tuple[Rows, dict[str, ColumnCards]]:
-    """Rows for an event list: our columns, then those of its own that we do not have.
-
-    What the list does not tell is nan in columns of floats and -1 in those of whole numbers. Its
-    own FLAG becomes FLAG_IN.
-    """
-    cards = _standard()
-    given = {name.upper(): name for name in events.table.colnames}
-    extra: list[tuple[str, Rows]] = []
-    for upper, name in given.items():
-        target = "FLAG_IN" if upper == "FLAG" else upper
-        if target in (ROW.names or ()):
-            continue
-        values = _plain(np.asarray(events.table[name]))
-        if values is not None:
-            extra.append((target, values))
-            cards[target] = _given_cards(events, name)
-    dtype = np.dtype([*ROW.descr, *((name, v.dtype, v.shape[1:]) for name, v in extra)])
-    rows = np.zeros(len(events), dtype)
-    for name, values in extra:
-        rows[name] = values
-    for name in ("TIME", "FRAME", "ENERGY", "PATTERN", "GRADE"):
-        rows[name] = getattr(events, name.lower())
-    for name in ("RAWX", "RAWY", "DETX", "DETY", "X", "Y", "PHA", "PI"):
-        source = next((n for n in _OTHER_NAMES.get(name, (name,)) if n in given), None)
-        values = None if source is None else events.column(source)
-        if values is not None and values.dtype.kind in "uif":
-            rows[name] = values
-            cards[name] = _given_cards(events, given[source], DESCRIPTIONS[name])
-            continue
-        whole = ROW[name].kind in "iu"
-        rows[name] = MISSING if whole else np.nan
-        cards[name].null = MISSING if whole else None
-        cards[name].low = cards[name].high = None
-    if "PI" not in given:
-        rows["PI"] = np.clip(events.energy / CHANNEL_KEV, 0, N_CHANNELS - 1)
-        cards["PI"].null, cards["PI"].low, cards["PI"].high = None, 0, N_CHANNELS - 1
-    cards["PATTERN"].null, cards["PATTERN"].low = MISSING, None
-    return rows, cards
-
-
-def _plain(values: Rows) -> Rows | None:
-    """A column as FITS can hold it without scaling; None where it cannot."""
-    if values.dtype.kind == "u" and values.dtype.itemsize > 1:
-        wider = {2: "i4", 4: "i8"}.get(values.dtype.itemsize)
-        return None if wider is None else values.astype(wider)
-    if values.dtype.kind == "U":
-        values = np.char.encode(values, "ascii", "replace")
-    if values.dtype.kind == "S" and values.ndim == 1 and values.dtype.itemsize:
-        return values
-    if values.dtype.kind == "i" and values.dtype.itemsize == 1:
-        return values.astype("i2")
-    return values.astype(values.dtype.newbyteorder("=")) if values.dtype.kind in "uifb" else None
-
-
-def _given_cards(events: EventList, name: str, comment: str = "") -> ColumnCards:
-    """Cards of a column in the input."""
-    header = events.header
-    numbers = [
-        i
-        for i in range(1, int(header.get("TFIELDS", 0)) + 1)
-        if str(header.get(f"TTYPE{i}", "")).strip() == name
-    ]
-    unit = events.table[name].unit
-    cards = ColumnCards("" if unit is None else unit.to_string("fits"), comment or "from the input")
-    if numbers:
-        k = numbers[0]
-        cards.low, cards.high = header.get(f"TLMIN{k}"), header.get(f"TLMAX{k}")
-        cards.null = header.get(f"TNULL{k}")
-        cards.extra = {root: header[f"{root}{k}"] for root in _SKY_CARDS if f"{root}{k}" in header}
     return cards

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..core.arrays import Rows
+from ..core.arrays import Bools, Rows
 from ..core.events import BORDER, NEAR_BAD, NEGATIVE, SATURATED
 from ..core.frames import Frames
+from ..data.event_list import BAD_GRADE, ISLAND, LEFT_OUT, MISSION, NO_ENERGY, OUTSIDE
 from ..inference.detector import BackgroundDetector, Classified
 from ..inference.retention import Correction
 
@@ -61,8 +62,23 @@ FLAGS = {
     REJECTED: "rejected by the model at the promised retention",
     EXTRAPOLATED: "energy outside of the range of the promise",
 }
+#: Meaning of those bits that only events of lists have.
+LIST_FLAGS = {
+    REJECTED: "rejected by a cut that was asked for",
+    EXTRAPOLATED: "energy outside of 0.2 to 15 keV",
+    MISSION: "marked as bad by the mission (STATUS, FLAG)",
+    OUTSIDE: "outside of the good time",
+    NO_ENERGY: "no energy",
+    ISLAND: "charge in the outer pixels of its island",
+    BAD_GRADE: "grade 1, 5 or 7: no X-ray's",
+}
 #: Rows beyond this size go to a temporary file.
 SPILL_BYTES = 64 << 20
+
+
+def counted(rows: Rows) -> Bools:
+    """Events that count at all, as a mask: of lists some are marked as bad or out of good time."""
+    return np.asarray((rows["FLAG"] & LEFT_OUT) == 0)
 
 
 def block_rows(

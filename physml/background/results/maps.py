@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.arrays import Bools, Floats, Rows, Singles
-from .event_rows import MISSING, REJECTED
+from .event_rows import MISSING, REJECTED, counted
 from .result import BackgroundResult
 
 #: Largest side of the images of lists [pixel]; sky pixels are binned to it.
@@ -18,8 +18,9 @@ MAX_IMAGE = 2048
 
 
 def selected(result: BackgroundResult, rejected: bool | None) -> Iterator[tuple[Rows, Floats]]:
-    """Rows of the kept or rejected events (None: all) with the weights of their frames."""
-    for rows in result.store.chunks():
+    """Rows of the kept or rejected events (None: both) with the weights of their frames."""
+    for every in result.store.chunks():
+        rows = every[counted(every)]
         if rejected is not None:
             rows = rows[((rows["FLAG"] & REJECTED) > 0) == rejected]
         if "W_FRAME" in (rows.dtype.names or ()):

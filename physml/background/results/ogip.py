@@ -22,6 +22,7 @@ from astropy.time import Time, TimeDelta
 from physml.exceptions import InputError
 
 from ..core.arrays import Floats, Rows
+from ..data.missions.cards import number, seconds, text, truth
 
 BLOCK = 2880
 #: MJDREF where no date is known: 2000-01-01T00:00:00 TT.
@@ -30,6 +31,8 @@ _COPIED = (
     *("TELESCOP", "INSTRUME", "FILTER", "DETNAM", "DATAMODE", "OBJECT", "OBS_ID", "OBSERVER"),
     *("TITLE", "RA_PNT", "DEC_PNT", "RA_NOM", "DEC_NOM", "RA_OBJ", "DEC_OBJ", "ROLL_NOM", "PA_PNT"),
 )
+#: Time scales by TIMESYS; TT where it names none that is known.
+_SCALES = {"UTC": "utc", "TAI": "tai", "TDB": "tdb", "TCB": "tcb", "TCG": "tcg"}
 _FORMATS = {"f4": "E", "f8": "D", "i2": "I", "i4": "J", "i8": "K", "u1": "B", "b1": "L"}
 
 
@@ -78,42 +81,33 @@ def keywords(
             cards[name] = (known[name], "from the input")
         elif name in defaults:
             cards[name] = defaults[name]
-    note = ""
-    if start is not None:
-        try:
-            with warnings.catch_warnings():
-                # Leap seconds of the future are not known; to a second it does not matter.
-                warnings.simplefilter("ignore")
-                reference = Time(start, format="isot", scale="utc").tt
-        except ValueError as error:
-            raise InputError.expected(
-                "start=", "a date such as 2031-03-01T12:00:00 (UTC)", repr(start)
-            ) from error
-        whole, part = int(np.floor(reference.mjd)), float(reference.mjd % 1)
-    elif "MJDREFI" in known:
-        whole, part = int(known["MJDREFI"]), float(known.get("MJDREFF", 0.0))
-    elif "MJDREF" in known:
-        whole = int(np.floor(known["MJDREF"]))
-        part = float(known["MJDREF"]) - whole
-    else:
-        (whole, part), note = UNKNOWN_EPOCH, " (unknown)"
     first = float(intervals[0, 0]) if len(intervals) else 0.0
     last = float(intervals[-1, 1]) if len(intervals) else 0.0
-    zero = Time(whole, part, format="mjd", scale="tt")
-    dates = [(zero + TimeDelta(t, format="sec")).isot for t in (first, last)]
+    with warnings.catch_warnings():
+        # Leap seconds of the future are not known; to a second it does not matter.
+        warnings.simplefilter("ignore")
+        zero, whole, part, note = _epoch(header, intervals, start)
+        dates = [(zero + TimeDelta(t, format="sec")).isot for t in (first, last)]
+    system = "" if header is None or start is not None else text(header, "TIMESYS")
     on_time = float(np.diff(intervals, axis=1).sum()) if len(intervals) else 0.0
+    unit = seconds(known.get("TIMEUNIT")) or 1.0
+    offset = 0.0 if header is None else unit * (number(header, "TIMEZERO") or 0.0)
     cards |= {
         "DATE-OBS": (dates[0], f"start of observation{note}"),
         "DATE-END": (dates[1], f"end of observation{note}"),
         "TSTART": (first, "[s] start"),
         "TSTOP": (last, "[s] end"),
+        "TELAPSE": (last - first, "[s] from start to end"),
         "MJDREFI": (whole, f"[d] MJD of TIME 0{note}"),
         "MJDREFF": (part, "[d] and their fraction"),
-        "TIMESYS": (str(known.get("TIMESYS", "TT")).strip() or "TT", "time system"),
+        "TIMESYS": (system or zero.scale.upper(), "time system"),
         "TIMEUNIT": ("s", "unit of times"),
         "TIMEREF": (str(known.get("TIMEREF", "LOCAL")).strip() or "LOCAL", "no barycentring here"),
-        "TIMEZERO": (float(known.get("TIMEZERO", 0.0)), "[s] to add to TIME"),
-        "CLOCKAPP": (bool(known.get("CLOCKAPP", False)), "clock correction applied"),
+        "TIMEZERO": (offset, "[s] to add to TIME"),
+        "CLOCKAPP": (
+            header is not None and truth(header, "CLOCKAPP") is True,
+            "clock correction applied",
+        ),
         "ONTIME": (on_time, "[s] sum of the good time"),
         "LIVETIME": (live_time, "[s] the same, dead time corrected"),
         "EXPOSURE": (live_time, "[s] exposure"),
@@ -122,6 +116,77 @@ def keywords(
         "EQUINOX": (2000.0, "their equinox"),
     }
     return cards
+
+
+def _epoch(
+    header: Header | None, intervals: Floats, start: str | None
+) -> tuple[Time, int, float, str]:
+    """Time 0 with TIMEZERO, the whole and the rest of its MJD without, and what is unknown of it.
+
+    Known by ``start``, else by MJDREFI and MJDREFF, MJDREF, or by the date of the first good time
+    (DATE-OBS, MJD-OBS).
+    """
+    offset = 0.0
+    if header is not None:
+        offset = (number(header, "TIMEZERO") or 0.0) * (seconds(header.get("TIMEUNIT")) or 1.0)
+    if start is not None:
+        try:
+            zero = Time(start, format="isot", scale="utc").tt
+        except ValueError as error:
+            raise InputError.expected(
+                "start=", "a date such as 2031-03-01T12:00:00 (UTC)", repr(start)
+            ) from error
+        return zero, *_days(zero, offset), ""
+    if header is None:
+        return Time(*UNKNOWN_EPOCH, format="mjd", scale="tt"), *UNKNOWN_EPOCH, " (unknown)"
+    scale = _SCALES.get(text(header, "TIMESYS").upper(), "tt")
+    days, rest = number(header, "MJDREFI"), number(header, "MJDREFF")
+    if days is None:
+        reference, rest = number(header, "MJDREF"), 0.0
+        days = None if reference is None else float(np.floor(reference))
+        rest = 0.0 if reference is None or days is None else reference - days
+    if days is not None and 0 <= days < 1e6:
+        zero = Time(days, rest or 0.0, format="mjd", scale=scale)
+        return zero + TimeDelta(offset, format="sec"), int(days), float(rest or 0.0), ""
+    begin = number(header, "TSTART")
+    first = float(intervals[0, 0]) if len(intervals) else 0.0
+    if begin is not None:
+        first = begin * (seconds(header.get("TIMEUNIT")) or 1.0)
+    known = _date_of(header, scale if text(header, "TIMESYS") else "utc")
+    if known is None:
+        return Time(*UNKNOWN_EPOCH, format="mjd", scale=scale), *UNKNOWN_EPOCH, " (unknown)"
+    zero = known - TimeDelta(first, format="sec")
+    return zero, *_days(zero, offset), ""
+
+
+def _days(zero: Time, offset: float) -> tuple[int, float]:
+    """Whole days and the rest of the MJD that is TIMEZERO, s, before a time."""
+    reference = zero - TimeDelta(offset, format="sec")
+    whole = int(np.floor(reference.mjd))
+    part = (reference - Time(whole, format="mjd", scale=reference.scale)).to_value("jd")
+    return whole, round(float(part), 12)
+
+
+def _date_of(header: Header, scale: str) -> Time | None:
+    """Date of the start of an observation by its cards; None where they tell none."""
+    words = text(header, "DATE-OBS").removesuffix("Z").replace(" ", "T")
+    clock = text(header, "TIME-OBS")
+    if words and "T" not in words and ":" in clock:
+        words = f"{words}T{clock}"
+    try:
+        if words:
+            return Time(words, format="isot", scale=scale)
+    except ValueError:
+        pass
+    mjd = number(header, "MJD-OBS")
+    return None if mjd is None or not 0 < mjd < 1e6 else Time(mjd, format="mjd", scale=scale)
+
+
+def epoch_known(header: Header | None, start: str | None = None) -> bool:
+    """Whether the date of TIME 0 is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _epoch(header, np.empty((0, 2)), start)[3] == ""
 
 
 @dataclass
@@ -158,17 +223,17 @@ def table_header(dtype: np.dtype[Any], rows: int, columns: Mapping[str, ColumnCa
     header["PCOUNT"] = (0, "no heap")
     header["GCOUNT"] = (1, "one group")
     header["TFIELDS"] = (len(dtype.names or ()), "columns")
-    for number, name in enumerate(dtype.names or (), start=1):
+    for place, name in enumerate(dtype.names or (), start=1):
         cards = columns.get(name, ColumnCards())
-        header[f"TTYPE{number}"] = (name, cards.comment[:47])
-        header[f"TFORM{number}"] = fits_format(packed[name])
+        header[f"TTYPE{place}"] = (name, cards.comment[:47])
+        header[f"TFORM{place}"] = fits_format(packed[name])
         if cards.unit:
-            header[f"TUNIT{number}"] = cards.unit
+            header[f"TUNIT{place}"] = cards.unit
         for key, value in (("TLMIN", cards.low), ("TLMAX", cards.high), ("TNULL", cards.null)):
             if value is not None:
-                header[f"{key}{number}"] = value
+                header[f"{key}{place}"] = value
         for key, value in cards.extra.items():
-            header[f"{key}{number}"] = value
+            header[f"{key}{place}"] = value
     return header
 
 
@@ -191,7 +256,11 @@ def packed_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def stream_table(
-    file: BinaryIO, header: Header, dtype: np.dtype[Any], chunks: Callable[[], Iterable[Rows]]
+    file: BinaryIO,
+    header: Header,
+    dtype: np.dtype[Any],
+    chunks: Callable[[], Iterable[Rows]],
+    heap: bytes = b"",
 ) -> None:
     """Write a binary table chunk by chunk, with its checksums.
 
@@ -205,6 +274,8 @@ def stream_table(
         Of the rows.
     chunks : callable
         Gives all rows in order, as often as it is called: the sum comes before the data.
+    heap : bytes
+        What belongs behind the rows: vectors of variable length.
     """
     packed = packed_type(dtype)
 
@@ -219,7 +290,7 @@ def stream_table(
             raw = out.tobytes()
             total += len(raw)
             yield raw
-        yield bytes(-total % BLOCK)
+        yield heap + bytes(-(total + len(heap)) % BLOCK)
 
     datasum, held = 0, b""
     for raw in bytes_of():

@@ -19,7 +19,9 @@ from physml.io.fits import open_hdus, write_hdus
 
 from ..core.arrays import Floats, Rows, bin_of
 from .event_rows import CHANNEL_KEV, FLAGS, N_CHANNELS
+from .list_file import write_list
 from .maps import images, selected, sky_cards
+from .model_cards import describe
 from .ogip import Cards, gti_table, keywords, spectrum_table, stream_table, table_header
 from .overview import plot_overview
 from .result import BackgroundResult
@@ -60,46 +62,16 @@ def write_products(result: BackgroundResult, folder: Path, provenance: Mapping[s
     write_json(folder / "summary.json", {**summarise(result), "provenance": dict(provenance)})
 
 
-def model_cards(result: BackgroundResult) -> list[tuple[str, Any, str]]:
-    """Header cards of the network and its promise."""
-    card = result.card
-    cards: list[tuple[str, Any, str]] = [
-        ("MODEL", f"physml background {card.get('version', '')}".strip()[:68], "network"),
-        ("MODELSHA", str(card.get("sha256", "")), ""),
-        ("WITHFRAM", result.with_frames, "judged with frames; else energy and grade"),
-        ("RETENTIO", result.retention, "promised share of X-rays that stay"),
-        ("PRIORODD", 1.0, "odds of X-rays at which P_BKG holds"),
-        ("INDOMAIN", not result.untrained, "data like those of the training"),
-    ]
-    c, camera = result.correction, result.camera
-    if camera is not None:
-        cards += [
-            ("SPLITTHR", camera.split, "[keV] split threshold"),
-            ("EVTTHR", camera.event, "[keV] event threshold"),
-            ("PIXSIZE", camera.pixel_um, "[um] side of a pixel"),
-            ("MIPRATE", result.tally.mean_rate, "particle tracks per frame"),
-            ("NINVALID", result.tally.invalid, "events of no X-ray's shape or energy"),
-        ]
-    if result.with_frames:
-        for k, (low, high, value) in enumerate(
-            zip(c.energy[:-1], c.energy[1:], c.mean(c.cut, result.tally.rate), strict=True), start=1
-        ):
-            cards.append((f"PCUT{k}", float(value), f"mean cut on P_BKG, {low:g} - {high:g} keV"))
-    for k, text in enumerate(result.untrained[:9], start=1):
-        cards.append((f"UNTRAIN{k}", text.encode("ascii", "replace").decode()[:66], ""))
-    return cards
-
-
-def describe(header: Header, result: BackgroundResult, record: Mapping[str, Any]) -> None:
-    """Write who made a file, and with which network and promise, into a header."""
-    for name, value, comment in (*prov.fits_cards(record), *model_cards(result)):
-        header[name] = (value, comment)
-
-
 def write_events(
     path: Path, result: BackgroundResult, shared: Cards, provenance: Mapping[str, Any]
 ) -> None:
-    """OGIP event list with GTI, thresholds and run record; rows go from disk to disk."""
+    """OGIP event list with GTI, thresholds and run record; rows go from disk to disk.
+
+    A list that existed stays its mission's, with our columns behind its own.
+    """
+    if result.listed is not None:
+        write_list(path, result, result.listed, shared, provenance)
+        return
     primary = fits.PrimaryHDU()
     primary.header.update(shared)
     for name, value, comment in prov.fits_cards(provenance):
@@ -172,12 +144,10 @@ def channels(result: BackgroundResult) -> tuple[int, int, bool]:
 
     An event list keeps the channels of its instrument: its response goes with them.
     """
-    limits = result.columns["PI"]
-    if result.with_frames or limits.low is None or limits.high is None or limits.null == -1:
+    if result.listed is None or result.listed.channels is None:
         return 0, N_CHANNELS, True
-    first, last = int(limits.low), int(limits.high)
-    ours = (first, last) == (0, N_CHANNELS - 1) or not 0 <= first < last < 1 << 16
-    return (0, N_CHANNELS, True) if ours else (first, last - first + 1, False)
+    first, last = result.listed.channels
+    return first, last - first + 1, False
 
 
 def spectrum(result: BackgroundResult, rejected: bool) -> tuple[Rows, Rows | None]:
