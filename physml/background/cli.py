@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from physml.cli.messages import adjust_logging
 from physml.cli.options import Overwrite, Quiet, Threads, Verbose, limit_threads, need, need_place
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from .results.result import BackgroundResult
 
 app = typer.Typer(no_args_is_help=True)
@@ -26,6 +29,8 @@ energy and grade alone:
 
   physml background predict frames.h5 --detector camera.yaml -o out
 
+  physml background predict "run_*.fits.gz" -o out
+
   physml background predict acis_evt2.fits -o out
 """
 
@@ -39,10 +44,12 @@ def _commands() -> None:
 def predict(
     ctx: typer.Context,
     frames: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
             help="Frames in keV: HDF5 ('frames' of axes (frame, y, x), or the table 'pixels' with "
-            "frame, y, x, energy) or a FITS cube; or a FITS event list."
+            "frame, y, x, energy), FITS (a cube, a frame in each extension, a table of pixels) or "
+            "texts of a Timepix; several files, or a pattern in quotes, are one exposure. Or a "
+            "FITS event list."
         ),
     ],
     output: Annotated[
@@ -53,7 +60,9 @@ def predict(
     ] = 0.98,
     detector: Annotated[
         str | None,
-        typer.Option(help="Detector: wfi (default), wfi_fast, axis, acis, or a YAML file of one."),
+        typer.Option(
+            help="Detector: wfi (default), wfi_fast, axis, acis, timepix, or a YAML file of one."
+        ),
     ] = None,
     gain: Annotated[
         str | None, typer.Option(help="Gain in keV per raw unit: a number, or an image of gains.")
@@ -85,8 +94,25 @@ def predict(
         float | None,
         typer.Option(help="Width of a PI channel of an event list without energies, keV."),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Data set of an HDF5 file with the frames, such as entry/data/data."),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns of a table of pixels: frame=F,x=X,y=Y,signal=S, or some of them."
+        ),
+    ] = None,
     start: Annotated[
         str | None, typer.Option(help="Date of TIME 0 (UTC), such as 2031-03-01T12:00:00.")
+    ] = None,
+    cut: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cut of an event list: vfaint (charge in the outer pixels of 5 x 5 islands of "
+            "ACIS) or grades (1, 5, 7); may be given twice."
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Weights (safetensors); the shipped ones by default.")
@@ -106,7 +132,11 @@ def predict(
     # All that can be refused without torch and astropy, which take seconds to import.
     need_place(output, overwrite)
     for path, what in (
-        (frames, "a file of frames or events (HDF5 or FITS)"),
+        *(
+            (f, "a file of frames or events (HDF5 or FITS)")
+            for f in frames
+            if not has_magic(str(f))
+        ),
         (bad, "an image of bad pixels (FITS)"),
         (weights, "weights in safetensors format"),
     ):
@@ -127,6 +157,9 @@ def predict(
         "event": event,
         "channel": channel,
         "start": start,
+        "dataset": dataset,
+        "columns": columns,
+        "cut": tuple(cut or ()),
     }
     with provenance.run():
         from .predict import BackgroundPredictor
@@ -134,10 +167,11 @@ def predict(
         if threads is not None:
             limit_threads(threads)
         predictor = BackgroundPredictor.load(weights)
-        settings = {**_names(arguments), "frames": frames, "weights": weights}
+        given = frames[0] if len(frames) == 1 else frames
+        settings = {**_names(arguments), "frames": given, "weights": weights}
         # Inside: very many events go to a nameless file beside the result, not to a small /tmp.
         with atomic_directory(output, overwrite=overwrite) as temporary:
-            result = predictor.predict(frames, **arguments, scratch=temporary)
+            result = predictor.predict(given, **arguments, scratch=temporary)
             result.write_into(temporary, settings)
     show(result, output)
 
@@ -150,6 +184,23 @@ def _names(arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def account_table(result: BackgroundResult) -> Table:
+    """Table for people: what was read, what was assumed, what was left out."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from .results.summary import account_of
+
+    view = Table(box=None)
+    for name in ("input", "", ""):
+        view.add_column(name, no_wrap=name != "", overflow="fold")
+    last = ""
+    for part, what, text in account_of(result).table():
+        view.add_row(part if part != last else "", Text(what), Text(text))
+        last = part
+    return view
+
+
 def show(result: BackgroundResult, folder: Path) -> None:
     """Print the result in short."""
     from rich.console import Console
@@ -160,22 +211,30 @@ def show(result: BackgroundResult, folder: Path) -> None:
     # In a pipe there is no terminal whose width would have to be kept.
     console = Console(width=None if sys.stdout.isatty() else 200)
     summary = summarise(result)
-    view = Table(title=f"{result.name}: {result.summary()}", title_justify="left", box=None)
-    for name in ("band [keV]", "kept", "rejected", "mean P(background)", "X-rays kept"):
+    console.print(f"{result.name}: {result.summary()}", highlight=False, soft_wrap=True)
+    console.print(account_table(result))
+    view = Table(box=None)
+    names = ["band [keV]", "kept", "rejected", "mean P(background)"]
+    # Only where the promise holds does the share that was measured mean anything.
+    for name in [*names, "X-rays kept"] if result.promised else names:
         view.add_column(name, justify="right", no_wrap=True)
     measured = {(b["low_keV"], b["high_keV"]): b for b in summary["promise"]["bands"]}
     for band in summary["bands"]:
         key = band["low_keV"], band["high_keV"]
         p = band["mean_p_bkg"]
         kept = measured.get(key)
-        view.add_row(
+        cells = [
             f"{key[0]:g} - {key[1]:g}",
             str(band["kept"]),
             str(band["rejected"]),
             "" if p is None else f"{p:.3f}",
-            "" if kept is None else f"{kept['measured']:.2%} +- {kept['error']:.2%}",
-        )
+        ]
+        if result.promised:
+            cells.append("" if kept is None else f"{kept['measured']:.2%} +- {kept['error']:.2%}")
+        view.add_row(*cells)
     console.print(view)
+    if not result.promised and result.with_frames:
+        console.print("X-rays kept: not promised for these data", highlight=False, soft_wrap=True)
     for text in result.untrained:
         console.print(f"Not trained on: {text}", highlight=False, soft_wrap=True)
     console.print(f"Written to {folder}", highlight=False, soft_wrap=True)

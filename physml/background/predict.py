@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -20,14 +20,24 @@ from physml.progress import show_progress
 from physml.stages.predict import Predictor
 
 from .data.event_list import EventList, load_events
-from .data.readers import is_event_list
+from .data.frames import open_input
 from .data.stream import FrameStream, load_frames
 from .inference.blocks import beginning, found_blocks
 from .inference.detector import BackgroundDetector
+from .inference.list_cuts import ListCut
 from .inference.retention import Correction
-from .results.event_columns import Sky, frame_columns, list_rows
-from .results.event_rows import EXTRAPOLATED, ROW, WEIGHTED_ROW, RowStore, block_rows
-from .results.ogip import keywords
+from .results.event_columns import Sky, frame_columns
+from .results.event_rows import (
+    EXTRAPOLATED,
+    REJECTED,
+    ROW,
+    WEIGHTED_ROW,
+    RowStore,
+    block_rows,
+    counted,
+)
+from .results.list_columns import list_rows
+from .results.ogip import epoch_known, keywords
 from .results.outside_training import outside_training
 from .results.result import BackgroundResult
 from .results.tally import Example, Tally, better_example
@@ -72,6 +82,9 @@ class BackgroundPredictor(Predictor):
         event: float | None = None,
         channel: float | None = None,
         start: str | None = None,
+        cut: Sequence[str] = (),
+        dataset: str | None = None,
+        columns: Any = None,
         scratch: Path | None = None,
         progress: bool | None = None,
     ) -> BackgroundResult:
@@ -79,10 +92,12 @@ class BackgroundPredictor(Predictor):
 
         Parameters
         ----------
-        frames : path, ndarray, structured ndarray or Table
-            HDF5 file (dense ``frames`` or sparse ``pixels``), FITS cube or event list; an array
-            of shape (frame, y, x) in keV; or a table with the columns frame, y, x, energy (keV).
-            Of an event list only energy and grade are known, and probabilities are less sharp.
+        frames : path, sequence of paths, ndarray, structured ndarray or Table
+            HDF5 file, FITS file (cube, a frame in each extension, table of pixels, event list) or
+            text of a Timepix; several files or a pattern (``run_*.fits``) as one exposure; an
+            array of shape (frame, y, x) in keV; or a table with the columns frame, y, x, energy
+            (keV). Of an event list only energy and grade are known, and probabilities are less
+            sharp.
         retention : float
             Share of X-rays that are to stay; what is above the cut made for it is marked.
         detector : str, path or DetectorSettings, optional
@@ -102,6 +117,14 @@ class BackgroundPredictor(Predictor):
             Width of a PI channel of an event list without energies, keV.
         start : str, optional
             Date of TIME 0, such as 2031-03-01T12:00:00 (UTC).
+        cut : sequence of str
+            Cuts of an event list: ``vfaint`` rejects events with charge in the outer pixels of
+            their 5 x 5 islands (ACIS), ``grades`` those of grades 1, 5 and 7, which no X-ray
+            leaves.
+        dataset : str, optional
+            Data set of an HDF5 file that holds the frames, such as ``entry/data/data``.
+        columns : str or mapping, optional
+            Columns of a table of pixels, ``frame=F,x=X,y=Y,signal=S``.
         scratch : Path, optional
             Folder for a nameless temporary file, where there are very many events.
         progress : bool, optional
@@ -118,15 +141,20 @@ class BackgroundPredictor(Predictor):
         """
         self._check_retention(retention)
         camera = {"detector": detector, "gain": gain, "offset": offset, "bad": bad}
-        if isinstance(frames, str | PathLike) and is_event_list(Path(frames)):
+        source = open_input(frames, dataset=dataset, columns=columns, raw=gain is not None)
+        if isinstance(source, Path):
             for name, value in {**camera, "standoff": standoff}.items():
                 if value is not None:
                     raise InputError(
-                        f"{name}=: expected with frames, found with the event list {frames}"
+                        f"{name}=: expected with frames, found with the event list {source}"
                     )
-            events = load_events(Path(frames), channel=channel)
-            return self.predict_events(events, retention, start=start)
-        stream = load_frames(frames, **camera, frame_time=frame_time, split=split, event=event)
+            events = load_events(source, channel=channel)
+            return self.predict_events(events, retention, start=start, cut=cut)
+        if cut:
+            raise InputError(f"cut=: expected with an event list, found with {frames}")
+        stream = load_frames(
+            source, **camera, frame_time=frame_time, split=split, event=event
+        )  # fmt: skip
         wanted = stream.source.path is not None if progress is None else progress
         with show_progress(stream.name, stream.source.length, wanted) as advance:
             return self.predict_stream(
@@ -207,8 +235,8 @@ class BackgroundPredictor(Predictor):
             card=self.card,
             camera=stream.camera,
             correction=correction,
-            header=stream.header,
-            remarks=stream.remarks,
+            header=stream.header if start is not None else stream.dated_header,
+            account=stream.account,
             files=stream.files,
             weighted=weighted,
             start=start,
@@ -223,73 +251,73 @@ class BackgroundPredictor(Predictor):
         return result
 
     def predict_events(
-        self, events: EventList, retention: float, *, start: str | None = None
+        self,
+        events: EventList,
+        retention: float,
+        *,
+        start: str | None = None,
+        cut: Sequence[str] = (),
     ) -> BackgroundResult:
-        """Classify the events of a list by energy and grade; nothing is rejected.
+        """Classify the events of a list by energy and grade.
 
         A cut that keeps a promised share of the X-rays has few places to be at: there are only
-        a handful of grades at each energy. So the probabilities are given, and no cut is made.
+        a handful of grades at each energy. So the probabilities are given, and nothing is rejected
+        but by the cuts that are asked for. What the mission marks as bad does not count, nor what
+        lies outside of the good time.
 
         Parameters
         ----------
         events : EventList
         retention : float
             That was asked for; the result says that it is not promised.
-        start : str, optional
+        start, cut : str, sequence of str
             See `predict`.
 
         Returns
         -------
         BackgroundResult
         """
+        keywords(events.header, "", np.empty((0, 2)), 0.0, start)  # refuses nonsense
+        made = ListCut.asked(cut, events)
+        known = np.isfinite(events.energy)
+        p = np.full(len(events), np.nan)
         try:
-            p = self.detector.classify_events(events.energy, events.grade)
+            p[known] = self.detector.classify_events(events.energy[known], events.grade[known])
         except ValueError as error:
             raise InputError(f"{events.name}: {error}") from error
         events.remark(
-            "without frames probabilities rest on energy and grade alone, no cut is made and no "
-            f"retention promised (asked for: {retention:g})"
+            "without frames probabilities rest on energy and grade alone, no cut is made by them "
+            f"and no retention promised (asked for: {retention:g})"
         )
+        if not epoch_known(events.header, start):
+            events.remark("no date in the header (MJDREF, DATE-OBS): dates are not known")
         rows, columns = list_rows(events)
         rows["P_BKG"], rows["P_FRAME"], rows["D_MIP"] = p, np.nan, np.nan
-        rows["WEIGHT"] = 1.0
-        rows["FLAG"] = np.where(
-            (events.energy < 0.2) | (events.energy > 15), EXTRAPOLATED, rows["FLAG"]
-        )
+        with np.errstate(invalid="ignore"):
+            beyond = (events.energy < 0.2) | (events.energy > 15)
+        rows["FLAG"] |= np.where(beyond, EXTRAPOLATED, 0).astype(np.int32)
+        rows["FLAG"] |= np.where(made.takes(events), REJECTED, 0).astype(np.int32)
+        out = ~counted(rows) | ((rows["FLAG"] & REJECTED) > 0)
+        rows["WEIGHT"] = np.where(out, 0.0, 1 / made.retention)
         store = RowStore(rows.dtype)
         store.append(rows)
-        live_time = _live_time(events)
         result = BackgroundResult(
             store=store,
-            retention=1.0,
+            retention=made.retention,
             intervals=events.intervals,
-            live_time=live_time,
+            live_time=events.live_time,
             frame_time=events.frame_time,
             tally=Tally(),
             title=events.name,
             card=self.card,
-            correction=Correction.nothing_cut(),
+            correction=made.correction,
             header=events.header,
-            remarks=events.remarks,
+            account=events.account,
             files=events.files,
             with_frames=False,
             start=start,
             columns=columns,
+            listed=events,
         )
         result.untrained = outside_training(result)
         return result
-
-
-def _live_time(events: EventList) -> float:
-    """Live time of a list, s: its header's, unless that is more than its good time."""
-    on_time = float(np.diff(events.intervals, axis=1).sum())
-    told = events.header.get("LIVETIME", events.header.get("EXPOSURE"))
-    if not isinstance(told, int | float) or not 0 < told < np.inf:
-        return on_time
-    if told > 1.001 * on_time:
-        events.remark(
-            f"the header tells {told:.6g} s of live time, the good time is {on_time:.6g} s: "
-            "the latter is used"
-        )
-        return on_time
-    return float(told)

@@ -284,15 +284,19 @@ def test_maps_that_do_not_fit(option, seen, refused, tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_cube, write_dense])
-def test_zeros(write, refused, tmp_path):
+def test_zeros(write, works, tmp_path):
+    """No events, and the exposure of all frames."""
     path = write(tmp_path / "frames.x", np.zeros((30, CAMERA.ny, CAMERA.nx), "f4"))
-    refused(path, mentions=[path, "pixels above 0.05 keV", "zeros only"])
+    table = works(path, mentions=["split threshold of 0.05 keV", "all pixels are zero"])
+    assert len(table) == 0
+    header = fits.getheader(tmp_path / "result" / "events.fits", "EVENTS")
+    assert header["EXPOSURE"] == pytest.approx(30 * 0.005)
 
 
-def test_nothing_above_the_threshold(refused):
+def test_nothing_above_the_threshold(works):
     images = np.zeros((30, CAMERA.ny, CAMERA.nx), "f4")
     images[3, 4, 5] = 0.031
-    refused(images, mentions=["the largest is 0.031 keV"])
+    assert len(works(images, mentions=["the largest has 0.031 keV"])) == 0
 
 
 def test_no_frames_and_no_pixels(refused, tmp_path):
@@ -462,8 +466,6 @@ def test_hostile_hdf5(kind, refused, tmp_path):
 def test_cubes_that_are_none(seen, refused, tmp_path):
     path = write_cube(tmp_path / "one.fits", seen.images[0])
     refused(path, mentions=[path, "a cube of frames", "96 x 128"])
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(seen.images)]).writeto(tmp_path / "c.fits")
-    refused(tmp_path / "c.fits", mentions=["c.fits"])
     raw = write_cube(tmp_path / "boast.fits", seen.images).read_bytes()
     card = f"NAXIS3  = {len(seen.images):20d}".encode()
     assert card in raw
@@ -494,10 +496,11 @@ def test_channels_of_an_unknown_instrument(refused, stored):
     refused(stored(hdu), "--channel", -1, mentions=["channel", "-1"])
 
 
-def test_times_out_of_order(refused):
+def test_times_out_of_order_are_sorted_and_told(works):
     time = np.sort(event_table(50).data["time"])
     time[[10, 30]] = time[[30, 10]]
-    refused(event_table(50, time=time), mentions=["in order of TIME", "Sort the list"])
+    result = works(event_table(50, time=time))
+    assert (np.diff(result["time"]) >= 0).all()
 
 
 def test_doubled_events(refused, works):
@@ -524,9 +527,6 @@ def test_lists_that_are_none(refused, tmp_path):
     table = fits.BinTableHDU(Table({"a": [1.0]}).as_array(), name="OTHER")
     fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "t.fits")
     refused(tmp_path / "t.fits", toy=False, mentions=["an extension EVENTS", "OTHER"])
-    empty = event_table(50)
-    empty.data = empty.data[:0]
-    refused(empty, mentions=["the list is empty"])
     path = write_events(tmp_path / "g.fits", event_table(50), gti=[(2000, 999)])
     refused(path, toy=False, mentions=[path, "GTI"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -21,6 +22,7 @@ from fakes.background_detector import (
     write_sparse,
 )
 
+from physml.background.cli import show
 from physml.background.predict import BackgroundPredictor
 from physml.cli.main import main
 from physml.config import dump_yaml
@@ -99,6 +101,64 @@ def test_hdf5(kind, seen, camera, tmp_path):
     assert summary["promise"]["retention"] == 0.98
 
 
+def test_several_files_in_quotes_or_by_name(seen, camera, tmp_path, capsys):
+    """What was read, assumed and left out stands in one table."""
+    for k in range(4):
+        cards = {"TIMEDEL": 0.25, "TSTART": 100.0 + 10 * k}
+        write_cube(tmp_path / f"run{k}.fits", seen.images[10 * k : 10 * (k + 1)], **cards)
+    options = ("-o", tmp_path / "out", "--detector", camera)
+    assert run(tmp_path / "run*.fits", *options) == 0
+    shown = capsys.readouterr().out
+    assert "4 files in order of time: run0.fits to run3.fits" in shown
+    assert "10 s in 40 frames" in shown
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["counts"]["events"] == len(seen.photons)
+    assert summary["exposure"]["good_time_s"] == [[100 + 10 * k, 102.5 + 10 * k] for k in range(4)]
+    files = [tmp_path / f"run{k}.fits" for k in (2, 0)]
+    assert run(*files, *options, "--overwrite") == 0
+    assert "2 files in order of time: run0.fits to run2.fits" in capsys.readouterr().out
+    assert run(tmp_path / "walk*.fits", *options, "--overwrite") == 2
+
+
+def test_a_data_set_and_columns(seen, camera, tmp_path, capsys):
+    path = tmp_path / "f.h5"
+    with h5py.File(path, "w") as file:
+        file["entry/data"], file["dark"] = seen.images, 0 * seen.images
+        file["entry"].attrs["frame_time"] = 0.1
+    options = ("-o", tmp_path / "out", "--detector", camera)
+    assert run(path, *options) == 2
+    assert "--dataset" in capsys.readouterr().err
+    assert run(path, *options, "--dataset", "entry/data") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["counts"]["events"] == len(seen.photons)
+    assert summary["exposure"]["live_time_s"] == pytest.approx(4.0)
+    table = Table(seen.pixels)
+    table.rename_columns(["frame", "energy"], ["N", "Q"])
+    table.write(tmp_path / "t.fits")
+    assert run(tmp_path / "t.fits", *options, "--columns", "frame=N,signal=Q", "--overwrite") == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["counts"]["events"] == len(seen.photons)
+    said = [row["text"] for row in summary["account"]["assumed"]]
+    assert any("pixels count from 0" in text for text in said)
+    assert any("no frame time given" in text for text in said)
+
+
+def test_the_share_kept_is_shown_where_it_is_promised(seen, tmp_path, capsys):
+    result = BackgroundPredictor(RuleDetector()).predict(seen.images, detector=CAMERA)
+    assert result.untrained
+    show(result, tmp_path)
+    shown = capsys.readouterr().out
+    assert "98.00%" not in shown
+    assert "not promised for these data" in shown
+    assert "asked for, not promised" in shown
+    result.untrained = []
+    show(result, tmp_path)
+    shown = capsys.readouterr().out
+    assert "X-rays kept" in shown
+    assert "97.80%" in shown
+    assert "not promised" not in shown
+
+
 def test_an_event_list(tmp_path, capsys):
     path = write_events(tmp_path / "evt2.fits", event_table(60))
     assert run(path, "-o", tmp_path / "out") == 0
@@ -147,6 +207,7 @@ def test_help_is_complete(capsys):
     assert main(["background", "predict", "--help"]) == 0
     shown = capsys.readouterr().out
     names = "output retention detector gain offset bad frame-time split event channel start"
+    names += " dataset columns"
     for option in names.split():
         assert f"--{option}" in shown, option
     assert "--retention 0.98" in shown  # in the examples

@@ -27,7 +27,7 @@ from fakes.background_events import frames_of
 import physml
 from physml.background.core.events import find_events
 from physml.background.core.frames import PIXEL
-from physml.background.data import readers
+from physml.background.data.frames import source as readers
 from physml.background.inference.blocks import Rates
 from physml.background.inference.retention import Correction
 from physml.background.predict import BackgroundPredictor
@@ -336,7 +336,7 @@ MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from fakes.background_detector import RuleDetector
-from physml.background.data import readers
+from physml.background.data.frames import source as readers
 from matplotlib.figure import Figure
 from physml.background.results import event_rows, products
 from physml.background.core.detectors import DetectorSettings

@@ -59,7 +59,7 @@ def _hdf5() -> st.SearchStrategy[bytes]:
 
 
 def _hdf5_readers() -> tuple[Read, ...]:
-    from physml.background.data.readers import open_source
+    from physml.background.data.frames import open_source
     from physml.io.describe import describe
     from physml.io.shards import Spec, open_shard, read_shard
     from physml.tomography.data.records_file import load_records
@@ -107,7 +107,7 @@ def _fits() -> st.SearchStrategy[bytes]:
 def _fits_readers() -> tuple[Read, ...]:
     import numpy as np
 
-    from physml.background.data import readers
+    from physml.background.data import frames as readers
     from physml.background.data.event_list import load_events
     from physml.background.results.products import corrected_area
     from physml.cavities.core.energetics import kpc_per_arcsec
@@ -126,7 +126,7 @@ def _fits_readers() -> tuple[Read, ...]:
         if readers.is_event_list(path):
             load_events(path)
         else:
-            for _, block in zip(range(3), readers.open_cube(path).read(), strict=False):
+            for _, block in zip(range(3), readers.open_source(path).read(), strict=False):
                 block.values.sum()
 
     def binned(path: Path) -> None:

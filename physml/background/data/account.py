@@ -10,6 +10,8 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from physml.exceptions import printable
+
 log = logging.getLogger(__name__)
 
 #: Parts of the table, in order.
@@ -37,8 +39,9 @@ class Account:
 
     def read(self, what: str, value: str) -> None:
         """Note something that was read, such as ``("frame time", "3.2 s (EXPTIME)")``."""
-        if (READ, what, value) not in self.rows:
-            self.rows.append((READ, what, value))
+        row = READ, what, printable(value)
+        if row not in self.rows:
+            self.rows.append(row)
 
     def assume(self, text: str, what: str = "") -> None:
         """Note an assumption, and log it as a warning."""
@@ -49,6 +52,7 @@ class Account:
         self._remark(LEFT_OUT, what, text)
 
     def _remark(self, part: str, what: str, text: str) -> None:
+        text = printable(text)  # names and values of a file that somebody else made
         if (part, what, text) in self.rows:
             return
         self.rows.append((part, what, text))

@@ -18,7 +18,8 @@ from physml.exceptions import InputError
 from ..core.arrays import Bools, Ints, Rows, Singles
 from ..core.events import frames_to_sparse
 from ..core.frames import PIXEL
-from .readers import Raw, Source
+from .account import Account
+from .frames import Raw, Source
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Inspector:
     calibration : Calibration
     bad : ndarray of bool, shape (ny, nx)
         Bad pixels: those given, then also hot ones as they are found.
-    remarks : list of str
+    account : Account
         What was found and mended.
     """
 
@@ -95,7 +96,7 @@ class Inspector:
     enc: float
     calibration: Calibration
     bad: Bools
-    remarks: list[str] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
     n_negative: int = 0
     n_seen: int = 0
     largest: float = -np.inf
@@ -114,7 +115,7 @@ class Inspector:
             if unit.lower() in ("adu", "dn", "count", "counts", "ct", "chan", "channel"):
                 raise self._refused("energies in keV", unit, HINT_GAIN)
             self._factor = _to_kev(unit, source.label)
-            if source.dtype.kind in "ui":
+            if source.dtype.kind in "ui" and not unit:
                 raise self._refused(
                     "energies in keV", f"whole numbers ({source.dtype}), as of raw ADU", HINT_GAIN
                 )
@@ -145,6 +146,8 @@ class Inspector:
 
     def _from_images(self, raw: Raw) -> Rows:
         values = raw.values
+        if len(values) == 0:
+            return np.empty(0, PIXEL)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             frame, y, x = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise self._refused(
@@ -276,7 +279,7 @@ class Inspector:
                 f"{np.quantile(seen, 0.01):.4g}: eV, or ADU",
                 HINT_EV if self.calibration.gain is None else "Is the gain in keV per ADU?",
             )
-        untouched = not self.calibration.given and self._factor == 1
+        untouched = not (self.calibration.given or (self.source.unit or "").strip())
         # Different ones: whoever draws a test frame by hand may well draw all of them at 5 keV.
         different = len(np.unique(seen)) >= ENOUGH_PIXELS
         if untouched and different and (seen == np.round(seen)).all():
@@ -353,10 +356,9 @@ class Inspector:
     def _refused(self, expected: str, found: str, hint: str | None = None) -> InputError:
         return InputError.expected(self.source.label, expected, found, hint)
 
-    def remark(self, text: str) -> None:
-        """Note something that the user should know."""
-        self.remarks.append(text)
-        log.warning("%s: %s", self.source.label, text)
+    def remark(self, text: str, what: str = "pixels") -> None:
+        """Note something that is left out of the result."""
+        self.account.leave_out(text, what)
 
 
 def _most(frame: Ints) -> tuple[int, int]:
@@ -370,8 +372,11 @@ def _most(frame: Ints) -> tuple[int, int]:
 def _to_kev(unit: str, label: str) -> float:
     """Factor from a unit to keV; a source that tells none is taken to be in keV."""
     factors = {"": 1.0, "kev": 1.0, "ev": 1e-3, "mev": 1e3}
+    factors |= dict.fromkeys(("e-", "electron", "electrons"), PAIR_KEV)
     if unit.lower() not in factors:
-        raise InputError.expected(label, "energies in keV, eV or MeV", f"the unit {unit!r}")
+        raise InputError.expected(
+            label, "energies in keV, eV, MeV or electrons", f"the unit {unit!r}"
+        )
     return factors[unit.lower()]
 
 

@@ -32,6 +32,11 @@ class Timeline:
         Frame time of each exposure, s.
     origin : float
         Time of the beginning of frame 0, or of the first exposure, s.
+    pieces : structured ndarray or None
+        From which frame on frames begin when, for several files: columns first, begin (s) and
+        step (s), see `frames.source.PIECE`. It may be filled in while frames are read.
+    live_share : float
+        Share of each frame in which the detector sees.
     """
 
     frame_time: float
@@ -39,6 +44,8 @@ class Timeline:
     count: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     step: Floats = field(default_factory=lambda: np.empty(0))
     origin: float = 0.0
+    pieces: Rows | None = None
+    live_share: float = 1.0
     _runs: list[list[int]] = field(default_factory=list)
 
     @classmethod
@@ -111,9 +118,20 @@ class Timeline:
     def time(self, frames: Ints) -> Floats:
         """Middle of each frame, s."""
         if not self.known:
-            return np.asarray(self.origin + (frames + 0.5) * self.frame_time, np.float64)
+            return self._at(np.asarray(frames, np.float64) + 0.5, np.asarray(frames))
         row = np.maximum(self.exposure_of(frames), 0)
         return self._start()[row] + (frames - self.first[row] + 0.5) * self.step[row]
+
+    def _at(self, place: Floats, frames: Ints) -> Floats:
+        """Time of places on the axis of frames, which lie in (or at the end of) some frames."""
+        if self.pieces is None:
+            return np.asarray(self.origin + place * self.frame_time, np.float64)
+        p = self.pieces[np.maximum(self._piece_of(frames), 0)]
+        return np.asarray(p["begin"] + (place - p["first"]) * p["step"], np.float64)
+
+    def _piece_of(self, frames: Ints) -> Ints:
+        assert self.pieces is not None
+        return np.searchsorted(self.pieces["first"], frames, side="right") - 1
 
     def _start(self) -> Floats:
         spans = self.count * self.step
@@ -123,11 +141,25 @@ class Timeline:
     def intervals(self) -> Floats:
         """Good time, start and stop in s, shape (k, 2); sorted and apart from each other."""
         if not self.known:
-            runs = np.array(self._runs, np.float64).reshape(-1, 2)
-            return self.origin + (runs + np.array([0, 1])) * self.frame_time
+            runs = np.array(self._cut_runs(), np.int64).reshape(-1, 2)
+            first, stop = runs[:, 0].astype(np.float64), runs[:, 1].astype(np.float64) + 1
+            ends = np.stack([self._at(first, runs[:, 0]), self._at(stop, runs[:, 1])], axis=1)
+            return _joined(ends, 1e-6 * self.frame_time)
         start = self._start()
         # Exposures follow each other: one interval.
         return np.array([[start[0], start[-1] + self.count[-1] * self.step[-1]]])
+
+    def _cut_runs(self) -> list[list[int]]:
+        """Runs of frames, cut where another file begins."""
+        if self.pieces is None:
+            return self._runs
+        borders = self.pieces["first"].tolist()
+        cut = []
+        for start, end in self._runs:
+            inside = [b for b in borders if start < b <= end]
+            firsts = [start, *inside]
+            cut += [[a, b] for a, b in zip(firsts, [*(i - 1 for i in inside), end], strict=True)]
+        return cut
 
     @property
     def n_frames(self) -> int:
@@ -138,5 +170,14 @@ class Timeline:
 
     @property
     def live_time(self) -> float:
-        """Sum of the good time, s."""
-        return float(np.diff(self.intervals, axis=1).sum())
+        """Sum of the good time in which the detector sees, s."""
+        return self.live_share * float(np.diff(self.intervals, axis=1).sum())
+
+
+def _joined(intervals: Floats, gap: float) -> Floats:
+    """Sorted intervals, of which those are joined that follow each other within a gap."""
+    if len(intervals) < 2:
+        return intervals
+    new = np.append(True, intervals[1:, 0] - intervals[:-1, 1] > gap)
+    first = np.flatnonzero(new)
+    return np.column_stack([intervals[first, 0], intervals[np.append(first[1:] - 1, -1), 1]])

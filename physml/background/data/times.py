@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io.fits import Header
+from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
 CYCLE = ("FRAMTIME", "FRAMETIM", "FRAMETIME", "FRMTIME", "TIMEDEL", "CYCLETIME")
@@ -43,6 +44,8 @@ _BRACKET = re.compile(r"^\s*[\[(]\s*([^\s\])]+)\s*[\])]")
 _WORDS = re.compile(r"(?:\bin|\bunits?:?)\s+([^\s,;.)]+)|[\[(]\s*([^\s\])]+)\s*[\])]", re.I)
 _NUMBER = re.compile(r"^\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*([^\d\s]\S*)?\s*$")
 _SUFFIX = re.compile(r"^(.*?)(?:IN)?(MS|US|NS|SEC|S)$")
+#: Frame times and exposures that can be, s.
+SHORTEST, LONGEST = 1e-9, 1e9
 #: Relative difference of times that are the same.
 SAME = 2e-3
 
@@ -119,7 +122,7 @@ def from_headers(headers: Iterable[Header]) -> dict[str, Given]:
             if card.keyword in ("", "COMMENT", "HISTORY", "CONTINUE"):
                 continue
             name = canonical(card.keyword)
-            if name not in known:
+            if name not in known and not isinstance(card.value, Undefined):
                 known[name] = Given(card.value, _unit_in(str(card.comment)), card.keyword)
     return known
 
@@ -177,6 +180,7 @@ def told_times(
             work.assumed.append(f"{exposed[1]} {exposed[0]:g} s is taken as that of each frame")
     either = _first(known, EITHER[1:] if each else EITHER, unit, work)
     start, stop = (_seconds(known.get(name), name, unit, work) for name in ("TSTART", "TSTOP"))
+    start = None if start is None or abs(start) > 1e6 * LONGEST else start
     told = Told(origin=start, stop=stop)
     told = _with_frame_time(told, cycle, exposed, either, frames, work)
     if start is not None:
@@ -278,7 +282,7 @@ def _first(
         value = _seconds(known.get(name), name, timeunit, work)
         if value is None:
             continue
-        if value > 0:
+        if SHORTEST < value < LONGEST:
             found.append((value, known[name].name))
         else:
             work.assumed.append(f"{known[name].name} = {known[name].value} is no time: not used")

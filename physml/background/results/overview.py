@@ -25,6 +25,7 @@ from physml.evaluation.figures import (
 )
 
 from ..core.arrays import Rows, Singles
+from ..data.account import READ
 from .event_rows import REJECTED
 from .maps import grid, images, selected
 from .result import BackgroundResult
@@ -65,7 +66,8 @@ def plot_overview(result: BackgroundResult) -> Figure:
             plot_grades(result, axes[2])
         plot_spectra(result, axes[3])
         plot_probability(result, axes[4])
-        (plot_retention if result.with_frames else plot_rate)(result, axes[5])
+        # Of a camera or band that was not trained for, no share of X-rays is told.
+        (plot_retention if result.promised else plot_rate)(result, axes[5])
     return figure
 
 
@@ -259,7 +261,9 @@ def plot_grades(result: BackgroundResult, ax: Axes) -> Axes:
 
 def plot_rate(result: BackgroundResult, ax: Axes) -> Axes:
     """Events against time."""
-    first, last = float(result.intervals[0, 0]), float(result.intervals[-1, 1])
+    first, last = 0.0, 0.0
+    if len(result.intervals):
+        first, last = float(result.intervals[0, 0]), float(result.intervals[-1, 1])
     edges = np.linspace(first, max(last, first + 1e-6), 61)
     counts = np.zeros(60)
     for rows in result.store.chunks():
@@ -286,12 +290,17 @@ def _notes(result: BackgroundResult) -> list[str]:
             f"{tally.mean_rate:.3g} particle tracks per frame; "
             f"{tally.invalid:,.0f} events whose shape or energy is no X-ray's."
         )
-        bands = result.correction.bands(tally.rate or [0.0])
-        lines.append(
-            f"X-rays kept, promised {result.retention:.1%}, measured: "
-            + ", ".join(f"{v:.2%} in {a:g}-{b:g} keV" for (a, b), v, _ in bands)
-            + "."
-        )
+        if result.promised:
+            bands = result.correction.bands(tally.rate or [0.0])
+            lines.append(
+                f"X-rays kept, promised {result.retention:.1%}, measured: "
+                + ", ".join(f"{v:.2%} in {a:g}-{b:g} keV" for (a, b), v, _ in bands)
+                + "."
+            )
+        else:
+            lines.append(
+                f"{result.retention:.1%} of the X-rays were to be kept; that is not promised here."
+            )
         if result.housing is not None and result.housing.events:
             low, high = result.housing.interval
             lines.append(
@@ -305,5 +314,9 @@ def _notes(result: BackgroundResult) -> list[str]:
         )
     if result.untrained:
         lines.append("Not trained on: " + "; ".join(result.untrained) + ".")
-    lines += [f"Note: {text}." for text in result.remarks[:4]]
+    lines += [
+        f"{part.capitalize()}: {text.rstrip('.')}."
+        for part, _, text in result.account.table()
+        if part != READ
+    ][:4]
     return [part for line in lines for part in textwrap.wrap(line, 170)][:8]

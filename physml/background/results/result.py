@@ -13,10 +13,13 @@ from astropy.table import Table
 from physml.stages.predict import Result
 
 from ..core.arrays import Floats
+from ..data.account import Account
+from ..data.event_list import EventList
 from ..data.stream import Camera
 from ..inference.housing import Housing
 from ..inference.retention import Correction
-from .event_rows import DESCRIPTIONS, FLAGS, REJECTED, UNITS, RowStore
+from .event_rows import DESCRIPTIONS, FLAGS, LIST_FLAGS, REJECTED, UNITS, RowStore, counted
+from .list_columns import list_table
 from .ogip import ColumnCards
 from .tally import Example, Tally
 
@@ -46,8 +49,8 @@ class BackgroundResult(Result):
         Metadata of the weights, with their SHA-256.
     untrained : list of str
         In what the data lie outside of what the network was trained on.
-    remarks : list of str
-        What else the user should know.
+    account : Account
+        What was read of the input, what was assumed, and what was left out.
     with_frames : bool
         Whether the probabilities rest on frames, or on energy and grade alone.
     weighted : bool
@@ -56,6 +59,8 @@ class BackgroundResult(Result):
         Distance from the silicon to the housing that the network was told, mm.
     housing : Housing or None
         How it was measured; None where it was given.
+    listed : EventList or None
+        The list that the events come from, where they come from one.
     """
 
     writer: ClassVar[str] = "physml.background.results.products:write_products"
@@ -72,7 +77,7 @@ class BackgroundResult(Result):
     camera: Camera | None = None
     header: Header | None = None
     untrained: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
     files: dict[str, Path] = field(default_factory=dict)
     with_frames: bool = True
     weighted: bool = False
@@ -81,18 +86,32 @@ class BackgroundResult(Result):
     example: Example | None = None
     standoff: float | None = None
     housing: Housing | None = None
+    listed: EventList | None = None
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Numbers of events: all, kept, rejected."""
-        kept = sum(int(((rows["FLAG"] & REJECTED) == 0).sum()) for rows in self.store.chunks())
-        return {"events": len(self.store), "kept": kept, "rejected": len(self.store) - kept}
+        """Numbers of events: all, kept, rejected; of a list also those that do not count."""
+        count = rejected = 0
+        for rows in self.store.chunks():
+            good = counted(rows)
+            count += int(good.sum())
+            rejected += int((good & ((rows["FLAG"] & REJECTED) > 0)).sum())
+        found = {"events": len(self.store), "kept": count - rejected, "rejected": rejected}
+        if self.listed is not None:
+            found["left_out"] = len(self.store) - count
+        return found
 
     @cached_property
     def events(self) -> Table:
-        """Table of all events with units; those with WEIGHT above 0 are `kept`."""
-        table = Table(self.store.read(), copy=False)
-        for name in table.colnames:
+        """Table of all events with units; those with WEIGHT above 0 are `kept`.
+
+        That of a list has the list's own columns behind ours; see `list_columns.list_table`.
+        """
+        if self.listed is not None:
+            table = list_table(self.listed, self.store)
+        else:
+            table = Table(self.store.read(), copy=False)
+        for name in (n for n in table.colnames if n in DESCRIPTIONS):
             cards = self.columns.get(name)
             table[name].unit = (cards.unit if cards else "") or UNITS.get(name)
             table[name].info.description = (cards.comment if cards else "") or DESCRIPTIONS.get(
@@ -102,7 +121,7 @@ class BackgroundResult(Result):
             "retention": self.retention,
             "exposure": self.live_time,
             "gti": self.intervals.tolist(),
-            "flags": dict(FLAGS),
+            "flags": dict(FLAGS if self.with_frames else LIST_FLAGS),
             "model": self.card.get("version"),
             "with_frames": self.with_frames,
             "untrained": list(self.untrained),
@@ -113,12 +132,23 @@ class BackgroundResult(Result):
     @property
     def kept(self) -> Table:
         """The events that are kept."""
-        return self.events[(self.events["FLAG"] & REJECTED) == 0]
+        rows = self.store.read()
+        return self.events[counted(rows) & ((rows["FLAG"] & REJECTED) == 0)]
 
     @property
     def name(self) -> str:
         """Name of the observation."""
         return self.title
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was assumed and what was left out."""
+        return self.account.remarks
+
+    @property
+    def promised(self) -> bool:
+        """Whether the retention is promised: for frames like those of the training only."""
+        return self.with_frames and not self.untrained
 
     @property
     def warnings(self) -> list[str]:
@@ -137,9 +167,10 @@ class BackgroundResult(Result):
         words = f"{c['events']} event{'s' * (c['events'] != 1)}"
         if not self.with_frames:
             return f"{words}, judged by energy and grade alone"
-        return (
-            f"{words}: {c['kept']} kept, {c['rejected']} rejected at {self.retention:.1%} retention"
-        )
+        at = f"{self.retention:.1%} retention"
+        if not self.promised:
+            at += " asked for, not promised"
+        return f"{words}: {c['kept']} kept, {c['rejected']} rejected at {at}"
 
     def _origin(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         extra = {

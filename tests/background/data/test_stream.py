@@ -22,8 +22,8 @@ from fakes.background_events import PATTERNS, draw, frames_of, padded
 
 from physml.background.core.events import find_events
 from physml.background.core.frames import PIXEL
-from physml.background.data import readers
 from physml.background.data.event_list import PATTERN_GRADE, load_events, merge_intervals
+from physml.background.data.frames import source as readers
 from physml.background.data.stream import load_frames
 from physml.background.data.timeline import Timeline
 
@@ -325,10 +325,10 @@ def test_events_outside_of_the_good_time_are_told(tmp_path):
     hdu = event_table(50)
     end = float(np.median(hdu.data["time"]))
     events = load_events(write_events(tmp_path / "e.fits", hdu, gti=[(999.0, end)]))
-    outside = int((hdu.data["time"] > end + 0.441).sum())
-    assert f"{outside} events lie outside" in events.remarks[0]
+    outside = int((hdu.data["time"] > end).sum())
+    assert any(f"{outside} of 50 events lie outside" in text for text in events.remarks)
     events = load_events(write_events(tmp_path / "n.fits", hdu, gti=None))
-    assert "no GTI" in events.remarks[0]
+    assert any("no GTI" in text for text in events.remarks)
 
 
 def test_hdf5_with_other_things_in_it(seen, tmp_path):

@@ -25,7 +25,7 @@ from .source import Raw, Source
 from .timepix import is_pixel_text, open_text
 from .unpacked import Unpacked
 
-__all__ = ["Raw", "Source", "as_paths", "is_event_list", "open_source"]
+__all__ = ["Raw", "Source", "as_paths", "is_event_list", "open_input", "open_source"]
 
 #: Files that stand beside those of frames.
 BESIDE = (".dsc", ".idx", ".info")
@@ -55,13 +55,51 @@ def open_source(
     InputError
         It is none of these.
     """
-    chosen = parse_columns(columns)
+    if isinstance(frames, Source):
+        return frames
     paths = as_paths(frames)
     if paths is None:
         return open_memory(frames)
-    if len(paths) == 1:
-        return _open_file(paths[0], dataset, chosen, raw)
-    return _open_several(paths, dataset, chosen, raw)
+    chosen, among = parse_columns(columns), len(paths) > 1
+    sources = []
+    for path in paths:
+        data = Unpacked(path)
+        kind = _kind(path, data, among)
+        file = FitsFile.read(path, data) if kind == "fits" else None
+        sources.append(_open(path, kind, file or data, dataset, chosen, raw, among))
+    return join(sources) if among else sources[0]
+
+
+def open_input(
+    frames: Any, *, dataset: str | None = None, columns: Any = None, raw: bool = False
+) -> Source | Path:
+    """Source of frames, or the path of an event list; a packed file is unpacked once.
+
+    Parameters
+    ----------
+    frames, dataset, columns, raw
+        See `open_source`.
+
+    Returns
+    -------
+    Source or Path
+
+    Raises
+    ------
+    InputError
+        It is neither, or an event list is one of several files.
+    """
+    paths = as_paths(frames)
+    if paths is None or len(paths) > 1:
+        return open_source(frames, dataset=dataset, columns=columns, raw=raw)
+    path, data = paths[0], Unpacked(paths[0])
+    kind = _kind(path, data)
+    if kind != "fits":
+        return _open(path, kind, data, dataset, parse_columns(columns), raw)
+    file = FitsFile.read(path, data)
+    if _has_events(file, columns):
+        return path
+    return _open(path, kind, file, dataset, parse_columns(columns), raw)
 
 
 def as_paths(frames: Any) -> list[Path] | None:
@@ -101,34 +139,23 @@ def as_paths(frames: Any) -> list[Path] | None:
     return paths
 
 
-def is_event_list(frames: Any, columns: Any = None) -> bool:
-    """True for one FITS file with a table of events, whose frames are gone.
+def is_event_list(path: Path, columns: Any = None) -> bool:
+    """True for a FITS file with a table of events, whose frames are gone.
 
     A table of pixels has no grades, and a cube may have tables beside it.
 
     Raises
     ------
     InputError
-        It is no file of frames or events, or is one of several.
+        It is no file of frames or events.
     """
-    paths = as_paths(frames)
-    if paths is None:
+    data = Unpacked(path)
+    if _kind(path, data, among=True) != "fits":
         return False
-    kinds = []
-    for path in paths:
-        data = Unpacked(path)
-        kinds.append(
-            _kind(path, data, len(paths) > 1) == "fits" and _has_events(path, data, columns)
-        )
-    if any(kinds) and len(paths) > 1:
-        raise InputError.expected(
-            paths[kinds.index(True)], "frames, where several files are given", "an event list"
-        )
-    return kinds[0]
+    return _has_events(FitsFile.read(path, data), columns)
 
 
-def _has_events(path: Path, data: Unpacked, columns: Any) -> bool:
-    file = FitsFile.read(path, data)
+def _has_events(file: FitsFile, columns: Any) -> bool:
     if columns is not None or not file.tables:
         return False
     if any(looks_like_events(e) for e in file.tables):
@@ -150,35 +177,33 @@ def _kind(path: Path, data: Unpacked, among: bool = False) -> str:
     if is_pixel_text(head) or (among and not head):
         return "text"
     if data.packing and not head:
+        data.open().close()  # says what is wrong with it
         raise InputError.expected(path, _WANTED, f"an empty or damaged {data.packing} file")
     found = "another kind of file, or a damaged one" if head else "an empty file"
     raise InputError.expected(path, _WANTED, found)
 
 
-def _open_file(
+def _open(
     path: Path,
+    kind: str,
+    file: FitsFile | Unpacked,
     dataset: str | None,
     columns: Mapping[str, str],
     raw: bool,
     among: bool = False,
 ) -> Source:
-    """Source of one file, alone or `among` others."""
-    data = Unpacked(path)
-    kind = _kind(path, data, among)
+    """Source of one file of a known kind, alone or `among` others."""
     if kind == "hdf5":
         return open_hdf5_source(path, dataset, columns)
     if dataset is not None:
         raise InputError.expected(path, "an HDF5 file, of which a data set is named", f"a {kind}")
-    if kind == "text":
-        return open_text(path, data)
-    file = FitsFile.read(path, data)
+    if isinstance(file, Unpacked):
+        return open_text(path, file)
+    events = next((e.name for e in file.tables if looks_like_events(e)), None)
+    if among and events is not None and not columns:
+        raise InputError.expected(
+            path, "frames, where several files are given", f"an event list ({events})"
+        )
     if columns or (file.tables and not image_extensions(file)[0]):
         return open_pixels(file, columns, raw)
     return open_images(file, single=among)
-
-
-def _open_several(
-    paths: Sequence[Path], dataset: str | None, columns: Mapping[str, str], raw: bool
-) -> Source:
-    """Source of several files, as one exposure."""
-    return join([_open_file(p, dataset, columns, raw, among=True) for p in paths])

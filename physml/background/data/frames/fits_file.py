@@ -61,7 +61,7 @@ class Extension:
     def axes(self) -> tuple[int, ...]:
         """Lengths of the axes of the image, the slowest first; without leading ones of length 1."""
         z = "Z" if self.is_tiled else ""
-        number = int(self.header.get(f"{z}NAXIS", 0))
+        number = min(int(self.header.get(f"{z}NAXIS", 0)), 100)
         lengths = [int(self.header[f"{z}NAXIS{i + 1}"]) for i in range(number)][::-1]
         while len(lengths) > 3 and lengths[0] == 1:
             lengths = lengths[1:]
@@ -102,13 +102,16 @@ class FitsFile:
         found = []
         with data.open() as file:
             for number, (header, start, _) in enumerate(headers(path, file)):
+                extension = Extension(number, header, start)
                 try:
                     list(header.values())  # cards are parsed when they are looked at
+                    if len(extension.axes) > 99:
+                        raise ValueError(f"{len(extension.axes)} axes")
                 except Exception as error:  # astropy's parser fails in many ways on hostile cards
                     raise InputError.expected(
                         path, "a readable FITS header", f"a damaged one ({error})"
                     ) from error
-                found.append(Extension(number, header, start))
+                found.append(extension)
         return cls(path, data, found)
 
     @property
@@ -201,7 +204,12 @@ class Column:
     @property
     def whole(self) -> bool:
         """Whether it holds whole numbers."""
-        return self.dtype.kind in "ui" and self.scale == 1 and self.zero == int(self.zero)
+        return (
+            self.dtype.kind in "ui"
+            and self.scale == 1
+            and abs(self.zero) < 1 << 62
+            and self.zero == int(self.zero)
+        )
 
 
 def columns_of(path: Path, extension: Extension) -> dict[str, Column]:

@@ -116,7 +116,7 @@ def open_images(file: FitsFile, *, single: bool = False) -> Source:
         for part, end in zip(parts, ends.tolist(), strict=True):
             first = end - part.frames
             if a < end and b > first:
-                out.append(part.cut(max(a, first) - first, min(b, end) - first).astype(dtype))
+                out.append(part.cut(max(a, first) - first, min(b, end) - first))
         return out[0] if len(out) == 1 else np.concatenate(out)
 
     header = file.whole_header(chosen[0])
@@ -195,14 +195,21 @@ def _check_chips(file: FitsFile, chosen: Sequence[Extension]) -> None:
 def _types(file: FitsFile, extension: Extension) -> tuple[np.dtype[Any], np.dtype[Any]]:
     try:
         return number_type(extension.header, extension.is_tiled)
-    except ValueError as error:
-        raise InputError.expected(file.path, "numbers as BSCALE and BZERO", "others") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError.expected(
+            file.path, "numbers as BITPIX, BSCALE and BZERO", "others"
+        ) from error
 
 
 def _part(file: FitsFile, extension: Extension) -> _Part:
     axes = extension.axes
     n = axes[0] if len(axes) == 3 else 1
-    cut = _tiled(file, extension) if extension.is_tiled else _plain(file, extension, n)
+    try:
+        cut = _tiled(file, extension) if extension.is_tiled else _plain(file, extension, n)
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError.expected(
+            file.path, "a header that describes an image", f"a damaged one ({error})"
+        ) from error
     return _Part(extension, n, cut)
 
 
