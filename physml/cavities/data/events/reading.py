@@ -136,8 +136,20 @@ class EventFile:
     file: BinaryIO | None = None
 
     def __post_init__(self) -> None:
-        """Look up the columns."""
-        self.columns = {str(name).upper(): str(name) for name in self.table.columns.names}
+        """Look up the columns.
+
+        Raises
+        ------
+        InputError
+            They cannot be read.
+        """
+        try:
+            names = list(self.table.columns.names)
+        except Exception as error:  # astropy's tables fail in many ways on hostile cards
+            raise InputError.expected(
+                self.path, "a table of events", f"a damaged one ({error!r})"
+            ) from error
+        self.columns = {str(name).upper(): str(name) for name in names}
 
     @property
     def header(self) -> Any:
