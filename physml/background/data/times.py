@@ -3,8 +3,8 @@
 The same quantity goes by many names. Those that are known here:
 
 =====================================  ==========================================================
-frame time, from one frame to the next  FRAMTIME, FRAMETIM, FRAMETIME, FRMTIME, TIMEDEL, CYCLETIME
-exposure of one frame                   EXPTIME, EXPOSURETIME, COUNTTIME, ACQTIME
+frame time, from one frame to the next  `CYCLE`; FRAMERATE, in Hz
+exposure of one frame                   `EXPOSED`
 exposure, of one frame or of all        EXPOSURE, LIVETIME, ONTIME
 begin and end                           TSTART, TSTOP; DATE-OBS (with TIME-OBS), DATE-BEG, MJD-OBS
 =====================================  ==========================================================
@@ -25,8 +25,11 @@ from astropy.io.fits import Header
 from astropy.io.fits.card import Undefined
 from astropy.time import Time
 
-CYCLE = ("FRAMTIME", "FRAMETIM", "FRAMETIME", "FRMTIME", "TIMEDEL", "CYCLETIME")
-EXPOSED = ("EXPTIME", "EXPOSURETIME", "COUNTTIME", "ACQTIME", "ACQUISITIONTIME")
+CYCLE = (*("FRAMTIME", "FRAMETIM", "FRAMETIME", "FRMTIME", "TIMEDEL", "CYCLETIME", "FRAMEPERIOD"),)
+EXPOSED = (
+    *("EXPTIME", "EXPOSURETIME", "COUNTTIME", "ACQTIME", "ACQUISITIONTIME"),
+    *("INTTIME", "INTEGRATIONTIME", "ITIME", "TEXP"),
+)
 EITHER = ("EXPOSURE", "LIVETIME", "ONTIME")
 #: Names whose unit is TIMEUNIT.
 IN_TIMEUNIT = ("TIMEDEL", "TSTART", "TSTOP")
@@ -173,6 +176,8 @@ def told_times(
     work = _Work()
     unit = str(known["TIMEUNIT"].value) if "TIMEUNIT" in known else ""
     cycle = _first(known, CYCLE, unit, work)
+    if cycle is None:
+        cycle = _from_rate(known.get("FRAMERATE"))
     exposed = _first(known, EXPOSED, unit, work)
     if exposed is None and each:
         exposed = _first(known, EITHER[:1], unit, work)
@@ -189,6 +194,17 @@ def told_times(
     if date is not None:
         told = replace(told, mjd=date[0], scale=date[1])
     return replace(told, said=tuple(work.said), assumed=tuple(work.assumed))
+
+
+def _from_rate(given: Given | None) -> tuple[float, str] | None:
+    """Frame time by a number of frames a second."""
+    if given is None or isinstance(given.value, bool | str):
+        return None
+    if given.unit.lower() not in ("", "hz", "1/s", "s-1", "fps"):
+        return None
+    if not SHORTEST < 1 / max(float(given.value), SHORTEST) < LONGEST:
+        return None
+    return 1 / float(given.value), given.name
 
 
 def _with_frame_time(

@@ -264,12 +264,18 @@ def plot_rate(result: BackgroundResult, ax: Axes) -> Axes:
     first, last = 0.0, 0.0
     if len(result.intervals):
         first, last = float(result.intervals[0, 0]), float(result.intervals[-1, 1])
-    edges = np.linspace(first, max(last, first + 1e-6), 61)
-    counts = np.zeros(60)
+    # No bin is shorter than a frame, whose events share their time.
+    step = result.frame_time if np.isfinite(result.frame_time) else 0.0
+    bins = int(np.clip((last - first) / step, 1, 60)) if step > 0 else 60
+    edges = np.linspace(first, max(last, first + 1e-6), bins + 1)
+    counts = np.zeros(bins)
     for rows in result.store.chunks():
         counts += np.histogram(rows["TIME"], edges)[0]
     ax.stairs(counts / np.diff(edges), edges - first, color=KEPT)
-    ax.set(xlabel="Time since the start (s)", ylabel="Events per s", title="Light curve")
+    ax.set(
+        xlabel="Time since the start (s)", ylabel="Events per s", title="Light curve of all events"
+    )
+    ax.locator_params(axis="x", nbins=5)
     return ax
 
 
@@ -304,7 +310,7 @@ def _notes(result: BackgroundResult) -> list[str]:
         if result.housing is not None and result.housing.events:
             low, high = result.housing.interval
             lines.append(
-                f"Housing at {result.standoff:g} mm ({low:g}-{high:g}), measured on "
+                f"Housing at {result.standoff:.3g} mm ({low:.3g}-{high:.3g}), measured on "
                 f"{result.housing.events:,} events."
             )
     else:

@@ -64,8 +64,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
         "account": account_of(result).as_dict(),
         "remarks": list(result.remarks),
         "flags": {
-            str(bit): text
-            for bit, text in (FLAGS if result.with_frames else LIST_FLAGS).items()
+            str(bit): text for bit, text in (FLAGS if result.with_frames else LIST_FLAGS).items()
         },
     }
     if result.with_frames:
@@ -106,7 +105,7 @@ def account_of(result: BackgroundResult) -> Account:
         low, high = result.housing.interval
         account.read(
             "housing",
-            f"at {result.standoff:g} mm ({low:g} - {high:g}), measured on "
+            f"at {result.standoff:.3g} mm ({low:.3g} - {high:.3g}), measured on "
             f"{result.housing.events} events",
         )
     elif result.standoff is not None and len(result.store):

@@ -284,6 +284,17 @@ def test_tables_in_any_order(rows, tmp_path, monkeypatch):
     assert any("sorted" in text for text in stream.remarks)
 
 
+def test_dates_of_extensions(seen, tmp_path):
+    """A frame every two seconds, half a second long; dates to a second tell no more."""
+    dates = {k: {"DATE-OBS": f"2020-01-01T00:00:{2 * k:02}", "EXPTIME": 0.5} for k in range(N)}
+    _, _, stream = read(mef(tmp_path / "m.fits", seen.images, each=dates.get))
+    assert len(stream.timeline.intervals) == N
+    assert stream.timeline.live_time == pytest.approx(0.5 * N)
+    same_second = {k: {"DATE-OBS": "2020-01-01T00:00:00", "EXPTIME": 0.05} for k in range(N)}
+    _, _, stream = read(mef(tmp_path / "n.fits", seen.images, each=same_second.get))
+    np.testing.assert_allclose(stream.timeline.intervals, [[0, 0.05 * N]])
+
+
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
 def test_times_of_pixels_tell_the_frame_time(place, seen, tmp_path):
     """At the beginning, in the middle and at the end of frames, which TSTART and TSTOP tell."""
@@ -318,6 +329,17 @@ def test_good_times_tell_the_frames_without_pixels(tmp_path):
     np.testing.assert_array_equal(pixels["frame"], [3, 30])
     assert stream.timeline.live_time == pytest.approx(15.0)
     assert any("1 pixels in frames outside" in text for text in stream.remarks)
+
+
+def test_without_intervals_the_good_time_is_from_start_to_stop(tmp_path):
+    rows = Table({"FRAME": [3, 12], "RAWX": [40] * 2, "RAWY": [50] * 2, "SIGNAL": [1.0] * 2})
+    for stop, frames in ((110.0, range(20)), (106.0, range(3, 13))):
+        hdu = fits.table_to_hdu(rows)
+        hdu.header.update({"TIMEDEL": 0.5, "TSTART": 100.0, "TSTOP": stop})
+        hdu.writeto(tmp_path / "t.fits", overwrite=True)
+        _, index, stream = read(tmp_path / "t.fits")
+        np.testing.assert_array_equal(index, frames)
+        assert any("TSTART to TSTOP" in text for text in stream.remarks)
 
 
 def test_a_table_without_pixels_has_its_exposure(tmp_path):

@@ -30,6 +30,8 @@ def told(*cards, frames=8):
         ([("EXPTIME", 3.2)], 3.2),
         ([("EXPTIME", 3200.0, "[ms] exposure")], 3.2),
         ([("FRMTIME", 73)], 0.073),
+        ([("INTTIME", 2.5)], 2.5),
+        ([("FRAMERATE", 20.0, "[Hz]")], 0.05),
         ([("EXPOSURE", 25.6)], 3.2),
         ([("LIVETIME", 25.6)], 3.2),
         ([("TSTART", 100.0), ("TSTOP", 100.4)], 0.05),

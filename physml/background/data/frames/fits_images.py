@@ -155,7 +155,13 @@ def _set_times(source: Source, file: FitsFile, parts: Sequence[_Part]) -> None:
     steps = [t.frame_time for t in each if t.frame_time is not None]
     own = [t.origin for t in each if t.origin is not None]
     firsts = np.cumsum([0, *(p.frames for p in parts[:-1])])
-    rising = len(own) == len(parts) and bool((np.diff(own) > 0).all())
+    days = [t.mjd for t in each if t.mjd is not None]
+    if len(own) < len(parts) and len(days) == len(parts):
+        own = np.round((np.array(days) - days[0]) * 86400.0, 6).tolist()
+    spans = np.array([p.frames for p in parts]) * (steps if len(steps) == len(parts) else [0.0])
+    # Starts that are nearer than half a frame are rounded, and tell nothing.
+    apart = np.diff(own) if len(own) == len(parts) else np.zeros(0)
+    rising = len(apart) > 0 and bool((apart > 0.5 * spans[:-1]).all() and (apart > 0).all())
     if not steps and rising:
         step = float(np.median(np.diff(own))) / parts[0].frames
         source.account.assume(

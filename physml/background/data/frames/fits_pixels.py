@@ -12,7 +12,7 @@ import numpy as np
 
 from physml.exceptions import InputError
 
-from ...core.arrays import Ints, Rows
+from ...core.arrays import Floats, Ints, Rows
 from ..times import Told, from_headers, told_times
 from . import source as limits
 from .fits_file import Column, Extension, FitsFile, read_columns, read_intervals
@@ -66,6 +66,9 @@ class _PixelTable:
         self.order: Ints | None = None
         # Frame of each row, where there is no column of frames.
         self.index: Ints | None = None
+        # First and last frame.
+        self.ends: tuple[int, int] | None = None
+        self.known = from_headers([extension.header, file.primary])
         self.shift = {"x": 0, "y": 0}
         self._whole: dict[str, Rows] | None = None
 
@@ -92,7 +95,7 @@ class _PixelTable:
             f"FITS table of {self.length} pixels in {self.extension.name or 'a table'} ({used})",
         )
         source.good = read_intervals(self.file)
-        known = from_headers([self.extension.header, self.file.primary])
+        known = self.known
         source.told = told_times(known)
         if "frame" in columns:
             last = self._frames(source)
@@ -102,9 +105,29 @@ class _PixelTable:
             self._number(source)
         if self.index is None and self.length:
             source.told = self._by_clock(source, source.told)
+        if source.good is None:
+            source.good = self._from_start_to_stop(source)
         self._first_pixels(source)
         source.shape = self._shape()
         return source
+
+    def _from_start_to_stop(self, source: Source) -> Floats | None:
+        """Good time from TSTART to TSTOP, where there are no intervals and it holds the frames."""
+        told, known = source.told, told_times(self.known)
+        step, start, stop = told.frame_time, known.origin, known.stop
+        if step is None or start is None or stop is None or stop <= start:
+            return None
+        if self.ends is not None:
+            first, last = (told.origin or 0.0) + step * np.array(self.ends)
+            if first < start - step / 2 or last + step > stop + step / 2:
+                source.account.assume(
+                    "TSTART to TSTOP does not hold the frames of the pixels: the good time is that "
+                    "from the first of them to the last",
+                    "good time",
+                )
+                return None
+        source.account.assume("no GTI: the good time is taken from TSTART to TSTOP", "good time")
+        return np.array([[start, stop]])
 
     def _rows(self, a: int, b: int, *roles: str) -> dict[str, Rows]:
         return read_columns(
@@ -136,7 +159,8 @@ class _PixelTable:
                 self.path, f"frame numbers from 0 to {MAX_FRAME}", f"{frame.min()} to {frame.max()}"
             )
         self._sort(frame, source)
-        return int(frame.max())
+        self.ends = int(frame.min()), int(frame.max())
+        return self.ends[1]
 
     def _sort(self, values: Rows, source: Source) -> None:
         if (np.diff(values) < 0).any():
@@ -157,6 +181,7 @@ class _PixelTable:
         if found is None:
             raise InputError.expected(self.path, "a column of frames, or a frame time", "neither")
         self.index, step, begin = found
+        self.ends = int(self.index.min()), int(self.index.max())
         if source.told.frame_time is None:
             source.account.assume(
                 f"no frame time in the file: {step:.6g} s, the least time between two readouts",

@@ -21,6 +21,7 @@ MAX_NOTES = 200
 #: Beginnings of names, without underscores, that are read: others are none of our business.
 NOTED = (
     *("frametim", "framtime", "frmtime", "timedel", "cycletime", "exptime", "exposure"),
+    *("inttime", "integrationtime", "frameperiod", "framerate"),
     *("counttime", "acqtime", "acquisitiontime", "livetime", "ontime", "tstart", "tstop"),
     *("date-obs", "dateobs", "datebeg", "mjdobs", "mjdbeg", "timesys", "timeunit"),
     *("starttime", "startdate", "unit"),
