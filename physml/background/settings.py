@@ -15,6 +15,8 @@ from physml.config import PipelineSettings, ResourceSettings, Settings, Simulate
 from physml.parallel.settings import PreprocessBase
 from physml.training.settings import TrainBase, TrainResources
 
+from .core.camera import CameraSettings
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Retention = Annotated[float, Field(gt=0, lt=1)]
 
@@ -99,6 +101,11 @@ class SimulateSettings(SimulateBase):
         description="Work out frames in full also where nothing but tracks of primaries is in them",
     )
     conditions: ConditionsPrior = ConditionsPrior()
+    camera: CameraSettings | None = Field(
+        None,
+        description="What is around and between detectors, and how they are read; by default one "
+        "detector alone in a housing, read at once",
+    )
     resources: ResourceSettings = ResourceSettings(threads=1, mem_mb=2500, runtime_min=60, gpu=0)
 
 

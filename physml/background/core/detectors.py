@@ -6,8 +6,9 @@ from functools import lru_cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import numpy as np
 from numpy import float64
 from numpy.typing import NDArray
 from pydantic import Field
@@ -25,13 +26,26 @@ _BOLTZMANN = 8.617333e-5  # eV / K
 
 
 class DetectorSettings(Settings):
-    """A pixel detector of silicon, lit from the back, that reads whole frames."""
+    """A pixel detector of silicon that reads whole frames."""
 
     name: str = Field("wfi", description="What it is called")
     ny: int = Field(512, description="Rows", ge=8, le=8192)
     nx: int = Field(512, description="Columns", ge=8, le=8192)
     pixel_um: Micrometres = Field(130.0, description="Side of a pixel, um", ge=1)
     thickness_um: Micrometres = Field(450.0, description="Depleted silicon, um", ge=10)
+    lit: Literal["back", "front"] = Field(
+        "back", description="Side that light comes from: that of the readout is the front"
+    )
+    field_free_um: Micrometres = Field(
+        0.0,
+        description="Silicon without a field behind the depleted layer, um: charge gets out of it "
+        "by diffusion",
+        ge=0,
+        le=1000,
+    )
+    diffusion_um: Micrometres = Field(
+        500.0, description="Diffusion length of electrons in it, um", ge=1
+    )
     frame_time: Seconds = Field(5e-3, description="Time of a frame, s", gt=0)
     enc: float = Field(3.0, description="Readout noise, electrons rms", ge=0)
     sigma0_um: Micrometres = Field(
@@ -51,12 +65,19 @@ class DetectorSettings(Settings):
         return self.ny * self.nx * (self.pixel_um * 1e-4) ** 2
 
     @property
+    def silicon_um(self) -> float:
+        """Thickness of all the silicon, um."""
+        return self.thickness_um + self.field_free_um
+
+    @property
     def noise_keV(self) -> float:
         """Readout noise, keV rms."""
         return self.enc * PAIR
 
     def width(self, drift: NDArray[float64]) -> NDArray[float64]:
         """Width of charge clouds that drifted over distances in um, um."""
+        # No cloud drifts further than the field reaches.
+        drift = np.minimum(drift, self.thickness_um) if self.field_free_um > 0 else drift
         volt = _BOLTZMANN * self.temperature_K
         squared: NDArray[float64] = self.sigma0_um**2 + 2 * volt / self.bias_V * drift**2
         return squared**0.5

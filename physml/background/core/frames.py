@@ -8,10 +8,11 @@ have the same layout without that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -358,17 +359,18 @@ def _renumbered(parts: Sequence[Frames]) -> list[Rows]:
     return found
 
 
-def raw_spec() -> dict[str, Spec]:
+#: Tables of a raw shard.
+TABLES: Mapping[str, np.dtype[Any]] = {
+    "pixels": TRUE_PIXEL,
+    "particles": PARTICLE,
+    "photons": PHOTON,
+    "exposures": EXPOSURE,
+}
+
+
+def raw_spec(tables: Mapping[str, np.dtype[Any]] = TABLES) -> dict[str, Spec]:
     """Contents of a raw shard."""
-    types = {
-        "index": "i8",
-        "weight": "f4",
-        "frame_exposure": "i8",
-        "pixels": TRUE_PIXEL,
-        "particles": PARTICLE,
-        "photons": PHOTON,
-        "exposures": EXPOSURE,
-    }
+    types = {"index": "i8", "weight": "f4", "frame_exposure": "i8", **tables}
     return {name: Spec(dtype, (None,)) for name, dtype in types.items()}
 
 
@@ -381,27 +383,36 @@ def read_frames(path: str | PathLike[str]) -> Frames:
         It is not one: a table is missing or of another kind, frames are out of order, or rows
         point outside of their tables.
     """
+    frames = frames_of_shard(path, TABLES)
+    check(frames, Path(path))
+    return frames
+
+
+def frames_of_shard(path: str | PathLike[str], tables: Mapping[str, np.dtype[Any]]) -> Frames:
+    """Read a shard with tables of given types, without checking what is in them.
+
+    Raises
+    ------
+    InputError
+        A table is missing or of another kind, or exposures have several shapes.
+    """
     source = Path(path)
-    shard = read_shard(source, raw_spec())
-    exposures = shard["exposures"].astype(EXPOSURE)
+    shard = read_shard(source, raw_spec(tables))
+    found = {name: shard[name].astype(dtype, copy=False) for name, dtype in tables.items()}
+    exposures = found["exposures"]
     if len(exposures) == 0:
         raise InputError.expected(source, "at least one exposure", "none")
     shapes = {(int(e["ny"]), int(e["nx"])) for e in exposures}
     if len(shapes) > 1:
         raise InputError.expected(source, "exposures of one detector shape", f"{sorted(shapes)}")
     times = np.unique(exposures["frame_time"])
-    frames = Frames(
-        pixels=shard["pixels"].astype(TRUE_PIXEL, copy=False),
+    return Frames(
+        **found,
         shape=shapes.pop(),
         index=shard["index"].astype(np.int64, copy=False),
         weight=shard["weight"].astype(np.float32, copy=False),
         frame_time=float(times[0]) if len(times) == 1 else float("nan"),
-        particles=shard["particles"].astype(PARTICLE, copy=False),
-        photons=shard["photons"].astype(PHOTON, copy=False),
-        exposures=exposures,
     )
-    check(frames, source)
-    return frames
 
 
 def check(frames: Frames, path: str | PathLike[str] | None = None) -> None:

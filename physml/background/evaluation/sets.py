@@ -109,6 +109,58 @@ SEALED_RIVALS: Mapping[str, str] = {
 #: Number of the first exposure of the first sealed set; other sets are far below.
 SEALED_FIRST = 1_000 * STRIDE
 
+#: Four quadrants of the wide field imager as one camera, and one alone, read row by row.
+_FOUR: Mapping[str, Any] = {"across": 2, "down": 2, "gap": 3.0, "neighbours": 1}
+_ROLLING: Mapping[str, Any] = {"rolling": True, "order": "inward"}
+#: Set of a camera -> its geometry, what it changes in the nominal conditions, and the camera.
+CAMERA_SETS: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
+    f"{name}, {many}, {readout}, {cycle} ms": (
+        name,
+        {"frame_time": (cycle / 5, cycle / 5)},
+        {**quadrants, **({} if readout == "snapshot" else _ROLLING)},
+    )
+    for name in GEOMETRIES
+    for many, quadrants in (("one quadrant", {"neighbours": 1}), ("four quadrants", _FOUR))
+    for readout in ("snapshot", "rolling")
+    for cycle in (2, 5)
+}
+#: Number of the first exposure of the first of them, far from all others.
+CAMERA_FIRST = 500 * STRIDE
+
+
+def camera_set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
+    """Simulator settings of a set of a camera.
+
+    Parameters
+    ----------
+    name : str
+        One of `CAMERA_SETS`.
+    hits : int
+        Cosmic rays through the silicon of all quadrants in an exposure, about.
+
+    Raises
+    ------
+    ValueError
+        No such set.
+    """
+    if name not in CAMERA_SETS:
+        raise ValueError(f"camera set {name!r}: expected one of {', '.join(CAMERA_SETS)}")
+    geometry, change, camera = CAMERA_SETS[name]
+    return SimulateSettings.model_validate(
+        {
+            "hits": hits,
+            "keep": KEEP,
+            "conditions": {**_NOMINAL, **GEOMETRIES[geometry], **change},
+            "camera": dict(camera),
+        }
+    )
+
+
+def camera_exposure(name: str, number: int, hits: int = 4_000) -> Frames:
+    """Simulate one exposure of a set of a camera, with the tables of `core.camera_frames`."""
+    first = CAMERA_FIRST + STRIDE * list(CAMERA_SETS).index(name)
+    return simulate_exposure(camera_set_settings(name, hits), SEED, first + number)
+
 
 def set_settings(name: str, hits: int = 4_000) -> SimulateSettings:
     """Simulator settings of one set.

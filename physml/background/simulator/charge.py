@@ -117,6 +117,19 @@ def collect(
     Charge
         Sorted by frame and pixel, each once.
     """
+    spread = drift(detector, energy, position, source, origin)
+    n_pixels = detector.ny * detector.nx
+    return merge(replace(spread, frame=frame_of[spread.source]), n_pixels)
+
+
+def drift(
+    detector: DetectorSettings,
+    energy: Floats,
+    position: Floats,
+    source: Ints,
+    origin: NDArray[np.integer],
+) -> Charge:
+    """Charge of each source in each pixel, without a frame: see `collect`."""
     width = detector.width(position[:, 2])
     first_x, share_x = cut(detector.pixel_um, position[:, 0], width)
     first_y, share_y = cut(detector.pixel_um, position[:, 1], width)
@@ -137,7 +150,7 @@ def collect(
     column = inverse * len(ORIGINS) + origin[row]
     by_origin = _sums(column, given, len(key) * len(ORIGINS)).reshape(-1, len(ORIGINS))
     which, place = np.divmod(key, n_pixels)
-    return merge(Charge(frame_of[which], place, by_origin, which, np.zeros(len(key))), n_pixels)
+    return Charge(np.zeros_like(which), place, by_origin, which, np.zeros(len(key)))
 
 
 def _group(key: Ints) -> tuple[Ints, Ints]:
@@ -269,6 +282,20 @@ class Readout:
         tail = rng.random(len(frame)) * chance[pixel]
         y, x = np.divmod(pixel, d.nx)
         energy = self.offset[y, x] - sigma[0, x] * ndtri(tail)
+        return self.dark(frame, pixel, energy, charge)
+
+    def dark(self, frame: Ints, pixel: Ints, energy: Floats, charge: Charge) -> Rows:
+        """Noise pixels, `TRUE_PIXEL`, each once and none of those that hold charge.
+
+        Parameters
+        ----------
+        frame, pixel : ndarray of int64, shape (n,)
+        energy : ndarray, shape (n,)
+            Measured, in the same order, keV.
+        charge : Charge
+        """
+        d = self.detector
+        y, x = np.divmod(pixel, d.nx)
         key = frame * (d.ny * d.nx) + pixel
         lit = charge.frame * (d.ny * d.nx) + charge.pixel
         key, first = np.unique(key, return_index=True)

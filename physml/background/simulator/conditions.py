@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 
 from ..core.arrays import Floats
+from ..core.camera import CameraSettings
 from ..core.detectors import DetectorSettings
 from ..settings import ConditionsPrior
 from .charge import Readout
@@ -41,6 +42,10 @@ class Conditions:
         Its ends, keV.
     spot : tuple of float
         Share of the X-rays in a spot, its x and y (pixels) and width (pixels).
+    camera : CameraSettings, optional
+        What is around and between detectors; one detector read at once by default.
+    others : tuple of Readout
+        Of the camera's detectors after the first.
     """
 
     detector: DetectorSettings
@@ -56,13 +61,27 @@ class Conditions:
     index: float
     energies: tuple[float, float]
     spot: tuple[float, float, float, float]
+    camera: CameraSettings | None = None
+    others: tuple[Readout, ...] = ()
 
     @property
     def geometry(self) -> Geometry:
         """Slab, cavity and housing."""
         d = self.detector
-        size = np.array([d.nx * d.pixel_um, d.ny * d.pixel_um, d.thickness_um])
-        return Geometry(size, 1e3 * self.standoff, 1e3 * self.gap, 1e3 * self.shield)
+        size = np.array([d.nx * d.pixel_um, d.ny * d.pixel_um, d.silicon_um])
+        lengths = 1e3 * self.standoff, 1e3 * self.gap, 1e3 * self.shield
+        if self.camera is None:
+            return Geometry(size, *lengths)
+        c = self.camera
+        size[:2] = c.plane(d).size_um
+        yields = (c.yield_sides, c.yield_board, c.yield_light)
+        return Geometry(
+            size,
+            *lengths,
+            above=None if c.light_side is None else 1e3 * c.light_side,
+            opening=c.opening,
+            yields=None if yields == (1.0, 1.0, 1.0) else yields,
+        )
 
 
 def uniform(rng: Generator, ends: tuple[float, float]) -> float:
@@ -75,7 +94,12 @@ def log_uniform(rng: Generator, ends: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]))))
 
 
-def draw(prior: ConditionsPrior, base: DetectorSettings, rng: Generator) -> Conditions:
+def draw(
+    prior: ConditionsPrior,
+    base: DetectorSettings,
+    rng: Generator,
+    camera: CameraSettings | None = None,
+) -> Conditions:
     """Draw the conditions of an exposure.
 
     Parameters
@@ -84,7 +108,23 @@ def draw(prior: ConditionsPrior, base: DetectorSettings, rng: Generator) -> Cond
     base : DetectorSettings
         The detector as it is meant to be.
     rng : Generator
+    camera : CameraSettings, optional
+        What is around and between detectors.
     """
+    drawn = _draw(prior, base, rng)
+    if camera is None:
+        return drawn
+    # After all else, so that these are the conditions of the one detector without a camera.
+    others = [_readout(prior, drawn.detector, drawn.gain, rng) for _ in range(1, camera.number)]
+    drawn = replace(drawn, camera=camera, others=tuple(others))
+    if not camera.cycles:
+        return drawn
+    time = 1e-3 * float(rng.choice(camera.cycles))
+    detector = drawn.detector.model_copy(update={"frame_time": time})
+    return replace(drawn, detector=detector)
+
+
+def _draw(prior: ConditionsPrior, base: DetectorSettings, rng: Generator) -> Conditions:
     p = prior
     nominal = rng.random() < p.nominal
     noise, threshold = log_uniform(rng, p.noise), log_uniform(rng, p.threshold)

@@ -18,25 +18,27 @@ from numpy.random import Generator
 from physml.random import stream
 from physml.stages.simulate import require_finite
 
-from ..core.arrays import Bools, Floats, Ints, Rows
+from ..core.arrays import Bools, Ints, Rows
 from ..core.detectors import DetectorSettings, load_detector
-from ..core.events import find_events
 from ..core.frames import ELECTRON, HELIUM, PARTICLE, PHOTON, Frames, exposure_row
 from ..settings import SimulateSettings
+from .camera_exposure import expose_camera
 from .charge import Charge, collect, merge
 from .conditions import Conditions, draw, power_law
-from .deposits import INSIDE, FirstPass, Left, first_pass, second_pass
 from .deposits import PHOTON as BY_PHOTON
-from .electrons import STEP
-from .geometry import cosine_law
-from .housing_electrons import Setup
-from .materials import ALUMINIUM, SILICON
+from .deposits import FirstPass, Left, first_pass, second_pass
+from .exposure_parts import (
+    STRIDE,
+    candidates,
+    flat_component,
+    make_setup,
+    number_of_frames,
+    places,
+)
+from .field_free import diffuse
+from .materials import ALUMINIUM
 from .photons import absorb
-from .primaries import Primaries, draw_primaries, entering_rate
-from .tracks import library
-
-#: First frame of an exposure: its number times this. No exposure has more frames.
-STRIDE = 1 << 22
+from .primaries import Primaries, draw_primaries
 
 
 def simulate_exposure(
@@ -60,24 +62,21 @@ def simulate_exposure(
     Returns
     -------
     Frames
-        With truth, in increasing order; `exposures` has one row.
+        With truth, in increasing order; `exposures` has one row. Under `settings.camera` the
+        tables are those of `core.camera_frames`.
     """
     rng = stream(seed, "simulate", index)
     base = _detector(settings.detector)
-    drawn = draw(settings.conditions, base, rng)
-    frames = expose(conditions or drawn, base, settings, index, rng)
+    drawn = draw(settings.conditions, base, rng, settings.camera)
+    conditions = conditions or drawn
+    with_camera = conditions.camera is not None
+    frames = (expose_camera if with_camera else expose)(conditions, base, settings, index, rng)
     for name, values in (frames.arrays() | frames.tables()).items():
         require_finite(name, values, [index])
     return frames
 
 
 _detector = lru_cache(maxsize=8)(load_detector)
-
-
-def make_setup(conditions: Conditions) -> Setup:
-    """Housing and slab under the given conditions."""
-    pixel = conditions.detector.pixel_um
-    return Setup(conditions.geometry, library(ALUMINIUM), library(SILICON), min(STEP, 0.25 * pixel))
 
 
 def expose(
@@ -101,12 +100,12 @@ def expose(
     """
     detector = conditions.detector
     setup = make_setup(conditions)
-    n_frames = _number_of_frames(conditions, settings.hits)
+    n_frames = number_of_frames(conditions, settings.hits)
     live = n_frames * detector.frame_time
     primaries = draw_primaries(
         setup.geometry, ALUMINIUM, conditions.phi, conditions.helium, live, rng
     )
-    flat_time, flat = _flat_component(conditions, base, live, rng)
+    flat_time, flat = flat_component(conditions, base, live, rng)
     frame_of = np.concatenate([primaries.time, flat_time])
     frame_of = np.minimum((frame_of / detector.frame_time).astype(np.int64), n_frames - 1)
     first = first_pass(setup, primaries, rng)
@@ -116,6 +115,7 @@ def expose(
     worked[frame_of[len(primaries) :]] = True
     left = second_pass(setup, primaries, first, worked[frame_of[: len(primaries)]], rng)
     every = Left.join([left, replace(flat, owner=flat.owner + len(primaries))])
+    every = diffuse(detector, every, setup.geometry.size[:2], rng)
     charge = collect(detector, every.energy, every.position, every.owner, every.origin, frame_of)
     charge = conditions.readout.fluctuate(charge, rng)
     candidate = _candidates(conditions, base, charge, n_frames)
@@ -152,57 +152,11 @@ def expose(
     )
 
 
-def _number_of_frames(conditions: Conditions, hits: int) -> int:
-    """Frames in which about that many cosmic rays cross the silicon."""
-    g = conditions.geometry
-    a, b, c = g.size
-    share = 2 * (a * b + b * c + c * a) / g.area
-    rate = share * entering_rate(g, ALUMINIUM, conditions.phi, conditions.helium)
-    return int(np.clip(round(hits / (rate * conditions.detector.frame_time)), 1, STRIDE))
-
-
-def _flat_component(
-    conditions: Conditions, base: DetectorSettings, live: float, rng: Generator
-) -> tuple[Floats, Left]:
-    """Electrons without context that stop at either surface: arrival times, energies left.
-
-    They stand for what has no track anywhere near: Compton electrons of hard photons from the sky
-    and the spacecraft. Flat in energy up to the largest of an event.
-    """
-    d, size = conditions.detector, conditions.geometry.size
-    mean = conditions.flat * d.area_cm2 * base.upper_keV * live
-    n = int(rng.poisson(mean))
-    time = np.sort(rng.random(n)) * live
-    energy = rng.random(n) * base.upper_keV
-    back = rng.random(n) < 0.5
-    # They stop within a micrometre or two: at a third of their range, by the cosine law.
-    normal = np.zeros((n, 3))
-    normal[:, 2] = np.where(back, -1.0, 1.0)
-    start = rng.random((n, 3)) * size
-    start[:, 2] = np.where(back, size[2], 0.0)
-    reach = library(SILICON).range_of(np.maximum(energy, 0.2)) / 3
-    position = start + reach[:, None] * cosine_law(normal, rng)
-    owner = np.arange(n)
-    return time, Left(energy, position, owner, np.full(n, INSIDE, np.int8))
-
-
 def _candidates(
     conditions: Conditions, base: DetectorSettings, charge: Charge, n_frames: int
 ) -> Bools:
     """Frames in which the particles' charge alone makes an event that passes, border included."""
-    pixels = conditions.readout.measure(charge)
-    frames = Frames(
-        pixels,
-        (conditions.detector.ny, conditions.detector.nx),
-        np.arange(n_frames),
-        np.ones(n_frames, np.float32),
-    )
-    found = find_events(
-        frames, split=base.split_keV, event=base.event_keV, upper=base.upper_keV, keep_border=True
-    )
-    out = np.zeros(n_frames, bool)
-    out[found.events["frame"][found.events["valid"]]] = True
-    return out
+    return candidates(conditions, base, conditions.readout.measure(charge), n_frames)
 
 
 def _x_rays(conditions: Conditions, kept: Ints, rng: Generator) -> tuple[Rows, Left]:
@@ -228,13 +182,15 @@ def _x_rays(conditions: Conditions, kept: Ints, rng: Generator) -> tuple[Rows, L
         photons["energy"][on].astype(np.float64),
         (x[on] + 0.5) * d.pixel_um,
         (y[on] + 0.5) * d.pixel_um,
-        d.thickness_um,
+        d.silicon_um,
         rng,
+        front=d.lit == "front",
     )
     owner = on[absorbed.photon]
     photons["detected"][owner] = True
     origin = np.full(len(owner), BY_PHOTON, np.int8)
-    return photons, Left(absorbed.energy, absorbed.position, owner, origin)
+    left = Left(absorbed.energy, absorbed.position, owner, origin)
+    return photons, diffuse(d, left, c.geometry.size[:2], rng)
 
 
 def _read(
@@ -265,7 +221,7 @@ def _particles(
     kept: Ints,
 ) -> tuple[Rows, Ints]:
     """Table of particles that left anything in the frames kept, and each source's row in it."""
-    g, d, p = conditions.geometry, conditions.detector, primaries
+    d, p = conditions.detector, primaries
     there = np.zeros(len(frame_of), bool)
     there[left.owner] = True
     there[len(p) :] = True
@@ -277,20 +233,9 @@ def _particles(
     kind = np.concatenate([p.kind, np.full(len(flat.energy), ELECTRON, np.uint8)])
     energy = np.concatenate([nucleons * p.outside, flat.energy]) / 1e3
     table["kind"], table["energy"] = kind[there], energy[there]
-    # Nearest point: where the way through the cavity comes closest to the slab's middle plane.
-    distance = g.to_housing(p.position, p.direction)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        to_plane = (0.5 * g.size[2] - p.position[:, 2]) / p.direction[:, 2]
-    # 0 / 0: it starts in that plane and stays in it. Infinite: it never meets it, and is nearest
-    # at an end of its way.
-    to_plane = np.clip(np.where(np.isnan(to_plane), 0.0, to_plane), 0.0, distance)
-    place = p.position + to_plane[:, None] * p.direction
-    place[first.struck.row] = first.struck.start
-    struck = np.zeros(len(frame_of), bool)
-    struck[first.struck.row] = True
-    struck[len(p) :] = True
+    place, struck = places(conditions, p, first, flat)
     table["hit"] = struck[there]
-    place = np.concatenate([place, flat.position])[there] / d.pixel_um - 0.5
+    place = place[there] / d.pixel_um - 0.5
     table["x"], table["y"] = place[:, 0], place[:, 1]
     return table, row
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from ..core.arrays import Floats
+from ..core.arrays import Bools, Floats
 from .tracks import normals
 
 
@@ -28,12 +28,23 @@ class Geometry:
         Distance from the slab to the housing above and below it, and at its sides, um.
     housing : float
         Thickness of the housing, um.
+    above : float, optional
+        Distance from the slab to the face on the side of the light, um; the stand-off by default.
+    opening : float
+        Share of that face which is open: a rectangle in its middle. What comes in there has gone
+        through nothing, and what goes out there is gone.
+    yields : tuple of float, optional
+        Electrons set free by the faces at the sides, behind the slab, and on the side of the
+        light, over those of the material; all 1 by default.
     """
 
     size: Floats
     standoff: float
     gap: float
     housing: float
+    above: float | None = None
+    opening: float = 0.0
+    yields: tuple[float, float, float] | None = None
 
     @property
     def low(self) -> Floats:
@@ -43,7 +54,10 @@ class Geometry:
     @property
     def high(self) -> Floats:
         """Upper corner of the cavity, um."""
-        return self.size - self.low
+        high = self.size - self.low
+        if self.above is not None:
+            high[2] = self.size[2] + self.above
+        return high
 
     @property
     def area(self) -> float:
@@ -71,7 +85,26 @@ class Geometry:
 
     def housing_path(self, position: Floats, direction: Floats) -> Floats:
         """Path through the housing from a point of its inner surface, um."""
-        return ray_box(position, direction, self.low - self.housing, self.high + self.housing)[1]
+        path = ray_box(position, direction, self.low - self.housing, self.high + self.housing)[1]
+        return path if self.opening == 0 else np.where(self.open(position), 0.0, path)
+
+    def open(self, position: Floats) -> Bools:
+        """Points of the housing's inner surface that lie in its opening."""
+        if self.opening == 0:
+            return np.zeros(len(position), bool)
+        middle = 0.5 * (self.low + self.high)[:2]
+        half = 0.5 * (self.high - self.low)[:2] * np.sqrt(self.opening)
+        there: Bools = (np.abs(position[:, :2] - middle) < half).all(1)
+        there &= self.housing_normal(position)[:, 2] < 0
+        return there
+
+    def electron_yield(self, normal: Floats) -> Floats:
+        """Electrons over those of the material, by the normals of the housing's faces."""
+        if self.yields is None:
+            return np.ones(len(normal))
+        sides, board, light = self.yields
+        z = normal[:, 2]
+        return np.where(z > 0, board, np.where(z < 0, light, sides))
 
     def to_housing(self, position: Floats, direction: Floats) -> Floats:
         """Distance to the housing from within the cavity, um."""

@@ -123,7 +123,10 @@ def set_free(
     steep = np.maximum(np.abs((normal * c.direction).sum(1)), _GRAZING)
     grid, table = _reach(setup.housing.material)
     total = np.interp(np.log(np.clip(c.largest, CUT, HIGHEST)), grid, table)
-    row = np.repeat(np.arange(len(c.xi)), rng.poisson(c.xi / steep * total))
+    mean = c.xi / steep * total
+    if setup.geometry.yields is not None:
+        mean = mean * setup.geometry.electron_yield(normal)
+    row = np.repeat(np.arange(len(c.xi)), rng.poisson(mean))
     transfer = np.exp(np.interp(rng.random(len(row)) * total[row], table, grid))
     depth = rng.random(len(row)) * setup.housing.range_of(transfer)
     along = depth / steep[row]
@@ -243,6 +246,8 @@ def fly(setup: Setup, flying: Electrons, in_housing: InHousing, rng: Generator) 
         distance = g.to_housing(going.position, going.direction)
         at = going.position + distance[:, None] * going.direction
         going = replace(going, position=g.onto_housing(at))
+        if g.opening > 0:
+            going = going[~g.open(going.position)]
         normal = g.housing_normal(going.position)
         knocked = by_electrons(setup, going, False, rng)
         held = InHousing.join([InHousing(going, np.zeros(len(going)), normal), knocked, in_housing])

@@ -54,9 +54,16 @@ class Absorbed(Records):
 
 
 def absorb(
-    energy: Floats, x: Floats, y: Floats, thickness: float, rng: Generator, *, escape: bool = True
+    energy: Floats,
+    x: Floats,
+    y: Floats,
+    thickness: float,
+    rng: Generator,
+    *,
+    escape: bool = True,
+    front: bool = False,
 ) -> Absorbed:
-    """Let X-rays fall on the back of a slab.
+    """Let X-rays fall on a slab.
 
     Parameters
     ----------
@@ -69,10 +76,13 @@ def absorb(
     rng : Generator
     escape : bool
         With fluorescence of silicon.
+    front : bool
+        They fall on its readout side instead of on its back.
     """
     depth = rng.exponential(1 / SILICON.photoelectric(energy))
     stopped = np.flatnonzero(depth < thickness)
-    position = np.stack([x[stopped], y[stopped], thickness - depth[stopped]], 1)
+    z = depth[stopped] if front else thickness - depth[stopped]
+    position = np.stack([x[stopped], y[stopped], z], 1)
     left = energy[stopped].copy()
     shines = (left > SILICON.edge) & (rng.random(len(left)) < K_SHARE * K_YIELD)
     shines &= escape
@@ -295,5 +305,9 @@ def _through_slab(
     again = replace(hit, energy=energy, direction=turned)[~absorbed]
     passing = light[~stops]
     # A hair beyond the surface, so that the photon is in the housing.
-    passed = passing.moved(geometry.to_housing(passing.position, passing.direction) + 1e-2)
+    distance = geometry.to_housing(passing.position, passing.direction)
+    if geometry.opening > 0:
+        stays = ~geometry.open(passing.position + distance[:, None] * passing.direction)
+        passing, distance = passing[stays], distance[stays]
+    passed = passing.moved(distance + 1e-2)
     return passed, again, born

@@ -120,7 +120,9 @@ def entering_rate(geometry: Geometry, material: Material, phi: float, helium: fl
 
 
 def _least(geometry: Geometry, material: Material) -> float:
-    """Energy in GeV that is needed to pass the housing head on."""
+    """Energy in GeV that is needed to get in: head on through the housing, or by its opening."""
+    if geometry.opening > 0:
+        return LOWEST
     return max(float(ranges(material).energy(geometry.housing)) / 1e6, LOWEST)
 
 
