@@ -129,37 +129,41 @@ def sky_of(events: EventFile) -> WCS | None:
 
 def _image_cards(events: EventFile) -> fits.Header | None:
     """Coordinates of the columns X and Y as those of an image's axes."""
-    header = events.header
     numbers = [1 + list(events.columns).index(name) for name in ("X", "Y")]
     cards = fits.Header()
     for axis, number in enumerate(numbers, start=1):
         for column, image in _OF_COLUMN.items():
-            if f"{column}{number}" in header:
-                cards[f"{image}{axis}"] = header[f"{column}{number}"]
+            _take(events, f"{column}{number}", cards, f"{image}{axis}")
         for other, of_other in enumerate(numbers, start=1):
             for column, image in (("TPC", "PC"), ("TP", "PC"), ("TCD", "CD"), ("TC", "CD")):
-                if f"{column}{number}_{of_other}" in header:
-                    cards[f"{image}{axis}_{other}"] = header[f"{column}{number}_{of_other}"]
+                _take(events, f"{column}{number}_{of_other}", cards, f"{image}{axis}_{other}")
     if "CTYPE1" not in cards or not re.match(r"RA|DEC|.LON|.LAT", str(cards["CTYPE1"]).upper()):
         cards = fits.Header()
         for axis, name in ((1, "REFX"), (2, "REFY")):
             for theirs, image in _OF_SAS.items():
-                if f"{name}{theirs}" in header:
-                    cards[f"{image}{axis}"] = header[f"{name}{theirs}"]
+                _take(events, f"{name}{theirs}", cards, f"{image}{axis}")
     if "CTYPE1" not in cards or "CTYPE2" not in cards:
         return None
     for card in _SYSTEM:
-        if card in header:
-            cards[card] = header[card]
+        _take(events, card, cards, card)
     return cards
+
+
+def _take(events: EventFile, card: str, cards: fits.Header, name: str) -> None:
+    """Put a card of the events, if there is one, into other cards under some name."""
+    if card not in events.header:
+        return
+    value = events.header[card]
+    if isinstance(value, float) and not np.isfinite(value):  # no header can hold it
+        raise InputError.expected(events.path, f"a number in {card}", str(value))
+    cards[name] = value
 
 
 def image_header(events: EventFile, grid: Grid) -> fits.Header:
     """Header of the image: sky, physical pixels (those of the list), and the observation."""
     cards = fits.Header()
     for card in _KEPT:
-        if card in events.header:
-            cards[card] = events.header[card]
+        _take(events, card, cards, card)
     cards["BUNIT"] = "count"
     cards["CONTENT"] = ("IMAGE", "binned events")
     for axis, low in enumerate(grid.low, start=1):
