@@ -46,8 +46,10 @@ _LAYOUT = re.compile(
     r"|ZIMAGE|ZBITPIX|ZNAXIS\d*|ZTILE\d+|ZCMPTYPE"
 )
 _WIDE = re.compile(r"\d{4}")
-#: Keywords of columns.
-_COLUMN = re.compile(r"T[A-Z]{4,5}\d{1,3}|TC[A-Z0-9]+\d{1,3}")
+#: Keywords of columns and names of extensions, which every reader asks for.
+_ASKED = re.compile(r"T[A-Z]{4,5}\d{1,3}|TC[A-Z0-9]+\d{1,3}|EXT(NAME|VER|LEVEL)|HDUNAME|HDUCLAS\d?")
+#: Formats of columns, by the kind of table.
+_FORMATS = {"BINTABLE": re.compile(r"\s*\d*[LXBIJKAEDCMPQ]"), "TABLE": re.compile(r"\s*[AIFED]\d")}
 _FOREIGN = (
     (b"BZh", "a bzip2 file"),
     (b"\xfd7zXZ", "an xz file"),
@@ -151,7 +153,7 @@ def _check_cards(header: Header) -> None:
             raise ValueError(f"{keyword} is {card.value!r}")
         if keyword.startswith("TDISP") and _WIDE.search(str(card.value)):
             raise ValueError(f"{keyword} is {card.value!r}")
-        if _COLUMN.fullmatch(keyword):
+        if _ASKED.fullmatch(keyword):
             value = card.value  # one that cannot be read would end whoever asks for the columns
             if keyword[:5] in ("TTYPE", "TFORM") and not isinstance(value, str):
                 raise ValueError(f"{keyword} is {value!r}")
@@ -166,6 +168,11 @@ def _check_layout(header: Header) -> None:
         raise ValueError(f"a table of {header.get('NAXIS')} axes")
     if "TFIELDS" not in header:
         raise ValueError("a table without TFIELDS")
+    form = _FORMATS["TABLE" if header["XTENSION"] == "TABLE" else "BINTABLE"]
+    for column in range(1, int(header["TFIELDS"]) + 1):
+        found = header.get(f"TFORM{column}")
+        if not form.match(str(found)):
+            raise ValueError(f"TFORM{column} {found!r}")
     if not header.get("ZIMAGE", False):
         return
     if header.get("ZBITPIX") not in _BITPIX:
