@@ -289,6 +289,29 @@ def truth(found: Found, frames: Frames) -> Rows:
     return out
 
 
+def leading_sources(found: Found, frames: Frames) -> Ints:
+    """Particle that left most of the true energy of each cluster, shape (k,).
+
+    Parameters
+    ----------
+    found : Found
+    frames : Frames
+        The frames of `found`, with truth.
+
+    Returns
+    -------
+    ndarray of int64, shape (k,)
+        Row of `Frames.particles`; -1 where no particle left anything.
+    """
+    source = frames.pixels["source"].astype(np.int64)
+    rows = np.flatnonzero((found.pixel_cluster >= 0) & (source >= 0))
+    energy = np.zeros(len(rows))
+    for name in ORIGINS[:-1]:
+        energy += frames.pixels[name][rows]
+    cluster = found.pixel_cluster[rows].astype(np.int64)
+    return _leading(cluster, source[rows], energy, len(found.clusters)).astype(np.int64)
+
+
 def nearest_particle(found: Found, frames: Frames) -> tuple[Floats, Ints]:
     """Nearest pixel of a particle in the frame of each event.
 
