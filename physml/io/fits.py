@@ -223,6 +223,7 @@ def headers(path: Path, file: BinaryIO) -> Iterator[tuple[Header, int, int]]:
         file.seek(start)
         try:
             header = fits.Header.fromfile(file, endcard=True, padding=False)
+            list(header.values())  # cards are parsed when they are looked at: all here and now
             claimed = claimed_bytes(header)
         except Exception as error:  # astropy's parser fails in many ways on hostile cards
             raise InputError.expected(

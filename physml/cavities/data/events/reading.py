@@ -103,6 +103,7 @@ def first_headers(path: Path) -> list[Any]:
         rest = io.BytesIO(start[position:])
         try:
             header = fits.Header.fromfile(rest, endcard=True)
+            list(header.values())  # cards are parsed when they are looked at
             claimed = claimed_bytes(header)
         except Exception:  # astropy's parser fails in many ways on what is cut or hostile
             break
@@ -252,6 +253,9 @@ def open_events(given: Any, hdu: int | str | None = None) -> Iterator[EventFile]
             warnings.simplefilter("ignore")  # old telescopes' headers break the standard
             try:
                 hdus = stack.enter_context(fits.open(file, memmap=False, lazy_load_hdus=False))
+                for one in hdus:  # cards are parsed when they are looked at: all here and now
+                    list(one.header.values())
+                    _ = one.shape if one.is_image else one.columns
             except Exception as error:  # astropy's parser fails in many ways on hostile cards
                 raise InputError.expected(
                     path, "a FITS file", f"a damaged one ({error})"
