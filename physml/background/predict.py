@@ -21,7 +21,8 @@ from physml.stages.predict import Predictor
 
 from .data.event_list import EventList, load_events
 from .data.frames import open_input
-from .data.stream import FrameStream, load_frames
+from .data.loading import load_frames
+from .data.stream import FrameStream
 from .inference.blocks import beginning, found_blocks
 from .inference.detector import BackgroundDetector
 from .inference.list_cuts import ListCut

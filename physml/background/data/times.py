@@ -15,15 +15,16 @@ comment (FITS standard 4.0, section 4.3.2), or behind the number; without one th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from astropy.io.fits import Header
-from astropy.io.fits.card import Undefined
-from astropy.time import Time
+
+from .dates import start_date
+from .given import Given, Work, from_headers, from_values, seconds
+
+__all__ = ["TIMED", "Given", "Told", "epoch_cards", "from_headers", "from_values", "told_times"]
 
 CYCLE = (*("FRAMTIME", "FRAMETIM", "FRAMETIME", "FRMTIME", "TIMEDEL", "CYCLETIME", "FRAMEPERIOD"),)
 EXPOSED = (
@@ -31,43 +32,12 @@ EXPOSED = (
     *("INTTIME", "INTEGRATIONTIME", "ITIME", "TEXP"),
 )
 EITHER = ("EXPOSURE", "LIVETIME", "ONTIME")
-#: Names whose unit is TIMEUNIT.
-IN_TIMEUNIT = ("TIMEDEL", "TSTART", "TSTOP")
-STARTS = ("DATEBEG", "DATEOBS", "STARTTIME", "STARTDATE")
-_SECONDS = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
-    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "usec", "\u00b5s", "\u03bcs", "microsecond", "microseconds"), 1e-6),
-    **dict.fromkeys(("ns", "nsec", "nanosecond", "nanoseconds"), 1e-9),
-    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
-    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
-    **dict.fromkeys(("d", "day", "days"), 86400.0),
-}
-_BRACKET = re.compile(r"^\s*[\[(]\s*([^\s\])]+)\s*[\])]")
-_WORDS = re.compile(r"(?:\bin|\bunits?:?)\s+([^\s,;.)]+)|[\[(]\s*([^\s\])]+)\s*[\])]", re.I)
-_NUMBER = re.compile(r"^\s*([+-]?[\d.]+(?:[eE][+-]?\d+)?)\s*([^\d\s]\S*)?\s*$")
-_SUFFIX = re.compile(r"^(.*?)(?:IN)?(MS|US|NS|SEC|S)$")
+#: Names that may have a unit at their end.
+TIMED = (*CYCLE, *EXPOSED, *EITHER, "TSTART", "TSTOP")
 #: Frame times and exposures that can be, s.
 SHORTEST, LONGEST = 1e-9, 1e9
 #: Relative difference of times that are the same.
 SAME = 2e-3
-
-
-class Given(NamedTuple):
-    """One value as a file gives it.
-
-    Attributes
-    ----------
-    value : object
-    unit : str
-        Unit that stands beside it, or an empty text.
-    name : str
-        Name in the file.
-    """
-
-    value: Any
-    unit: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -104,56 +74,6 @@ class Told:
     assumed: tuple[str, ...] = ()
 
 
-@dataclass
-class _Work:
-    """Notes while values are looked at."""
-
-    said: list[tuple[str, str]] = field(default_factory=list)
-    assumed: list[str] = field(default_factory=list)
-
-
-def canonical(name: str) -> str:
-    """Name without case, hyphens and underscores."""
-    return re.sub(r"[^A-Z0-9]", "", name.upper())
-
-
-def from_headers(headers: Iterable[Header]) -> dict[str, Given]:
-    """Values of FITS headers by canonical name; the first header that has a card counts."""
-    known: dict[str, Given] = {}
-    for header in headers:
-        for card in header.cards:
-            if card.keyword in ("", "COMMENT", "HISTORY", "CONTINUE"):
-                continue
-            name = canonical(card.keyword)
-            if name not in known and not isinstance(card.value, Undefined):
-                known[name] = Given(card.value, _unit_in(str(card.comment)), card.keyword)
-    return known
-
-
-def from_values(values: Mapping[str, tuple[Any, str]]) -> dict[str, Given]:
-    """Values of names as other formats have them: ``frame_time``, ``exposure_ms``."""
-    known: dict[str, Given] = {}
-    for name, (value, unit) in values.items():
-        plain = canonical(name)
-        cut = _SUFFIX.match(plain)
-        if cut and cut[1] in (*CYCLE, *EXPOSED, *EITHER, "TSTART", "TSTOP"):
-            plain, unit = cut[1], unit or cut[2].lower()
-        known.setdefault(plain, Given(value, unit, name))
-    return known
-
-
-def _unit_in(comment: str) -> str:
-    """Unit that a comment names: in brackets at its beginning, or in words."""
-    found = _BRACKET.match(comment)
-    if found:
-        return found[1]
-    for words in _WORDS.finditer(comment):
-        unit = words[1] or words[2]
-        if unit.lower() in _SECONDS:
-            return unit
-    return ""
-
-
 def told_times(
     known: Mapping[str, Given], frames: int | None = None, *, each: bool = False
 ) -> Told:
@@ -173,7 +93,7 @@ def told_times(
     -------
     Told
     """
-    work = _Work()
+    work = Work()
     unit = str(known["TIMEUNIT"].value) if "TIMEUNIT" in known else ""
     cycle = _first(known, CYCLE, unit, work)
     if cycle is None:
@@ -184,13 +104,13 @@ def told_times(
         if exposed is not None and cycle is None:
             work.assumed.append(f"{exposed[1]} {exposed[0]:g} s is taken as that of each frame")
     either = _first(known, EITHER[1:] if each else EITHER, unit, work)
-    start, stop = (_seconds(known.get(name), name, unit, work) for name in ("TSTART", "TSTOP"))
+    start, stop = (seconds(known.get(name), name, unit, work) for name in ("TSTART", "TSTOP"))
     start = None if start is None or abs(start) > 1e6 * LONGEST else start
     told = Told(origin=start, stop=stop)
     told = _with_frame_time(told, cycle, exposed, either, frames, work)
     if start is not None:
         work.said.append(("start", f"{start:.15g} s (TSTART)"))
-    date = _date(known, work)
+    date = start_date(known, work)
     if date is not None:
         told = replace(told, mjd=date[0], scale=date[1])
     return replace(told, said=tuple(work.said), assumed=tuple(work.assumed))
@@ -213,7 +133,7 @@ def _with_frame_time(
     exposed: tuple[float, str] | None,
     either: tuple[float, str] | None,
     frames: int | None,
-    work: _Work,
+    work: Work,
 ) -> Told:
     """Weigh what may be a frame time, the exposure of a frame, or that of all frames."""
     span = None
@@ -252,7 +172,7 @@ def _with_frame_time(
     return told
 
 
-def _with_share(told: Told, exposed: tuple[float, str], frames: int | None, work: _Work) -> Told:
+def _with_share(told: Told, exposed: tuple[float, str], frames: int | None, work: Work) -> Told:
     """Share of the frame time that is exposed."""
     step = told.frame_time or 1.0
     if _same(exposed[0], step) or (frames and _same(exposed[0], frames * step)):
@@ -266,7 +186,7 @@ def _with_share(told: Told, exposed: tuple[float, str], frames: int | None, work
     return replace(told, live_share=exposed[0] / step)
 
 
-def _with_total(told: Told, either: tuple[float, str], frames: int | None, work: _Work) -> Told:
+def _with_total(told: Told, either: tuple[float, str], frames: int | None, work: Work) -> Told:
     """Live time of the whole, or of a frame, where the frame time is known beside it."""
     step, (value, name) = told.frame_time or 1.0, either
     if _same(value, step) or frames is None:
@@ -290,12 +210,12 @@ def _same(a: float, b: float) -> bool:
 
 
 def _first(
-    known: Mapping[str, Given], names: Iterable[str], timeunit: str, work: _Work
+    known: Mapping[str, Given], names: Iterable[str], timeunit: str, work: Work
 ) -> tuple[float, str] | None:
     """First of some times that is a positive number, s, and its name in the file."""
     found: list[tuple[float, str]] = []
     for name in names:
-        value = _seconds(known.get(name), name, timeunit, work)
+        value = seconds(known.get(name), name, timeunit, work)
         if value is None:
             continue
         if SHORTEST < value < LONGEST:
@@ -308,72 +228,6 @@ def _first(
         if not _same(value, found[0][0]):
             work.assumed.append(f"{found[0][1]} {found[0][0]:g} s is used, not {name} {value:g} s")
     return found[0]
-
-
-def _seconds(given: Given | None, name: str, timeunit: str, work: _Work) -> float | None:
-    """Time in seconds; None where there is none that can be read."""
-    if given is None:
-        return None
-    value, unit = given.value, given.unit
-    if isinstance(value, str):
-        parts = _NUMBER.match(value)
-        if parts is None:
-            if value.strip():
-                work.assumed.append(f"{given.name} = {value[:40]!r} is no time: not used")
-            return None
-        value, unit = float(parts[1]), parts[2] or unit
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        return None
-    if name in IN_TIMEUNIT and timeunit.strip():
-        unit = timeunit
-    elif name == "FRMTIME" and not unit:
-        unit = "ms"  # of XMM-Newton's event lists, whose comments are often lost
-        work.assumed.append(f"{given.name} is in ms, as in files of XMM-Newton")
-    factor = _SECONDS.get(unit.strip().lower()) if unit.strip() else 1.0
-    if factor is None:
-        work.assumed.append(
-            f"{given.name} is taken to be in s: its unit {unit[:20]!r} is not known"
-        )
-        factor = 1.0
-    return float(value) * factor
-
-
-def _date(known: Mapping[str, Given], work: _Work) -> tuple[float, str] | None:
-    """MJD of the start of the observation and its time scale."""
-    scale = str(known["TIMESYS"].value).strip().lower() if "TIMESYS" in known else "utc"
-    scale = {"": "utc", "tdt": "tt", "et": "tt", "iat": "tai"}.get(scale, scale)
-    if scale not in Time.SCALES:
-        scale = "utc"
-    for name in STARTS:
-        text = str(known[name].value).strip() if name in known else ""
-        if not text:
-            continue
-        clock = known.get("TIMEOBS", known.get("UTCOBS", known.get("UTSTART")))
-        if "T" not in text and ":" not in text and clock is not None and ":" in str(clock.value):
-            text = f"{text}T{str(clock.value).strip()}"
-        time = _instant(text, scale)
-        if time is not None:
-            work.said.append(("date", f"{text} ({known[name].name})"))
-            return float(time.mjd), scale
-        work.assumed.append(f"{known[name].name} = {text[:40]!r} is no date: not used")
-    given = known.get("MJDOBS", known.get("MJDBEG"))
-    if given is not None and isinstance(given.value, int | float) and 0 < given.value < 1e6:
-        work.said.append(("date", f"MJD {float(given.value):.9g} ({given.name})"))
-        return float(given.value), scale
-    return None
-
-
-def _instant(text: str, scale: str) -> Time | None:
-    """Time of a date as FITS writes it, the old way (DD/MM/YY) included."""
-    old = re.fullmatch(r"(\d\d)/(\d\d)/(\d\d)(T.*)?", text)
-    if old:
-        text = f"19{old[3]}-{old[2]}-{old[1]}{old[4] or ''}"
-    text = text.removesuffix("Z").replace(" ", "T").replace("+00:00", "")
-    try:
-        found = Time(text, format="isot", scale=scale)
-    except ValueError:
-        return None
-    return found if np.isfinite(found.mjd) else None
 
 
 def epoch_cards(told: Told, header: Mapping[str, Any]) -> dict[str, Any]:

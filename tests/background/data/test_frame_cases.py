@@ -8,7 +8,7 @@ from astropy.io import fits
 from fakes.background_detector import RuleDetector
 
 from physml.background.data.frames import is_event_list
-from physml.background.data.stream import load_frames
+from physml.background.data.loading import load_frames
 from physml.background.predict import BackgroundPredictor
 from physml.background.results.ogip import keywords
 

@@ -17,7 +17,7 @@ from fakes.background_detector import CAMERA, event_table, scene, write_cube, wr
 from physml.background.core.detectors import DetectorSettings
 from physml.background.data.frames import is_event_list, source, unpacked
 from physml.background.data.frames.pixel_columns import parse_columns
-from physml.background.data.stream import load_frames
+from physml.background.data.loading import load_frames
 from physml.exceptions import InputError
 
 N = 12

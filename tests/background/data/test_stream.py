@@ -24,7 +24,7 @@ from physml.background.core.events import find_events
 from physml.background.core.frames import PIXEL
 from physml.background.data.event_list import PATTERN_GRADE, load_events, merge_intervals
 from physml.background.data.frames import source as readers
-from physml.background.data.stream import load_frames
+from physml.background.data.loading import load_frames
 from physml.background.data.timeline import Timeline
 
 

@@ -6,7 +6,7 @@ import pytest
 from astropy.io.fits import Header
 from astropy.time import Time
 
-from physml.background.data.times import epoch_cards, from_headers, from_values, told_times
+from physml.background.data.times import TIMED, epoch_cards, from_headers, from_values, told_times
 
 
 def told(*cards, frames=8):
@@ -55,7 +55,7 @@ def test_what_is_shared_out_or_meant_otherwise_is_an_assumption():
     assert "not TIMEDEL 0.04 s" in twice.assumed[0]
 
 
-@pytest.mark.parametrize("value", [0, -3.2, "soon", True, ""])
+@pytest.mark.parametrize("value", [0, -3.2, "soon", "1.2.3", "1e999", True, "", 1e300])
 def test_what_is_no_time_is_not_used(value):
     assert told(("EXPTIME", value)).frame_time is None
 
@@ -119,7 +119,7 @@ def test_a_date_is_that_of_tstart_and_in_the_header_s_own_scale():
     ],
 )
 def test_names_of_other_formats(values, step):
-    found = told_times(from_values(values), 8, each=True)
+    found = told_times(from_values(values, TIMED), 8, each=True)
     assert found.frame_time == pytest.approx(step)
     assert found.live_share == 1.0
     assert len(found.assumed) == (list(values) == ["exposure"])

@@ -22,7 +22,8 @@ from .memory import open_memory
 from .pixel_columns import find_pixels, looks_like_events, parse_columns
 from .several import in_order_of_names, join
 from .source import Raw, Source
-from .timepix import is_pixel_text, open_text
+from .timepix import open_text
+from .timepix_text import is_pixel_text
 from .unpacked import Unpacked
 
 __all__ = ["Raw", "Source", "as_paths", "is_event_list", "open_input", "open_source"]

@@ -16,7 +16,8 @@ from physml.exceptions import InputError
 
 from ...core.arrays import Rows
 from ..times import from_headers, told_times
-from .fits_file import Extension, FitsFile, number_type, read_intervals, scaling
+from .fits_columns import read_intervals
+from .fits_file import Extension, FitsFile, number_type, scaling
 from .source import PIECE, Source, check_shape, dense_source
 
 #: Beginnings of names of extensions that hold no frames.

@@ -15,7 +15,8 @@ from physml.exceptions import InputError
 from ...core.arrays import Floats, Ints, Rows
 from ..times import Told, from_headers, told_times
 from . import source as limits
-from .fits_file import Column, Extension, FitsFile, read_columns, read_intervals
+from .fits_columns import Column, read_columns, read_intervals
+from .fits_file import Extension, FitsFile
 from .pixel_columns import find_pixels
 from .pixel_times import by_time, line
 from .source import MAX_FRAME, Raw, Source, by_frame, check_shape

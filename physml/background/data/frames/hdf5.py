@@ -23,7 +23,7 @@ from physml.exceptions import InputError
 from physml.io.shards import Spec, open_hdf5, open_shard
 
 from ...core.arrays import Ints, Rows, Singles
-from ..times import from_values, told_times
+from ..times import TIMED, from_values, told_times
 from . import source as limits
 from .hdf5_notes import Place, find_place, read_notes
 from .source import (
@@ -171,7 +171,8 @@ class _Hdf5:
         else:
             dtype = np.dtype([(self.rename.get(n, n), dtype[n]) for n in dtype.names or ()])
             check_rows(path, dtype)
-        known = from_values({n: v for n, v in notes.items() if n.lower() not in ("unit", "units")})
+        plain = {n: v for n, v in notes.items() if n.lower() not in ("unit", "units")}
+        known = from_values(plain, TIMED)
         frames = length if dense else listed
         source = Source(
             label=str(path),

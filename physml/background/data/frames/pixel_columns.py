@@ -12,7 +12,8 @@ from typing import Any
 
 from physml.exceptions import InputError
 
-from .fits_file import Column, Extension, FitsFile, columns_of
+from .fits_columns import Column, columns_of
+from .fits_file import Extension, FitsFile
 
 #: Names that columns go by, in order of preference.
 FRAME = (
