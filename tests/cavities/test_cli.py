@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
-from fakes.cavities import Cavity, TruthDetector, beta_image, tan_wcs, write_fits
+from fakes.cavities import Cavity, TruthDetector, beta_image, draw_no_overview, tan_wcs, write_fits
 
 import physml
 from physml.cavities.predict import CavityPredictor
@@ -20,6 +20,12 @@ CAVITIES = [Cavity(128.0, 110.0, 12.0, 9.0, 0.4, 0.95), Cavity(74.0, 95.0, 11.0,
 def _detector(monkeypatch):
     detector = TruthDetector(CAVITIES, CENTRE, scales=(1, 2))
     monkeypatch.setattr(CavityPredictor, "load", classmethod(lambda cls, path=None: cls(detector)))
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(request, monkeypatch):
+    if request.node.name != "test_everything_at_once":
+        draw_no_overview(monkeypatch)
 
 
 @pytest.fixture

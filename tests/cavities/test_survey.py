@@ -170,10 +170,10 @@ def test_tables_do_not_depend_on_the_number_of_runs(tmp_path):
 def test_an_error_of_the_program_is_told_with_another_code(tmp_path, monkeypatch, capsys):
     targets = write_targets(tmp_path, 2)
 
-    def broken(self, observations, **options):
+    def broken(*arguments, **options):
         raise ZeroDivisionError("in the search")
 
-    monkeypatch.setattr(CavityPredictor, "predict_observations", broken)
+    monkeypatch.setattr("physml.cavities.predict.search_prepared", broken)
     assert run(targets, "-o", tmp_path / "out") == 1
     assert "ZeroDivisionError: in the search" in capsys.readouterr().err
     assert list(QTable.read(tmp_path / "out" / "targets.ecsv")["verdict"]) == ["not searched"] * 2

@@ -13,6 +13,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from matplotlib.figure import Figure
 
 COLUMNS = [
     *("x", "y", "semi_major", "semi_minor", "theta", "radius", "radius_err", "area"),
@@ -169,3 +170,9 @@ def write_fits(path, data, wcs=None, **cards):
         header[key] = value
     fits.PrimaryHDU(np.asarray(data), header).writeto(path, overwrite=True)
     return path
+
+
+def draw_no_overview(monkeypatch) -> None:
+    """Let products have a picture of nothing: to draw one takes a second, most of a test's time."""
+    small = "physml.cavities.results.products.plot_overview"
+    monkeypatch.setattr(small, lambda result: Figure(figsize=(0.5, 0.5)))

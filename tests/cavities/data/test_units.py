@@ -143,20 +143,28 @@ def test_objects_that_are_given_as_something_else(image):
     assert load_observation(counts, exposure=seconds).total == image.sum()
 
 
+LEVEL = 0.3
+
+
+@pytest.fixture(scope="module")
+def with_background(image):
+    """Counts, and their background map in counts as it is used."""
+    noisy = image + np.random.default_rng(3).poisson(LEVEL, SHAPE)
+    return noisy, load_observation(noisy, background=np.full(SHAPE, LEVEL)).background
+
+
 @pytest.mark.parametrize("unit", [None, "count", "count/s"])
-def test_a_background_map_is_counts_or_a_rate_as_the_image(unit, image, tmp_path):
+def test_a_background_map_is_counts_or_a_rate_as_the_image(unit, with_background, tmp_path):
     """In counts also beside a rate, and with the image's unit where it has none of its own."""
-    level = 0.3
-    noisy = image + np.random.default_rng(3).poisson(level, SHAPE)
+    noisy, plain = with_background
     path = write_fits(tmp_path / "i.fits", noisy / TIME, BUNIT="count/s", EXPOSURE=TIME)
-    value = level if unit == "count" else level / TIME
+    value = LEVEL if unit == "count" else LEVEL / TIME
     cards = {} if unit is None else {"BUNIT": unit}
     background = write_fits(tmp_path / "b.fits", np.full(SHAPE, value), **cards)
     observation = load_observation(path, background=background)
-    scaled = observation.background[0, 0] / level
+    scaled = observation.background[0, 0] / LEVEL
     assert 0.7 < scaled < 1.3
-    plain = load_observation(noisy, background=np.full(SHAPE, level))
-    np.testing.assert_allclose(observation.background, plain.background, rtol=1e-6)
+    np.testing.assert_allclose(observation.background, plain, rtol=1e-6)
 
 
 def test_what_cannot_become_counts_is_refused(image, tmp_path):
