@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from .candidate import Candidate
 from .field import Field
-from .merge import Candidate
 
 #: Pixels of a map that are made together.
 BAND_PIXELS = 1 << 20

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ..core.matching import COMPANION
 from ..data.observation import Observation
+from .candidate import Candidate, from_table
+from .evidence import Merging
 from .field import Field
 from .fields import cut_field, exposed_box
-from .merge import Candidate, Merging, from_table, merge
+from .merge import merge
 from .mosaic import join_labels, join_models, join_probabilities
 
 #: Probability from which a candidate is listed, flagged where it is not a confident detection:

@@ -16,7 +16,7 @@ from physml.evaluation.calibration import wilson
 from physml.stages.predict import Result
 
 from ..data.observation import Observation
-from ..inference.merge import Candidate
+from ..inference.candidate import Candidate
 from ..inference.search import Search
 
 #: Width in ln(radius) and ln(distance) over which completeness is averaged at a cavity.

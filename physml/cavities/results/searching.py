@@ -14,8 +14,8 @@ from ..core.energetics import GasProfile, kpc_per_arcsec
 from ..data.gas_profile import read_profile
 from ..data.observation import Observation
 from ..inference.centre import choose_centre
+from ..inference.evidence import Merging
 from ..inference.fields import choose_scales
-from ..inference.merge import Merging
 from ..inference.search import Detector, search
 from .listing import list_cavities
 from .result import CavityResult
