@@ -177,7 +177,9 @@ class RowStore:
         self._rows += len(plain)
 
     def chunks(self, size: int = 1 << 17) -> Iterator[Rows]:
-        """Rows in order, some at a time."""
+        """Rows in order, some at a time; no rows once where there are none."""
+        if self._rows == 0:
+            yield np.empty(0, self.dtype)
         width = self.dtype.itemsize
         for start in range(0, self._rows, size):
             self._file.seek(start * width)

@@ -20,12 +20,12 @@ from physml import provenance as prov
 from physml.io.atomic import atomic_path
 
 from ..data.event_list import EventList
-from ..data.missions.cards import number, truth
+from ..data.missions.cards import number, text, truth
 from ..data.missions.clock import DIFFERENT
 from .event_rows import LIST_FLAGS
 from .list_columns import gained, list_chunks, list_header, list_type
 from .model_cards import model_cards
-from .ogip import Cards, gti_table, keywords, stream_table
+from .ogip import Cards, add_words, encode_checksum, gti_table, keywords, stream_table
 from .result import BackgroundResult
 
 #: Live times that are corrected where they contradict the good times.
@@ -67,7 +67,7 @@ def write_list(
     record = (prov.FITS_EXTENSION,)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         for part in events.container.others(before=True, without=record):
-            file.write(part)
+            file.write(_as_it_was(events, *part))
         stream_table(
             file,
             header,
@@ -76,8 +76,28 @@ def write_list(
             events.container.heap,
         )
         for part in events.container.others(before=False, without=record):
-            file.write(part)
+            file.write(_as_it_was(events, *part))
         file.write(_extensions(made))
+
+
+def _as_it_was(events: EventList, header: Header, head: bytes, data: bytes) -> bytes:
+    """Extension byte for byte; sums that are left blank or wrong, at which readers stop, are made.
+
+    The FITS standard (4.0, section 4.4.2.7): all words of an extension sum up to minus zero.
+    """
+    told = [k for k in ("CHECKSUM", "DATASUM") if k in header]
+    datasum = add_words(0, data)
+    wrong = "DATASUM" in told and text(header, "DATASUM") != str(datasum)
+    wrong |= "CHECKSUM" in told and add_words(add_words(0, head), data) != 0xFFFFFFFF
+    if not wrong:
+        return head + data
+    if all(text(header, k) for k in told):
+        name = text(header, "EXTNAME") or "the primary header"
+        events.remark(f"the checksum of {name} does not agree with its bytes: it is made anew")
+    made = header.copy()
+    made["CHECKSUM"], made["DATASUM"] = "0" * 16, str(datasum)
+    made["CHECKSUM"] = encode_checksum(add_words(datasum, made.tostring().encode("ascii")))
+    return made.tostring().encode("ascii") + data
 
 
 def _extensions(hdus: list[Any]) -> bytes:

@@ -17,6 +17,7 @@ from fakes.mission_lists import retell, write
 from physml.background.data.event_list import load_events
 from physml.background.predict import BackgroundPredictor
 from physml.background.results.list_columns import gained
+from physml.background.results.overview import plot_overview
 from physml.background.results.products import corrected_area
 from physml.exceptions import InputError
 
@@ -227,6 +228,21 @@ def test_texts_become_what_they_stand_for(process):
     assert header["TUNIT10"] == "keV"
 
 
+@pytest.mark.parametrize("value", [b"'          '", b"'1234567890'"])
+def test_sums_that_are_blank_or_wrong_are_made(value, process):
+    """Archives have both; readers that check sums stop at them."""
+    path, folder, _ = process(mission_lists.suzaku())
+    raw = path.read_bytes()
+    place = raw.index(b"DATASUM =", raw.index(b"'GTI"))
+    path.write_bytes(raw[: place + 10] + value + raw[place + 22 :])
+    result = BackgroundPredictor(RuleDetector()).predict(path)
+    again = folder.parent / "again"
+    again.mkdir()
+    result.write_into(again, {})
+    np.testing.assert_array_equal(opened(again / "events.fits")["GTI"].data["START"], [1000.0])
+    assert any("checksum of GTI" in text for text in result.remarks) == (b"1" in value)
+
+
 def test_a_list_without_good_times_gets_them_in_its_unit(process):
     hdus = mission_lists.suzaku()
     hdus["EVENTS"].data["TIME"] /= 86400
@@ -253,7 +269,8 @@ def test_a_list_without_events(process):
     assert len(made.data) == 0
     assert made.header["EXPOSURE"] == pytest.approx(592.44)
     assert fits.getdata(folder / "spectrum_kept.pha")["COUNTS"].sum() == 0
-    assert result.summary == "no events"
+    assert result.counts["kept"] == 0
+    assert len(plot_overview(result).axes) >= 6
 
 
 def test_the_cut_by_islands(process):

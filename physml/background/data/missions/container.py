@@ -107,8 +107,10 @@ class Container:
         start = self.spans[self.at][1] + self.width * int(self.header["NAXIS2"])
         return self.raw[start : start + int(self.header.get("PCOUNT", 0))]
 
-    def others(self, *, before: bool, without: tuple[str, ...] = ()) -> list[bytes]:
-        """Extensions before or behind the events, byte for byte.
+    def others(
+        self, *, before: bool, without: tuple[str, ...] = ()
+    ) -> list[tuple[Header, bytes, bytes]]:
+        """Extensions before or behind the events: header, its bytes, and those of the data.
 
         Parameters
         ----------
@@ -117,11 +119,13 @@ class Container:
             Names of those that are left out.
         """
         chosen = range(self.at) if before else range(self.at + 1, len(self.spans))
-        return [
-            padded(self.raw[self.spans[k][0] : self.spans[k][2]])
-            for k in chosen
-            if text(self.headers[k], "EXTNAME").upper() not in without
-        ]
+        found = []
+        for k in chosen:
+            begin, start, end = self.spans[k]
+            if text(self.headers[k], "EXTNAME").upper() not in without:
+                data = padded(self.raw[start:end])
+                found.append((self.headers[k], self.raw[begin:start], data))
+        return found
 
 
 def padded(part: bytes) -> bytes:
