@@ -312,36 +312,30 @@ class CavityDetector:
         table["area"] = np.pi * table["semi_major"] * table["semi_minor"]
         labels = draw_labels(table, counts.shape)
         live = ~np.asarray(invalid, bool)
-        undisturbed = np.array(
-            [model[(labels == k) & live].sum() for k in range(1, len(table) + 1)], float
-        )
+        undisturbed = np.zeros(len(table))
+        for k, row in enumerate(table):
+            inside = model[(labels == k + 1) & live]
+            if Ellipse(*(row[name] for name in OUTLINE)).inside(*centre):
+                inside = without_core(model[row_mask(row, counts.shape) & live])
+            undisturbed[k] = inside.sum(dtype=np.float64)
         table["snr"] = table["decrement"] * np.sqrt(np.maximum(undisturbed, 0))
-        for row in table:
-            inside = row_mask(row, counts.shape) & live
-            if Ellipse(*(row[name] for name in OUTLINE)).inside(*centre) and inside.any():
-                row["decrement"], row["snr"] = without_core(counts[inside], model[inside])
         table = table[COLUMNS]
         total = float(np.where(live, counts, 0).sum())
         threshold = self.threshold(total) if "thresholds" in self.card else 0.5
         return Detection(probability.astype(np.float32), labels, table, model, threshold)
 
 
-def without_core(counts: NDArray[Any], model: NDArray[Any]) -> tuple[float, float]:
-    """Decrement and its signal to noise in a cavity that covers the halo's centre.
+def without_core(model: NDArray[Any]) -> NDArray[Any]:
+    """Pixels of a cavity that covers the halo's centre, less those of the core.
 
     A peak of the model there would lend its counts to the significance of what lies about it.
 
     Parameters
     ----------
-    counts, model : ndarray, shape (m,)
-        Counts and smooth expected counts of its pixels; those over `CORE` times the median of the
-        model are the core.
+    model : ndarray, shape (m,)
+        Smooth expected counts of its pixels; those over `CORE` times their median are the core.
     """
-    around = model <= CORE * np.median(model)
-    expected = max(float(model[around].sum(dtype=np.float64)), 1e-9)
-    decrement = 1 - float(counts[around].sum(dtype=np.float64)) / expected
-    decrement = float(np.clip(decrement, 0, 1))
-    return decrement, decrement * float(np.sqrt(expected))
+    return model[model <= CORE * np.median(model)] if len(model) else model
 
 
 def relative(exposure: NDArray[Any]) -> NDArray[np.float32]:
