@@ -190,7 +190,11 @@ def _read(
     account.read("instrument", " ".join(filter(None, told)) or "not told")
     clock = _clock(path, header, columns, account)
     time = _times(path, columns, clock, account)
-    account.read("events", f"{len(time)} in {text(header, 'EXTNAME') or 'a table'}")
+    name = text(header, "EXTNAME")
+    account.read("events", f"{len(time)} in {name or 'a table'}")
+    others = [text(h, "EXTNAME") for k, h in enumerate(container.headers) if k != container.at]
+    if name in others:
+        account.leave_out(f"other tables {name} of the file are kept, but not read", "events")
     found = energies_of(path, columns.described, instrument, account, channel)
     grade, pattern = grades_of(path, columns.get, instrument, account)
     _check_doubled(path, columns, time, found.energy)

@@ -174,6 +174,23 @@ def test_good_times_of_two_kinds_hold_together(read):
     assert flagged(events, OUTSIDE) == np.flatnonzero(~np.array(inside)).tolist()
 
 
+def test_tables_of_other_times_are_no_good_times(read):
+    hdus = mission_lists.suzaku()
+    hdus.append(good_times("GTILOST", (START, 1001.0)))
+    np.testing.assert_allclose(read(hdus).intervals, [[START, STOP]])
+    hdus = mission_lists.suzaku()
+    hdus["GTI"].name = "GTIEVENT"
+    np.testing.assert_allclose(read(hdus).intervals, [[START, STOP]])
+
+
+def test_a_second_table_of_events_is_told(read):
+    hdus = mission_lists.suzaku()
+    hdus.append(hdus["EVENTS"].copy())
+    events = read(hdus)
+    assert len(events) == 60
+    assert any("other tables EVENTS" in text for text in events.remarks)
+
+
 def test_one_table_holds_for_all_chips_whatever_it_names(read):
     hdus = mission_lists.chandra()
     del hdus[2:]

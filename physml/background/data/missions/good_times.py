@@ -69,11 +69,6 @@ class GoodTimes:
         return good
 
 
-def is_good_time(name: str) -> bool:
-    """Whether an extension holds good times that every user of the list has to apply."""
-    return name.upper().startswith(("GTI", "STDGTI"))
-
-
 def read_good_times(path: Path, hdus: Iterable[Any], chips: Ints | None, unit: float) -> GoodTimes:
     """Good times of an event list.
 
@@ -98,7 +93,9 @@ def read_good_times(path: Path, hdus: Iterable[Any], chips: Ints | None, unit: f
     """
     parts: dict[tuple[int | None, str], list[Floats]] = {}
     found = GoodTimes()
-    tables = [h for h in hdus if is_good_time(h.name)]
+    every = [h for h in hdus if h.name.upper().startswith(("GTI", "STDGTI"))]
+    # Those with a number of a chip at most; others, such as GTILOST, are of something else.
+    tables = [h for h in every if _NAME.match(h.name.upper())] or every
     for hdu in tables:
         # A single table holds for all, whatever chip it names.
         chip, kind = (None, "GTI") if len(tables) == 1 else _chip_and_kind(hdu, chips)
