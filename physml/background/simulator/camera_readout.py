@@ -127,13 +127,14 @@ def _noise_in_rows(
     gain = readout.gain[None, :]
     width = np.maximum(gain * d.noise_keV, 1e-9)
 
-    def chances(y: Ints, common: Floats) -> Floats:
+    def rates(y: Ints, common: Floats) -> Floats:
+        """Rates of which at least one is drawn with the chance of a pixel to be above."""
         below = (readout.offset[y] + gain * common[:, None] - d.split_keV) / width
-        return np.where(gain > 0, ndtr(below), 0.0)
+        return np.where(gain > 0, -np.log(ndtr(-below)), 0.0)
 
     # Expected number in each row at each level of the common noise, then what was drawn.
     every = np.arange(d.ny)
-    table = np.stack([chances(every, np.full(d.ny, s * sigma)).sum(1) for s in _LEVELS], 1)
+    table = np.stack([rates(every, np.full(d.ny, s * sigma)).sum(1) for s in _LEVELS], 1)
     place = (np.clip(shift / sigma, *_LEVELS[[0, -1]]) - _LEVELS[0]) / (_LEVELS[1] - _LEVELS[0])
     lower = np.minimum(place.astype(np.int64), len(_LEVELS) - 2)
     part = place - lower
@@ -147,12 +148,12 @@ def _noise_in_rows(
     x, energy = np.empty(len(row), np.int64), np.empty(len(row))
     for first in range(0, len(row), _BLOCK):
         part_of = slice(first, first + _BLOCK)
-        chance = chances(y[part_of], common[part_of])
-        total = np.cumsum(chance, 1)
-        drawn = rng.random(len(chance)) * total[:, -1]
+        rate = rates(y[part_of], common[part_of])
+        total = np.cumsum(rate, 1)
+        drawn = rng.random(len(rate)) * total[:, -1]
         x[part_of] = np.minimum((total < drawn[:, None]).sum(1), d.nx - 1)
-        rows = np.arange(len(chance))
-        tail = rng.random(len(chance)) * chance[rows, x[part_of]]
+        chance = -np.expm1(-rate[np.arange(len(rate)), x[part_of]])
+        tail = rng.random(len(chance)) * chance
         middle = readout.offset[y[part_of], x[part_of]]
         middle = middle + readout.gain[x[part_of]] * common[part_of]
         energy[part_of] = middle - width[0, x[part_of]] * ndtri(np.maximum(tail, 1e-300))

@@ -17,19 +17,18 @@ which without recombination is D^2 - (D - z)^2. The cloud is taken as a Gaussian
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.random import Generator
 
 from ..core.arrays import Floats, Ints
-from ..core.detectors import DetectorSettings
+from ..core.detectors import PAIR, DetectorSettings
+from ..core.frames import ORIGINS
 from .deposits import Left
 
-#: Charge is followed in parcels of this energy, keV, below any split threshold ...
-PARCEL = 0.03
-#: ... unless that makes more than so many of one deposit.
-MOST = 48
+#: Charge is followed in parcels of this energy: two electrons, keV.
+PARCEL = 2 * PAIR
+#: Parcels that are followed together.
+_BLOCK = 2_000_000
 
 
 def collected_share(detector: DetectorSettings, depth: Floats) -> Floats:
@@ -62,7 +61,8 @@ def diffuse(detector: DetectorSettings, left: Left, size: Floats, rng: Generator
     Returns
     -------
     Left
-        Deposits in the depleted layer as they were, the others in parcels at its far side.
+        Deposits in the depleted layer as they were; the others at its far side, those of one
+        source in one pixel together.
     """
     edge = detector.thickness_um
     deep = left.position[:, 2] > edge
@@ -71,13 +71,36 @@ def diffuse(detector: DetectorSettings, left: Left, size: Floats, rng: Generator
     below = left[deep]
     depth = np.minimum(below.position[:, 2] - edge, detector.field_free_um)
     energy = below.energy * collected_share(detector, depth)
-    number = np.clip(np.ceil(energy / PARCEL), 1, MOST).astype(np.int64)
-    row: Ints = np.repeat(np.arange(len(below)), number)
-    parcels = below[row]
-    width = np.sqrt(variance(detector, depth))[row]
-    position = parcels.position.copy()
-    position[:, :2] += width[:, None] * rng.standard_normal((len(row), 2))
-    position[:, 2] = edge
-    parcels = replace(parcels, energy=(energy / number)[row], position=position)
-    inside = ((position[:, :2] >= 0) & (position[:, :2] <= size)).all(1)
-    return Left.join([left[~deep], parcels[inside]])
+    width = np.sqrt(variance(detector, depth))
+    number = np.maximum(np.ceil(energy / PARCEL), 1).astype(np.int64)
+    block = np.cumsum(number) // _BLOCK
+    parts = [left[~deep]]
+    for one in np.split(np.arange(len(below)), np.flatnonzero(np.diff(block)) + 1):
+        row = np.repeat(one, number[one])
+        place = below.position[row, :2] + width[row, None] * rng.standard_normal((len(row), 2))
+        parts.append(_binned(detector, below, row, place, (energy / number)[row], size))
+    return Left.join(parts)
+
+
+def _binned(
+    detector: DetectorSettings, below: Left, row: Ints, place: Floats, energy: Floats, size: Floats
+) -> Left:
+    """Parcels of one source, origin and pixel as one deposit in the middle of the pixel."""
+    inside = np.all((place >= 0) & (place < size), axis=1)
+    row, place, energy = row[inside], place[inside], energy[inside]
+    pitch = detector.pixel_um
+    columns = int(np.ceil(size[0] / pitch))
+    pixel = np.floor(place / pitch).astype(np.int64)
+    cells = columns * int(np.ceil(size[1] / pitch))
+    source = below.owner[row] * len(ORIGINS) + below.origin[row]
+    key, which = np.unique(
+        source * cells + pixel[:, 1] * columns + pixel[:, 0], return_inverse=True
+    )
+    source, cell = np.divmod(key, cells)
+    owner, origin = np.divmod(source, len(ORIGINS))
+    y, x = np.divmod(cell, columns)
+    middle = np.stack(
+        [(x + 0.5) * pitch, (y + 0.5) * pitch, np.full(len(x), detector.thickness_um)]
+    )
+    total = np.bincount(which, energy, len(key))
+    return Left(total, middle.T, owner, origin.astype(np.int8))
