@@ -89,6 +89,7 @@ bench: $(VENV)/.stamp-dev .venv-rival/.stamp ## speed, and the comparisons with 
 	$(BIN)/python benchmarks/background_vs_geant4.py --publish
 	$(BIN)/python benchmarks/background_vs_rivals.py --publish
 	$(BIN)/python benchmarks/background_sealed.py --publish
+	$(BIN)/python benchmarks/background_ideal --publish
 	$(BIN)/python benchmarks/tomography_vs_rivals.py --publish
 	$(BIN)/python benchmarks/tomography_sealed.py --publish
 	$(BIN)/python benchmarks/tomography_coverage.py --publish

@@ -215,6 +215,8 @@ class IdealObserver:
             sample.exposure[pairs.event[use]],
         )
         self._local = _Odds(seed).fit(sample.local, background, weight, sample.exposure)
+        #: Number of trees for pairs and for pixels, chosen on exposures apart.
+        self.trees = (self._pair.trees, self._local.trees)
 
     def context(self, energy: Floats, pairs: Pairs) -> Floats:
         """Ratio of the likelihoods by what else is in the frame, shape (m,).

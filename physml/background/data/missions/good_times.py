@@ -93,7 +93,9 @@ def read_good_times(path: Path, hdus: Iterable[Any], chips: Ints | None, unit: f
     """
     parts: dict[tuple[int | None, str], list[Floats]] = {}
     found = GoodTimes()
-    every = [h for h in hdus if h.name.upper().startswith(("GTI", "STDGTI"))]
+    every = [
+        h for h in hdus if h.name.upper().startswith(("GTI", "STDGTI")) and hasattr(h, "columns")
+    ]
     # Those with a number of a chip at most; others, such as GTILOST, are of something else.
     tables = [h for h in every if _NAME.match(h.name.upper())] or every
     for hdu in tables:
