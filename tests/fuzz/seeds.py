@@ -121,8 +121,27 @@ def fits() -> dict[str, bytes]:
         "regions": as_bytes(_region_table()),
         "cube": _written("a.fits", fits.PrimaryHDU(_counts().astype("i2")).writeto),
         "tiles_cube": as_bytes(fits.CompImageHDU(_counts().astype("i2"))),
+        "frames": as_bytes(*(fits.ImageHDU(frame) for frame in _counts().astype("i2"))),
+        "pixels": as_bytes(_pixels(), good),
         "table": _written("a.fits", lambda p: write_catalogue(p, profile, _record())),
     }
+
+
+def _pixels() -> Any:
+    """Table of pixels, as SIXTE writes it before events are put together."""
+    from astropy.io import fits
+
+    n = 30
+    columns = [
+        fits.Column("TIME", "D", array=(np.arange(n) // 10 + 0.5) * 0.1),
+        fits.Column("FRAME", "J", array=np.arange(n) // 10),
+        fits.Column("SIGNAL", "E", unit="keV", array=np.linspace(0.1, 9, n)),
+        fits.Column("RAWX", "I", array=np.arange(n) % 12),
+        fits.Column("RAWY", "I", array=np.arange(n) % 9),
+    ]
+    table = fits.BinTableHDU.from_columns(columns, name="EVENTS")
+    table.header.update(TIMEDEL=0.1, TSTART=0.0, TSTOP=3.0, TLMIN4=0, TLMAX4=11)
+    return table
 
 
 def _sky_events() -> list[Any]:

@@ -127,7 +127,7 @@ def _fits_readers() -> tuple[Read, ...]:
             load_events(path)
         else:
             for _, block in zip(range(3), readers.open_source(path).read(), strict=False):
-                block.values.sum()
+                block.values.sum() if block.values.dtype.names is None else len(block.values)
 
     def binned(path: Path) -> None:
         if is_event_list(path):

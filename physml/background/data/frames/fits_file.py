@@ -42,13 +42,16 @@ class Extension:
     @property
     def is_table(self) -> bool:
         """A binary table that is not a packed image."""
-        kind = str(self.header.get("XTENSION", "")).strip()
-        return kind == "BINTABLE" and not self.is_tiled
+        return self._is_binary and not self.is_tiled
 
     @property
     def is_tiled(self) -> bool:
         """An image in packed tiles, as fpack writes it."""
-        return bool(self.header.get("ZIMAGE", False))
+        return self._is_binary and bool(self.header.get("ZIMAGE", False))
+
+    @property
+    def _is_binary(self) -> bool:
+        return str(self.header.get("XTENSION", "")).strip() == "BINTABLE"
 
     @property
     def axes(self) -> tuple[int, ...]:

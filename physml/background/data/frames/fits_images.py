@@ -285,13 +285,13 @@ def _tiled(file: FitsFile, extension: Extension) -> Callable[[int, int], Rows]:
                     held.append(hdus[extension.number])
                 section = held[0].section
                 values = np.asarray(section[a:b] if len(axes) == 3 else section[:, :])
+                values = values.reshape(b - a, ny, nx)
             if b == last:
                 held.clear()  # of many files only the one that is read is open
         except Exception as error:  # astropy's readers fail in many ways on damaged tiles
             raise InputError.expected(
                 path, "readable packed tiles", f"damaged ones ({error})"
             ) from error
-        values = values.reshape(b - a, ny, nx)
         return values.astype(values.dtype.newbyteorder("="), copy=False)
 
     return cut
