@@ -13,8 +13,11 @@ from physml.exceptions import InputError
 
 from ...core.arrays import Floats, Ints
 from ..account import READ, Account
-from .source import PIECE, Raw, Source
+from . import source as limits
+from .source import PIECE, Raw, Source, block_length
 
+#: Most frames of a block of sparse frames.
+MOST_FRAMES = 4096
 #: Seconds of a day.
 DAY = 86400.0
 #: Frames that are filled in between two with pixels, at most.
@@ -79,7 +82,7 @@ def join(sources: Sequence[Source]) -> Source:
             "files are taken to follow each other without a gap: they do not tell when each began",
             "times",
         )
-    joined.read = lambda: _read(joined, ordered, begins)
+    joined.read = lambda: _batched(_read(joined, ordered, begins), joined)
     return joined
 
 
@@ -169,6 +172,35 @@ def _good_times(ordered: Sequence[Source], begins: Floats | None) -> Floats | No
         parts.append(s.good + (begins[k] - (s.told.origin or 0.0)))
     every = np.concatenate(parts)
     return every[np.argsort(every[:, 0], kind="stable")]
+
+
+def _batched(raws: Iterator[Raw], joined: Source) -> Iterator[Raw]:
+    """Put small blocks together: files may hold a frame each, and hot pixels need many frames."""
+    most = MOST_FRAMES
+    if joined.dense and joined.shape is not None:
+        most = block_length((1, *joined.shape))
+    held: list[Raw] = []
+    frames = rows = 0
+    for raw in raws:
+        size = 0 if joined.dense else len(raw.values)
+        if held and (frames + len(raw.index) > most or rows + size > limits.BLOCK_ROWS):
+            yield _together(held)
+            held, frames, rows = [], 0, 0
+        held.append(raw)
+        frames, rows = frames + len(raw.index), rows + size
+    if held:
+        yield _together(held)
+
+
+def _together(held: Sequence[Raw]) -> Raw:
+    if len(held) == 1:
+        return held[0]
+    weights = [r.weight for r in held if r.weight is not None]
+    return Raw(
+        np.concatenate([r.index for r in held]),
+        np.concatenate(weights) if len(weights) == len(held) else None,
+        np.concatenate([r.values for r in held]),
+    )
 
 
 def _read(joined: Source, ordered: Sequence[Source], begins: Floats | None) -> Iterator[Raw]:
