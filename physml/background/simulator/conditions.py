@@ -81,6 +81,7 @@ class Conditions:
             above=None if c.light_side is None else 1e3 * c.light_side,
             opening=c.opening,
             yields=None if yields == (1.0, 1.0, 1.0) else yields,
+            front=d.lit == "front",
         )
 
 

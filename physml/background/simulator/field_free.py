@@ -102,5 +102,5 @@ def _binned(
     middle = np.stack(
         [(x + 0.5) * pitch, (y + 0.5) * pitch, np.full(len(x), detector.thickness_um)]
     )
-    total = np.bincount(which, energy, len(key))
+    total = np.bincount(which, energy, len(key)).astype(np.float64)
     return Left(total, middle.T, owner, origin.astype(np.int8))

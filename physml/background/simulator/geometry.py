@@ -36,6 +36,8 @@ class Geometry:
     yields : tuple of float, optional
         Electrons set free by the faces at the sides, behind the slab, and on the side of the
         light, over those of the material; all 1 by default.
+    front : bool
+        Light comes from the readout side, at small z, instead of from large z.
     """
 
     size: Floats
@@ -45,19 +47,19 @@ class Geometry:
     above: float | None = None
     opening: float = 0.0
     yields: tuple[float, float, float] | None = None
+    front: bool = False
 
     @property
     def low(self) -> Floats:
         """Lower corner of the cavity, um."""
-        return -np.array([self.gap, self.gap, self.standoff])
+        below = self.above if self.front and self.above is not None else self.standoff
+        return -np.array([self.gap, self.gap, below])
 
     @property
     def high(self) -> Floats:
         """Upper corner of the cavity, um."""
-        high = self.size - self.low
-        if self.above is not None:
-            high[2] = self.size[2] + self.above
-        return high
+        over = self.above if not self.front and self.above is not None else self.standoff
+        return self.size + np.array([self.gap, self.gap, over])
 
     @property
     def area(self) -> float:
@@ -95,7 +97,7 @@ class Geometry:
         middle = 0.5 * (self.low + self.high)[:2]
         half = 0.5 * (self.high - self.low)[:2] * np.sqrt(self.opening)
         there: Bools = (np.abs(position[:, :2] - middle) < half).all(1)
-        there &= self.housing_normal(position)[:, 2] < 0
+        there &= self._from_light(self.housing_normal(position)) > 0
         return there
 
     def electron_yield(self, normal: Floats) -> Floats:
@@ -103,8 +105,12 @@ class Geometry:
         if self.yields is None:
             return np.ones(len(normal))
         sides, board, light = self.yields
-        z = normal[:, 2]
-        return np.where(z > 0, board, np.where(z < 0, light, sides))
+        way = self._from_light(normal)
+        return np.where(way < 0, board, np.where(way > 0, light, sides))
+
+    def _from_light(self, direction: Floats) -> Floats:
+        """Components of directions along that in which light comes in."""
+        return direction[:, 2] if self.front else -direction[:, 2]
 
     def to_housing(self, position: Floats, direction: Floats) -> Floats:
         """Distance to the housing from within the cavity, um."""

@@ -49,12 +49,12 @@ def test_a_cycle_is_one_of_those_given() -> None:
     np.testing.assert_allclose(drawn[0].geometry.size[:2], 2 * 66_560)
 
 
-def test_an_opening_lets_in_what_lies_in_it() -> None:
-    g = box(above=60e3, opening=0.25)
-    assert g.high[2] == 450 + 60e3
-    assert g.low[2] == -15e3
+@pytest.mark.parametrize("front", [False, True])
+def test_an_opening_lets_in_what_lies_in_it(front: bool) -> None:
+    g = box(above=60e3, opening=0.25, front=front)
+    assert (g.low[2], g.high[2]) == ((-60e3, 450 + 15e3) if front else (-15e3, 450 + 60e3))
     p = cosmic_rays(g)
-    light = np.isclose(p.position[:, 2], g.high[2])
+    light = np.isclose(p.position[:, 2], g.low[2] if front else g.high[2])
     free = light & (p.path == 0)
     # Of those that come through solid parts some are stopped, so that counts are compared by area:
     # an isotropic intensity crosses each surface pi I times its area.
@@ -83,6 +83,8 @@ def test_faces_set_free_electrons_in_their_own_number() -> None:
         return np.array([(z == 0).sum(), (z > 0).sum(), (z < 0).sum()])
 
     one, own = numbers(plain), numbers(box(yields=(0.0, 3.0, 0.5)))
+    turned = numbers(box(yields=(0.0, 0.5, 3.0), front=True))
+    np.testing.assert_array_equal(own, turned)
     assert own[0] == 0
     for k, factor in ((1, 3.0), (2, 0.5)):
         assert own[k] / one[k] == pytest.approx(factor, abs=5 * factor * np.sqrt(2 / own[k]))
