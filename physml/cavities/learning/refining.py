@@ -22,7 +22,7 @@ from ..core.ellipse import Ellipse, overlap
 from ..core.matching import COMPANION, STRICT
 from ..inference.detector import OUTLINE, CavityDetector, Detection, relative
 from ..inference.refine.cells import FieldImage
-from ..inference.refine.constants import Constants
+from ..inference.refine.constants import Constants, support
 from ..inference.refine.refine import Refinement, refine
 from ..inference.search import LISTED
 from ..settings import SimulateSettings
@@ -44,6 +44,8 @@ SLOPES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
 #: Share of true cavities that the cut on the ratio of evidences may flag, and share of those that
 #: are not their image's best under the cut on evidence beside it.
 FLAGGED, BESIDE = 0.02, 0.2
+#: Share of the true cavities that may be left without the likelihood's support.
+UNSUPPORTED = 0.05
 #: Fewest cavities from which constants are fitted.
 FEWEST = 20
 
@@ -65,6 +67,8 @@ class Pairs:
         Offsets of the centres from the truth, and the walk's errors [pixel].
     flexible, rigid, best : ndarray
         Evidence of the candidate with both nulls, and that of the image's best.
+    depth : ndarray
+        Depth factor of the fit.
     """
 
     image: NDArray[np.int64]
@@ -79,6 +83,7 @@ class Pairs:
     flexible: NDArray[np.float64]
     rigid: NDArray[np.float64]
     best: NDArray[np.float64]
+    depth: NDArray[np.float64]
 
     def __len__(self) -> int:
         """Number of pairs."""
@@ -87,7 +92,7 @@ class Pairs:
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Pairs:
         """Pairs from tuples of the fields."""
-        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * 12
+        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * 13
         kinds = {0: np.int64, 5: np.bool_}
         made: list[Any] = [np.array(c, kinds.get(k, np.float64)) for k, c in enumerate(columns)]
         for k in (6, 7, 8):
@@ -236,6 +241,7 @@ def _pair(
         one.delta_lnl,
         one.delta_lnl_rigid,
         best,
+        one.depth,
     )
 
 
@@ -275,7 +281,8 @@ def fit_constants(pairs: Pairs) -> Constants:
     beside = (pairs.flexible / np.maximum(pairs.best, 1e-3))[pairs.flexible < pairs.best]
     cut = float(np.clip(np.quantile(ratio, FLAGGED), 0.02, 0.5))
     low = float(np.clip(np.quantile(beside, BESIDE), 0.05, 0.5)) if len(beside) else best.beside
-    return replace(best, ratio=cut, beside=low, fitted=True)
+    least_support = float(np.quantile(support(pairs.flexible, pairs.depth), UNSUPPORTED))
+    return replace(best, ratio=cut, beside=low, support=least_support, fitted=True)
 
 
 def _errors(error: NDArray[np.float64], network_err: NDArray[np.float64]) -> tuple[float, float]:
@@ -311,6 +318,7 @@ def check(pairs: Pairs, constants: Constants) -> dict[str, float]:
         constants.log_error(pairs.network_err),
         constants.error_fallback * pairs.network_err,
     )
+    unsupported = support(pairs.flexible, pairs.depth) < constants.support
     flagged = [
         constants.asymmetric(*row)
         for row in zip(pairs.flexible, pairs.rigid, pairs.best, strict=True)
@@ -328,4 +336,5 @@ def check(pairs: Pairs, constants: Constants) -> dict[str, float]:
         "covered": float((np.abs(error) <= sigma).mean()),
         "joined": float(used.mean()),
         "flagged": float(np.mean(flagged)),
+        "unsupported": float(np.mean(unsupported)),
     }

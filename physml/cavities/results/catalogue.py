@@ -101,6 +101,8 @@ FLAGS = {
     "peak": "holds the brightest place of the image",
     "large": "wider than half the observed image, or a radius over 300 kpc",
     "smooth_asymmetry": "a smooth halo that is lopsided or twisted explains most of it",
+    "unsupported": "the likelihood beside the network finds it shallow or weak, as what a lopsided "
+    "halo makes: no sure detection",
     "unrefined": "radius and ellipse are the network's alone: it and the likelihood disagree",
     "pressure_extrapolated": "lies outside the pressure profile",
 }
@@ -287,6 +289,7 @@ def _flags(
         "peak": bool(c.inside(*_peak(search.field(c.scale)))),
         "large": 2 * c.radius > WIDE * side,
         "smooth_asymmetry": bool(getattr(c, "asymmetric", False)),
+        "unsupported": not getattr(c, "supported", True),
         "unrefined": getattr(c, "network", None) is not None and not getattr(c, "refined", True),
     }
     return [name for name, is_set in conditions.items() if is_set]

@@ -63,6 +63,7 @@ def list_cavities(
         cavities = refine_listed(found, cavities, constants, seed)
         if not constants.fitted and any(isinstance(c, Refined) for c in cavities):
             observation.remark(*UNFITTED)
+        sure = [s and getattr(c, "supported", True) for s, c in zip(sure, cavities, strict=True)]
     catalogue = build_catalogue(
         observation, found, cavities, centre, sure, redshift, profile, limits
     )

@@ -44,7 +44,16 @@ def pairs(fit_error: float, bias: float = 0.0, seed: int = 0) -> Pairs:
         flexible=rigid * rng.uniform(0.2, 1, N),
         rigid=rigid,
         best=np.full(N, 200.0),
+        depth=rng.uniform(0.3, 1.2, N),
     )
+
+
+def test_of_true_cavities_nearly_all_are_supported():
+    made = pairs(0.05)
+    constants = fit_constants(made)
+    left = [constants.supported(*row) for row in zip(made.flexible, made.depth, strict=True)]
+    assert np.mean(left) == pytest.approx(0.95, abs=0.002)
+    assert check(made, constants)["unsupported"] == pytest.approx(0.05, abs=0.002)
 
 
 def test_the_better_one_has_the_weight():

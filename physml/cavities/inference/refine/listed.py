@@ -42,6 +42,8 @@ class Refined(Candidate):
         Of x, y, semi-axes [pixel] and theta [rad]; scaled on validation images.
     refined : bool
         Whether ellipse and radius are those of network and fit together.
+    supported : bool
+        Whether the likelihood supports it as a cavity.
     asymmetric : bool
         Whether it is what the large-scale asymmetry of the gas makes.
     """
@@ -54,6 +56,7 @@ class Refined(Candidate):
     covariance: Array | None = None
     refined: bool = False
     asymmetric: bool = False
+    supported: bool = True
 
 
 def refine_listed(
@@ -138,6 +141,7 @@ def _joined(
         depth_factor=one.depth,
         depth_factor_err=one.depth_err,
         asymmetric=constants.asymmetric(one.delta_lnl, one.delta_lnl_rigid, best),
+        supported=constants.supported(one.delta_lnl, one.depth),
     )
     network_err = candidate.radius_err / candidate.radius
     ratio = float(np.log(np.sqrt(fit.semi_major * fit.semi_minor) / candidate.radius))

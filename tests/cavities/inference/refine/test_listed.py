@@ -176,7 +176,21 @@ def test_weights_and_beliefs():
     assert not c.asymmetric(60.0, 100.0, 400.0)
 
 
-@pytest.mark.parametrize("change", [{"error": -1}, {"inflate": "x"}, {"ratio": 2}, {"place": None}])
+def test_what_the_likelihood_supports():
+    c = Constants(support=2.0)
+    assert c.supported(9.0, 0.7)
+    assert not c.supported(9.0, 0.6)
+    assert not c.supported(-3.0, 1.2)
+    assert c.supported(400.0, 0.11)  # shallow, but of many counts
+    assert c.supported(float("nan"), float("nan"))  # nothing is known of it
+    assert Constants().supported(0.0, 0.0)
+    before = {k: v for k, v in Constants().card().items() if k != "support"}
+    assert Constants.of({"refine": before}).support == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"error": -1}, {"support": -1}, {"inflate": "x"}, {"ratio": 2}, {"place": None}]
+)
 def test_unsound_constants_are_refused(change):
     with pytest.raises(InputError, match="'refine' with sound numbers"):
         Constants.of({"refine": Constants().card() | change})
