@@ -61,8 +61,8 @@ def predict(
     detector: Annotated[
         str | None,
         typer.Option(
-            help="Detector: wfi (default), wfi_fast, axis, acis, acis_front, timepix, or a YAML file "
-            "of one."
+            help="Detector: wfi (default), wfi_fast, axis, acis, acis_front, timepix, or a YAML "
+            "file of one."
         ),
     ] = None,
     gain: Annotated[
