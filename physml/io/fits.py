@@ -119,9 +119,6 @@ def claimed_bytes(header: Header) -> int:
     bits = int(header["BITPIX"])
     if bits not in _BITPIX:
         raise ValueError(f"BITPIX {bits}, which is none of {', '.join(map(str, _BITPIX))}")
-    columns = int(header.get("TFIELDS", 0))
-    if not 0 <= columns <= _MAX_COLUMNS:  # astropy makes room for all of them at once
-        raise ValueError(f"{columns} columns")
     axes = int(header.get("NAXIS", 0))
     if axes == 0:
         return 0
@@ -169,7 +166,10 @@ def _check_layout(header: Header) -> None:
     if "TFIELDS" not in header:
         raise ValueError("a table without TFIELDS")
     form = _FORMATS["TABLE" if header["XTENSION"] == "TABLE" else "BINTABLE"]
-    for column in range(1, int(header["TFIELDS"]) + 1):
+    columns = int(header["TFIELDS"])
+    if not 0 <= columns <= _MAX_COLUMNS:  # astropy makes room for all of them at once
+        raise ValueError(f"{columns} columns")
+    for column in range(1, columns + 1):
         found = header.get(f"TFORM{column}")
         if not form.match(str(found)):
             raise ValueError(f"TFORM{column} {found!r}")

@@ -62,7 +62,14 @@ def test_expected_counts_add_up_to_the_drawn_total():
 
 
 def test_noise_is_poisson():
-    settings = SimulateSettings.model_validate({"nuisance": QUIET, "instrument": {"exposure": 0.0}})
+    settings = SimulateSettings.model_validate(
+        {
+            "nuisance": QUIET,
+            "instrument": {"exposure": 0.0},
+            "structure": {"share": 0.0},  # `render` is told of none
+            "maps": {"round": 0.0},
+        }
+    )
     batch = simulate_batch(settings, 11, range(30))
     draws = [draw(settings, 11, i) for i in range(30)]
     scene = build_scene(draws)
