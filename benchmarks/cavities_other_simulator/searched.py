@@ -81,7 +81,7 @@ def observation_of(scene: Scene, kind: Kind) -> Observation:
 
 
 def search_set(
-    predictor: CavityPredictor, kind: Kind, numbers: Sequence[int], cache: Path, refine: bool
+    predictor: CavityPredictor, kind: Kind, numbers: Sequence[int], cache: Path
 ) -> Searched:
     """Search the scenes of a set, in pieces that are kept in a cache.
 
@@ -93,17 +93,16 @@ def search_set(
         Of the scenes.
     cache : Path
         Folder for these weights and this program.
-    refine : bool
     """
     cache.mkdir(parents=True, exist_ok=True)
     made = []
     for start in range(0, len(numbers), PIECE):
         part = numbers[start : start + PIECE]
-        words = "-".join(str(v) for v in kind.seed(part[0], True)) + f"-{len(part)}-{int(refine)}"
+        words = "-".join(str(v) for v in kind.seed(part[0], True)) + f"-{len(part)}"
         path = cache / f"{words}.npz"
         if not path.exists():
             with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, **vars(_search(predictor, kind, part, refine)))
+                np.savez_compressed(file, **vars(_search(predictor, kind, part)))
         with np.load(path, allow_pickle=False) as stored:
             one = Searched(**{k: stored[k] for k in stored.files})
         for table in (one.cavities, one.printed, one.network):
@@ -112,15 +111,13 @@ def search_set(
     return Searched(*(np.concatenate([getattr(m, k) for m in made]) for k in vars(made[0])))
 
 
-def _search(
-    predictor: CavityPredictor, kind: Kind, numbers: Iterable[int], refine: bool
-) -> Searched:
+def _search(predictor: CavityPredictor, kind: Kind, numbers: Iterable[int]) -> Searched:
     rows: dict[str, list[Any]] = {k: [] for k in Searched.__dataclass_fields__}
     for i, number in enumerate(numbers):
         scene = draw_scene(number, JUDGING, kind)
         began = time.process_time()
         observation = observation_of(scene, kind)
-        result = predictor.predict_observations([observation], scales=1, refine=refine)[0]
+        result = predictor.predict_observations([observation], scales=1)[0]
         rows["seconds"].append(time.process_time() - began)
         found = result.search.candidates
         rows["totals"].append(observation.total)
