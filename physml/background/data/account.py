@@ -61,7 +61,7 @@ class Account:
 
     @property
     def remarks(self) -> list[str]:
-        """What was assumed and left out, in the order in which it was noted."""
+        """Assumptions and losses, in the order in which they were noted."""
         return [text for part, _, text in self.rows if part != READ]
 
     def table(self) -> Iterator[tuple[str, str, str]]:

@@ -136,7 +136,7 @@ class EventList:
 
     @property
     def remarks(self) -> list[str]:
-        """What was assumed and left out."""
+        """Assumptions and losses."""
         return self.account.remarks
 
     def column(self, *names: str) -> Rows | None:

@@ -88,7 +88,7 @@ class FrameStream:
 
     @property
     def account(self) -> Account:
-        """What was read, assumed and left out."""
+        """Account of what was read, assumed and left out."""
         return self.inspector.account
 
     @property

@@ -2,12 +2,12 @@
 
 The same quantity goes by many names. Those that are known here:
 
-=====================================  ==========================================================
+======================================  ==========================================================
 frame time, from one frame to the next  `CYCLE`; FRAMERATE, in Hz
 exposure of one frame                   `EXPOSED`
 exposure, of one frame or of all        EXPOSURE, LIVETIME, ONTIME
 begin and end                           TSTART, TSTOP; DATE-OBS (with TIME-OBS), DATE-BEG, MJD-OBS
-=====================================  ==========================================================
+======================================  ==========================================================
 
 Units stand in TIMEUNIT (for TIMEDEL, TSTART, TSTOP), in brackets at the beginning of a card's
 comment (FITS standard 4.0, section 4.3.2), or behind the number; without one they are seconds.
@@ -42,7 +42,7 @@ SAME = 2e-3
 
 @dataclass(frozen=True)
 class Told:
-    """What a file tells of the times of its frames.
+    """Times of frames as a file tells them.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-r"""What context can tell at most: the likelihood ratio with the simulator's own kernel.
+r"""Bound on what context tells: the likelihood ratio with the simulator's own kernel.
 
 Of the background that passes grading, a part :math:`f_0(E)` comes from primaries that left no
 track in view. The rest comes with a track, at an offset whose density :math:`\kappa` depends on the

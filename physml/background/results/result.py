@@ -142,7 +142,7 @@ class BackgroundResult(Result):
 
     @property
     def remarks(self) -> list[str]:
-        """What was assumed and what was left out."""
+        """Assumptions and losses."""
         return self.account.remarks
 
     @property

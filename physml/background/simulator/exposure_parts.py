@@ -1,4 +1,4 @@
-"""What all exposures are made of, whatever the camera: see `exposure`."""
+"""Parts of all exposures, whatever the camera: see `exposure`."""
 
 from __future__ import annotations
 

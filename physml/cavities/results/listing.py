@@ -44,7 +44,10 @@ def list_cavities(
         What was found in it.
     centre : tuple of float
         Cluster centre (x, y) [pixel].
-    redshift, profile, threshold, refine, seed
+    redshift, threshold : float, optional
+    profile : GasProfile, optional
+    refine : bool
+    seed : int
         See `CavityPredictor.predict`; the profile is read.
     """
     unsearched = remark_on_search(share_left_out(found.fields, observation.exposed))

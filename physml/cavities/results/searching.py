@@ -69,7 +69,9 @@ def prepare_search(
         Cluster centre (x, y) [pixel].
     position : tuple, optional
         RA and Dec of it instead.
-    redshift, pressure, scales
+    redshift : float, optional
+    pressure : path, optional
+    scales : str, int or sequence of int
         See `CavityPredictor.predict`.
 
     Raises
@@ -100,7 +102,9 @@ def search_prepared(
         What searches a field.
     prepared : sequence of Prepared
         The images.
-    redshift, threshold, refine, seed
+    redshift, threshold : float, optional
+    refine : bool
+    seed : int
         See `CavityPredictor.predict`.
     advance : callable, optional
         Called with the number of images done since the last call; the share `READ` of each was

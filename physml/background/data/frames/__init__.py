@@ -78,7 +78,9 @@ def open_input(
 
     Parameters
     ----------
-    frames, dataset, columns, raw
+    frames : path, array or table
+    dataset, columns : str or mapping, optional
+    raw : bool
         See `open_source`.
 
     Returns

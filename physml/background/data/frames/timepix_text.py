@@ -45,7 +45,7 @@ _ROWS = [("frame", "i8"), ("y", "i4"), ("x", "i4")]
 
 @dataclass
 class Description:
-    """What the file beside a text tells.
+    """Description of a measurement, from the file beside a text.
 
     Attributes
     ----------

@@ -103,7 +103,7 @@ class Container:
 
     @property
     def heap(self) -> bytes:
-        """What lies behind the rows: vectors of variable length."""
+        """Bytes behind the rows: vectors of variable length."""
         start = self.spans[self.at][1] + self.width * int(self.header["NAXIS2"])
         return self.raw[start : start + int(self.header.get("PCOUNT", 0))]
 
