@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.arrays import Bools, Floats, Ints, bin_of
+from ..core.arrays import Floats, Ints, bin_of
 from ..core.records import Records, Stored
 
 #: Rounds of the correction for what interpolation between knots changes.
@@ -265,34 +265,3 @@ def _middle(values: NDArray, k: int, edges: NDArray) -> float:
 def nearest(standoffs: Floats, standoff: float) -> int:
     """Number of the nearest of some stand-offs, by the logarithm."""
     return int(np.argmin(np.abs(np.log(standoffs) - np.log(standoff))))
-
-
-def very_faint(islands: NDArray[np.floating], split: float) -> Bools:
-    """Events that the rule of the very faint mode of ACIS takes for background.
-
-    An X-ray's charge stays within 3 x 3 pixels; charge in the 16 pixels around those, of a 5 x 5
-    island about the brightest pixel, is a particle's (Vikhlinin 2001, Chandra calibration memo
-    "Reducing ACIS quiescent background using Very Faint mode").
-
-    Parameters
-    ----------
-    islands : ndarray, shape (m, 5, 5)
-        As of `events.Found.patches`, in any unit.
-    split : float
-        Split threshold in the same unit; an outer pixel has to be above it.
-
-    Returns
-    -------
-    ndarray of bool, shape (m,)
-
-    Raises
-    ------
-    ValueError
-        The islands are not 5 x 5.
-    """
-    if islands.shape[1:] != (5, 5):
-        raise ValueError(f"expected islands of 5 x 5 pixels, found shape {islands.shape}")
-    above = islands > split
-    above[:, 1:4, 1:4] = False
-    found: Bools = np.any(above, axis=(1, 2))
-    return found

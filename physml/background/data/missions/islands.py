@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io.fits import Header
 
 from ...core.arrays import Bools, Floats, Rows
+from ...core.very_faint import very_faint
 from .cards import text
 
 #: Split threshold of ACIS, ADU.
@@ -25,8 +26,6 @@ RETENTION, ERROR = 0.98, 0.005
 CELL = 5.0
 #: Events per frame in a cell from which pile-up is no longer rare: some 4 % of them pile up.
 BRIGHT = 0.08
-_INNER = np.zeros((5, 5), bool)
-_INNER[1:4, 1:4] = True
 
 
 def outer_charge(phas: Rows | None, header: Header) -> Bools | None:
@@ -42,8 +41,7 @@ def outer_charge(phas: Rows | None, header: Header) -> Bools | None:
         return None
     if phas.dtype.kind not in "iuf" or int(np.prod(phas.shape[1:])) != 25:
         return None
-    outer = phas.reshape(len(phas), 25)[:, ~_INNER.ravel()]
-    return np.asarray((outer > SPLIT_ADU).any(axis=1))
+    return very_faint(phas.reshape(-1, 5, 5), SPLIT_ADU)
 
 
 def brightest_cell(x: Floats, y: Floats, frames: float) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from physml.background.inference.cuts import very_faint
+from physml.background.core.very_faint import very_faint
 
 
 def test_only_the_outer_pixels_count() -> None:
