@@ -316,7 +316,7 @@ def _notes(result: BackgroundResult) -> list[str]:
     else:
         lines.append(
             f"{result.live_time:,.4g} s. Without frames P(background) rests on energy and grade "
-            "alone: nothing was rejected, and no retention is promised."
+            "alone: no cut is made by it, and no retention is promised."
         )
     if result.untrained:
         lines.append("Not trained on: " + "; ".join(result.untrained) + ".")

@@ -34,7 +34,7 @@ def summarise(result: BackgroundResult) -> dict[str, Any]:
         "meaning": "share of X-rays that stay, at each energy; measured on events put into other "
         "frames of these data"
         if result.with_frames
-        else "none: without frames nothing is cut",
+        else "none: without frames no cut is made by probabilities",
         "bands": [],
     }
     if result.with_frames:
